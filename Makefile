@@ -1,0 +1,51 @@
+# The two commands: `make train` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKDIR ?= runs/tiny
+CONFIG ?= configs/pretrain/tiny.yaml
+# Extra key.path=value overrides, e.g. make train ARGS="train.steps=100"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install train test test-slow lint format bench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# One stamp a kind of environment; it is remade when what is to be installed changes.
+$(VENV)/.installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "electra_jax needs Python 3.11 or newer; say make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+install: $(VENV)/.installed  ## create the environment
+
+train: $(VENV)/.installed  ## pre-train a tiny ELECTRA on the embedded corpus (WORKDIR=, CONFIG=, ARGS=)
+	$(BIN)/python -m electra_jax.train --config $(CONFIG) --workdir $(WORKDIR) $(ARGS)
+
+test: $(VENV)/.installed-dev  ## run the tests, the slow ones left out
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/.installed-dev  ## run the slow tests
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(VENV)/.installed-dev  ## ruff (lint and format) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev  ## rewrite the sources as ruff formats them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-dev  ## measure prepare, loader and step throughput on this machine
+	$(BIN)/python -m benchmarks.data $(ARGS)
+
+clean:  ## remove the environment (runs and caches stay)
+	rm -rf $(VENV)

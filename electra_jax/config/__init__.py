@@ -1,0 +1,1 @@
+"""Typed configuration: schema, YAML presets, ``key.path=value`` overrides."""

@@ -1,0 +1,326 @@
+"""The typed, frozen configuration: every key that can be set, its type, range, default and meaning.
+
+A field marked ``free`` may differ when a run is resumed; every other field is part of the run's identity
+(the model, the data order, the mathematics) and a change is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+def _field(default: Any, doc: str, *, free: bool = False, **constraints: Any) -> Any:
+    return Field(default, description=doc, json_schema_extra={"free_on_resume": free}, **constraints)
+
+
+class Section(BaseModel):
+    """Base of every section: immutable, strict about types, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class DataConfig(Section):
+    """Where text comes from and how it becomes rows of tokens."""
+
+    source: str = _field(
+        "embedded:python-docs",
+        "Training text: embedded:python-docs, text:GLOB, or tfds:NAME[/CONFIG][:SPLIT].",
+    )
+    eval_source: str | None = _field(
+        None, "Evaluation text, written as data.source; null: the held-out share of data.source.", free=True
+    )
+    eval_fraction: float = _field(
+        0.01, "Share of the documents of data.source that is held out for evaluation.", ge=0.0, lt=0.5
+    )
+    sequence_length: int = _field(128, "Tokens in a row, special tokens included.", ge=8)
+    packing: Literal["documents", "segment_pairs"] = _field(
+        "documents",
+        "documents: contiguous text, several documents a row, attention kept inside each; "
+        "segment_pairs: the reference's [CLS] A [SEP] B [SEP] examples.",
+    )
+    text_field: str = _field("text", "Field that holds the text, in JSON lines and in TFDS features.")
+    document_separator: Literal["blank_line", "line"] = _field(
+        "blank_line", "What ends a document in a .txt file: an empty line, or every line end."
+    )
+    encoding: str = _field("utf-8", "Encoding of text files; undecodable bytes are an error.")
+    tfds_data_dir: str | None = _field(
+        None,
+        "TFDS data directory; null: TFDS's own default (TFDS_DATA_DIR or ~/tensorflow_datasets).",
+        free=True,
+    )
+    cache_dir: str = _field(
+        "~/.cache/electra_jax", "Where tokenizers and prepared tokens are kept, keyed by hash.", free=True
+    )
+    prepare_processes: int | None = _field(
+        None, "Processes that tokenise; null: one for each core.", free=True, ge=1
+    )
+    prefetch_batches: int = _field(8, "Batches read ahead of the step.", free=True, ge=1)
+
+
+class TokenizerConfig(Section):
+    """Which tokenizer; a SentencePiece model is trained from data.source when no file is given."""
+
+    kind: Literal["sentencepiece", "wordpiece"] = _field(
+        "sentencepiece", "sentencepiece, or BERT's wordpiece."
+    )
+    vocab_size: int | None = _field(
+        None,
+        "Entries of the vocabulary, special tokens included. sentencepiece: how many to train (null: 30522); "
+        "wordpiece: if given, the file must have just as many.",
+        ge=1,
+    )
+    vocab_file: str | None = _field(
+        None, "wordpiece: a BERT vocab.txt (required); sentencepiece: a trained .model (null: train one)."
+    )
+    lowercase: bool = _field(True, "Lower-case the text.")
+    strip_accents: bool = _field(True, "Remove accents (combining marks), independently of case.")
+    model_type: Literal["unigram", "bpe"] = _field(
+        "unigram", "sentencepiece only: the kind of model to train."
+    )
+    byte_fallback: bool = _field(
+        True, "sentencepiece only: spell characters outside the vocabulary as bytes instead of [UNK]."
+    )
+    character_coverage: float = _field(
+        0.9995,
+        "sentencepiece only: share of the corpus's characters that get a piece of their own.",
+        gt=0.0,
+        le=1.0,
+    )
+    training_sentences: int = _field(
+        1_000_000,
+        "sentencepiece only: at most this many sentences, drawn at random, train the vocabulary.",
+        ge=1,
+    )
+
+
+class ModelConfig(Section):
+    """The discriminator: the encoder that is kept, fine-tuned and exported."""
+
+    hidden_size: int = _field(256, "Width of the encoder.", ge=1)
+    num_layers: int = _field(12, "Transformer blocks.", ge=1)
+    num_heads: int = _field(4, "Attention heads; must divide hidden_size.", ge=1)
+    intermediate_size: int | None = _field(
+        None, "Width of the feed-forward layer; null: 4 x hidden_size.", ge=1
+    )
+    embedding_size: int | None = _field(None, "Width of the embeddings; null: hidden_size.", ge=1)
+    max_positions: int = _field(512, "Learned positions; the longest sequence the model can read.", ge=1)
+    type_vocab_size: int = _field(2, "Token types (segments A and B).", ge=1)
+    hidden_dropout: float = _field(
+        0.1, "Dropout on embeddings and block outputs, both networks.", ge=0.0, lt=1.0
+    )
+    attention_dropout: float = _field(
+        0.1, "Dropout on attention probabilities, both networks.", ge=0.0, lt=1.0
+    )
+    initializer_range: float = _field(0.02, "Standard deviation of the truncated-normal initialiser.", gt=0.0)
+    layer_norm_epsilon: float = _field(1e-12, "Epsilon of every LayerNorm.", gt=0.0)
+    vocab_multiple: int = _field(
+        128,
+        "Rows of the embedding table are rounded up to a multiple of this, so that they can be sharded.",
+        ge=1,
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelConfig:
+        if self.hidden_size % self.num_heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is not divisible by num_heads {self.num_heads}")
+        return self
+
+
+class GeneratorConfig(Section):
+    """The generator, as fractions of the discriminator, and what the two share."""
+
+    size_fraction: float = _field(0.25, "Generator width as a fraction of model.hidden_size.", gt=0.0, le=1.0)
+    layers_fraction: float = _field(1.0, "Generator depth as a fraction of model.num_layers.", gt=0.0, le=1.0)
+    sharing: Literal["embeddings", "none", "all"] = _field(
+        "embeddings",
+        "embeddings: one embedding layer for both; none: the generator has its own, at its own width; "
+        "all: the generator is the discriminator's encoder with another head (size_fraction must be 1).",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> GeneratorConfig:
+        if self.sharing == "all" and (self.size_fraction != 1.0 or self.layers_fraction != 1.0):
+            raise ValueError(
+                "sharing 'all' makes both networks one: size_fraction and layers_fraction must be 1.0"
+            )
+        return self
+
+
+class MaskingConfig(Section):
+    """What every masked-language objective has in common."""
+
+    mask_rate: float = _field(0.15, "Share of a row's real tokens that is chosen.", gt=0.0, lt=1.0)
+    mask_token_probability: float = _field(
+        0.85,
+        "Probability that a chosen token becomes [MASK]; otherwise it is kept, and predicted all the same.",
+        ge=0.0,
+        le=1.0,
+    )
+    reference_quirks: bool = _field(
+        False,
+        "Reproduce the original's quirks: positions drawn with replacement, padding counted in disc_auc.",
+    )
+
+
+class ElectraObjective(MaskingConfig):
+    """Replaced-token detection (Clark et al. 2020)."""
+
+    kind: Literal["electra"] = _field("electra", "Replaced-token detection.")
+    generator_weight: float = _field(1.0, "Weight of masked_lm_loss in the total.", ge=0.0)
+    discriminator_weight: float = _field(50.0, "Weight of disc_loss in the total.", ge=0.0)
+    temperature: float = _field(1.0, "Softmax temperature when replacements are sampled.", gt=0.0)
+    disallow_correct: bool = _field(False, "Never sample the original token as its own replacement.")
+
+
+class MaskedLMObjective(MaskingConfig):
+    """Plain masked-language modelling with the discriminator-sized encoder, ELECTRA's own baseline."""
+
+    kind: Literal["masked_lm"] = _field("masked_lm", "Masked-language modelling; no discriminator.")
+
+
+Objective = Annotated[ElectraObjective | MaskedLMObjective, Field(discriminator="kind")]
+
+
+class OptimizerConfig(Section):
+    """Optimizer and learning-rate schedule."""
+
+    kind: Literal["electra_adam", "adamw"] = _field(
+        "electra_adam", "electra_adam: the reference's Adam without bias correction; adamw: the usual one."
+    )
+    learning_rate: float = _field(5e-4, "Peak learning rate.", free=True, ge=0.0)
+    schedule: Literal["linear", "cosine", "constant", "warmup_stable_decay"] = _field(
+        "linear", "Shape of the decay; each is multiplied by min(1, step / warmup_steps).", free=True
+    )
+    warmup_steps: int = _field(10_000, "Steps of linear warm-up; 0: none.", free=True, ge=0)
+    decay_fraction: float = _field(
+        0.1,
+        "warmup_stable_decay only: the last share of train.steps, in which the rate falls to 0.",
+        free=True,
+        gt=0.0,
+        le=1.0,
+    )
+    weight_decay: float = _field(
+        0.01, "Decoupled weight decay; LayerNorm and biases have none.", free=True, ge=0.0
+    )
+    beta1: float = _field(0.9, "Decay of the first moment.", free=True, ge=0.0, lt=1.0)
+    beta2: float = _field(0.999, "Decay of the second moment.", free=True, ge=0.0, lt=1.0)
+    epsilon: float = _field(1e-6, "Added to the root of the second moment.", free=True, gt=0.0)
+    clip_norm: float | None = _field(
+        1.0, "Global-norm clip over all gradients of both networks; null: none.", gt=0.0
+    )
+
+
+class TrainConfig(Section):
+    """The loop."""
+
+    steps: int = _field(
+        1_000_000, "Optimizer updates in the whole run; the schedule ends here.", free=True, ge=1
+    )
+    batch_size: int = _field(128, "Rows in a batch, over all devices and hosts.", ge=1)
+    accumulation_steps: int = _field(
+        1, "Microbatches a batch is cut into; the gradient is that of the whole batch.", free=True, ge=1
+    )
+    log_every: int = _field(100, "Steps between train lines in metrics.jsonl.", free=True, ge=1)
+    eval_every: int = _field(
+        10_000, "Steps between held-out evaluations; there is always one at the end.", free=True, ge=1
+    )
+    eval_batches: int | None = _field(
+        64,
+        "Batches in an evaluation while training; null: all. The last evaluation uses all.",
+        free=True,
+        ge=1,
+    )
+    checkpoint_every: int = _field(1_000, "Steps between checkpoints.", free=True, ge=1)
+    keep_checkpoints: int = _field(2, "Newest checkpoints kept.", free=True, ge=1)
+    keep_every: int | None = _field(
+        None, "Checkpoints at multiples of this step are kept for good.", free=True, ge=1
+    )
+    show_examples: int = _field(
+        4, "Held-out sentences shown with their replaced tokens when training ends; 0: none.", free=True, ge=0
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainConfig:
+        if self.batch_size % self.accumulation_steps:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not divisible by "
+                f"accumulation_steps {self.accumulation_steps}"
+            )
+        return self
+
+
+class ComputeConfig(Section):
+    """How the same mathematics is carried out."""
+
+    dtype: Literal["float32", "bfloat16"] = _field(
+        "float32",
+        "Type of activations and products; parameters, softmax, LayerNorm and losses stay float32.",
+        free=True,
+    )
+    scan_layers: bool = _field(
+        False, "Compile one layer and loop over it: short compile times, slower on CPU.", free=True
+    )
+    remat: Literal["none", "dots", "full"] = _field(
+        "none",
+        "What is recomputed in the backward pass: nothing, all but matrix products, or whole layers.",
+        free=True,
+    )
+
+
+class MeshConfig(Section):
+    """Devices along each axis of the mesh; their product is the number of devices."""
+
+    data: int = _field(
+        -1, "Replicas that split the batch; -1: all devices the other axes leave.", free=True, ge=-1
+    )
+    fsdp: int = _field(1, "Devices that split the batch and shard the parameters.", free=True, ge=1)
+    tensor: int = _field(1, "Devices that split heads, feed-forward and vocabulary.", free=True, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> MeshConfig:
+        if self.data == 0:
+            raise ValueError("data must be -1 (all the devices left) or at least 1")
+        return self
+
+
+class Config(Section):
+    """A whole run."""
+
+    seed: int = _field(
+        0, "Seed of the initialisation, data order, masking, sampling and dropout.", ge=0, lt=2**31
+    )
+    init_from: str | None = _field(
+        None, "Start from the parameters in this work directory (or checkpoint step of one), optimizer fresh."
+    )
+    data: DataConfig = DataConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    model: ModelConfig = ModelConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    objective: Objective = ElectraObjective()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    train: TrainConfig = TrainConfig()
+    compute: ComputeConfig = ComputeConfig()
+    mesh: MeshConfig = MeshConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_objective(cls, values: Any) -> Any:
+        objective = values.get("objective") if isinstance(values, dict) else None
+        if isinstance(objective, dict) and "kind" not in objective:
+            values = {**values, "objective": {"kind": "electra", **objective}}
+        return values
+
+    @model_validator(mode="after")
+    def _check(self) -> Config:
+        if self.data.sequence_length > self.model.max_positions:
+            raise ValueError(
+                f"data.sequence_length {self.data.sequence_length} is above "
+                f"model.max_positions {self.model.max_positions}"
+            )
+        if self.tokenizer.kind == "wordpiece" and self.tokenizer.vocab_file is None:
+            raise ValueError(
+                "tokenizer.kind=wordpiece needs tokenizer.vocab_file, the path of a BERT vocab.txt"
+            )
+        return self
