@@ -1,0 +1,1 @@
+"""From text to batches: sources, preparing tokens, packing, and `batch(step)`."""

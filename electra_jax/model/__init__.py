@@ -1,0 +1,1 @@
+"""Both networks as small Linen modules over pure functions."""

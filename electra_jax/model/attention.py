@@ -1,0 +1,57 @@
+"""Self-attention: one description of the mask, and the module that uses it."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from electra_jax.model.layers import Dense, Dtype, dropout, truncated_normal
+
+# The reference adds this to forbidden scores; finite, so that a row of padding gives an average and no NaN.
+MASKED_SCORE = -10000.0
+
+
+def attention_mask(segment_ids: Array) -> Array:
+    """Who may attend to whom, bool ``[batch, 1, query, key]``, from ``segment_ids`` ``[batch, length]``.
+
+    Keys must be real and of the query's segment. Padding queries see every real key, as in the reference;
+    what they compute is never used.
+    """
+    query, key = segment_ids[:, None, :, None], segment_ids[:, None, None, :]
+    return (key != 0) & ((query == key) | (query == 0))
+
+
+def scaled_dot_product_attention(
+    query: Array, key: Array, value: Array, mask: Array, *, rate: float, rng: Array | None
+) -> Array:
+    """softmax(q kᵀ / √d) v in float32 softmax; arrays ``[batch, heads, length, head_dim]``."""
+    scale = query.shape[-1] ** -0.5
+    scores = jnp.einsum("bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32) * scale
+    scores = scores + jnp.where(mask, 0.0, MASKED_SCORE)
+    probabilities = dropout(jax.nn.softmax(scores, axis=-1), rate, rng).astype(value.dtype)
+    return jnp.einsum("bhqk,bhkd->bhqd", probabilities, value)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention with its output projection (no residual, no normalisation)."""
+
+    num_heads: int
+    attention_dropout: float
+    initializer_range: float
+    dtype: Dtype
+
+    @nn.compact
+    def __call__(self, x: Array, mask: Array, rng: Array | None) -> Array:
+        """``[batch, length, hidden]`` → the same shape; ``mask`` as `attention_mask` gives it."""
+        batch, length, hidden = x.shape
+        init = truncated_normal(self.initializer_range)
+
+        def heads(name: str) -> Array:
+            y = Dense(hidden, self.dtype, init, name=name)(x)
+            return y.reshape(batch, length, self.num_heads, -1).transpose(0, 2, 1, 3)
+
+        context = scaled_dot_product_attention(
+            heads("query"), heads("key"), heads("value"), mask, rate=self.attention_dropout, rng=rng
+        )
+        context = context.transpose(0, 2, 1, 3).reshape(batch, length, hidden)
+        return Dense(hidden, self.dtype, init, name="output")(context)

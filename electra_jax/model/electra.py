@@ -1,0 +1,119 @@
+"""The pre-training network: generator and discriminator, and what they share.
+
+Parameter tree (layers stacked on a leading axis)::
+
+    embeddings/{word,position,token_type}/embedding, embeddings/layer_norm
+    encoder/{embeddings_project, layers/…}       the discriminator's encoder, the one that is kept
+    discriminator_head/{dense,prediction}
+    generator_embeddings/…                       only with generator.sharing=none
+    generator_encoder/…                          absent with generator.sharing=all
+    generator_head/{dense,layer_norm,output_bias}
+
+The masked-LM objective trains ``embeddings``, ``encoder`` and ``generator_head`` alone.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from electra_jax.config.schema import Config
+from electra_jax.model.embeddings import Embeddings
+from electra_jax.model.encoder import Encoder
+from electra_jax.model.heads import DiscriminatorHead, MaskedLMHead
+from electra_jax.model.inputs import EncoderInputs
+from electra_jax.model.layers import split_or_none
+from electra_jax.model.sizes import EncoderSizes, NetworkSizes, network_sizes
+
+
+class Electra(nn.Module):
+    """Both networks in one module; call it by its methods `generate` and `discriminate`."""
+
+    config: Config
+    sizes: NetworkSizes
+
+    def setup(self) -> None:  # noqa: D102
+        model, compute = self.config.model, self.config.compute
+        dtype = jnp.dtype(compute.dtype)
+
+        def embeddings(size: int) -> Embeddings:
+            return Embeddings(
+                vocab_rows=self.sizes.vocab_rows,
+                embedding_size=size,
+                max_positions=self.sizes.max_positions,
+                type_vocab_size=self.sizes.type_vocab_size,
+                initializer_range=model.initializer_range,
+                layer_norm_epsilon=model.layer_norm_epsilon,
+                dropout_rate=model.hidden_dropout,
+                dtype=dtype,
+            )
+
+        def encoder(sizes: EncoderSizes) -> Encoder:
+            return Encoder(
+                sizes=sizes,
+                hidden_dropout=model.hidden_dropout,
+                attention_dropout=model.attention_dropout,
+                initializer_range=model.initializer_range,
+                layer_norm_epsilon=model.layer_norm_epsilon,
+                dtype=dtype,
+                scan_layers=compute.scan_layers,
+                remat=compute.remat,
+            )
+
+        sharing = self.config.generator.sharing
+        if self.config.objective.kind == "masked_lm":
+            sharing = "all"  # one encoder, with the generator's head
+        self.embeddings = embeddings(self.sizes.embedding_size)
+        self.encoder = encoder(self.sizes.discriminator)
+        if sharing == "none":
+            self.generator_embeddings = embeddings(self.sizes.generator_embedding_size)
+        if sharing != "all":
+            self.generator_encoder = encoder(self.sizes.generator)
+        self.generator_head = MaskedLMHead(
+            self.sizes.vocab_size, model.initializer_range, model.layer_norm_epsilon, dtype
+        )
+        self.discriminator_head = DiscriminatorHead(model.initializer_range, dtype)
+        self.sharing = sharing
+
+    def encode(self, inputs: EncoderInputs, rng: Array | None = None) -> Array:
+        """The discriminator's hidden states ``[batch, length, hidden]``."""
+        embedding_rng, encoder_rng = split_or_none(rng, 2)
+        return self.encoder(self.embeddings(inputs, embedding_rng), inputs, encoder_rng)
+
+    def generate(self, inputs: EncoderInputs, positions: Array, rng: Array | None = None) -> Array:
+        """The generator's logits, float32 ``[batch, masked, vocab_rows]``, at ``positions`` ``[batch, masked]``.
+
+        Positions are gathered before the head, so the vocabulary is met only where a token was masked.
+        """
+        if self.sharing == "all":
+            hidden = self.encode(inputs, rng)
+            table = self.embeddings.word_table()
+        else:
+            embedding_rng, encoder_rng = split_or_none(rng, 2)
+            embeddings = self.generator_embeddings if self.sharing == "none" else self.embeddings
+            hidden = self.generator_encoder(embeddings(inputs, embedding_rng), inputs, encoder_rng)
+            table = embeddings.word_table()
+        gathered = jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
+        return self.generator_head(gathered, table)
+
+    def discriminate(self, inputs: EncoderInputs, rng: Array | None = None) -> Array:
+        """The discriminator's logits, float32 ``[batch, length]``; > 0 says 'replaced'."""
+        return self.discriminator_head(self.encode(inputs, rng))
+
+    def __call__(self, inputs: EncoderInputs, positions: Array) -> Any:
+        """Runs what the objective trains; used to create the parameters."""
+        logits = self.generate(inputs, positions)
+        return logits if self.config.objective.kind == "masked_lm" else (logits, self.discriminate(inputs))
+
+
+def build_electra(config: Config, vocab_size: int) -> Electra:
+    """The network of ``config`` over a vocabulary of ``vocab_size`` entries."""
+    return Electra(config=config, sizes=network_sizes(config, vocab_size))
+
+
+def init_params(network: Electra, rng: Array) -> Any:
+    """Fresh float32 parameters; trace with ``jax.eval_shape`` or jit to shard them as they are made."""
+    ids = jnp.ones((1, 8), jnp.int32)
+    inputs = EncoderInputs(ids, jnp.zeros_like(ids), jnp.zeros_like(ids), ids)
+    return network.init(rng, inputs, jnp.zeros((1, 1), jnp.int32))["params"]

@@ -1,0 +1,56 @@
+"""The embedding layer, which both networks share by default, its LayerNorm included."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from electra_jax.model.inputs import EncoderInputs
+from electra_jax.model.layers import Dtype, LayerNorm, dropout, truncated_normal
+from electra_jax.partitioning.constraints import constrain
+
+
+class Table(nn.Module):
+    """A float32 matrix of embeddings, ``embedding`` ``[rows, features]``."""
+
+    rows: int
+    features: int
+    initializer_range: float
+
+    def setup(self) -> None:  # noqa: D102
+        init = truncated_normal(self.initializer_range)
+        self.embedding = self.param("embedding", init, (self.rows, self.features))
+
+    def __call__(self, ids: Array) -> Array:
+        """int ``[...]`` → float32 ``[..., features]``."""
+        return jnp.take(self.embedding, ids, axis=0)
+
+
+class Embeddings(nn.Module):
+    """Word + token type + position → LayerNorm → dropout, at the embedding size."""
+
+    vocab_rows: int
+    embedding_size: int
+    max_positions: int
+    type_vocab_size: int
+    initializer_range: float
+    layer_norm_epsilon: float
+    dropout_rate: float
+    dtype: Dtype
+
+    def setup(self) -> None:  # noqa: D102
+        size, spread = self.embedding_size, self.initializer_range
+        self.word = Table(self.vocab_rows, size, spread)
+        self.position = Table(self.max_positions, size, spread)
+        self.token_type = Table(self.type_vocab_size, size, spread)
+        self.layer_norm = LayerNorm(self.layer_norm_epsilon, self.dtype)
+
+    def __call__(self, inputs: EncoderInputs, rng: Array | None) -> Array:
+        """Embeds ``inputs`` → ``[batch, length, embedding_size]``."""
+        x = self.word(inputs.input_ids)
+        x = x + self.token_type(inputs.token_type_ids) + self.position(inputs.position_ids)
+        x = constrain(x, "batch", "length", "activation")
+        return dropout(self.layer_norm(x), self.dropout_rate, rng)
+
+    def word_table(self) -> Array:
+        """The word table ``[vocab_rows, embedding_size]``, also the generator's output matrix."""
+        return self.word.embedding

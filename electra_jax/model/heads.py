@@ -1,0 +1,48 @@
+"""The two pre-training heads."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from electra_jax.model.layers import Dense, Dtype, LayerNorm, gelu, truncated_normal
+from electra_jax.partitioning.constraints import constrain
+
+# Added to the logits of the rows that only round the embedding table up.
+UNUSED_ROW_LOGIT = -1e9
+
+
+class MaskedLMHead(nn.Module):
+    """Generator head: dense(E, gelu) → LayerNorm → · word_tableᵀ + bias, for gathered positions only."""
+
+    vocab_size: int
+    initializer_range: float
+    layer_norm_epsilon: float
+    dtype: Dtype
+
+    @nn.compact
+    def __call__(self, hidden: Array, word_table: Array) -> Array:
+        """``[batch, masked, hidden]``, ``[rows, E]`` → float32 logits ``[batch, masked, rows]``."""
+        rows, embedding_size = word_table.shape
+        init = truncated_normal(self.initializer_range)
+        x = gelu(Dense(embedding_size, self.dtype, init, name="dense")(hidden))
+        x = LayerNorm(self.layer_norm_epsilon, self.dtype, name="layer_norm")(x)
+        bias = self.param("output_bias", nn.initializers.zeros, (rows,))
+        table = word_table.astype(self.dtype)
+        logits = jnp.einsum("bne,ve->bnv", x, table, preferred_element_type=jnp.float32) + bias
+        logits = constrain(logits, "batch", "length", "vocab_logits")
+        return jnp.where(jnp.arange(rows) < self.vocab_size, logits, UNUSED_ROW_LOGIT)
+
+
+class DiscriminatorHead(nn.Module):
+    """Replaced-token detection: dense(hidden, gelu) → dense(1)."""
+
+    initializer_range: float
+    dtype: Dtype
+
+    @nn.compact
+    def __call__(self, hidden: Array) -> Array:
+        """``[batch, length, hidden]`` → float32 logits ``[batch, length]``; > 0 says 'replaced'."""
+        init = truncated_normal(self.initializer_range)
+        x = gelu(Dense(hidden.shape[-1], self.dtype, init, name="dense")(hidden))
+        glorot = nn.initializers.glorot_uniform()
+        return Dense(1, jnp.float32, glorot, name="prediction")(x)[..., 0]

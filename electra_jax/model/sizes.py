@@ -1,0 +1,63 @@
+"""Sizes of the two encoders, worked out from the configuration (reference: sizes and their fractions)."""
+
+from dataclasses import dataclass
+
+from electra_jax.config.schema import Config
+
+
+@dataclass(frozen=True)
+class EncoderSizes:
+    """One transformer encoder."""
+
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    intermediate_size: int
+
+
+@dataclass(frozen=True)
+class NetworkSizes:
+    """Everything that decides the shapes of the parameters of both networks."""
+
+    vocab_size: int
+    vocab_rows: int  # vocab_size rounded up, so that the table can be sharded
+    embedding_size: int
+    generator_embedding_size: int
+    max_positions: int
+    type_vocab_size: int
+    discriminator: EncoderSizes
+    generator: EncoderSizes
+
+
+def round_up(n: int, multiple: int) -> int:
+    """The smallest multiple of ``multiple`` that is at least ``n``."""
+    return -(-n // multiple) * multiple
+
+
+def network_sizes(config: Config, vocab_size: int) -> NetworkSizes:
+    """Resolves fractions and defaults: generator width round(h x f), heads max(1, width // 64), ffn 4 x width."""
+    model, generator = config.model, config.generator
+    hidden = model.hidden_size
+    embedding = model.embedding_size or hidden
+    discriminator = EncoderSizes(
+        hidden, model.num_layers, model.num_heads, model.intermediate_size or 4 * hidden
+    )
+    if generator.sharing == "all":
+        small = discriminator
+    else:
+        width = max(1, round(hidden * generator.size_fraction))
+        depth = max(1, round(model.num_layers * generator.layers_fraction))
+        heads = max(1, width // 64)
+        if width % heads:
+            heads = next(n for n in range(heads, 0, -1) if width % n == 0)
+        small = EncoderSizes(width, depth, heads, 4 * width)
+    return NetworkSizes(
+        vocab_size=vocab_size,
+        vocab_rows=round_up(vocab_size, model.vocab_multiple),
+        embedding_size=embedding,
+        generator_embedding_size=small.hidden_size if generator.sharing == "none" else embedding,
+        max_positions=model.max_positions,
+        type_vocab_size=model.type_vocab_size,
+        discriminator=discriminator,
+        generator=small,
+    )

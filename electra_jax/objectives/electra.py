@@ -1,0 +1,177 @@
+"""Replaced-token detection: the generator's masked LM and the discriminator, trained together.
+
+Clark et al., "ELECTRA: Pre-training Text Encoders as Discriminators Rather Than Generators", ICLR 2020, §2.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax import Array
+
+from electra_jax.config.schema import Config, ElectraObjective
+from electra_jax.model.electra import Electra, init_params
+from electra_jax.model.inputs import EncoderInputs
+from electra_jax.objectives.masked_lm import (
+    LOSS_EPSILON,
+    SpecialIds,
+    draw_masked_batch,
+    masked_lm_terms,
+    padding_sum,
+)
+from electra_jax.objectives.masking import MaskedBatch, put
+from electra_jax.objectives.sampling import replacement_logits, sample_by_gumbel, sample_by_inverse_cdf
+from electra_jax.training.metrics import Sums, area_under_curve, auc_histogram, mean, weighted
+
+
+@struct.dataclass
+class ElectraDrawn:
+    """A batch, its masks, and the random numbers its replacements will be sampled with.
+
+    sample_uniforms: ``[batch, slots, 2]`` for the inverse distribution function, or with reference_quirks
+        ``[batch, slots, vocab_rows]`` for the Gumbel trick.
+    """
+
+    inputs: EncoderInputs
+    masked: MaskedBatch
+    sample_uniforms: Array
+
+
+@struct.dataclass
+class Corruption:
+    """The discriminator's input and what it should say.
+
+    input_ids: int32 ``[batch, length]``, the original rows with the sampled tokens put in.
+    labels: int32 ``[batch, length]``, 1 where a chosen token is now another one.
+    sampled_ids: int32 ``[batch, slots]``.
+    """
+
+    input_ids: Array
+    labels: Array
+    sampled_ids: Array
+
+
+def corrupt(logits: Array, drawn: ElectraDrawn, config: ElectraObjective) -> Corruption:
+    """Replaces every chosen token by a sample from the generator; carries no gradient.
+
+    A sample that equals the original counts as original.
+
+    Args:
+        logits: the generator's, ``[batch, slots, vocab]``.
+        drawn: the batch.
+        config: temperature, disallow_correct, reference_quirks.
+    """
+    masked, original = drawn.masked, drawn.inputs.input_ids
+    logits = replacement_logits(
+        logits, masked.ids, temperature=config.temperature, disallow_correct=config.disallow_correct
+    )
+    sample = sample_by_gumbel if config.reference_quirks else sample_by_inverse_cdf
+    sampled_ids = jax.lax.stop_gradient(sample(logits, drawn.sample_uniforms))
+    input_ids = put(original, masked.positions, sampled_ids, masked.weights)
+    return Corruption(input_ids=input_ids, labels=(input_ids != original).astype(jnp.int32), sampled_ids=sampled_ids)
+
+
+def discriminator_terms(logits: Array, labels: Array, real: Array, *, auc_counts_padding: bool) -> tuple[Array, Sums]:
+    """Sigmoid cross-entropy summed over all real tokens, special ones included, and its metrics.
+
+    Args:
+        logits: ``[batch, length]``.
+        labels: ``[batch, length]``, 1 for replaced.
+        real: float32 ``[batch, length]``, 0 for padding.
+        auc_counts_padding: the original's quirk.
+    """
+    cross_entropy = optax.sigmoid_binary_cross_entropy(logits, labels.astype(jnp.float32))
+    predictions = (logits > 0).astype(jnp.int32)
+    right = predictions == labels
+    sums = {
+        "disc_loss": weighted(cross_entropy, real),
+        "disc_accuracy": weighted(right, real),
+        "disc_auc": auc_histogram(logits, labels, jnp.ones_like(real) if auc_counts_padding else real),
+        "disc_precision": weighted(right, real * predictions),
+        "disc_recall": weighted(right, real * labels),
+    }
+    return (cross_entropy * real).sum(), sums
+
+
+@dataclass(frozen=True)
+class ReplacedTokenDetection:
+    """generator_weight · masked_lm_loss + discriminator_weight · disc_loss."""
+
+    config: Config
+    objective: ElectraObjective
+    network: Electra
+    special: SpecialIds
+
+    def init(self, rng: Array) -> Any:
+        """Fresh parameters of both networks."""
+        return init_params(self.network, rng)
+
+    def draw(self, batch: Array, rng: Array) -> ElectraDrawn:
+        """Draws masks and sampling noise of ``batch``, int32 ``[batch, length]``."""
+        mask_rng, sample_rng = jax.random.split(rng)
+        drawn = draw_masked_batch(batch, mask_rng, self.objective, self.special)
+        width = self.network.sizes.vocab_rows if self.objective.reference_quirks else 2
+        uniforms = jax.random.uniform(sample_rng, (*drawn.masked.positions.shape, width))
+        return ElectraDrawn(inputs=drawn.inputs, masked=drawn.masked, sample_uniforms=uniforms)
+
+    def totals(self, drawn: ElectraDrawn) -> tuple[Array, Array]:
+        """Masked tokens and real tokens of the batch."""
+        return drawn.masked.weights.sum(), (drawn.inputs.segment_ids != 0).sum().astype(jnp.float32)
+
+    def corrupted(
+        self, params: Any, drawn: ElectraDrawn, dropout_rng: Array | None = None
+    ) -> tuple[Array, Corruption]:
+        """The generator's logits ``[batch, slots, vocab_rows]``, and the rows it corrupts."""
+        inputs = drawn.inputs.replace(input_ids=drawn.masked.input_ids)
+        logits = self.network.apply(
+            {"params": params}, inputs, drawn.masked.positions, dropout_rng, method="generate"
+        )
+        return logits, corrupt(logits, drawn, self.objective)
+
+    def discriminate(
+        self, params: Any, drawn: ElectraDrawn, corruption: Corruption, dropout_rng: Array | None = None
+    ) -> Array:
+        """The discriminator's logits ``[batch, length]`` for corrupted rows."""
+        inputs = drawn.inputs.replace(input_ids=corruption.input_ids)
+        return self.network.apply({"params": params}, inputs, dropout_rng, method="discriminate")
+
+    def loss(
+        self, params: Any, drawn: ElectraDrawn, totals: tuple[Array, Array], dropout_rng: Array | None
+    ) -> tuple[Array, Sums]:
+        """Both losses over (a part of) the batch, and the metrics of both networks."""
+        objective = self.objective
+        generator_rng, discriminator_rng = (
+            (None, None) if dropout_rng is None else jax.random.split(dropout_rng)
+        )
+        generator_logits, corruption = self.corrupted(params, drawn, generator_rng)
+        masked_lm_sum, generator_sums = masked_lm_terms(generator_logits, drawn.masked)
+        logits = self.discriminate(params, drawn, corruption, discriminator_rng)
+        real = (drawn.inputs.segment_ids != 0).astype(jnp.float32)
+        disc_sum, discriminator_sums = discriminator_terms(
+            logits, corruption.labels, real, auc_counts_padding=objective.reference_quirks
+        )
+        masked_total, real_total = totals
+        loss = objective.generator_weight * masked_lm_sum / (masked_total + LOSS_EPSILON)
+        loss += objective.discriminator_weight * disc_sum / (real_total + LOSS_EPSILON)
+        sampled_right = corruption.sampled_ids == drawn.masked.ids
+        return loss, {
+            **generator_sums,
+            "sampled_masked_lm_accuracy": weighted(sampled_right, drawn.masked.weights),
+            **discriminator_sums,
+            "padding_fraction": padding_sum(drawn.inputs),
+        }
+
+    def summarize(self, sums: Any) -> dict[str, float | None]:
+        """Metrics by name; ``loss`` is the weighted total of the two mean losses."""
+        metrics = {
+            name: area_under_curve(value) if name == "disc_auc" else mean(value) for name, value in sums.items()
+        }
+        masked_lm_loss, disc_loss = metrics["masked_lm_loss"], metrics["disc_loss"]
+        total = None
+        if masked_lm_loss is not None and disc_loss is not None:
+            weights = self.objective.generator_weight, self.objective.discriminator_weight
+            total = weights[0] * masked_lm_loss + weights[1] * disc_loss
+        return {"loss": total, **metrics}

@@ -1,0 +1,123 @@
+"""Masked-language modelling, alone and as the generator's part of ELECTRA."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax import Array
+
+from electra_jax.config.schema import Config, MaskingConfig
+from electra_jax.model.electra import Electra, init_params
+from electra_jax.model.inputs import EncoderInputs, packed_inputs
+from electra_jax.objectives.masking import MaskedBatch, draw_masks
+from electra_jax.tokenizers import Tokenizer
+from electra_jax.training.metrics import Sums, mean, weighted
+
+LOSS_EPSILON = 1e-6  # in every denominator of the reference
+
+
+@dataclass(frozen=True)
+class SpecialIds:
+    """Ids of the special tokens."""
+
+    pad: int
+    cls: int
+    sep: int
+    mask: int
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> "SpecialIds":
+        """Those of ``tokenizer``."""
+        return cls(tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id)
+
+
+@struct.dataclass
+class MaskedLMDrawn:
+    """A batch and its masks."""
+
+    inputs: EncoderInputs  # the original rows
+    masked: MaskedBatch
+
+
+def draw_masked_batch(batch: Array, rng: Array, config: MaskingConfig, special: SpecialIds) -> MaskedLMDrawn:
+    """Lays out packed rows ``[batch, length]`` and draws their masks."""
+    inputs = packed_inputs(batch, pad_id=special.pad, cls_id=special.cls, sep_id=special.sep)
+    masked = draw_masks(
+        rng,
+        batch,
+        pad_id=special.pad,
+        ineligible_ids=(special.cls, special.sep, special.mask),
+        mask_id=special.mask,
+        mask_rate=config.mask_rate,
+        mask_token_probability=config.mask_token_probability,
+        with_replacement=config.reference_quirks,
+    )
+    return MaskedLMDrawn(inputs=inputs, masked=masked)
+
+
+def token_nll(logits: Array, ids: Array) -> Array:
+    """-log softmax(logits)[ids]; ``[..., vocab]``, ``[...]`` → ``[...]``, float32."""
+    picked = jnp.take_along_axis(logits, ids[..., None], axis=-1)[..., 0]
+    return jax.nn.logsumexp(logits, axis=-1) - picked
+
+
+def masked_lm_terms(logits: Array, masked: MaskedBatch) -> tuple[Array, Sums]:
+    """The summed loss Σ w·nll (float32 scalar), and the generator's metrics.
+
+    Args:
+        logits: ``[batch, slots, vocab]``.
+        masked: the masks; ids and weights ``[batch, slots]``.
+    """
+    nll = token_nll(logits, masked.ids)
+    predictions = jnp.argmax(logits, axis=-1)
+    sums = {
+        "masked_lm_loss": weighted(nll, masked.weights),
+        "masked_lm_accuracy": weighted(predictions == masked.ids, masked.weights),
+    }
+    return (nll * masked.weights).sum(), sums
+
+
+def padding_sum(inputs: EncoderInputs) -> Array:
+    """Share of padding, as a (sum, weight) pair."""
+    padding = inputs.segment_ids == 0
+    return weighted(padding, jnp.ones_like(padding))
+
+
+@dataclass(frozen=True)
+class MaskedLM:
+    """Plain masked-language modelling with the discriminator-sized encoder."""
+
+    config: Config
+    network: Electra
+    special: SpecialIds
+
+    def init(self, rng: Array) -> Any:
+        """Fresh parameters."""
+        return init_params(self.network, rng)
+
+    def draw(self, batch: Array, rng: Array) -> MaskedLMDrawn:
+        """Draws the masks of ``batch``, int32 ``[batch, length]``."""
+        return draw_masked_batch(batch, rng, self.config.objective, self.special)
+
+    def totals(self, drawn: MaskedLMDrawn) -> Array:
+        """Σ w over the batch."""
+        return drawn.masked.weights.sum()
+
+    def loss(
+        self, params: Any, drawn: MaskedLMDrawn, totals: Array, dropout_rng: Array | None
+    ) -> tuple[Array, Sums]:
+        """Σ w·nll / (Σ w + 1e-6)."""
+        masked = drawn.masked
+        inputs = drawn.inputs.replace(input_ids=masked.input_ids)
+        logits = self.network.apply(
+            {"params": params}, inputs, masked.positions, dropout_rng, method="generate"
+        )
+        total, sums = masked_lm_terms(logits, masked)
+        return total / (totals + LOSS_EPSILON), {**sums, "padding_fraction": padding_sum(drawn.inputs)}
+
+    def summarize(self, sums: Any) -> dict[str, float | None]:
+        """Metrics by name."""
+        metrics = {name: mean(pair) for name, pair in sums.items()}
+        return {"loss": metrics["masked_lm_loss"], **metrics}

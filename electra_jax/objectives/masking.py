@@ -1,0 +1,140 @@
+"""Choosing and masking tokens, on the device, every step (ELECTRA paper §2; reference §3)."""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax import Array
+
+
+@struct.dataclass
+class MaskedBatch:
+    """What was drawn for a batch; ``slots`` is the most that a row can have masked.
+
+    positions: int32 ``[batch, slots]``, 0 in unused slots.
+    ids: int32 ``[batch, slots]``, the original tokens there, 0 in unused slots.
+    weights: float32 ``[batch, slots]``, 1 for used slots.
+    input_ids: int32 ``[batch, length]``, the row with [MASK] put in.
+    """
+
+    positions: Array
+    ids: Array
+    weights: Array
+    input_ids: Array
+
+
+def max_masked(mask_rate: float, length: int) -> int:
+    """Slots a row needs: int((mask_rate + .005) x length), at least 1."""
+    return max(1, int((mask_rate + 0.005) * length))
+
+
+def num_masked(real_tokens: Array, mask_rate: float, length: int) -> Array:
+    """How many tokens of a row are chosen: max(1, min(slots, round_half_even(mask_rate x real tokens)))."""
+    wanted = jnp.round(mask_rate * real_tokens.astype(jnp.float32)).astype(jnp.int32)
+    return jnp.clip(wanted, 1, max_masked(mask_rate, length))
+
+
+def choose_positions(
+    rng: Array, eligible: Array, real_tokens: Array, *, mask_rate: float, with_replacement: bool
+) -> tuple[Array, Array]:
+    """Draws the positions to predict, uniformly among the eligible ones.
+
+    Args:
+        rng: key.
+        eligible: bool ``[batch, length]``.
+        real_tokens: int ``[batch]``, tokens that are not padding, special ones counted.
+        mask_rate: share of the real tokens that is chosen.
+        with_replacement: the reference's way, in which a position can be drawn twice.
+
+    Returns:
+        positions int32 ``[batch, slots]`` and weights float32 ``[batch, slots]``. A row with nothing
+        eligible has weight 0 throughout.
+    """
+    batch, length = eligible.shape
+    slots = max_masked(mask_rate, length)
+    count = num_masked(real_tokens, mask_rate, length)
+    if with_replacement:
+        logits = jnp.where(eligible, 0.0, -jnp.inf)
+        positions = jax.random.categorical(rng, logits, shape=(slots, batch)).T
+        count = jnp.where(eligible.any(axis=1), count, 0)
+    else:
+        # The largest of independent uniforms: a uniform draw without replacement.
+        scores = jnp.where(eligible, jax.random.uniform(rng, eligible.shape), -1.0)
+        positions = jax.lax.top_k(scores, slots)[1]
+        count = jnp.minimum(count, eligible.sum(axis=1))
+    used = jnp.arange(slots) < count[:, None]
+    return jnp.where(used, positions, 0).astype(jnp.int32), used.astype(jnp.float32)
+
+
+def put(rows: Array, positions: Array, values: Array, weights: Array) -> Array:
+    """Writes ``values`` into ``rows`` at ``positions`` where the weight is not 0.
+
+    Where a position comes twice (reference: drawn with replacement) the floor of the values' average is
+    written, as the original does.
+
+    Args:
+        rows: int32 ``[batch, length]``.
+        positions: int32 ``[batch, slots]``.
+        values: int32 ``[batch, slots]``.
+        weights: ``[batch, slots]``.
+    """
+    used = (weights > 0).astype(jnp.int32)
+    row = jnp.arange(rows.shape[0])[:, None]
+    count = jnp.zeros_like(rows).at[row, positions].add(used)
+    total = jnp.zeros_like(rows).at[row, positions].add(used * values)
+    return jnp.where(count > 0, total // jnp.maximum(count, 1), rows)
+
+
+def mask_tokens(
+    input_ids: Array,
+    positions: Array,
+    weights: Array,
+    keep_uniform: Array,
+    *,
+    mask_id: int,
+    mask_token_probability: float,
+) -> MaskedBatch:
+    """Puts [MASK] at the chosen positions, or keeps the token with the remaining probability.
+
+    Args:
+        input_ids: int32 ``[batch, length]``.
+        positions: int32 ``[batch, slots]``.
+        weights: float32 ``[batch, slots]``.
+        keep_uniform: uniform draws ``[batch, slots]``; below the probability means [MASK].
+        mask_id: id of [MASK].
+        mask_token_probability: see above.
+    """
+    ids = jnp.take_along_axis(input_ids, positions, axis=1) * (weights > 0)
+    becomes_mask = weights * (keep_uniform < mask_token_probability)
+    masked = put(input_ids, positions, jnp.full_like(positions, mask_id), becomes_mask)
+    return MaskedBatch(positions=positions, ids=ids, weights=weights, input_ids=masked)
+
+
+def draw_masks(
+    rng: Array,
+    input_ids: Array,
+    *,
+    pad_id: int,
+    ineligible_ids: tuple[int, ...],
+    mask_id: int,
+    mask_rate: float,
+    mask_token_probability: float,
+    with_replacement: bool,
+) -> MaskedBatch:
+    """Chooses and masks the tokens of a batch ``[batch, length]``; [UNK] is eligible, special tokens are not."""
+    real = input_ids != pad_id
+    eligible = real
+    for special in ineligible_ids:
+        eligible &= input_ids != special
+    position_rng, keep_rng = jax.random.split(rng)
+    positions, weights = choose_positions(
+        position_rng, eligible, real.sum(axis=1), mask_rate=mask_rate, with_replacement=with_replacement
+    )
+    keep_uniform = jax.random.uniform(keep_rng, positions.shape)
+    return mask_tokens(
+        input_ids,
+        positions,
+        weights,
+        keep_uniform,
+        mask_id=mask_id,
+        mask_token_probability=mask_token_probability,
+    )

@@ -1,0 +1,62 @@
+"""Sampling the replacement tokens from the generator's logits (reference §5)."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+DISALLOWED_LOGIT = -1000.0
+
+
+def replacement_logits(logits: Array, ids: Array, *, temperature: float, disallow_correct: bool) -> Array:
+    """Logits to sample from: divided by the temperature, optionally without the original token.
+
+    Args:
+        logits: float32 ``[batch, slots, vocab]``.
+        ids: int32 ``[batch, slots]``, the original tokens.
+        temperature: divides the logits.
+        disallow_correct: adds -1000 to the original token's logit.
+    """
+    logits = jax.lax.stop_gradient(logits) / temperature
+    if disallow_correct:
+        original = jnp.arange(logits.shape[-1]) == ids[..., None]
+        logits = logits + DISALLOWED_LOGIT * original
+    return logits
+
+
+def sample_by_inverse_cdf(logits: Array, uniforms: Array) -> Array:
+    """Draws from softmax(logits) by a two-level inverse of its distribution function.
+
+    The same distribution as the Gumbel trick at two random numbers a draw instead of one for every entry of
+    the vocabulary: a block of about √vocab entries is drawn first, then an entry in it.
+
+    Args:
+        logits: float32 ``[..., vocab]``.
+        uniforms: float32 ``[..., 2]`` in [0, 1).
+
+    Returns:
+        int32 ``[...]``.
+    """
+    vocab = logits.shape[-1]
+    block = math.isqrt(vocab - 1) + 1
+    blocks = -(-vocab // block)
+    mass = jnp.exp(logits - logits.max(axis=-1, keepdims=True))
+    mass = jnp.pad(mass, [(0, 0)] * (mass.ndim - 1) + [(0, blocks * block - vocab)])
+    mass = mass.reshape(*mass.shape[:-1], blocks, block)
+
+    def invert(weights: Array, uniform: Array) -> Array:
+        # u < 1, so the target is below the total, and an entry of no mass is never counted up to.
+        cumulative = jnp.cumsum(weights, axis=-1)
+        target = uniform[..., None] * cumulative[..., -1:]
+        return jnp.minimum((cumulative <= target).sum(axis=-1), weights.shape[-1] - 1)
+
+    chosen = invert(mass.sum(axis=-1), uniforms[..., 0])
+    inside = jnp.take_along_axis(mass, chosen[..., None, None], axis=-2)[..., 0, :]
+    return (chosen * block + invert(inside, uniforms[..., 1])).astype(jnp.int32)
+
+
+def sample_by_gumbel(logits: Array, uniforms: Array) -> Array:
+    """The original's sampler: argmax(logits - log(-log(u + 1e-9) + 1e-9)), ``uniforms`` shaped as ``logits``."""
+    noise = -jnp.log(-jnp.log(uniforms + 1e-9) + 1e-9)
+    return jnp.argmax(logits + noise, axis=-1).astype(jnp.int32)

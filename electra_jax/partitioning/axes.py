@@ -1,0 +1,122 @@
+"""The one strict table: which logical axis each parameter dimension is, and which mesh axes it lies on.
+
+Every axis is listed, the replicated ones too, so that a typo is an error and never a silent replication.
+"""
+
+import re
+
+import jax
+from jax.sharding import PartitionSpec
+
+from electra_jax.errors import UserError
+
+BATCH_AXES = ("data", "fsdp")
+
+# Logical axis → mesh axes. The batch lies over data and fsdp both: fsdp is data parallelism with sharded state.
+RULES: dict[str, tuple[str, ...]] = {
+    "batch": BATCH_AXES,
+    "length": (),
+    "activation": (),
+    "vocab_logits": ("tensor",),
+    # An embedding table sharded on its features would have to be rematerialised whole; its rows are safe.
+    "vocab": ("tensor", "fsdp"),
+    "embedding": (),
+    "position": (),
+    "token_type": (),
+    "layers": (),
+    "embed": ("fsdp",),
+    "heads": ("tensor",),
+    "mlp": ("tensor",),
+    "norm": (),
+    "single": (),
+}
+
+# Parameter path → logical axes of its dimensions; first match of the whole path.
+PARAMETER_AXES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (r"(generator_)?embeddings/word/embedding", ("vocab", "embedding")),
+    (r"(generator_)?embeddings/position/embedding", ("position", "embedding")),
+    (r"(generator_)?embeddings/token_type/embedding", ("token_type", "embedding")),
+    (r"(generator_)?embeddings/layer_norm/(scale|bias)", ("norm",)),
+    (r"(generator_)?encoder/embeddings_project/kernel", ("embedding", "embed")),
+    (r"(generator_)?encoder/embeddings_project/bias", ("norm",)),
+    (r"(generator_)?encoder/layers/attention/(query|key|value)/kernel", ("layers", "embed", "heads")),
+    (r"(generator_)?encoder/layers/attention/(query|key|value)/bias", ("layers", "heads")),
+    (r"(generator_)?encoder/layers/attention/output/kernel", ("layers", "heads", "embed")),
+    (r"(generator_)?encoder/layers/intermediate/kernel", ("layers", "embed", "mlp")),
+    (r"(generator_)?encoder/layers/intermediate/bias", ("layers", "mlp")),
+    (r"(generator_)?encoder/layers/output/kernel", ("layers", "mlp", "embed")),
+    (r"(generator_)?encoder/layers/(attention/)?output/bias", ("layers", "norm")),
+    (r"(generator_)?encoder/layers/\w+_layer_norm/(scale|bias)", ("layers", "norm")),
+    (r"generator_head/dense/kernel", ("embed", "embedding")),
+    (r"generator_head/dense/bias", ("norm",)),
+    (r"generator_head/layer_norm/(scale|bias)", ("norm",)),
+    (r"generator_head/output_bias", ("vocab",)),
+    (r"discriminator_head/dense/kernel", ("embed", "mlp")),
+    (r"discriminator_head/dense/bias", ("mlp",)),
+    (r"discriminator_head/prediction/kernel", ("mlp", "single")),
+    (r"discriminator_head/prediction/bias", ("single",)),
+)
+
+
+def partition_spec(axes: tuple[str, ...]) -> PartitionSpec:
+    """Mesh axes of each logical axis.
+
+    Raises:
+        KeyError: an axis that is not in the table.
+    """
+    return PartitionSpec(*(_mesh_axes(axis) for axis in axes))
+
+
+def _mesh_axes(axis: str) -> tuple[str, ...] | str | None:
+    if axis not in RULES:
+        raise KeyError(f"logical axis {axis!r} is not in the table of electra_jax.partitioning.axes")
+    mesh_axes = RULES[axis]
+    return None if not mesh_axes else mesh_axes[0] if len(mesh_axes) == 1 else mesh_axes
+
+
+def path_name(path: jax.tree_util.KeyPath) -> str:
+    """A pytree path as ``a/b/c``."""
+    return "/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)
+
+
+def parameter_axes(name: str, ndim: int) -> tuple[str, ...]:
+    """Logical axes of the parameter ``name``.
+
+    Raises:
+        KeyError: the parameter is in no row of the table, or has another number of dimensions.
+    """
+    for pattern, axes in PARAMETER_AXES:
+        if re.fullmatch(pattern, name):
+            if len(axes) != ndim:
+                raise KeyError(f"parameter {name} has {ndim} dimensions, its row in the table {len(axes)}")
+            return axes
+    raise KeyError(f"parameter {name} is in no row of electra_jax.partitioning.axes.PARAMETER_AXES")
+
+
+def parameter_specs(params: object, mesh: jax.sharding.Mesh) -> object:
+    """The `PartitionSpec` of every parameter.
+
+    Args:
+        params: pytree of arrays or of their abstract shapes.
+        mesh: the mesh they will lie on.
+
+    Raises:
+        UserError: a dimension that the mesh axes do not divide.
+    """
+
+    def spec(path: jax.tree_util.KeyPath, leaf: jax.ShapeDtypeStruct) -> PartitionSpec:
+        name = path_name(path)
+        axes = parameter_axes(name, len(leaf.shape))
+        for size, axis in zip(leaf.shape, axes, strict=True):
+            parts = 1
+            for mesh_axis in RULES[axis]:
+                parts *= mesh.shape[mesh_axis]
+            if size % parts:
+                over = " x ".join(f"mesh.{a}={mesh.shape[a]}" for a in RULES[axis])
+                raise UserError(
+                    f"{name} has {size} {axis} rows or columns, which {over} does not divide: "
+                    "choose a smaller mesh axis or another model size"
+                )
+        return partition_spec(axes)
+
+    return jax.tree_util.tree_map_with_path(spec, params)

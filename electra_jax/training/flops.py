@@ -1,0 +1,63 @@
+"""Model FLOPs of a training step, counted analytically, and the peaks of known chips.
+
+Counted are matrix products only, 2 FLOPs a multiply-add, the backward pass as twice the forward; what is
+recomputed does not count (model FLOPs, not hardware FLOPs: Chowdhery et al. 2022, appendix B).
+"""
+
+import jax
+
+from electra_jax.config.schema import Config
+from electra_jax.model.sizes import EncoderSizes, NetworkSizes
+from electra_jax.objectives.masking import max_masked
+
+# Dense bfloat16 peak of one chip in FLOP/s, by the start of jax's device_kind (vendors' data sheets).
+PEAK_FLOPS = {
+    "TPU v4": 275e12,
+    "TPU v5 lite": 197e12,
+    "TPU v5e": 197e12,
+    "TPU v5p": 459e12,
+    "TPU v5": 459e12,
+    "TPU v6 lite": 918e12,
+    "TPU v6e": 918e12,
+    "TPU7x": 2307e12,
+    "NVIDIA A100": 312e12,
+    "NVIDIA H100": 989e12,
+    "NVIDIA H200": 989e12,
+    "NVIDIA L4": 121e12,
+    "Tesla V100": 125e12,
+    "Tesla T4": 65e12,
+}
+
+
+def encoder_flops(sizes: EncoderSizes, embedding_size: int, length: int) -> float:
+    """Forward FLOPs of an encoder for one row of ``length`` tokens."""
+    hidden = sizes.hidden_size
+    projections = 2 * length * (4 * hidden * hidden + 2 * hidden * sizes.intermediate_size)
+    attention = 2 * 2 * length * length * hidden
+    project = 2 * length * embedding_size * hidden if embedding_size != hidden else 0
+    return sizes.num_layers * (projections + attention) + project
+
+
+def train_step_flops(config: Config, sizes: NetworkSizes) -> float:
+    """Model FLOPs of one update over the whole batch, forward and backward."""
+    length = config.data.sequence_length
+    slots = max_masked(config.objective.mask_rate, length)
+
+    def masked_lm(encoder: EncoderSizes, embedding: int) -> float:
+        head = 2 * slots * embedding * (encoder.hidden_size + sizes.vocab_size)
+        return encoder_flops(encoder, embedding, length) + head
+
+    if config.objective.kind == "masked_lm":
+        row = masked_lm(sizes.discriminator, sizes.embedding_size)
+    else:
+        hidden = sizes.discriminator.hidden_size
+        row = masked_lm(sizes.generator, sizes.generator_embedding_size)
+        row += encoder_flops(sizes.discriminator, sizes.embedding_size, length)
+        row += 2 * length * hidden * (hidden + 1)
+    return 3.0 * row * config.train.batch_size
+
+
+def peak_flops(device: jax.Device) -> float | None:
+    """Peak of one chip in bfloat16, None where it is not known (CPUs among them)."""
+    matches = [name for name in PEAK_FLOPS if device.device_kind.startswith(name)]
+    return PEAK_FLOPS[max(matches, key=len)] if matches else None

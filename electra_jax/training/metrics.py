@@ -1,0 +1,55 @@
+"""Metrics as sums that add up over microbatches, steps and devices; means are taken on the host."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+# name → float32 [2] (weighted sum, weight), or a histogram [2, bins] for an area under the curve.
+Sums = dict[str, Array]
+
+AUC_BINS = 1024
+AUC_LIMIT = 16.0  # logits are binned over [-limit, limit]; beyond it sigmoid is 0 or 1 to 1e-7
+
+
+def weighted(values: Array, weights: Array) -> Array:
+    """(Σ w·v, Σ w), float32 ``[2]``."""
+    weights = weights.astype(jnp.float32)
+    return jnp.stack([(values.astype(jnp.float32) * weights).sum(), weights.sum()])
+
+
+def auc_histogram(logits: Array, labels: Array, weights: Array) -> Array:
+    """Weights of negatives and positives by logit, float32 ``[2, AUC_BINS]``: sums that add up.
+
+    Args:
+        logits: ``[...]``.
+        labels: 0 or 1, ``[...]``.
+        weights: ``[...]``.
+    """
+    scaled = (logits + AUC_LIMIT) / (2 * AUC_LIMIT) * AUC_BINS
+    bins = jnp.clip(jnp.floor(scaled).astype(jnp.int32), 0, AUC_BINS - 1)
+    index = labels.astype(jnp.int32) * AUC_BINS + bins
+    flat = jnp.zeros(2 * AUC_BINS, jnp.float32).at[index.ravel()].add(weights.astype(jnp.float32).ravel())
+    return flat.reshape(2, AUC_BINS)
+
+
+def mean(pair: Any) -> float | None:
+    """The mean of a (sum, weight) pair; None where nothing was counted."""
+    total, weight = (float(x) for x in np.asarray(pair))
+    return total / weight if weight > 0 else None
+
+
+def area_under_curve(histogram: Any) -> float | None:
+    """Area under the ROC curve: P(logit of a positive > of a negative), ties in a bin count half."""
+    negatives, positives = np.asarray(histogram, np.float64)
+    pairs = negatives.sum() * positives.sum()
+    if pairs == 0:
+        return None
+    below = np.cumsum(negatives) - negatives
+    return float((positives * (below + negatives / 2)).sum() / pairs)
+
+
+def add(a: Sums, b: Sums) -> Sums:
+    """Adds two sets of sums."""
+    return {name: a[name] + b[name] for name in b}

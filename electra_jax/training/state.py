@@ -1,0 +1,72 @@
+"""The state of a run, and how it is made, already sharded."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from electra_jax.objectives import PretrainingObjective
+from electra_jax.partitioning.axes import parameter_specs
+from electra_jax.training.metrics import Sums
+
+
+@struct.dataclass
+class TrainState:
+    """Everything a step changes; a checkpoint holds just this and the step decides the data.
+
+    step: int32 scalar, updates done.
+    params: float32 parameters of both networks.
+    opt_state: the optimizer's.
+    window: metric sums since the last line of metrics.jsonl, kept here so that a resumed run logs what an
+        uninterrupted one would have.
+    """
+
+    step: Array
+    params: Any
+    opt_state: Any
+    window: Sums
+
+
+def init_state(
+    objective: PretrainingObjective, optimizer: optax.GradientTransformation, batch: Array, rng: Array
+) -> TrainState:
+    """A fresh state; ``batch`` int32 ``[batch, length]`` gives shapes only."""
+    params = objective.init(rng)
+    drawn = objective.draw(batch, rng)
+    sums = jax.eval_shape(lambda p, d: objective.loss(p, d, objective.totals(d), None)[1], params, drawn)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=optimizer.init(params),
+        window=jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), sums),
+    )
+
+
+def state_shardings(
+    abstract: TrainState, optimizer: optax.GradientTransformation, mesh: Mesh
+) -> TrainState:
+    """A `NamedSharding` for every leaf: parameters and optimizer moments by the table, the rest replicated.
+
+    Raises:
+        UserError: a parameter that the mesh does not divide.
+    """
+    specs = parameter_specs(abstract.params, mesh)
+    whole = PartitionSpec()
+    opt_specs = optax.tree_utils.tree_map_params(
+        optimizer,
+        lambda _, spec: spec,
+        abstract.opt_state,
+        specs,
+        transform_non_params=lambda _: whole,
+        is_leaf=lambda x: isinstance(x, PartitionSpec),
+    )
+    state = TrainState(
+        step=whole, params=specs, opt_state=opt_specs, window=jax.tree.map(lambda _: whole, abstract.window)
+    )
+    return jax.tree.map(
+        lambda spec: NamedSharding(mesh, spec), state, is_leaf=lambda x: isinstance(x, PartitionSpec)
+    )

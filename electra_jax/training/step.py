@@ -1,0 +1,110 @@
+"""One optimizer update, and one evaluation step, as pure functions to be jitted."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from electra_jax.objectives import PretrainingObjective
+from electra_jax.training.metrics import Sums, add
+from electra_jax.training.state import TrainState
+
+Report = dict[str, Array]  # float32 scalars of one step: loss, grad_norm, learning_rate, and each *_loss
+
+# Independent streams of random numbers from the one seed.
+INIT_STREAM, TRAIN_STREAM, EVAL_STREAM, SHOW_STREAM = range(4)
+
+
+def stream(seed: int, which: int) -> Array:
+    """The key of one of the streams."""
+    return jax.random.fold_in(jax.random.key(seed), which)
+
+
+def make_train_step(
+    objective: PretrainingObjective,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    *,
+    seed: int,
+    accumulation_steps: int,
+    log_every: int,
+) -> Callable[[TrainState, Array], tuple[TrainState, Report]]:
+    """The update of a state by a batch int32 ``[batch, length]``.
+
+    Every random number comes from ``fold_in(seed, step)``, and the gradient is that of the whole batch
+    however many microbatches it is computed in: each microbatch's loss is divided by the whole batch's totals.
+    """
+    base = stream(seed, TRAIN_STREAM)
+
+    def train_step(state: TrainState, batch: Array) -> tuple[TrainState, Report]:
+        draw_rng, dropout_rng = jax.random.split(jax.random.fold_in(base, state.step))
+        drawn = objective.draw(batch, draw_rng)
+        loss, sums, gradients = _accumulate(
+            objective, state.params, drawn, objective.totals(drawn), dropout_rng, accumulation_steps
+        )
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        report = {
+            "loss": loss,
+            "grad_norm": optax.tree.norm(gradients),
+            "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
+            **{name: pair[0] / (pair[1] + 1e-6) for name, pair in sums.items() if name.endswith("_loss")},
+        }
+        starts_window = state.step % log_every == 0
+        kept = jax.tree.map(lambda s: jnp.where(starts_window, jnp.zeros_like(s), s), state.window)
+        return TrainState(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            opt_state=opt_state,
+            window=add(kept, sums),
+        ), report
+
+    return train_step
+
+
+def _accumulate(
+    objective: PretrainingObjective, params: Any, drawn: Any, totals: Any, rng: Array, pieces: int
+) -> tuple[Array, Sums, Any]:
+    """Loss, metric sums and gradient of the whole batch, computed in ``pieces`` microbatches."""
+
+    def piece_loss(params: Any, piece: Any, piece_rng: Array) -> tuple[Array, Sums]:
+        return objective.loss(params, piece, totals, piece_rng)
+
+    value_and_grad = jax.value_and_grad(piece_loss, has_aux=True)
+    if pieces == 1:
+        (loss, sums), gradients = value_and_grad(params, drawn, rng)
+        return loss, sums, gradients
+
+    # Strided, so that every microbatch lies over all the devices as the batch does.
+    microbatches = jax.tree.map(
+        lambda x: x.reshape(x.shape[0] // pieces, pieces, *x.shape[1:]).swapaxes(0, 1), drawn
+    )
+
+    def body(carry: Any, piece_and_number: tuple[Any, Array]) -> tuple[Any, None]:
+        piece, number = piece_and_number
+        (loss, sums), gradients = value_and_grad(params, piece, jax.random.fold_in(rng, number))
+        return jax.tree.map(jnp.add, carry, (loss, sums, gradients)), None
+
+    shapes = jax.eval_shape(value_and_grad, params, jax.tree.map(lambda x: x[0], microbatches), rng)
+    (loss_shape, sums_shape), gradient_shape = shapes
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (loss_shape, sums_shape, gradient_shape))
+    (loss, sums, gradients), _ = jax.lax.scan(body, zeros, (microbatches, jnp.arange(pieces)))
+    return loss, sums, gradients
+
+
+def make_eval_step(
+    objective: PretrainingObjective, *, seed: int
+) -> Callable[[Any, Array, Array], Sums]:
+    """Metric sums of one held-out batch; its masks depend on the seed and the batch's number alone.
+
+    Every evaluation of a run therefore meets the same masks, and evaluations can be compared.
+    """
+    base = stream(seed, EVAL_STREAM)
+
+    def eval_step(params: Any, batch: Array, number: Array) -> Sums:
+        drawn = objective.draw(batch, jax.random.fold_in(base, number))
+        return objective.loss(params, drawn, objective.totals(drawn), None)[1]
+
+    return eval_step
