@@ -42,9 +42,7 @@ def batch(
     """
     share = _host_share(batch_size, hosts)
     position = step * batch_size + host * share
-    order = rows_at(
-        position, share, num_rows=rows.num_rows, rows_per_block=rows.rows_per_block, seed=seed
-    )
+    order = rows_at(position, share, num_rows=rows.num_rows, rows_per_block=rows.rows_per_block, seed=seed)
     return rows.read(order)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -16,6 +17,7 @@ from typing import Any
 from electra_jax.errors import UserError
 
 _SUFFIX = ".unfinished"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def key_of(settings: Mapping[str, Any]) -> str:
@@ -25,13 +27,14 @@ def key_of(settings: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def cache_errors(directory: Path) -> Iterator[None]:
-    """Turns a failure to write below `directory` into a UserError that names it."""
+    """Turns a failure to write below `directory`, part of data.cache_dir, into a UserError that names it."""
     try:
         yield
     except OSError as error:
+        remedy = "make room there" if error.errno in _FULL else "make it writable"
         raise UserError(
-            f"cannot write to data.cache_dir {directory}: {error.strerror or error}; "
-            "make room or set data.cache_dir to another directory"
+            f"cannot write to {directory}: {error.strerror or error}; "
+            f"{remedy} or set data.cache_dir to another directory"
         ) from error
 
 
@@ -44,23 +47,25 @@ def new_directory(final: Path) -> Iterator[Path]:
     wins and the others' work is dropped, as it is the same.
 
     Raises:
-        OSError: the directory cannot be made, or renamed.
+        UserError: the directory cannot be made, or renamed.
     """
-    final.parent.mkdir(parents=True, exist_ok=True)
-    with _exclusive(final.parent):
-        _remove_abandoned(final.parent)
-        temporary = final.with_name(f".{final.name}.{secrets.token_hex(8)}{_SUFFIX}")
-        temporary.mkdir()
-        # Held for as long as this process lives, so that others can tell a slow one from a dead one.
-        alive = os.open(_alive_file(temporary), os.O_CREAT | os.O_RDWR)
-        with contextlib.suppress(OSError):
-            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with cache_errors(final.parent):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with _exclusive(final.parent):
+            _remove_abandoned(final.parent)
+            temporary = final.with_name(f".{final.name}.{secrets.token_hex(8)}{_SUFFIX}")
+            temporary.mkdir()
+            # Held for as long as this process lives, so that others can tell a slow one from a dead one.
+            alive = os.open(_alive_file(temporary), os.O_CREAT | os.O_RDWR)
+            with contextlib.suppress(OSError):
+                fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
         yield temporary
-        _flush(temporary)
-        with _exclusive(final.parent):
-            if not final.exists():
-                temporary.rename(final)
+        with cache_errors(final.parent):
+            _flush(temporary)
+            with _exclusive(final.parent):
+                if not final.exists():
+                    temporary.rename(final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         _alive_file(temporary).unlink(missing_ok=True)

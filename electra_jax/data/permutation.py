@@ -95,7 +95,7 @@ def _window_rows(num_rows: int, rows_per_block: int, seed: int, epoch: int, wind
 
 
 def _feistel(values: np.ndarray, bits: int, key: int) -> np.ndarray:
-    """A bijection of [0, 2**bits); with odd `bits` one half is a bit longer, by turns the right and the left."""
+    """A bijection of [0, 2**bits); with odd `bits` the longer half is by turns the right and the left."""
     left_bits, right_bits = bits // 2, bits - bits // 2
     left, right = values >> np.uint64(right_bits), values & np.uint64((1 << right_bits) - 1)
     for round_ in range(_ROUNDS):

@@ -15,6 +15,8 @@ from typing import Any, Self
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
+from electra_jax.data.cache import cache_errors
+
 MANIFEST = "manifest.json"
 # Of the layout on disk and of what packing does; a change leaves earlier caches unused.
 FORMAT_VERSION = 1
@@ -86,8 +88,12 @@ class RowWriter:
             rows: int [n, length].
 
         Raises:
-            OSError: the disk is full, or another failure to write.
+            UserError: the disk is full, or another failure to write.
         """
+        with cache_errors(self._directory.parent):
+            self._write(rows)
+
+    def _write(self, rows: np.ndarray) -> None:
         held = np.concatenate([self._held, rows.astype(self._dtype)])
         chunk = self.rows_per_block * _BLOCKS_PER_COUNT
         whole = len(held) // chunk * chunk
@@ -102,15 +108,20 @@ class RowWriter:
             facts: what else the manifest is to say, such as settings and sources.
 
         Raises:
-            OSError: the disk is full, or another failure to write.
+            UserError: the disk is full, or another failure to write.
         """
-        self._write_blocks(self._held)
-        self._close_shard()
+        with cache_errors(self._directory.parent):
+            self._write_blocks(self._held)
+            self._close_shard()
+            manifest = json.dumps({**self._summary(), **facts}, indent=1)
+            (self._directory / MANIFEST).write_text(manifest + "\n", encoding="utf-8")
+
+    def _summary(self) -> dict[str, Any]:
         positions = self.num_rows * self._length
         num_tokens = int(positions - self._counts[self._pad_id])
         text_counts = self._counts.copy()
         text_counts[list(self._special_ids)] = 0
-        manifest = {
+        return {
             "format_version": FORMAT_VERSION,
             "num_rows": self.num_rows,
             "sequence_length": self._length,
@@ -122,9 +133,7 @@ class RowWriter:
             "most_frequent_token_share": int(text_counts.max()) / max(1, int(text_counts.sum())),
             "fingerprint": self._hash.hexdigest(),
             "shards": self._shards,
-            **facts,
         }
-        (self._directory / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
     def _write_blocks(self, rows: np.ndarray) -> None:
         self._counts += np.bincount(rows.ravel(), minlength=len(self._counts))
@@ -172,4 +181,3 @@ def _as_os_error(error: RuntimeError) -> OSError:
         if os.strerror(code) in str(error):
             return OSError(code, os.strerror(code))
     return OSError(errno.EIO, str(error))
-

@@ -1,8 +1,8 @@
 """Tokenises documents in several processes, in order.
 
-A worker is a plain child process that loads the tokenizer from its directory and answers frames over pipes. It
-imports nothing of the program that started it, needs no `if __name__ == "__main__"` there, and ends when its
-input does, so a killed parent leaves no orphan.
+A worker is a plain child process that loads the tokenizer from its directory and answers frames over pipes.
+It imports nothing of the program that started it, needs no `if __name__ == "__main__"` there, and ends when
+its input does, so a killed parent leaves no orphan.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -64,7 +66,7 @@ def tokenize_chunk(tokenizer: Tokenizer, documents: list[str], by_sentence: bool
     texts = [split_sentences(document) if by_sentence else [document] for document in documents]
     encoded = tokenizer.encode_batch([text for part in texts for text in part])
     lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
-    ids = np.fromiter((id_ for part in encoded for id_ in part), np.int32, int(lengths.sum()))
+    ids = np.fromiter(chain.from_iterable(encoded), np.int32, int(lengths.sum()))
     document_of = np.repeat(np.arange(len(texts)), [len(part) for part in texts])
     counts = np.bincount(document_of[lengths > 0], minlength=len(texts))
     return TokenChunk(ids, lengths[lengths > 0], counts)
@@ -73,7 +75,6 @@ def tokenize_chunk(tokenizer: Tokenizer, documents: list[str], by_sentence: bool
 def tokenize_documents(
     documents: Iterable[tuple[_T, str]],
     tokenizer: Tokenizer,
-    tokenizer_dir: Path,
     *,
     by_sentence: bool,
     processes: int,
@@ -82,8 +83,7 @@ def tokenize_documents(
 
     Args:
         documents: (label, text) of each; labels are handed through.
-        tokenizer: used when there is but one process.
-        tokenizer_dir: where `tokenizer` is saved; workers load it from there.
+        tokenizer: gives the ids.
         by_sentence: whether sentences are tokenised, and counted, one by one.
         processes: how many tokenise at the same time; 1: this one.
 
@@ -98,7 +98,8 @@ def tokenize_documents(
         for labels, texts in chunks:
             yield labels, tokenize_chunk(tokenizer, texts, by_sentence)
         return
-    with WorkerPool(tokenizer_dir, by_sentence, processes) as pool:
+    with tempfile.TemporaryDirectory() as temporary, WorkerPool(temporary, by_sentence, processes) as pool:
+        tokenizer.save(Path(temporary))
         pending: deque[tuple[list[_T], Future[TokenChunk]]] = deque()
         for labels, texts in chunks:
             pending.append((labels, pool.submit(texts)))
@@ -113,8 +114,8 @@ def tokenize_documents(
 class WorkerPool:
     """Child processes, each driven by a thread of its own and started when it is first needed."""
 
-    def __init__(self, tokenizer_dir: Path, by_sentence: bool, processes: int) -> None:
-        self._arguments = [str(tokenizer_dir), str(int(by_sentence))]
+    def __init__(self, tokenizer_dir: str, by_sentence: bool, processes: int) -> None:
+        self._arguments = [tokenizer_dir, str(int(by_sentence))]
         self._threads = ThreadPoolExecutor(processes, thread_name_prefix="tokenize")
         self._of_thread = threading.local()
         self._workers: list[subprocess.Popen[bytes]] = []
@@ -128,6 +129,7 @@ class WorkerPool:
             worker.kill()
         self._threads.shutdown(wait=True)
         for worker in self._workers:
+            worker.kill()  # again: a thread may have been starting one
             worker.wait()
             for pipe in (worker.stdin, worker.stdout):
                 with contextlib.suppress(OSError):
@@ -172,7 +174,7 @@ class WorkerPool:
             "OMP_NUM_THREADS": "1",
         }
         worker = subprocess.Popen(
-            [sys.executable, "-m", "electra_jax.data.tokenizing", *self._arguments],
+            [sys.executable, "-P", "-m", "electra_jax.data.tokenizing", *self._arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,

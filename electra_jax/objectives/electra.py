@@ -71,10 +71,14 @@ def corrupt(logits: Array, drawn: ElectraDrawn, config: ElectraObjective) -> Cor
     sample = sample_by_gumbel if config.reference_quirks else sample_by_inverse_cdf
     sampled_ids = jax.lax.stop_gradient(sample(logits, drawn.sample_uniforms))
     input_ids = put(original, masked.positions, sampled_ids, masked.weights)
-    return Corruption(input_ids=input_ids, labels=(input_ids != original).astype(jnp.int32), sampled_ids=sampled_ids)
+    return Corruption(
+        input_ids=input_ids, labels=(input_ids != original).astype(jnp.int32), sampled_ids=sampled_ids
+    )
 
 
-def discriminator_terms(logits: Array, labels: Array, real: Array, *, auc_counts_padding: bool) -> tuple[Array, Sums]:
+def discriminator_terms(
+    logits: Array, labels: Array, real: Array, *, auc_counts_padding: bool
+) -> tuple[Array, Sums]:
     """Sigmoid cross-entropy summed over all real tokens, special ones included, and its metrics.
 
     Args:
@@ -167,7 +171,8 @@ class ReplacedTokenDetection:
     def summarize(self, sums: Any) -> dict[str, float | None]:
         """Metrics by name; ``loss`` is the weighted total of the two mean losses."""
         metrics = {
-            name: area_under_curve(value) if name == "disc_auc" else mean(value) for name, value in sums.items()
+            name: area_under_curve(value) if name == "disc_auc" else mean(value)
+            for name, value in sums.items()
         }
         masked_lm_loss, disc_loss = metrics["masked_lm_loss"], metrics["disc_loss"]
         total = None

@@ -11,6 +11,7 @@ import orbax.checkpoint as ocp
 
 from electra_jax.config.schema import TrainConfig
 from electra_jax.errors import UserError
+from electra_jax.training.state import TrainState
 
 
 @dataclass(frozen=True)
@@ -44,19 +45,28 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=options,
-            item_handlers={"state": ocp.StandardCheckpointHandler(), "run": ocp.JsonCheckpointHandler()},
+            item_handlers={
+                "params": ocp.StandardCheckpointHandler(),
+                "progress": ocp.StandardCheckpointHandler(),
+                "run": ocp.JsonCheckpointHandler(),
+            },
         )
 
     def steps(self) -> list[int]:
         """Steps with a whole checkpoint, oldest first."""
         return sorted(self._manager.all_steps())
 
-    def save(self, step: int, state: Any, identity: RunIdentity) -> None:
+    def save(self, step: int, state: TrainState, identity: RunIdentity) -> None:
         """Starts to write ``state`` as ``step``; the copy off the device is done when this returns."""
         if step in self._manager.all_steps():
             return
         self._manager.save(
-            step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), run=ocp.args.JsonSave(asdict(identity)))
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardSave(state.params),
+                progress=ocp.args.StandardSave(_progress(state)),
+                run=ocp.args.JsonSave(asdict(identity)),
+            ),
         )
 
     def wait(self) -> None:
@@ -77,23 +87,37 @@ class Checkpoints:
         try:
             return RunIdentity(**json.loads(path.read_text()))
         except (OSError, ValueError, TypeError) as error:
-            raise UserError(f"checkpoint {path.parent.parent} cannot be read: {_first_line(error)}") from error
+            raise UserError(
+                f"checkpoint {path.parent.parent} cannot be read: {_first_line(error)}"
+            ) from error
 
-    def restore(self, step: int, abstract: Any) -> Any:
+    def restore(self, step: int, abstract: TrainState) -> TrainState:
         """The state of ``step``, laid out as ``abstract`` (shapes with shardings) says, on any mesh.
 
         Raises:
             UserError: it cannot be read, or holds a state of other shapes.
         """
+        restored = self._restore(step, params=abstract.params, progress=_progress(abstract))
+        return TrainState(params=restored["params"], **restored["progress"])
+
+    def restore_params(self, step: int, abstract: Any) -> Any:
+        """The parameters of ``step`` alone, laid out as ``abstract`` says.
+
+        Raises:
+            UserError: they cannot be read, or have other names or shapes.
+        """
+        return self._restore(step, params=abstract)["params"]
+
+    def _restore(self, step: int, **items: Any) -> Any:
+        args = ocp.args.Composite(**{name: ocp.args.StandardRestore(item) for name, item in items.items()})
         try:
-            args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
-            return self._manager.restore(step, args=args)["state"]
+            return self._manager.restore(step, args=args)
         except Exception as error:  # Orbax and tensorstore raise many kinds for a damaged file
             raise UserError(
                 f"checkpoint {self.directory / str(step)} cannot be restored: {_first_line(error)}"
             ) from error
 
-    def restore_newest(self, abstract: Any) -> tuple[int, Any, list[str]] | None:
+    def restore_newest(self, abstract: TrainState) -> tuple[int, TrainState, list[str]] | None:
         """The newest checkpoint that can be read, its state, and a line about every one that could not.
 
         Damaged ones are moved to ``damaged_checkpoints/`` so that the step can be written again.
@@ -132,6 +156,11 @@ class Checkpoints:
                 (self.directory / str(step)).rename(aside)
         if steps:
             self._manager.reload()
+
+
+def _progress(state: TrainState) -> dict[str, Any]:
+    """All of the state but its parameters, which are an item of their own so that they can be read alone."""
+    return {"step": state.step, "opt_state": state.opt_state, "window": state.window}
 
 
 def _first_line(error: Exception) -> str:

@@ -46,9 +46,7 @@ def init_state(
     )
 
 
-def state_shardings(
-    abstract: TrainState, optimizer: optax.GradientTransformation, mesh: Mesh
-) -> TrainState:
+def state_shardings(abstract: TrainState, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
     """A `NamedSharding` for every leaf: parameters and optimizer moments by the table, the rest replicated.
 
     Raises:

@@ -94,9 +94,7 @@ def _accumulate(
     return loss, sums, gradients
 
 
-def make_eval_step(
-    objective: PretrainingObjective, *, seed: int
-) -> Callable[[Any, Array, Array], Sums]:
+def make_eval_step(objective: PretrainingObjective, *, seed: int) -> Callable[[Any, Array, Array], Sums]:
     """Metric sums of one held-out batch; its masks depend on the seed and the batch's number alone.
 
     Every evaluation of a run therefore meets the same masks, and evaluations can be compared.

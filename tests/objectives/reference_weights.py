@@ -12,7 +12,9 @@ def _layer_norm(tf, name):
 
 
 def _embeddings(tf, scope):
-    tables = {name: {"embedding": tf[f"{scope}/{name}_embeddings"]} for name in ("word", "position", "token_type")}
+    tables = {
+        name: {"embedding": tf[f"{scope}/{name}_embeddings"]} for name in ("word", "position", "token_type")
+    }
     return {**tables, "layer_norm": _layer_norm(tf, f"{scope}/LayerNorm")}
 
 
@@ -36,7 +38,9 @@ def _stack(trees):
 
 
 def _encoder(tf, scope):
-    depth = 1 + max(int(n.split("layer_")[1].split("/")[0]) for n in tf if n.startswith(f"{scope}/encoder/layer_"))
+    depth = 1 + max(
+        int(n.split("layer_")[1].split("/")[0]) for n in tf if n.startswith(f"{scope}/encoder/layer_")
+    )
     encoder = {"layers": _stack([_layer(tf, f"{scope}/encoder/layer_{i}") for i in range(depth)])}
     if f"{scope}/embeddings_project/kernel" in tf:
         encoder["embeddings_project"] = _dense(tf, f"{scope}/embeddings_project")

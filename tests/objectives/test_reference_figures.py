@@ -5,6 +5,8 @@ import json
 import jax
 import numpy as np
 import pytest
+from electra_jax.optim import build_optimizer
+from reference_weights import params_from_reference
 
 from electra_jax.config.schema import Config
 from electra_jax.model.electra import build_electra
@@ -12,8 +14,6 @@ from electra_jax.model.inputs import EncoderInputs
 from electra_jax.objectives.electra import ElectraDrawn, ReplacedTokenDetection
 from electra_jax.objectives.masked_lm import MaskedLM, MaskedLMDrawn, SpecialIds
 from electra_jax.objectives.masking import mask_tokens
-from electra_jax.optim import build_optimizer
-from reference_weights import params_from_reference
 
 pytestmark = pytest.mark.shared_data
 
@@ -28,11 +28,15 @@ NAMES = {
 
 def _config(golden, sharing):
     sizes, masked_lm = golden["model_hparam_overrides"], not golden["electra_objective"]
-    objective = {"kind": "masked_lm"} if masked_lm else {
-        "kind": "electra",
-        "temperature": golden["temperature"],
-        "disallow_correct": golden["disallow_correct"],
-    }
+    objective = (
+        {"kind": "masked_lm"}
+        if masked_lm
+        else {
+            "kind": "electra",
+            "temperature": golden["temperature"],
+            "disallow_correct": golden["disallow_correct"],
+        }
+    )
     return Config.model_validate(
         {
             "data": {"sequence_length": golden["max_seq_length"]},
@@ -149,7 +153,9 @@ def test_three_updates(case):
 
 
 def _expected(golden, prefix):
-    return params_from_reference({n.removeprefix(prefix): a for n, a in golden.items() if n.startswith(prefix)})
+    return params_from_reference(
+        {n.removeprefix(prefix): a for n, a in golden.items() if n.startswith(prefix)}
+    )
 
 
 def _assert_same(ours, golden, prefix, tolerance):

@@ -44,8 +44,8 @@ DISTRIBUTIONS = (
 
 # Tests are not prose; the others are split off, patched or left out by one system or another.
 SKIPPED_FOLDERS = frozenset(
-    "__pycache__ test tests testing _vendor vendor site-packages dist-packages idlelib tkinter turtledemo lib2to3 "
-    "ensurepip distutils f2py".split()
+    ("__pycache__", "test", "tests", "testing", "_vendor", "vendor", "site-packages", "dist-packages", "f2py")
+    + ("idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "distutils")
 )
 SKIPPED_PREFIXES = ("_sysconfigdata", "sitecustomize", "config-", "test_")
 
@@ -68,7 +68,7 @@ def installed_packages() -> list[Package]:
 
 def source_files(package: Package) -> list[tuple[str, Path]]:
     """Returns (path relative to the package, path) of its `.py` files, in an order that no machine changes."""
-    files = {}
+    files: dict[str, Path] = {}
     for folder in package.folders:
         for path in folder.rglob("*.py"):
             parts = path.relative_to(folder).parts
@@ -115,7 +115,10 @@ def _strings_of_body(body: list[ast.stmt]) -> Iterator[str]:
                 yield from _strings_of_body(statement.body)
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 yield from _strings_of_body(statement.body[:1])  # The docstring; code below has none.
-            case ast.Expr(value=ast.Call() as call) if _called_name(call) in {"add_newdoc", "_add_newdoc_ufunc"}:
+            case ast.Expr(value=ast.Call() as call) if _called_name(call) in {
+                "add_newdoc",
+                "_add_newdoc_ufunc",
+            }:
                 yield from _constants(call)
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if _names_documentation(name):
                 yield from _constants(value)

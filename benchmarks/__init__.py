@@ -1,0 +1,1 @@
+"""Measurements of throughput; run as `python -m benchmarks.NAME`."""

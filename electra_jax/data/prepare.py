@@ -1,0 +1,144 @@
+"""From a configuration to a tokenizer and rows of tokens: found in the cache, or made and put there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from electra_jax.config.schema import Config
+from electra_jax.data.cache import cache_errors, key_of, new_directory
+from electra_jax.data.prepared_rows import RowsJob, prepare_rows, say
+from electra_jax.data.sources import TextSource, is_held_out, open_source
+from electra_jax.data.token_rows import TokenRows
+from electra_jax.errors import UserError
+from electra_jax.tokenizers import Tokenizer, build_tokenizer, load_tokenizer
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What training reads.
+
+    Attributes:
+        tokenizer_dir: where the tokenizer is saved.
+        tokenizer: itself.
+        train: training rows.
+        eval: evaluation rows.
+        fingerprint: of the tokenizer and the training rows.
+    """
+
+    tokenizer_dir: Path
+    tokenizer: Tokenizer
+    train: TokenRows
+    eval: TokenRows
+    fingerprint: str
+
+
+def prepare(config: Config, *, progress: bool = True) -> Prepared:
+    """Finds or makes the tokenizer, the training rows and the evaluation rows of a configuration.
+
+    Args:
+        config: its sections `data` and `tokenizer` decide.
+        progress: whether to say on stderr what is being done.
+
+    Raises:
+        UserError: the source, the tokenizer or the cache cannot be used, or there is too little text.
+    """
+    _check_evaluation(config)
+    source = open_source(config.data.source, config.data)
+    # Opened early, so that a mistake in it does not show only when the training text is done.
+    eval_source = _open_eval_source(config)
+    directory, tokenizer = _prepare_tokenizer(config, source, progress)
+    job = _rows_job(config, tokenizer, progress)
+    if eval_source is None:
+        rows = prepare_rows(job, source, ("train", "eval"))
+        train, evaluation = rows["train"], rows["eval"]
+    else:
+        train = prepare_rows(job, source, ("all",))["all"]
+        evaluation = prepare_rows(job, eval_source, ("all",))["all"]
+    fingerprint = key_of({"tokenizer": tokenizer.fingerprint, "train": train.fingerprint})
+    return Prepared(directory, tokenizer, train, evaluation, fingerprint)
+
+
+def prepare_eval_rows(config: Config, tokenizer: Tokenizer, *, progress: bool = True) -> TokenRows:
+    """Finds or makes the evaluation rows alone, with the tokenizer of a trained model.
+
+    Args:
+        config: its section `data` decides.
+        tokenizer: that of the model.
+        progress: whether to say on stderr what is being done.
+
+    Raises:
+        UserError: the source or the cache cannot be used, or there is too little text.
+    """
+    _check_evaluation(config)
+    eval_source = _open_eval_source(config)
+    job = _rows_job(config, tokenizer, progress)
+    if eval_source is not None:
+        return prepare_rows(job, eval_source, ("all",))["all"]
+    return prepare_rows(job, open_source(config.data.source, config.data), ("eval",))["eval"]
+
+
+def _check_evaluation(config: Config) -> None:
+    if config.data.eval_source is None and config.data.eval_fraction == 0:
+        raise UserError(
+            "data.eval_fraction is 0 and data.eval_source is not set, which leaves nothing to evaluate on: "
+            "set one of them"
+        )
+
+
+def _open_eval_source(config: Config) -> TextSource | None:
+    spec = config.data.eval_source
+    return None if spec is None else open_source(spec, config.data)
+
+
+def _held_out_fraction(config: Config) -> float:
+    """The share of data.source that is not trained on; nothing when evaluation has its own text."""
+    return config.data.eval_fraction if config.data.eval_source is None else 0.0
+
+
+def _rows_job(config: Config, tokenizer: Tokenizer, progress: bool) -> RowsJob:
+    return RowsJob(
+        data=config.data,
+        fraction=_held_out_fraction(config),
+        tokenizer=tokenizer,
+        directory=_cache(config) / "tokens",
+        progress=progress,
+    )
+
+
+def _prepare_tokenizer(config: Config, source: TextSource, progress: bool) -> tuple[Path, Tokenizer]:
+    """Returns a tokenizer and the directory it is saved in; training it reads training documents only."""
+    fraction = _held_out_fraction(config)
+
+    def documents() -> Iterator[str]:
+        return (text for text in source.documents() if not (fraction and is_held_out(text, fraction)))
+
+    if config.tokenizer.vocab_file is not None:
+        tokenizer = build_tokenizer(config.tokenizer, documents)
+        directory = _cache(config) / "tokenizers" / key_of({"fingerprint": tokenizer.fingerprint})
+        if not directory.exists():
+            with new_directory(directory) as unfinished, cache_errors(directory.parent):
+                tokenizer.save(unfinished)
+        return directory, tokenizer
+    key = key_of(
+        {
+            "tokenizer": config.tokenizer.model_dump(),
+            "source": source.fingerprint,
+            "eval_fraction": fraction,
+        }
+    )
+    directory = _cache(config) / "tokenizers" / key
+    if not directory.exists():
+        say(progress, f"training a {config.tokenizer.kind} vocabulary on {source.name}")
+        with new_directory(directory) as unfinished:
+            tokenizer = build_tokenizer(config.tokenizer, documents)
+            with cache_errors(directory.parent):
+                tokenizer.save(unfinished)
+        say(progress, f"{tokenizer.vocab_size:,} tokens -> {directory}")
+    # Another process may have finished first with a vocabulary of its own, so the saved one counts.
+    return directory, load_tokenizer(directory)
+
+
+def _cache(config: Config) -> Path:
+    return Path(config.data.cache_dir).expanduser()

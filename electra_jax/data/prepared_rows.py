@@ -1,0 +1,188 @@
+"""Rows of tokens for the documents of a source: found in the cache, or made in one pass over the text."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tqdm import tqdm
+
+from electra_jax.config.schema import DataConfig
+from electra_jax.data.cache import key_of, new_directory
+from electra_jax.data.packing import make_packer
+from electra_jax.data.row_writer import FORMAT_VERSION, RowWriter
+from electra_jax.data.sources import TextSource, is_held_out
+from electra_jax.data.token_rows import TokenRows
+from electra_jax.data.tokenizing import tokenize_documents
+from electra_jax.errors import UserError
+from electra_jax.tokenizers import Tokenizer
+
+# Which documents of a source: all of them, those that are not held out, those that are.
+Split = Literal["all", "train", "eval"]
+
+
+@dataclass(frozen=True)
+class RowsJob:
+    """What the rows of one preparation have in common.
+
+    Attributes:
+        data: sequence length, packing and processes.
+        fraction: of the documents that are held out.
+        tokenizer: gives the ids.
+        directory: where directories of rows are kept.
+        progress: whether to say on stderr what is being done.
+    """
+
+    data: DataConfig
+    fraction: float
+    tokenizer: Tokenizer
+    directory: Path
+    progress: bool
+
+    def settings(self, source: TextSource, split: Split) -> dict[str, Any]:
+        """Everything that decides the rows; its hash names their directory."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "source": source.fingerprint,
+            "split": split,
+            "eval_fraction": None if split == "all" else self.fraction,
+            "tokenizer": self.tokenizer.fingerprint,
+            "packing": self.data.packing,
+            "sequence_length": self.data.sequence_length,
+        }
+
+
+def prepare_rows(job: RowsJob, source: TextSource, splits: tuple[Split, ...]) -> dict[Split, TokenRows]:
+    """Finds or makes the rows of some splits of a source, all missing ones in one pass.
+
+    Returns:
+        The rows of each split.
+
+    Raises:
+        UserError: a split has no text, the cache cannot be written, or what is in it is damaged.
+    """
+    settings = {split: job.settings(source, split) for split in splits}
+    directories = {split: job.directory / key_of(settings[split]) for split in splits}
+    missing = {split: path for split, path in directories.items() if not path.exists()}
+    for split in directories:
+        if split not in missing:
+            say(job.progress, f"{_text_of(source, split)} is in the cache: {directories[split]}")
+    if missing:
+        with contextlib.ExitStack() as stack:
+            writers = {
+                split: stack.enter_context(_row_writer(job, stack.enter_context(new_directory(directory))))
+                for split, directory in missing.items()
+            }
+            say(job.progress, f"tokenising {source.name}")
+            num_documents = _write_rows(job, source, writers)
+            for split, writer in writers.items():
+                if not num_documents[split]:
+                    raise _no_text(source, split, job)
+                writer.finish(
+                    {
+                        "source_name": source.name,
+                        "num_documents": num_documents[split],
+                        "settings": settings[split],
+                    }
+                )
+        for split, directory in missing.items():
+            say(job.progress, _summary(source, split, num_documents[split], TokenRows.open(directory)))
+    return {split: TokenRows.open(directory) for split, directory in directories.items()}
+
+
+def _write_rows(job: RowsJob, source: TextSource, writers: dict[Split, RowWriter]) -> dict[Split, int]:
+    """Tokenises, packs and writes the documents of the splits that `writers` has; returns their numbers."""
+    data, tokenizer = job.data, job.tokenizer
+    packers = {
+        split: make_packer(
+            data.packing,
+            data.sequence_length,
+            cls_id=tokenizer.cls_id,
+            sep_id=tokenizer.sep_id,
+            pad_id=tokenizer.pad_id,
+        )
+        for split in writers
+    }
+    num_documents: dict[Split, int] = dict.fromkeys(writers, 0)
+    num_tokens = 0
+    bar = tqdm(total=source.num_documents, unit=" documents", disable=not job.progress, file=sys.stderr)
+
+    def wanted() -> Iterator[tuple[Split, str]]:
+        for text in source.documents():
+            bar.update()
+            split: Split = "all"
+            if "all" not in writers:
+                split = "eval" if is_held_out(text, job.fraction) else "train"
+            if split in writers:
+                yield split, text
+
+    chunks = tokenize_documents(
+        wanted(),
+        tokenizer,
+        by_sentence=data.packing == "segment_pairs",
+        processes=data.prepare_processes or _num_cores(),
+    )
+    with bar, contextlib.closing(chunks):
+        for splits, chunk in chunks:
+            for split, (ids, sentence_ends) in zip(splits, chunk.documents()):
+                num_documents[split] += len(ids) > 0
+                for rows in packers[split].add(ids, sentence_ends):
+                    writers[split].write(rows)
+            num_tokens += len(chunk.ids)
+            elapsed = max(bar.format_dict["elapsed"], 1e-9)
+            bar.set_postfix_str(f"{num_tokens / elapsed:,.0f} tokens/s", refresh=False)
+    for split, packer in packers.items():
+        for rows in packer.finish():
+            writers[split].write(rows)
+    return num_documents
+
+
+def _row_writer(job: RowsJob, directory: Path) -> RowWriter:
+    tokenizer = job.tokenizer
+    special = (tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id)
+    return RowWriter(
+        directory,
+        job.data.sequence_length,
+        vocab_size=tokenizer.vocab_size,
+        pad_id=tokenizer.pad_id,
+        unk_id=tokenizer.unk_id,
+        special_ids=special,
+    )
+
+
+def _no_text(source: TextSource, split: Split, job: RowsJob) -> UserError:
+    if split == "eval":
+        return UserError(
+            f"{source.name} is too small for data.eval_fraction {job.fraction} to hold out a document: "
+            "set data.eval_source, or a larger data.eval_fraction"
+        )
+    reason = f"with data.eval_fraction {job.fraction} " if split == "train" else ""
+    return UserError(f"{source.name} {reason}leaves no text to make rows of: use a larger source")
+
+
+def _summary(source: TextSource, split: Split, num_documents: int, rows: TokenRows) -> str:
+    return (
+        f"{_text_of(source, split)}: {num_documents:,} documents, {rows.num_rows:,} rows, "
+        f"{rows.num_tokens:,} tokens, {rows.manifest.padding_share:.2%} padding, "
+        f"{rows.manifest.unknown_token_share:.2%} unknown -> {rows.directory}"
+    )
+
+
+def _text_of(source: TextSource, split: Split) -> str:
+    return source.name if split == "all" else f"{source.name} ({split})"
+
+
+def say(progress: bool, message: str) -> None:
+    """Prints a line on stderr if `progress`."""
+    if progress:
+        print(f"prepare: {message}", file=sys.stderr, flush=True)
+
+
+def _num_cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

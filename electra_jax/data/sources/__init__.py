@@ -1,0 +1,38 @@
+"""Sources of text: the embedded corpus, text files and TFDS datasets, all as streams of documents."""
+
+from __future__ import annotations
+
+import os
+
+from electra_jax.config.schema import DataConfig
+from electra_jax.data.sources.held_out import is_held_out
+from electra_jax.data.sources.protocol import TextSource
+from electra_jax.data.sources.text_files import open_text_files
+from electra_jax.data.sources.tfds_source import open_embedded, open_tfds
+from electra_jax.errors import UserError
+
+__all__ = ["TextSource", "is_held_out", "open_source"]
+
+
+def open_source(spec: str, config: DataConfig) -> TextSource:
+    """Opens a source of text; its first document has been read when this returns.
+
+    Args:
+        spec: `embedded:python-docs`, `text:GLOB` or `tfds:NAME[/CONFIG][:SPLIT]`.
+        config: Says where caches and datasets are and how files are read.
+
+    Raises:
+        UserError: The source is unknown, missing, empty, not text or not prepared.
+    """
+    kind, _, rest = spec.partition(":")
+    match kind:
+        case "embedded":
+            return open_embedded(rest, config)
+        case "text":
+            return open_text_files(rest, config)
+        case "tfds":
+            return open_tfds(rest, config)
+    hint = f"; did you mean text:{spec}?" if os.path.exists(os.path.expanduser(spec)) else ""
+    raise UserError(
+        f"{spec!r} is not a source of text: write embedded:python-docs, text:GLOB or tfds:NAME[/CONFIG][:SPLIT]{hint}"
+    )

@@ -1,0 +1,103 @@
+"""Hashes that tell whether text has changed, without reading it again when its file has not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from electra_jax.errors import UserError
+
+_BLOCK_BYTES = 1 << 20
+_QUIET_SECONDS = 5  # A corpus that is hashed faster needs no progress bar.
+
+
+def json_fingerprint(identity: Any) -> str:
+    """Returns the SHA-256, in hex, of a JSON value."""
+    text = json.dumps(identity, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def documents_fingerprint(documents: Iterable[str]) -> str:
+    """Returns the SHA-256, in hex, of a sequence of documents and their boundaries."""
+    digest = hashlib.sha256()
+    for document in documents:
+        data = document.encode("utf-8")
+        digest.update(len(data).to_bytes(8, "big"))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def file_fingerprints(paths: Iterable[str], cache_dir: Path) -> list[str]:
+    """Returns the SHA-256 of each file's bytes, remembered in `cache_dir` by path, size and modification time.
+
+    Raises:
+        UserError: A file cannot be read, or the cache cannot be written.
+    """
+    known = [(path, _remembered(path, cache_dir)) for path in paths]
+    unknown_bytes = sum(_stat(path).st_size for path, digest in known if digest is None)
+    with tqdm(
+        total=unknown_bytes,
+        unit="B",
+        unit_scale=True,
+        desc="Hashing text files",
+        delay=_QUIET_SECONDS,
+        leave=False,
+    ) as bar:
+        return [digest or _hash_and_remember(path, cache_dir, bar) for path, digest in known]
+
+
+def _stat(path: str) -> os.stat_result:
+    try:
+        return os.stat(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _entry_path(path: str, cache_dir: Path) -> Path:
+    name = hashlib.sha256(os.path.abspath(path).encode("utf-8", "surrogateescape")).hexdigest()
+    return cache_dir / "fingerprints" / f"{name[:32]}.json"
+
+
+def _remembered(path: str, cache_dir: Path) -> str | None:
+    stat = _stat(path)
+    try:
+        entry = json.loads(_entry_path(path, cache_dir).read_bytes())
+        if (entry["size"], entry["mtime_ns"]) == (stat.st_size, stat.st_mtime_ns):
+            return str(entry["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # Absent or damaged: the file is hashed again.
+    return None
+
+
+def _hash_and_remember(path: str, cache_dir: Path, bar: tqdm) -> str:
+    stat = _stat(path)  # Before the reading, so that a file that changes meanwhile is hashed again next time.
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+                bar.update(len(block))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    entry = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": digest.hexdigest()}
+    _write_atomically(_entry_path(path, cache_dir), json.dumps(entry).encode("ascii"))
+    return digest.hexdigest()
+
+
+def _write_atomically(target: Path, data: bytes) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
+            file.write(data)
+        os.replace(file.name, target)
+    except OSError as error:
+        raise UserError(
+            f"data.cache_dir: {target.parent} cannot be written ({error.strerror}); name a folder that can."
+        ) from error

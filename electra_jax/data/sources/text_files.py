@@ -1,0 +1,93 @@
+"""`text:GLOB`: text files as a source."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from electra_jax.config.schema import DataConfig
+from electra_jax.data.sources.compressed import split_extension
+from electra_jax.data.sources.fingerprints import file_fingerprints, json_fingerprint
+from electra_jax.data.sources.text_documents import (
+    MAX_DOCUMENT_CHARACTERS,
+    Separator,
+    check_encoding,
+    file_documents,
+)
+from electra_jax.errors import UserError
+
+_JSON_LINES = ".jsonl"
+
+
+@dataclass(frozen=True)
+class TextFiles:
+    """Documents of text files, file after file in the order of their names."""
+
+    name: str
+    fingerprint: str
+    paths: tuple[str, ...]
+    separator: Separator
+    field: str
+    encoding: str
+    num_documents: int | None = None
+
+    def documents(self) -> Iterator[str]:
+        """Yields the documents; see `TextSource.documents`."""
+        return _documents(self.paths, self.separator, self.field, self.encoding)
+
+
+def open_text_files(pattern: str, config: DataConfig) -> TextFiles:
+    """Opens the files that a pattern matches, having read the first document.
+
+    Args:
+        pattern: A path; `~`, `*`, `?`, `[...]` and `**` (any depth) are understood.
+        config: Says how the files are read.
+
+    Raises:
+        UserError: Nothing matches, there is no text, or the first document cannot be read.
+    """
+    name = f"text:{pattern}"
+    check_encoding(config.encoding)
+    paths = _matching_files(pattern)
+    separator, field, encoding = config.document_separator, config.text_field, config.encoding
+    if next(_documents(paths, separator, field, encoding), None) is None:
+        files = "file is" if len(paths) == 1 else f"{len(paths)} files are"
+        raise UserError(f"{name}: the {files} empty; give files with text in them.")
+    digests = file_fingerprints(paths, Path(os.path.expanduser(config.cache_dir)))
+    identity = {
+        "separator": separator,
+        "field": field,
+        "encoding": encoding,
+        "longest": MAX_DOCUMENT_CHARACTERS,
+        "files": [[_is_json(path), split_extension(path)[1], digest] for path, digest in zip(paths, digests)],
+    }
+    return TextFiles(name, json_fingerprint(identity), paths, separator, field, encoding)
+
+
+def _documents(paths: tuple[str, ...], separator: Separator, field: str, encoding: str) -> Iterator[str]:
+    for path in paths:
+        yield from file_documents(
+            path, is_json=_is_json(path), separator=separator, field=field, encoding=encoding
+        )
+
+
+def _is_json(path: str) -> bool:
+    return split_extension(path)[0] == _JSON_LINES
+
+
+def _matching_files(pattern: str) -> tuple[str, ...]:
+    if not pattern:
+        raise UserError("text: names no file; write text:GLOB, for example text:~/corpus/**/*.txt.zst.")
+    expanded = os.path.expanduser(pattern)
+    # A path that exists is meant as it is, whatever brackets are in its name.
+    matches = [expanded] if os.path.exists(expanded) else sorted(set(glob.glob(expanded, recursive=True)))
+    files = tuple(path for path in matches if os.path.isfile(path))
+    if files:
+        return files
+    if matches and all(os.path.isdir(path) for path in matches):
+        folder = matches[0].rstrip("/")
+        raise UserError(f"text:{pattern} is a folder, not files; write for example text:{folder}/**/*.txt.")
+    raise UserError(f"text:{pattern} matches no file; the pattern stands for {os.path.abspath(expanded)}.")

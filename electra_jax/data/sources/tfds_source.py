@@ -1,0 +1,204 @@
+"""`tfds:NAME[/CONFIG][:SPLIT]`: a prepared TFDS dataset as a source, read without TensorFlow."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from electra_jax.config.schema import DataConfig
+from electra_jax.data.sources.fingerprints import documents_fingerprint, json_fingerprint
+from electra_jax.errors import UserError
+
+DEFAULT_SPLIT = "train"
+_READ_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class TfdsSource:
+    """One text field of one split of a prepared dataset."""
+
+    name: str
+    fingerprint: str
+    num_documents: int
+    directory: str
+    split: str
+    field: str
+
+    def documents(self) -> Iterator[str]:
+        """Yields the documents; see `TextSource.documents`."""
+        return read_documents(self.name, self.directory, self.split, self.field)
+
+
+def open_tfds(spec: str, config: DataConfig) -> TfdsSource:
+    """Opens a dataset that has been prepared, having read its first document.
+
+    Args:
+        spec: `NAME[/CONFIG][:SPLIT]`; the split may be a slice, as in `train[:10%]`.
+        config: Says where the dataset is and which field is the text.
+
+    Raises:
+        UserError: No such dataset, split or field, or it is not prepared or cannot be read.
+    """
+    dataset, _, split = spec.partition(":")
+    name, split, field = f"tfds:{spec}", split or DEFAULT_SPLIT, config.text_field
+    builder = _find_builder(name, dataset, config.tfds_data_dir)
+    _check_format(name, builder)
+    split_info = _split_info(name, builder, split)
+    _check_field(name, builder, field)
+    directory = str(builder.data_dir)
+    files = [
+        [Path(part.filename).name, part.skip, part.take, _file_size(name, part.filename)]
+        for part in split_info.file_instructions
+    ]
+    if next(read_documents(name, directory, split, field), None) is None:
+        raise UserError(f"{name} has no text in its field {field!r}; name another split or data.text_field.")
+    identity = {"dataset": builder.info.full_name, "split": split, "field": field, "files": files}
+    return TfdsSource(name, json_fingerprint(identity), split_info.num_examples, directory, split, field)
+
+
+def open_embedded(corpus: str, config: DataConfig) -> TfdsSource:
+    """Opens the embedded corpus, which is prepared first where it is not.
+
+    Raises:
+        UserError: There is no corpus of this name, or the cache cannot be written.
+    """
+    name = f"embedded:{corpus}"
+    if corpus != "python-docs":
+        raise UserError(f"{name} is unknown; the embedded corpus is embedded:python-docs.")
+    # Imported here because importing TFDS takes a while and other sources do without.
+    from electra_jax.data.sources.python_docs import DATASET_NAME, prepare_python_docs
+
+    data_dir = prepare_python_docs(Path(os.path.expanduser(config.cache_dir)))
+    field = "text"  # The corpus's own, whatever the field of the user's files is called.
+    builder = _find_builder(name, DATASET_NAME, str(data_dir))
+    directory = str(builder.data_dir)
+    fingerprint = documents_fingerprint(read_documents(name, directory, DEFAULT_SPLIT, field))
+    count = builder.info.splits[DEFAULT_SPLIT].num_examples
+    return TfdsSource(name, fingerprint, count, directory, DEFAULT_SPLIT, field)
+
+
+def read_documents(name: str, directory: str, split: str, field: str) -> Iterator[str]:
+    """Yields the non-empty texts of a field of a dataset directory, in the order of the records.
+
+    Raises:
+        UserError: A record cannot be read, or is not UTF-8.
+    """
+    import tensorflow_datasets as tfds
+
+    first = 0
+    try:
+        source = tfds.builder_from_directory(directory).as_data_source(split=split)
+        for first in range(0, len(source), _READ_AT_ONCE):
+            records = source.__getitems__(range(first, min(first + _READ_AT_ONCE, len(source))))
+            for number, record in enumerate(records, start=first):
+                if document := _decoded(name, number, record[field]).strip():
+                    yield document
+    except (OSError, RuntimeError, ValueError, IndexError) as error:
+        raise UserError(
+            f"{name}: the records from {first} on in {directory} cannot be read ({_first_line(error)}); "
+            "delete that folder and prepare the dataset again."
+        ) from error
+
+
+def _decoded(name: str, number: int, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return bytes(value).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name}: the text of record {number} is not UTF-8 at byte {error.start}.") from error
+
+
+def _find_builder(name: str, dataset: str, data_dir: str | None) -> Any:
+    """Returns the builder of a dataset on disk, made from its files: the code that prepared it is not needed."""
+    from tensorflow_datasets.core import read_only_builder, registered
+
+    if data_dir is not None:
+        data_dir = os.path.expanduser(data_dir)
+    try:
+        return read_only_builder.builder_from_files(dataset, data_dir=data_dir)
+    except registered.DatasetNotFoundError as error:
+        raise _not_found(name, dataset, data_dir) from error
+    except ValueError as error:  # Not a name at all, or in two data directories.
+        raise UserError(f"{name} cannot be opened: {_first_line(error)}") from error
+
+
+def _not_found(name: str, dataset: str, data_dir: str | None) -> UserError:
+    import tensorflow_datasets as tfds
+    import tensorflow_datasets.text
+    from tensorflow_datasets.core.utils import file_utils
+
+    folders = [str(folder) for folder in file_utils.list_data_dirs(given_data_dir=data_dir)]
+    base = dataset.partition("/")[0]
+    on_disk = {entry for folder in folders if os.path.isdir(folder) for entry in os.listdir(folder)}
+    known = {*tfds.list_builders(with_community_datasets=False), *on_disk}
+    if base not in known:
+        nearest = difflib.get_close_matches(base, sorted(known), n=1)
+        hint = f"did you mean tfds:{nearest[0]}?" if nearest else "tfds.list_builders() has the names."
+        raise UserError(f"{name}: TFDS has no dataset {base!r} and none is in {', '.join(folders)}; {hint}")
+    prepared = sorted(
+        entry.name
+        for folder in folders
+        if os.path.isdir(os.path.join(folder, base))
+        for entry in os.scandir(os.path.join(folder, base))
+        if entry.is_dir()
+    )
+    there = f" (of {base}, {', '.join(prepared)} is there)" if prepared else ""
+    where = f" --data_dir={data_dir}" if data_dir else ""
+    return UserError(
+        f"{name} is not prepared in {', '.join(folders)}{there}; run: pip install 'electra_jax[tfds-prepare]' && "
+        f"tfds build {dataset} --file_format=array_record{where}"
+    )
+
+
+def _check_format(name: str, builder: Any) -> None:
+    from tensorflow_datasets.core import file_adapters
+
+    available = builder.info.available_file_formats()
+    if not available & file_adapters.FileFormat.with_random_access():
+        formats = ", ".join(sorted(item.value for item in available)) or "no known format"
+        raise UserError(
+            f"{name} is prepared as {formats}, which has no random access; convert it: "
+            "pip install 'electra_jax[tfds-prepare]' && tfds convert_format "
+            f"--dataset_version_dir={builder.data_dir} --out_file_format=array_record"
+        )
+
+
+def _split_info(name: str, builder: Any, split: str) -> Any:
+    try:
+        info = builder.info.splits[split]
+    except (KeyError, ValueError) as error:
+        splits = ", ".join(sorted(builder.info.splits))
+        raise UserError(f"{name}: {_first_line(error)} The splits are: {splits}.") from error
+    if not info.num_examples:
+        raise UserError(f"{name}: the split {split!r} is empty; name another after the colon.")
+    return info
+
+
+def _check_field(name: str, builder: Any, field: str) -> None:
+    features = builder.info.features
+    texts = [key for key in features if features[key].shape == () and features[key].np_dtype is object]
+    if field not in texts:
+        found = ", ".join(sorted(features))
+        problem = "is not text" if field in features else "does not exist"
+        raise UserError(
+            f"{name}: data.text_field {field!r} {problem}; the fields are {found}, "
+            f"of which text: {', '.join(sorted(texts)) or 'none'}."
+        )
+
+
+def _file_size(name: str, filename: str) -> int:
+    try:
+        return os.stat(filename).st_size
+    except OSError as error:
+        raise UserError(
+            f"{name}: its file {filename} cannot be read ({error.strerror}); prepare the dataset again."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,104 @@
+"""The model at work: held-out text with tokens replaced by the generator, and what the discriminator marks."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from electra_jax.config.schema import Config
+from electra_jax.data.prepare import Prepared
+from electra_jax.objectives.electra import ReplacedTokenDetection
+from electra_jax.tokenizers import Tokenizer
+from electra_jax.training.program import Program
+from electra_jax.training.step import SHOW_STREAM, stream
+
+GREEN, RED, YELLOW, PLAIN = "\033[32m", "\033[31m", "\033[33m", "\033[0m"
+
+
+@dataclass(frozen=True)
+class ShownToken:
+    """One token of a shown row: what the discriminator read, what stood there, and whether it was marked."""
+
+    text: str
+    original: str
+    starts_word: bool
+    replaced: bool
+    marked: bool
+
+
+def showcase(
+    program: Program, params: object, prepared: Prepared, config: Config, out: TextIO | None = None
+) -> None:
+    """Prints the first document piece of some held-out rows; does nothing for objectives without replacements."""
+    objective = program.objective
+    if not isinstance(objective, ReplacedTokenDetection):
+        return
+    out = out or sys.stdout
+    count = min(config.train.show_examples, prepared.eval.num_rows)
+    numbers = np.linspace(0, prepared.eval.num_rows - 1, count).astype(np.int64)
+    rows = prepared.eval.read(numbers)
+    drawn = objective.draw(jnp.asarray(rows), stream(config.seed, SHOW_STREAM))
+    with program.on_mesh():
+        corruption = jax.jit(lambda p: objective.corrupted(p, drawn)[1])(params)
+        logits = jax.jit(lambda p: objective.discriminate(p, drawn, corruption))(params)
+    corrupted, marked = np.asarray(corruption.input_ids), np.asarray(logits) > 0
+    segments = np.asarray(drawn.inputs.segment_ids)
+    colour = out.isatty()
+    print(_legend(colour), file=out)
+    for row in range(count):
+        longest = np.bincount(segments[row][segments[row] > 0]).argmax()
+        inside = segments[row] == longest
+        tokens = shown_tokens(
+            prepared.tokenizer, rows[row][inside], corrupted[row][inside], marked[row][inside]
+        )
+        print(f"- {render(tokens, colour)}", file=out)
+
+
+def shown_tokens(
+    tokenizer: Tokenizer, original: np.ndarray, corrupted: np.ndarray, marked: np.ndarray
+) -> list[ShownToken]:
+    """The tokens of one row ``[length]``, special ones left out."""
+    starts = tokenizer.word_start_table()
+    special = {tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id}
+
+    def text(number: int) -> str:
+        return tokenizer.token(number).removeprefix("##").replace("\u2581", "")
+
+    return [
+        ShownToken(text(int(new)), text(int(old)), bool(starts[new]), bool(new != old), bool(mark))
+        for old, new, mark in zip(original, corrupted, marked, strict=True)
+        if int(old) not in special
+    ]
+
+
+def render(tokens: Sequence[ShownToken], colour: bool) -> str:
+    """One line: found, missed and falsely marked tokens are set off by colour, or by signs in plain text."""
+    parts: list[str] = []
+    for token in tokens:
+        gap = " " if token.starts_word and parts else ""
+        body = f"{token.text}<{token.original}" if token.replaced else token.text
+        if not token.replaced and not token.marked:
+            parts.append(gap + body)
+        elif colour:
+            paint = YELLOW if not token.replaced else GREEN if token.marked else RED
+            parts.append(f"{gap}{paint}[{body}]{PLAIN}")
+        else:
+            sign = "?" if not token.replaced else "+" if token.marked else "-"
+            parts.append(f"{gap}[{sign}{body}]")
+    return "".join(parts)
+
+
+def _legend(colour: bool) -> str:
+    kinds = (
+        (GREEN, "+", "replaced, and the discriminator says so"),
+        (RED, "-", "replaced, and it does not notice"),
+        (YELLOW, "?", "original, but marked"),
+    )
+    shown = [
+        f"{paint}[new<old]{PLAIN} {what}" if colour else f"[{sign}...] {what}" for paint, sign, what in kinds
+    ]
+    return "Held-out text with replacements (new<old): " + "; ".join(shown)

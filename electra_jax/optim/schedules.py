@@ -1,0 +1,33 @@
+"""Learning-rate schedules: a decay times a linear warm-up (a product, as in the reference §9)."""
+
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from electra_jax.config.schema import OptimizerConfig
+
+
+def learning_rate_schedule(config: OptimizerConfig, total_steps: int) -> optax.Schedule:
+    """The learning rate of update number ``step``, counted from 0.
+
+    linear: peak · (1 - step/T); cosine: peak · (1 + cos(π step/T))/2; constant: peak;
+    warmup_stable_decay: peak, falling linearly to 0 in the last ``decay_fraction`` of T.
+    Each is multiplied by min(1, step / warmup_steps), so with warm-up the first update has rate 0.
+    """
+    decay_steps = config.decay_fraction * total_steps
+
+    def schedule(step: Array | int) -> Array:
+        now = jnp.asarray(step, jnp.float32)
+        done = jnp.clip(now / total_steps, 0.0, 1.0)
+        if config.schedule == "linear":
+            decay = 1.0 - done
+        elif config.schedule == "cosine":
+            decay = 0.5 * (1.0 + jnp.cos(jnp.pi * done))
+        elif config.schedule == "constant":
+            decay = jnp.ones_like(done)
+        else:
+            decay = jnp.clip((total_steps - now) / decay_steps, 0.0, 1.0)
+        warmup = jnp.minimum(1.0, now / config.warmup_steps) if config.warmup_steps else 1.0
+        return config.learning_rate * decay * warmup
+
+    return schedule

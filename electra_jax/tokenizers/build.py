@@ -1,0 +1,65 @@
+"""From the configuration, or from a directory, to a tokenizer."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from electra_jax.config.schema import TokenizerConfig
+from electra_jax.errors import UserError
+from electra_jax.tokenizers.protocol import Tokenizer
+from electra_jax.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
+from electra_jax.tokenizers.storage import read_tokenizer
+from electra_jax.tokenizers.training import train_sentencepiece
+from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
+
+KINDS: dict[str, type[SentencePieceTokenizer] | type[WordPieceTokenizer]] = {
+    "sentencepiece": SentencePieceTokenizer,
+    "wordpiece": WordPieceTokenizer,
+}
+
+
+def build_tokenizer(config: TokenizerConfig, documents: Callable[[], Iterator[str]]) -> Tokenizer:
+    """The tokenizer of ``tokenizer.vocab_file``, or one trained on ``documents()``.
+
+    Raises:
+        UserError: the file is missing or wrong, has another size than asked for, or nothing can be trained.
+    """
+    if config.vocab_file is not None:
+        content = _read(config.vocab_file)
+    elif config.kind == "sentencepiece":
+        content = train_sentencepiece(config, documents())
+    else:
+        raise UserError("tokenizer.kind=wordpiece needs tokenizer.vocab_file, the path of a BERT vocab.txt")
+    tokenizer = KINDS[config.kind](
+        content,
+        lowercase=config.lowercase,
+        strip_accents=config.strip_accents,
+        where=config.vocab_file or "the trained model",
+    )
+    if config.vocab_size is not None and config.vocab_size != tokenizer.vocab_size:
+        raise UserError(
+            f"{config.vocab_file} has {tokenizer.vocab_size} entries, but tokenizer.vocab_size is "
+            f"{config.vocab_size}: set it to {tokenizer.vocab_size} or null"
+        )
+    return tokenizer
+
+
+def load_tokenizer(directory: Path) -> Tokenizer:
+    """The tokenizer that `Tokenizer.save` wrote to ``directory``.
+
+    Raises:
+        UserError: there is none, or its files were altered.
+    """
+    kind, options, content = read_tokenizer(directory)
+    if kind not in KINDS:
+        raise UserError(f"{directory} holds a tokenizer of unknown kind {kind!r}; known: {', '.join(KINDS)}")
+    return KINDS[kind](content, **options, where=str(directory))
+
+
+def _read(vocab_file: str) -> bytes:
+    path = Path(vocab_file).expanduser()
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"tokenizer.vocab_file {vocab_file} does not exist") from None
+    except OSError as error:
+        raise UserError(f"tokenizer.vocab_file {vocab_file} cannot be read: {error.strerror}") from None

@@ -1,0 +1,65 @@
+"""What every tokenizer offers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+PAD, UNK, CLS, SEP, MASK = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Tokens of a text with where they stand in it.
+
+    Attributes:
+        ids: token ids, no special tokens added.
+        offsets: (begin, end) of each token, in characters of the original text.
+        word_starts: whether the token begins a word.
+    """
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+    word_starts: list[bool]
+
+
+class Tokenizer(Protocol):
+    """Text to ids and back. Special ids never come out of text: a typed "[MASK]" is text.
+
+    Attributes:
+        kind: "sentencepiece" or "wordpiece".
+        vocab_size: entries of the vocabulary.
+        fingerprint: hex hash of everything that decides the output.
+    """
+
+    kind: str
+    vocab_size: int
+    pad_id: int
+    unk_id: int
+    cls_id: int
+    sep_id: int
+    mask_id: int
+    fingerprint: str
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of ``text``, no special tokens added."""
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of many texts; much faster than one at a time."""
+
+    def encode_with_offsets(self, text: str) -> Encoding:
+        """Ids with their places in ``text``."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Readable text; special tokens are shown by name."""
+
+    def token(self, id: int) -> str:
+        """The token of an id, as the vocabulary spells it."""
+
+    def word_start_table(self) -> np.ndarray:
+        """bool ``[vocab_size]``: the token begins a word; special tokens do."""
+
+    def save(self, directory: Path) -> None:
+        """Writes all files to ``directory``, whole or not at all."""

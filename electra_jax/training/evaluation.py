@@ -1,0 +1,31 @@
+"""Held-out evaluation: every row once, the last batch filled up with padding that weighs nothing."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from electra_jax.data.batches import eval_batches
+from electra_jax.data.token_rows import TokenRows
+from electra_jax.training.metrics import Sums, add
+from electra_jax.training.program import Program
+
+
+def evaluate(
+    program: Program, params: Any, rows: TokenRows, *, batch_size: int, pad_id: int, limit: int | None
+) -> dict[str, float | None]:
+    """Metrics over ``rows``, or over their first ``limit`` batches."""
+    total: Sums | None = None
+    batches = eval_batches(
+        rows,
+        batch_size=batch_size,
+        pad_id=pad_id,
+        limit=limit,
+        host=jax.process_index(),
+        hosts=jax.process_count(),
+    )
+    with program.on_mesh():
+        for number, batch in enumerate(batches):
+            sums = program.eval_step(params, program.put_batch(batch), jnp.int32(number))
+            total = sums if total is None else add(total, sums)
+    return program.objective.summarize(jax.device_get(total))

@@ -1,0 +1,141 @@
+"""Where metrics go: metrics.jsonl, TensorBoard, and a progress line on the console."""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TextIO
+
+from tqdm import tqdm
+
+from electra_jax.training.workdir import WorkDir
+
+Metrics = Mapping[str, float | str | None]
+
+ALL_ORIGINAL_NOTICE = (
+    "note: the discriminator calls every token original so far (disc_recall {recall:.3f}). That is how "
+    "ELECTRA starts: for the first hundreds of steps (500-700 at the usual sizes) the loss rests on a plateau "
+    "(about 25 at the usual sizes) before it falls. See docs/metrics.md."
+)
+
+
+class MetricsWriter:
+    """Appends to metrics.jsonl and TensorBoard; a line is on disk when `write` returns."""
+
+    def __init__(self, workdir: WorkDir, *, resumed_step: int):
+        from tensorboardX import SummaryWriter  # imports protobuf: only when something is written
+
+        self._file = workdir.metrics.open("a")
+        self._board = SummaryWriter(str(workdir.tensorboard), purge_step=resumed_step + 1)
+
+    def write(self, step: int, split: str, metrics: Metrics) -> None:
+        """One line: step, split and the metrics; None becomes null."""
+        append_metrics(self._file, step, split, metrics)
+        for name, value in metrics.items():
+            if isinstance(value, (int, float)):
+                self._board.add_scalar(f"{split}/{name}", value, step)
+        self._board.flush()
+
+    def close(self) -> None:
+        """Closes both."""
+        self._file.close()
+        self._board.close()
+
+
+def append_metrics(file: TextIO, step: int, split: str, metrics: Metrics) -> None:
+    """Writes one JSON line; a number JSON does not know (NaN, infinity) becomes null."""
+    values = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in metrics.items()
+    }
+    file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
+    file.flush()
+
+
+def append_to(path: Path, step: int, split: str, metrics: Metrics) -> None:
+    """Appends one line to a metrics.jsonl that nobody has open."""
+    with path.open("a") as file:
+        append_metrics(file, step, split, metrics)
+
+
+class Console:
+    """A live line in a terminal, plain lines elsewhere; both say step, loss, tokens/s and what is left."""
+
+    def __init__(self, *, start: int, steps: int, stream: TextIO | None = None):
+        self._stream = stream or sys.stderr
+        self._steps = steps
+        self._live = self._stream.isatty()
+        self._told_all_original = False
+        self._bar = tqdm(
+            total=steps,
+            initial=start,
+            unit="step",
+            disable=not self._live,
+            file=self._stream,
+            dynamic_ncols=True,
+            smoothing=0.05,
+        )
+        self._loss = math.nan
+        self._speed = math.nan
+
+    def step(self, loss: float) -> None:
+        """One more step is done, its loss known."""
+        self._loss = loss
+        self._bar.set_postfix_str(f"loss {self._loss:.3f}, {self._speed:,.0f} tokens/s", refresh=False)
+        self._bar.update(1)
+
+    def metrics(self, step: int, metrics: Mapping[str, float | None], seconds_a_step: float) -> None:
+        """A line of train metrics was written."""
+        self._speed = metrics.get("tokens_per_second") or math.nan
+        if not self._live:
+            left = duration((self._steps - step) * seconds_a_step)
+            shown = ", ".join(
+                f"{n} {metrics[n]:.3f}" for n in ("loss", "disc_auc") if metrics.get(n) is not None
+            )
+            self.say(f"step {step}/{self._steps}, {shown}, {self._speed:,.0f} tokens/s, {left} left")
+        recall = metrics.get("disc_recall")
+        if recall is not None and recall < 0.02 and not self._told_all_original:
+            self._told_all_original = True
+            self.say(ALL_ORIGINAL_NOTICE.format(recall=recall))
+
+    def say(self, text: str) -> None:
+        """A line above the live one."""
+        if self._live:
+            self._bar.write(text, file=self._stream)
+        else:
+            print(text, file=self._stream, flush=True)
+
+    def close(self) -> None:
+        """Ends the live line."""
+        self._bar.close()
+
+
+class Stopwatch:
+    """Times steps, with evaluation and saving left out."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._steps = 0
+
+    def step(self) -> None:
+        """One more step was dispatched."""
+        self._steps += 1
+
+    def restart(self) -> None:
+        """Starts to count anew."""
+        self._started, self._steps = time.perf_counter(), 0
+
+    def seconds_a_step(self) -> float | None:
+        """Mean seconds a step since the last start; None before the first."""
+        return (time.perf_counter() - self._started) / self._steps if self._steps else None
+
+
+def duration(seconds: float) -> str:
+    """Seconds as h:mm:ss or m:ss."""
+    if not math.isfinite(seconds):
+        return "?"
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

@@ -1,0 +1,95 @@
+"""The compiled functions of a run on its mesh, and the layout of everything they touch."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh
+
+from electra_jax.config.schema import Config
+from electra_jax.objectives import PretrainingObjective, build_objective
+from electra_jax.optim import build_optimizer, learning_rate_schedule
+from electra_jax.partitioning.mesh import batch_sharding, replicated
+from electra_jax.tokenizers import Tokenizer
+from electra_jax.training.metrics import Sums
+from electra_jax.training.state import TrainState, init_state, state_shardings
+from electra_jax.training.step import INIT_STREAM, Report, make_eval_step, make_train_step, stream
+
+
+@dataclass(frozen=True)
+class Program:
+    """Jitted functions; call them inside `on_mesh`.
+
+    abstract: shapes, types and shardings of the state.
+    init: () → state, created already sharded.
+    train_step: (state, batch) → (state, report); the state passed in is given up.
+    eval_step: (params, batch, number) → metric sums.
+    """
+
+    mesh: Mesh
+    objective: PretrainingObjective
+    abstract: TrainState
+    init: Callable[[], TrainState]
+    train_step: Callable[[TrainState, Array], tuple[TrainState, Report]]
+    eval_step: Callable[[Any, Array, Any], Sums]
+
+    @contextmanager
+    def on_mesh(self) -> Iterator[None]:
+        """Activations are pinned to this mesh while functions are traced inside."""
+        with jax.set_mesh(self.mesh):
+            yield
+
+    def put_batch(self, rows: np.ndarray) -> Array:
+        """This host's rows, int32 ``[rows, length]``, as its part of the global batch."""
+        return jax.make_array_from_process_local_data(batch_sharding(self.mesh), rows)
+
+
+def build_program(config: Config, tokenizer: Tokenizer, mesh: Mesh) -> Program:
+    """Builds objective, optimizer and jitted steps; compiles nothing yet.
+
+    Raises:
+        UserError: a parameter that the mesh does not divide.
+    """
+    objective = build_objective(config, tokenizer)
+    whole, rows = replicated(mesh), batch_sharding(mesh)
+    shape = (config.train.batch_size, config.data.sequence_length)
+    batch = jax.ShapeDtypeStruct(shape, jnp.int32)
+    rng = stream(config.seed, INIT_STREAM)
+    optimizer = build_optimizer(config, jax.eval_shape(objective.init, rng))
+
+    def fresh(rng: Array) -> TrainState:
+        return init_state(objective, optimizer, jnp.zeros(batch.shape, batch.dtype), rng)
+
+    shapes = jax.eval_shape(fresh, rng)
+    shardings = state_shardings(shapes, optimizer, mesh)
+    abstract = jax.tree.map(
+        lambda s, sharding: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=sharding), shapes, shardings
+    )
+    step = make_train_step(
+        objective,
+        optimizer,
+        learning_rate_schedule(config.optimizer, config.train.steps),
+        seed=config.seed,
+        accumulation_steps=config.train.accumulation_steps,
+        log_every=config.train.log_every,
+    )
+    init = jax.jit(fresh, out_shardings=shardings)
+    return Program(
+        mesh=mesh,
+        objective=objective,
+        abstract=abstract,
+        init=lambda: init(rng),
+        train_step=jax.jit(
+            step, in_shardings=(shardings, rows), out_shardings=(shardings, whole), donate_argnums=0
+        ),
+        eval_step=jax.jit(
+            make_eval_step(objective, seed=config.seed),
+            in_shardings=(shardings.params, rows, whole),
+            out_shardings=whole,
+        ),
+    )

@@ -1,0 +1,95 @@
+"""The work directory: what it holds, whether it may be used, and its log of metrics."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from electra_jax.config import dump_config, load_config
+from electra_jax.config.compare import differences, format_differences
+from electra_jax.config.schema import Config
+from electra_jax.errors import UserError
+
+
+class WorkDir:
+    """Paths of a work directory."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.config = root / "config.yaml"
+        self.metrics = root / "metrics.jsonl"
+        self.tensorboard = root / "tensorboard"
+        self.checkpoints = root / "checkpoints"
+        self.tokenizer = root / "tokenizer"
+
+    def load_config(self, overrides: list[str] | None = None) -> Config:
+        """The configuration of the run in this directory.
+
+        Raises:
+            UserError: it is not a work directory.
+        """
+        if not self.config.is_file():
+            raise UserError(f"{self.root} is not a work directory: it has no config.yaml")
+        return load_config(self.config, overrides or [])
+
+    def check_usable(self, config: Config) -> list[str]:
+        """Refuses a directory that belongs to something else; writes nothing.
+
+        Returns:
+            The changes from the last run that are allowed, as lines to show.
+
+        Raises:
+            UserError: another run's directory, or one that is no work directory at all.
+        """
+        if self.root.exists() and not self.root.is_dir():
+            raise UserError(f"--workdir {self.root} is a file, not a directory")
+        if not self.config.exists():
+            if self.root.is_dir() and any(self.root.iterdir()):
+                raise UserError(
+                    f"--workdir {self.root} is not empty and holds no run (no config.yaml): choose another directory"
+                )
+            return []
+        changes = differences(self.load_config(), config)
+        refused = [change for change in changes if not change.free]
+        if refused:
+            raise UserError(
+                f"--workdir {self.root} holds another run; these settings decide its model or its data order "
+                f"and cannot change: {format_differences(refused)}. Choose another --workdir, or set them back"
+            )
+        return [format_differences([change]) for change in changes]
+
+    def write_config(self, config: Config) -> None:
+        """Creates the directory and writes config.yaml, whole or not at all."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.config, dump_config(config))
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drops the lines of steps after ``step``, which a resumed run will write again."""
+        if not self.metrics.exists():
+            return
+        lines = self.metrics.read_text().splitlines()
+        kept = [line for line in lines if _step_of(line) is not None and _step_of(line) <= step]  # type: ignore[operator]
+        if kept != lines:
+            write_atomically(self.metrics, "".join(line + "\n" for line in kept))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces ``path`` by ``text`` in one move."""
+    temporary = path.with_name(path.name + ".partial")
+    try:
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _step_of(line: str) -> int | None:
+    """The step of a line of metrics; None for one cut short when its writer was killed."""
+    try:
+        record: dict[str, Any] = json.loads(line)
+        return int(record["step"])
+    except (ValueError, KeyError, TypeError):
+        return None
