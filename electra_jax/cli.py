@@ -21,7 +21,9 @@ def parser(prog: str, description: str, epilog: str | None = None) -> argparse.A
         epilog=f"{epilog or ''}\nEvery key, with its type, default and meaning: python -m electra_jax.config",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--config", type=Path, required=True, metavar="FILE", help="YAML file, such as a preset")
+    made.add_argument(
+        "--config", type=Path, required=True, metavar="FILE", help="YAML file, such as a preset"
+    )
     made.add_argument("--print-config", action="store_true", help="print the resolved configuration and exit")
     add_overrides(made)
     return made
@@ -59,11 +61,15 @@ def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
         status = _fail(str(error))
     except OSError as error:
         if error.errno == errno.EPIPE:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone, and wants no more
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # the reader has gone, and wants no more
             status = 0
         elif error.errno in (errno.ENOSPC, errno.EDQUOT):
             where = f" ({error.filename})" if error.filename else ""
-            status = _fail(f"the disk is full{where}: make room and run again; what was saved before is intact")
+            status = _fail(
+                f"the disk is full{where}: make room and run again; what was saved before is intact"
+            )
         else:
             raise
     except KeyboardInterrupt:

@@ -29,7 +29,9 @@ def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     for key_node, _ in node.value:
         key = loader.construct_object(key_node)
         if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {key!r} is given twice", key_node.start_mark
+            )
         seen.add(key)
     return loader.construct_mapping(node, deep=True)
 
@@ -83,7 +85,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], n=3, cutoff=0.3)
+        near = difflib.get_close_matches(
+            path.name, [p.name for p in path.parent.glob("*.yaml")], n=3, cutoff=0.3
+        )
         hint = f"; in {path.parent} there are: {', '.join(near)}" if near else ""
         raise UserError(f"configuration file {path} does not exist{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -97,7 +101,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise UserError(f"{path}: expected sections such as 'train:' at the top level, found {type(values).__name__}")
+        raise UserError(
+            f"{path}: expected sections such as 'train:' at the top level, found {type(values).__name__}"
+        )
     return values
 
 

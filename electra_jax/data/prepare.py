@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from electra_jax.config.schema import Config
-from electra_jax.data.cache import cache_errors, key_of, new_directory
+from electra_jax.data.cache import cache_errors, key_of
 from electra_jax.data.prepared_rows import RowsJob, prepare_rows, say
 from electra_jax.data.sources import TextSource, is_held_out, open_source
 from electra_jax.data.token_rows import TokenRows
@@ -117,9 +117,7 @@ def _prepare_tokenizer(config: Config, source: TextSource, progress: bool) -> tu
     if config.tokenizer.vocab_file is not None:
         tokenizer = build_tokenizer(config.tokenizer, documents)
         directory = _cache(config) / "tokenizers" / key_of({"fingerprint": tokenizer.fingerprint})
-        if not directory.exists():
-            with new_directory(directory) as unfinished, cache_errors(directory.parent):
-                tokenizer.save(unfinished)
+        _save(tokenizer, directory)
         return directory, tokenizer
     key = key_of(
         {
@@ -131,13 +129,16 @@ def _prepare_tokenizer(config: Config, source: TextSource, progress: bool) -> tu
     directory = _cache(config) / "tokenizers" / key
     if not directory.exists():
         say(progress, f"training a {config.tokenizer.kind} vocabulary on {source.name}")
-        with new_directory(directory) as unfinished:
-            tokenizer = build_tokenizer(config.tokenizer, documents)
-            with cache_errors(directory.parent):
-                tokenizer.save(unfinished)
+        tokenizer = build_tokenizer(config.tokenizer, documents)
+        _save(tokenizer, directory)
         say(progress, f"{tokenizer.vocab_size:,} tokens -> {directory}")
     # Another process may have finished first with a vocabulary of its own, so the saved one counts.
     return directory, load_tokenizer(directory)
+
+
+def _save(tokenizer: Tokenizer, directory: Path) -> None:
+    with cache_errors(directory.parent):
+        tokenizer.save(directory)  # whole or not at all; an existing one stays
 
 
 def _cache(config: Config) -> Path:

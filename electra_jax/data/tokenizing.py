@@ -98,8 +98,10 @@ def tokenize_documents(
         for labels, texts in chunks:
             yield labels, tokenize_chunk(tokenizer, texts, by_sentence)
         return
-    with tempfile.TemporaryDirectory() as temporary, WorkerPool(temporary, by_sentence, processes) as pool:
-        tokenizer.save(Path(temporary))
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "tokenizer"
+        tokenizer.save(directory)
+        pool = stack.enter_context(WorkerPool(directory, by_sentence, processes))
         pending: deque[tuple[list[_T], Future[TokenChunk]]] = deque()
         for labels, texts in chunks:
             pending.append((labels, pool.submit(texts)))
@@ -114,8 +116,8 @@ def tokenize_documents(
 class WorkerPool:
     """Child processes, each driven by a thread of its own and started when it is first needed."""
 
-    def __init__(self, tokenizer_dir: str, by_sentence: bool, processes: int) -> None:
-        self._arguments = [tokenizer_dir, str(int(by_sentence))]
+    def __init__(self, tokenizer_dir: Path, by_sentence: bool, processes: int) -> None:
+        self._arguments = [str(tokenizer_dir), str(int(by_sentence))]
         self._threads = ThreadPoolExecutor(processes, thread_name_prefix="tokenize")
         self._of_thread = threading.local()
         self._workers: list[subprocess.Popen[bytes]] = []

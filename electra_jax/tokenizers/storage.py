@@ -23,8 +23,8 @@ def fingerprint_of(kind: str, options: Mapping[str, Any], content: bytes) -> str
 def write_tokenizer(
     directory: Path, *, kind: str, options: Mapping[str, Any], file: str, content: bytes, fingerprint: str
 ) -> None:
-    """Writes the files beside ``directory`` and moves them there in one step; an existing one stays."""
-    if directory.exists():
+    """Writes the files beside ``directory`` and moves them there in one step; a tokenizer that is there stays."""
+    if (directory / DESCRIPTION).exists():
         return
     directory.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))

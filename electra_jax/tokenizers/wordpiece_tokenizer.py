@@ -57,7 +57,9 @@ class WordPieceTokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of many texts."""
-        encodings = self._rust.encode_batch_fast([self._normalize(t) for t in texts], add_special_tokens=False)
+        encodings = self._rust.encode_batch_fast(
+            [self._normalize(t) for t in texts], add_special_tokens=False
+        )
         return [encoding.ids for encoding in encodings]
 
     def encode_with_offsets(self, text: str) -> Encoding:
@@ -115,5 +117,7 @@ def _parse_vocabulary(content: bytes, where: str) -> list[str]:
         first[token] = number
     missing = [token for token in SPECIAL_TOKENS if token not in first]
     if missing:
-        raise UserError(f"{where} lacks {' '.join(missing)}: a BERT vocab.txt has all of {' '.join(SPECIAL_TOKENS)}")
+        raise UserError(
+            f"{where} lacks {' '.join(missing)}: a BERT vocab.txt has all of {' '.join(SPECIAL_TOKENS)}"
+        )
     return tokens

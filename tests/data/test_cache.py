@@ -27,9 +27,13 @@ def test_appears_when_the_block_ends(tmp_path):
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_vanishes_when_the_block_fails(tmp_path, error):
-    with pytest.raises(error), new_directory(tmp_path / "made") as unfinished:
-        (unfinished / "file").write_text("content")
-        raise error
+    def make():
+        with new_directory(tmp_path / "made") as unfinished:
+            (unfinished / "file").write_text("content")
+            raise error
+
+    with pytest.raises(error):
+        make()
     assert entries(tmp_path) == []
 
 
@@ -74,11 +78,12 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
 def test_errors_name_the_directory(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write to .*file/below.* set data\.cache_dir to another"):
-        with new_directory(tmp_path / "file" / "below" / "made"):
-            pass
-    with pytest.raises(UserError, match=r"cannot write to .*No space left on device; make room"):
-        with cache_errors(tmp_path):
-            raise OSError(errno.ENOSPC, "No space left on device")
+        new_directory(tmp_path / "file" / "below" / "made").__enter__()
+    with (
+        pytest.raises(UserError, match=r"cannot write to .*No space left on device; make room"),
+        cache_errors(tmp_path),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_key_depends_on_values_and_not_on_order():

@@ -1,5 +1,7 @@
 """Any number of processes gives the tokens, and the errors, of one."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -33,7 +35,7 @@ def test_chunk_gives_each_document_its_tokens(tokenizer, by_sentence):
     for parts in sentences:
         ids = [tokenizer.encode(part) for part in parts]
         ends = np.cumsum([len(part) for part in ids if part], dtype=int).tolist()
-        expected.append((sum(ids, []), ends))
+        expected.append((list(itertools.chain.from_iterable(ids)), ends))
     assert got == expected
 
 
@@ -46,14 +48,14 @@ def test_processes_change_nothing(tokenizer, monkeypatch, by_sentence):
         stream = tokenize_documents(documents, tokenizer, by_sentence=by_sentence, processes=processes)
         chunks = list(stream)
         assert len(chunks) > 5
-        assert sum((labels for labels, _ in chunks), []) == list(range(151))
+        assert [label for labels, _ in chunks for label in labels] == list(range(151))
         results.append([(ids.tolist(), ends.tolist()) for _, c in chunks for ids, ends in c.documents()])
     assert results[0] == results[1]
 
 
 def test_a_killed_worker_is_a_user_error(tokenizer, tmp_path):
     tokenizer.save(tmp_path / "saved")
-    with WorkerPool(str(tmp_path / "saved"), False, 1) as pool:
+    with WorkerPool(tmp_path / "saved", False, 1) as pool:
         assert pool.submit(["a b"]).result().ids.size == 2
         pool._workers[0].kill()
         with pytest.raises(UserError, match=r"ended unexpectedly .*data\.prepare_processes"):
@@ -61,7 +63,7 @@ def test_a_killed_worker_is_a_user_error(tokenizer, tmp_path):
 
 
 def test_a_workers_user_error_arrives(tmp_path):
-    with WorkerPool(str(tmp_path / "missing"), False, 1) as pool, pytest.raises(UserError, match="missing"):
+    with WorkerPool(tmp_path / "missing", False, 1) as pool, pytest.raises(UserError, match="missing"):
         pool.submit(["a b"]).result()
 
 

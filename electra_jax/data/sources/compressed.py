@@ -6,7 +6,7 @@ import gzip
 import lzma
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
 from electra_jax.errors import UserError
@@ -45,15 +45,20 @@ def read_blocks(path: str) -> Iterator[bytes]:
 
 
 def _decompressed(file: IO[bytes], compression: str) -> Iterator[bytes]:
-    if compression == ".zst":
-        yield from _zstd_pieces(file)
-        return
-    stream: IO[bytes] = file
     if compression == ".gz":
-        stream = gzip.GzipFile(fileobj=file)
+        with gzip.GzipFile(fileobj=file) as stream:
+            yield from _pieces(stream.read)
     elif compression == ".xz":
-        stream = lzma.LZMAFile(file)
-    while piece := stream.read(BLOCK_BYTES):
+        with lzma.LZMAFile(file) as stream:
+            yield from _pieces(stream.read)
+    elif compression == ".zst":
+        yield from _zstd_pieces(file)
+    else:
+        yield from _pieces(file.read)
+
+
+def _pieces(read: Callable[[int], bytes]) -> Iterator[bytes]:
+    while piece := read(BLOCK_BYTES):
         yield piece
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from electra_jax.config.schema import DataConfig
 from electra_jax.data.sources.fingerprints import documents_fingerprint, json_fingerprint
 from electra_jax.errors import UserError
@@ -44,6 +46,8 @@ def open_tfds(spec: str, config: DataConfig) -> TfdsSource:
         UserError: No such dataset, split or field, or it is not prepared or cannot be read.
     """
     dataset, _, split = spec.partition(":")
+    if not dataset:
+        raise UserError("tfds: names no dataset; write tfds:NAME[/CONFIG][:SPLIT], for example tfds:wikipedia/20230601.en.")
     name, split, field = f"tfds:{spec}", split or DEFAULT_SPLIT, config.text_field
     builder = _find_builder(name, dataset, config.tfds_data_dir)
     _check_format(name, builder)
@@ -138,7 +142,7 @@ def _not_found(name: str, dataset: str, data_dir: str | None) -> UserError:
     known = {*tfds.list_builders(with_community_datasets=False), *on_disk}
     if base not in known:
         nearest = difflib.get_close_matches(base, sorted(known), n=1)
-        hint = f"did you mean tfds:{nearest[0]}?" if nearest else "tfds.list_builders() has the names."
+        hint = f"did you mean tfds:{nearest[0]}?" if nearest else "see tensorflow.org/datasets/catalog for the names."
         raise UserError(f"{name}: TFDS has no dataset {base!r} and none is in {', '.join(folders)}; {hint}")
     prepared = sorted(
         entry.name
@@ -173,7 +177,7 @@ def _split_info(name: str, builder: Any, split: str) -> Any:
         info = builder.info.splits[split]
     except (KeyError, ValueError) as error:
         splits = ", ".join(sorted(builder.info.splits))
-        raise UserError(f"{name}: {_first_line(error)} The splits are: {splits}.") from error
+        raise UserError(f"{name}: {split!r} is not a split or a slice of one; the splits are: {splits}.") from error
     if not info.num_examples:
         raise UserError(f"{name}: the split {split!r} is empty; name another after the colon.")
     return info
@@ -181,14 +185,21 @@ def _split_info(name: str, builder: Any, split: str) -> Any:
 
 def _check_field(name: str, builder: Any, field: str) -> None:
     features = builder.info.features
-    texts = [key for key in features if features[key].shape == () and features[key].np_dtype is object]
+    texts = sorted(key for key in features if _is_text(features[key]))
     if field not in texts:
         found = ", ".join(sorted(features))
         problem = "is not text" if field in features else "does not exist"
         raise UserError(
             f"{name}: data.text_field {field!r} {problem}; the fields are {found}, "
-            f"of which text: {', '.join(sorted(texts)) or 'none'}."
+            f"of which text: {', '.join(texts) or 'none'}."
         )
+
+
+def _is_text(feature: Any) -> bool:
+    import tensorflow_datasets as tfds
+
+    is_scalar = isinstance(feature, tfds.features.Tensor) and feature.shape == ()
+    return is_scalar and np.dtype(feature.np_dtype) == np.dtype(object)
 
 
 def _file_size(name: str, filename: str) -> int:
