@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from electra_jax import cli
@@ -10,7 +11,7 @@ from electra_jax.data.prepare import prepare_eval_rows
 from electra_jax.errors import UserError
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.tokenizers import load_tokenizer
-from electra_jax.training.checkpoints import Checkpoints
+from electra_jax.training.checkpoints import restore_params
 from electra_jax.training.evaluation import evaluate
 from electra_jax.training.logs import append_to
 from electra_jax.training.program import build_program
@@ -18,7 +19,7 @@ from electra_jax.training.start import find_checkpoint
 from electra_jax.training.workdir import WorkDir
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="electra_jax.evaluate",
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     tokenizer = load_tokenizer(workdir.tokenizer)
     rows = prepare_eval_rows(config, tokenizer)
     program = build_program(config, tokenizer, mesh)
-    params = Checkpoints(directory).restore_params(step, program.abstract.params)
+    params = restore_params(directory, step, program.abstract.params)
     metrics = evaluate(
         program, params, rows, batch_size=config.train.batch_size, pad_id=tokenizer.pad_id, limit=None
     )

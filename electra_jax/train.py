@@ -4,11 +4,12 @@ The one training loop: check → prepare → restore → train → evaluate → 
 """
 
 import sys
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from electra_jax import cli
 from electra_jax.config.schema import Config
@@ -16,16 +17,15 @@ from electra_jax.data.batches import train_batches
 from electra_jax.data.prepare import Prepared, prepare
 from electra_jax.errors import UserError
 from electra_jax.inference.showcase import showcase
-from electra_jax.model.sizes import network_sizes
 from electra_jax.partitioning.mesh import check_batch, make_mesh
-from electra_jax.tokenizers import load_tokenizer
-from electra_jax.training.checkpoints import Checkpoints, RunIdentity
+from electra_jax.training.checkpoints import CheckpointWriter, RunIdentity
 from electra_jax.training.evaluation import evaluate
-from electra_jax.training.flops import peak_flops, train_step_flops
+from electra_jax.training.health import read_report
 from electra_jax.training.interrupt import StopRequest
-from electra_jax.training.logs import Console, MetricsWriter, Stopwatch
+from electra_jax.training.logs import Console, MetricsWriter, format_metrics
 from electra_jax.training.program import Program, build_program
-from electra_jax.training.start import check_init_from, starting_state
+from electra_jax.training.speed import Rates, Stopwatch
+from electra_jax.training.start import check_identity, check_init_from, starting_state
 from electra_jax.training.state import TrainState
 from electra_jax.training.workdir import WorkDir
 
@@ -43,7 +43,8 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
 
     # Prepare tokenizer and tokens, found in the cache or made
     prepared = prepare(config)
-    check_tokenizer(prepared, workdir)
+    identity = RunIdentity(prepared.tokenizer.fingerprint, prepared.train.fingerprint, config.model_dump())
+    check_identity(workdir, identity)
     check_init_from(config, prepared.tokenizer.fingerprint, workdir)
     program = build_program(config, prepared.tokenizer, mesh)
 
@@ -51,19 +52,16 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     workdir.write_config(config)
     if not workdir.tokenizer.exists():
         prepared.tokenizer.save(workdir.tokenizer)
-    identity = RunIdentity(prepared.tokenizer.fingerprint, prepared.train.fingerprint, config.model_dump())
-    checkpoints = Checkpoints(workdir.checkpoints, config.train)
-    start, state, notes = starting_state(config, program, checkpoints, identity)
+    start, state, notes = starting_state(config, program, workdir)
     workdir.truncate_metrics(start)
     for line in [*changes, *notes]:
         print(line, file=sys.stderr)
     if start >= config.train.steps:
         print(f"already trained to step {start}; raise train.steps to go on", file=sys.stderr)
 
+    checkpoints = CheckpointWriter(workdir.checkpoints, config.train, identity)
     try:
-        state, metrics, stopped = train_loop(
-            config, prepared, program, workdir, checkpoints, identity, start, state
-        )
+        state, metrics, stopped = train_loop(config, prepared, program, workdir, checkpoints, start, state)
     finally:
         checkpoints.close()
     if stopped is None and config.train.show_examples:
@@ -76,8 +74,7 @@ def train_loop(
     prepared: Prepared,
     program: Program,
     workdir: WorkDir,
-    checkpoints: Checkpoints,
-    identity: RunIdentity,
+    checkpoints: CheckpointWriter,
     start: int,
     state: TrainState,
 ) -> tuple[TrainState, dict[str, float | None], str | None]:
@@ -92,23 +89,26 @@ def train_loop(
         hosts=jax.process_count(),
         prefetch=config.data.prefetch_batches,
     )
-    writer = MetricsWriter(workdir, resumed_step=start)
-    console = Console(start=start, steps=settings.steps)
     watch = Stopwatch()
-    rates = Rates(config, prepared)
+    rates = Rates(config, prepared.tokenizer.vocab_size)
     metrics: dict[str, float | None] = {}
     pending: tuple[int, Any] | None = None  # the newest step whose report has not been read
 
-    with StopRequest() as stop, program.on_mesh():
+    with (
+        StopRequest() as stop,
+        closing(MetricsWriter(workdir, resumed_step=start)) as writer,
+        closing(Console(start=start, steps=settings.steps)) as console,
+        program.on_mesh(),
+    ):
         for step in range(start + 1, settings.steps + 1):
             state, report = program.train_step(state, program.put_batch(next(batches)))
             if pending is not None:
-                read_report(*pending, console, checkpoints)
+                read_report(*pending, console)
             pending = (step, report)
-            last = step == settings.steps or stop.requested is not None
+            stopping = stop.requested  # read once: a signal that comes later is for the next step
             logs = step % settings.log_every == 0 or step == settings.steps
             evaluates = step % settings.eval_every == 0 or step == settings.steps
-            saves = step % settings.checkpoint_every == 0 or last
+            saves = step % settings.checkpoint_every == 0 or step == settings.steps or stopping is not None
             if step == start + 1:
                 jax.block_until_ready(report)
                 watch.restart()  # compilation does not count
@@ -117,7 +117,7 @@ def train_loop(
             if not (logs or evaluates or saves):
                 continue
 
-            last_report = read_report(*pending, console, checkpoints)
+            last_report = read_report(*pending, console)
             pending = None
             if logs:
                 seconds = watch.seconds_a_step()
@@ -140,94 +140,20 @@ def train_loop(
                 writer.write(step, "eval", metrics)
                 console.say(f"held-out at step {step}: {format_metrics(metrics)}")
             if saves:
-                checkpoints.save(step, state, identity)
-            if logs or evaluates or saves:
-                watch.restart()
-            if stop.requested is not None:
-                break
+                checkpoints.save(step, state)
+            watch.restart()
+            if stopping is not None and step < settings.steps:
+                checkpoints.wait()
+                console.say(
+                    f"stopped by {stopping} after step {step}, which is saved; to go on: "
+                    f"python -m electra_jax.train --config {workdir.config} --workdir {workdir.root}"
+                )
+                return state, metrics, stopping
         checkpoints.wait()
-        console.close()
-        writer.close()
-        if stop.requested is not None and int(state.step) < settings.steps:
-            print(
-                f"stopped by {stop.requested} after step {int(state.step)}, which is saved; to go on: "
-                f"python -m electra_jax.train --config {workdir.config} --workdir {workdir.root}",
-                file=sys.stderr,
-            )
-            return state, metrics, stop.requested
     return state, metrics, None
 
 
-class Rates:
-    """Speeds from seconds a step: sequences, tokens, and the share of the chips' peak."""
-
-    def __init__(self, config: Config, prepared: Prepared):
-        self._rows = config.train.batch_size
-        self._length = config.data.sequence_length
-        peak = peak_flops(jax.devices()[0])
-        self._peak = peak * jax.device_count() if peak else None
-        self._flops = train_step_flops(config, network_sizes(config, prepared.tokenizer.vocab_size))
-
-    def __call__(self, seconds_a_step: float | None) -> dict[str, float | None]:
-        """The three metrics; None where there is nothing to measure or no peak is known."""
-        rows = self._rows / seconds_a_step if seconds_a_step else None
-        utilization = self._flops / seconds_a_step / self._peak if seconds_a_step and self._peak else None
-        return {
-            "sequences_per_second": rows,
-            "tokens_per_second": rows * self._length if rows else None,
-            "model_flops_utilization": utilization,
-        }
-
-
-def read_report(step: int, report: Any, console: Console, checkpoints: Checkpoints) -> dict[str, float]:
-    """Waits for a step's scalars and counts it as done.
-
-    Raises:
-        UserError: its loss or gradient is not finite; nothing of it is saved.
-    """
-    values = {name: float(value) for name, value in jax.device_get(report).items()}
-    if not (np.isfinite(values["loss"]) and np.isfinite(values["grad_norm"])):
-        console.close()
-        checkpoints.wait()
-        bad = [n for n in ("masked_lm_loss", "disc_loss") if not np.isfinite(values.get(n, 0.0))]
-        networks = {"masked_lm_loss": "generator", "disc_loss": "discriminator"}
-        culprit = " and ".join(networks[n] for n in bad) or "gradient only"
-        kept = checkpoints.steps()
-        numbers = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-        raise UserError(
-            f"the loss is not finite at step {step} ({culprit}): {numbers}. "
-            + (f"The checkpoint of step {kept[-1]} is kept; " if kept else "There is no checkpoint yet; ")
-            + "a lower optimizer.learning_rate, more optimizer.warmup_steps or compute.dtype=float32 may help"
-        )
-    console.step(values["loss"])
-    return values
-
-
-def check_tokenizer(prepared: Prepared, workdir: WorkDir) -> None:
-    """Refuses a work directory whose saved tokenizer is not the one the configuration gives.
-
-    Raises:
-        UserError: see above, or its files were altered.
-    """
-    if not workdir.tokenizer.exists():
-        return
-    saved = load_tokenizer(workdir.tokenizer).fingerprint
-    if saved != prepared.tokenizer.fingerprint:
-        raise UserError(
-            f"the tokenizer in {workdir.tokenizer} ({saved[:12]}) is not the one this configuration gives "
-            f"({prepared.tokenizer.fingerprint[:12]}): the vocabulary file or the corpus changed; choose another "
-            "--workdir, or restore them"
-        )
-
-
-def format_metrics(metrics: dict[str, float | None]) -> str:
-    """Metrics on one line."""
-    return ", ".join(
-        f"{name} {'-' if value is None else format(value, '.4f')}" for name, value in metrics.items()
-    )
-
-
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = cli.parser(
         "electra_jax.train",

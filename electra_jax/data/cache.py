@@ -56,7 +56,7 @@ def new_directory(final: Path) -> Iterator[Path]:
             temporary = final.with_name(f".{final.name}.{secrets.token_hex(8)}{_SUFFIX}")
             temporary.mkdir()
             # Held for as long as this process lives, so that others can tell a slow one from a dead one.
-            alive = os.open(_alive_file(temporary), os.O_CREAT | os.O_RDWR)
+            alive = os.open(_alive_file(temporary), os.O_CREAT | os.O_RDWR, 0o666)
             with contextlib.suppress(OSError):
                 fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
@@ -75,7 +75,7 @@ def new_directory(final: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def _exclusive(parent: Path) -> Iterator[None]:
     """Lets one process at a time start, publish or clean up; a file system without locks lets all."""
-    handle = os.open(parent / ".lock", os.O_CREAT | os.O_RDWR)
+    handle = os.open(parent / ".lock", os.O_CREAT | os.O_RDWR, 0o666)
     try:
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -88,7 +88,7 @@ def _remove_abandoned(parent: Path) -> None:
     """Removes what killed processes left: unfinished directories on which nobody holds a lock."""
     for temporary in parent.glob(f".*{_SUFFIX}"):
         try:
-            handle = os.open(_alive_file(temporary), os.O_CREAT | os.O_RDWR)
+            handle = os.open(_alive_file(temporary), os.O_CREAT | os.O_RDWR, 0o666)
         except OSError:
             continue
         try:

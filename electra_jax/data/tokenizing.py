@@ -15,12 +15,12 @@ import tempfile
 import threading
 import traceback
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import IO, TypeVar
 
 import numpy as np
 
@@ -78,7 +78,7 @@ def tokenize_documents(
     *,
     by_sentence: bool,
     processes: int,
-) -> Iterator[tuple[list[_T], TokenChunk]]:
+) -> Generator[tuple[list[_T], TokenChunk], None, None]:
     """Tokenises a stream of labelled documents; order and result are those of a single process.
 
     Args:
@@ -187,7 +187,7 @@ class WorkerPool:
         return worker
 
 
-def serve(tokenizer_dir: Path, by_sentence: bool, requests: BinaryIO, answers: BinaryIO) -> None:
+def serve(tokenizer_dir: Path, by_sentence: bool, requests: IO[bytes], answers: IO[bytes]) -> None:
     """Answers frames of texts with frames of tokens until `requests` ends."""
     tokenizer: Tokenizer | None = None
     while True:
@@ -239,7 +239,7 @@ def _decode_texts(frame: list[bytes]) -> list[str]:
     return texts
 
 
-def _send(pipe: BinaryIO, parts: list[bytes]) -> None:
+def _send(pipe: IO[bytes], parts: list[bytes]) -> None:
     """Writes one frame: the number of parts, their lengths, the parts."""
     pipe.write(np.array([len(parts), *map(len, parts)], np.int64).tobytes())
     for part in parts:
@@ -247,14 +247,14 @@ def _send(pipe: BinaryIO, parts: list[bytes]) -> None:
     pipe.flush()
 
 
-def _receive(pipe: BinaryIO) -> list[bytes]:
+def _receive(pipe: IO[bytes]) -> list[bytes]:
     """Reads one frame; raises EOFError when the pipe ends first."""
     (count,) = np.frombuffer(_read(pipe, 8), np.int64).tolist()
     lengths = np.frombuffer(_read(pipe, 8 * count), np.int64).tolist()
     return [_read(pipe, length) for length in lengths]
 
 
-def _read(pipe: BinaryIO, length: int) -> bytes:
+def _read(pipe: IO[bytes], length: int) -> bytes:
     data = pipe.read(length)
     if len(data) < length:
         raise EOFError

@@ -90,7 +90,8 @@ class Encoder(nn.Module):
         def step(x: Array, params_and_number: tuple[Any, Array]) -> tuple[Array, None]:
             params, number = params_and_number
             layer_rng = None if rng is None else jax.random.fold_in(rng, number)
-            return layer.apply({"params": params}, x, mask, layer_rng), None
+            out: Any = layer.apply({"params": params}, x, mask, layer_rng)
+            return out, None
 
         step = _rematerialised(step, self.remat)
         if self.scan_layers:

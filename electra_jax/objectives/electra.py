@@ -3,7 +3,7 @@
 Clark et al., "ELECTRA: Pre-training Text Encoders as Discriminators Rather Than Generators", ICLR 2020, §2.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -25,6 +25,18 @@ from electra_jax.objectives.masked_lm import (
 from electra_jax.objectives.masking import MaskedBatch, put
 from electra_jax.objectives.sampling import replacement_logits, sample_by_gumbel, sample_by_inverse_cdf
 from electra_jax.training.metrics import Sums, area_under_curve, auc_histogram, mean, weighted
+
+METRICS = (
+    "masked_lm_loss",
+    "masked_lm_accuracy",
+    "sampled_masked_lm_accuracy",
+    "disc_loss",
+    "disc_accuracy",
+    "disc_auc",
+    "disc_precision",
+    "disc_recall",
+    "padding_fraction",
+)
 
 
 @struct.dataclass
@@ -129,8 +141,8 @@ class ReplacedTokenDetection:
         self, params: Any, drawn: ElectraDrawn, dropout_rng: Array | None = None
     ) -> tuple[Array, Corruption]:
         """The generator's logits ``[batch, slots, vocab_rows]``, and the rows it corrupts."""
-        inputs = drawn.inputs.replace(input_ids=drawn.masked.input_ids)
-        logits = self.network.apply(
+        inputs = replace(drawn.inputs, input_ids=drawn.masked.input_ids)
+        logits: Any = self.network.apply(
             {"params": params}, inputs, drawn.masked.positions, dropout_rng, method="generate"
         )
         return logits, corrupt(logits, drawn, self.objective)
@@ -139,8 +151,9 @@ class ReplacedTokenDetection:
         self, params: Any, drawn: ElectraDrawn, corruption: Corruption, dropout_rng: Array | None = None
     ) -> Array:
         """The discriminator's logits ``[batch, length]`` for corrupted rows."""
-        inputs = drawn.inputs.replace(input_ids=corruption.input_ids)
-        return self.network.apply({"params": params}, inputs, dropout_rng, method="discriminate")
+        inputs = replace(drawn.inputs, input_ids=corruption.input_ids)
+        logits: Any = self.network.apply({"params": params}, inputs, dropout_rng, method="discriminate")
+        return logits
 
     def loss(
         self, params: Any, drawn: ElectraDrawn, totals: tuple[Array, Array], dropout_rng: Array | None
@@ -171,8 +184,7 @@ class ReplacedTokenDetection:
     def summarize(self, sums: Any) -> dict[str, float | None]:
         """Metrics by name; ``loss`` is the weighted total of the two mean losses."""
         metrics = {
-            name: area_under_curve(value) if name == "disc_auc" else mean(value)
-            for name, value in sums.items()
+            name: area_under_curve(sums[name]) if name == "disc_auc" else mean(sums[name]) for name in METRICS
         }
         masked_lm_loss, disc_loss = metrics["masked_lm_loss"], metrics["disc_loss"]
         total = None

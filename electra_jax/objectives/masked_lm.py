@@ -1,6 +1,6 @@
 """Masked-language modelling, alone and as the generator's part of ELECTRA."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -110,8 +110,8 @@ class MaskedLM:
     ) -> tuple[Array, Sums]:
         """Σ w·nll / (Σ w + 1e-6)."""
         masked = drawn.masked
-        inputs = drawn.inputs.replace(input_ids=masked.input_ids)
-        logits = self.network.apply(
+        inputs = replace(drawn.inputs, input_ids=masked.input_ids)
+        logits: Any = self.network.apply(
             {"params": params}, inputs, masked.positions, dropout_rng, method="generate"
         )
         total, sums = masked_lm_terms(logits, masked)

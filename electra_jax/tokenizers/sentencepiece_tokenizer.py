@@ -118,5 +118,5 @@ class SentencePieceTokenizer:
         )
 
 
-def _rebuild(model: bytes, options: dict[str, bool]) -> SentencePieceTokenizer:
+def _rebuild(model: bytes, options: dict[str, Any]) -> SentencePieceTokenizer:
     return SentencePieceTokenizer(model, **options)

@@ -94,7 +94,7 @@ class WordPieceTokenizer:
         )
 
 
-def _rebuild(vocabulary: bytes, options: dict[str, bool]) -> WordPieceTokenizer:
+def _rebuild(vocabulary: bytes, options: dict[str, Any]) -> WordPieceTokenizer:
     return WordPieceTokenizer(vocabulary, **options)
 
 

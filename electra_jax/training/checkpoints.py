@@ -1,7 +1,13 @@
-"""Checkpoints as one unit of state and description, written asynchronously by Orbax."""
+"""Checkpoints as one unit of state and description, written asynchronously by Orbax.
+
+``checkpoints/<step>/`` holds three items: ``params``, which can be read alone; ``progress``, the rest of the
+state; ``run``, what it belongs to. Orbax writes under another name and renames, so a numbered directory is whole
+unless something damaged it later.
+"""
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,46 +24,32 @@ from electra_jax.training.state import TrainState
 class RunIdentity:
     """What a checkpoint belongs to, saved beside the state.
 
-    tokenizer: fingerprint of the tokenizer.
-    data: fingerprint of the prepared training tokens, which with the seed decides the data order.
-    config: the resolved configuration, as plain values.
+    Attributes:
+        tokenizer: fingerprint of the tokenizer.
+        data: fingerprint of the prepared training tokens, which with the seed decides the data order.
+        config: the resolved configuration, as plain values.
     """
 
     tokenizer: str
     data: str
-    config: dict[str, Any]
+    config: Mapping[str, Any]
 
 
-class Checkpoints:
-    """The checkpoints of one work directory, under ``checkpoints/<step>/``."""
+class CheckpointWriter:
+    """Writes the checkpoints of a run, and removes old ones as ``train`` says."""
 
-    def __init__(self, directory: Path, train: TrainConfig | None = None):
-        """Opens the directory; with ``train`` it may be written to, and old steps are removed as it says."""
-        self.directory = directory.absolute()
-        writable = train is not None
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=train.keep_checkpoints if train else None,
-            keep_period=train.keep_every if train else None,
-            create=writable,
-            read_only=not writable,
-            enable_async_checkpointing=writable,
-        )
+    def __init__(self, directory: Path, train: TrainConfig, identity: RunIdentity):
+        """Creates ``directory`` where it is missing."""
+        self._identity = identity
         self._manager = ocp.CheckpointManager(
-            self.directory,
-            options=options,
-            item_handlers={
-                "params": ocp.StandardCheckpointHandler(),
-                "progress": ocp.StandardCheckpointHandler(),
-                "run": ocp.JsonCheckpointHandler(),
-            },
+            directory.absolute(),
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=train.keep_checkpoints, keep_period=train.keep_every, create=True
+            ),
         )
 
-    def steps(self) -> list[int]:
-        """Steps with a whole checkpoint, oldest first."""
-        return sorted(self._manager.all_steps())
-
-    def save(self, step: int, state: TrainState, identity: RunIdentity) -> None:
-        """Starts to write ``state`` as ``step``; the copy off the device is done when this returns."""
+    def save(self, step: int, state: TrainState) -> None:
+        """Starts to write ``state``; what it holds may change as soon as this returns."""
         if step in self._manager.all_steps():
             return
         self._manager.save(
@@ -65,102 +57,113 @@ class Checkpoints:
             args=ocp.args.Composite(
                 params=ocp.args.StandardSave(state.params),
                 progress=ocp.args.StandardSave(_progress(state)),
-                run=ocp.args.JsonSave(asdict(identity)),
+                run=ocp.args.JsonSave(asdict(self._identity)),
             ),
         )
 
     def wait(self) -> None:
-        """Waits until what was saved is on disk; raises what went wrong."""
+        """Waits until what was saved is on disk.
+
+        Raises:
+            OSError: it could not be written; earlier checkpoints are intact.
+        """
         self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Waits and lets go of the directory."""
         self._manager.close()
 
-    def identity(self, step: int) -> RunIdentity:
-        """What the checkpoint of ``step`` belongs to.
 
-        Raises:
-            UserError: it cannot be read.
-        """
-        path = self.directory / str(step) / "run" / "metadata"
+def saved_steps(directory: Path) -> list[int]:
+    """Steps with a checkpoint in ``directory``, oldest first."""
+    if not directory.is_dir():
+        return []
+    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit() and path.is_dir())
+
+
+def read_identity(directory: Path, step: int) -> RunIdentity:
+    """What the checkpoint of ``step`` belongs to.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    checkpoint = directory / str(step)
+    try:
+        return RunIdentity(**json.loads((checkpoint / "run" / "metadata").read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"checkpoint {checkpoint} cannot be read: {_first_line(error)}") from None
+
+
+def restore_params(directory: Path, step: int, abstract: Any) -> Any:
+    """The parameters of ``step``, laid out as ``abstract`` (shapes with shardings) says, on any mesh.
+
+    Raises:
+        UserError: they cannot be read, or have other names or shapes.
+    """
+    return _restore_item(directory / str(step) / "params", abstract)
+
+
+def restore_state(directory: Path, step: int, abstract: TrainState) -> TrainState:
+    """The whole state of ``step``, laid out as ``abstract`` says, on any mesh.
+
+    Raises:
+        UserError: it cannot be read, or has other names or shapes.
+    """
+    progress = _restore_item(directory / str(step) / "progress", _progress(abstract))
+    return TrainState(params=restore_params(directory, step, abstract.params), **progress)
+
+
+def restore_newest(directory: Path, abstract: TrainState) -> tuple[int, TrainState, list[str]] | None:
+    """The newest checkpoint that can be read, its state, and a line about every newer one that could not.
+
+    Those are moved to ``damaged_checkpoints/`` beside ``directory``, so that their steps can be written again.
+
+    Returns:
+        (step, state, notes), or None where there is no checkpoint at all.
+
+    Raises:
+        UserError: there are checkpoints, and none can be read.
+    """
+    notes: list[str] = []
+    damaged: list[Path] = []
+    for step in reversed(saved_steps(directory)):
         try:
-            return RunIdentity(**json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError) as error:
-            raise UserError(
-                f"checkpoint {path.parent.parent} cannot be read: {_first_line(error)}"
-            ) from error
+            read_identity(directory, step)
+            state = restore_state(directory, step, abstract)
+        except UserError as error:
+            damaged.append(directory / str(step))
+            notes.append(f"{error}; falling back to the one before")
+            continue
+        _set_aside(damaged)
+        return step, state, notes
+    if damaged:
+        raise UserError(
+            f"none of the checkpoints in {directory} can be read ({notes[0].rpartition(';')[0]}): restore them from "
+            "a copy, or start a new work directory"
+        )
+    return None
 
-    def restore(self, step: int, abstract: TrainState) -> TrainState:
-        """The state of ``step``, laid out as ``abstract`` (shapes with shardings) says, on any mesh.
 
-        Raises:
-            UserError: it cannot be read, or holds a state of other shapes.
-        """
-        restored = self._restore(step, params=abstract.params, progress=_progress(abstract))
-        return TrainState(params=restored["params"], **restored["progress"])
-
-    def restore_params(self, step: int, abstract: Any) -> Any:
-        """The parameters of ``step`` alone, laid out as ``abstract`` says.
-
-        Raises:
-            UserError: they cannot be read, or have other names or shapes.
-        """
-        return self._restore(step, params=abstract)["params"]
-
-    def _restore(self, step: int, **items: Any) -> Any:
-        args = ocp.args.Composite(**{name: ocp.args.StandardRestore(item) for name, item in items.items()})
-        try:
-            return self._manager.restore(step, args=args)
-        except Exception as error:  # Orbax and tensorstore raise many kinds for a damaged file
-            raise UserError(
-                f"checkpoint {self.directory / str(step)} cannot be restored: {_first_line(error)}"
-            ) from error
-
-    def restore_newest(self, abstract: TrainState) -> tuple[int, TrainState, list[str]] | None:
-        """The newest checkpoint that can be read, its state, and a line about every one that could not.
-
-        Damaged ones are moved to ``damaged_checkpoints/`` so that the step can be written again.
-
-        Returns:
-            (step, state, notes), or None where there is no checkpoint at all.
-
-        Raises:
-            UserError: there are checkpoints, and none can be read.
-        """
-        notes: list[str] = []
-        failed: list[int] = []
-        for step in reversed(self.steps()):
-            try:
-                self.identity(step)
-                state = self.restore(step, abstract)
-            except UserError as error:
-                failed.append(step)
-                notes.append(f"{error}; falling back to the one before")
-                continue
-            self._set_aside(failed)
-            return step, state, notes
-        if failed:
-            raise UserError(
-                f"none of the checkpoints in {self.directory} can be read ({notes[0]}): "
-                "restore the directory from a copy, or start a new work directory"
-            )
-        return None
-
-    def _set_aside(self, steps: list[int]) -> None:
-        if jax.process_index() == 0:
-            for step in steps:
-                aside = self.directory.parent / "damaged_checkpoints" / str(step)
-                aside.parent.mkdir(exist_ok=True)
-                shutil.rmtree(aside, ignore_errors=True)
-                (self.directory / str(step)).rename(aside)
-        if steps:
-            self._manager.reload()
+def _set_aside(checkpoints: list[Path]) -> None:
+    if jax.process_index() != 0:
+        return
+    for checkpoint in checkpoints:
+        aside = checkpoint.parent.parent / "damaged_checkpoints" / checkpoint.name
+        aside.parent.mkdir(exist_ok=True)
+        shutil.rmtree(aside, ignore_errors=True)
+        checkpoint.rename(aside)
 
 
 def _progress(state: TrainState) -> dict[str, Any]:
-    """All of the state but its parameters, which are an item of their own so that they can be read alone."""
     return {"step": state.step, "opt_state": state.opt_state, "window": state.window}
+
+
+def _restore_item(path: Path, abstract: Any) -> Any:
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            return checkpointer.restore(path.absolute(), abstract)
+    except Exception as error:  # Orbax and tensorstore raise many kinds for a damaged file
+        raise UserError(f"checkpoint {path} cannot be restored: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

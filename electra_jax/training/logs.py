@@ -3,7 +3,6 @@
 import json
 import math
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
@@ -112,26 +111,6 @@ class Console:
         self._bar.close()
 
 
-class Stopwatch:
-    """Times steps, with evaluation and saving left out."""
-
-    def __init__(self) -> None:
-        self._started = time.perf_counter()
-        self._steps = 0
-
-    def step(self) -> None:
-        """One more step was dispatched."""
-        self._steps += 1
-
-    def restart(self) -> None:
-        """Starts to count anew."""
-        self._started, self._steps = time.perf_counter(), 0
-
-    def seconds_a_step(self) -> float | None:
-        """Mean seconds a step since the last start; None before the first."""
-        return (time.perf_counter() - self._started) / self._steps if self._steps else None
-
-
 def duration(seconds: float) -> str:
     """Seconds as h:mm:ss or m:ss."""
     if not math.isfinite(seconds):
@@ -139,3 +118,10 @@ def duration(seconds: float) -> str:
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def format_metrics(metrics: Mapping[str, float | None]) -> str:
+    """Metrics on one line."""
+    return ", ".join(
+        f"{name} {'-' if value is None else format(value, '.4f')}" for name, value in metrics.items()
+    )

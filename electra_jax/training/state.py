@@ -63,7 +63,10 @@ def state_shardings(abstract: TrainState, optimizer: optax.GradientTransformatio
         is_leaf=lambda x: isinstance(x, PartitionSpec),
     )
     state = TrainState(
-        step=whole, params=specs, opt_state=opt_specs, window=jax.tree.map(lambda _: whole, abstract.window)
+        step=whole,  # type: ignore[arg-type]
+        params=specs,
+        opt_state=opt_specs,
+        window=jax.tree.map(lambda _: whole, abstract.window),
     )
     return jax.tree.map(
         lambda spec: NamedSharding(mesh, spec), state, is_leaf=lambda x: isinstance(x, PartitionSpec)

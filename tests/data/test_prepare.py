@@ -251,22 +251,36 @@ def command(config, tmp_path, *overrides):
     )
 
 
-def test_killed_midway_and_run_again(config, tmp_path):
-    large = changed(
-        config,
-        source=write_text(tmp_path / "large.txt", documents_of(200) * 50),
-        prepare_processes=2,
-    )
-    killed = command(large, tmp_path)
-    tokens = Path(large.data.cache_dir) / "tokens"
+def start_and_stop(config, tmp_path, number):
+    """Runs the command and sends it a signal as soon as it writes rows; returns its exit status."""
+    process = command(config, tmp_path)
+    tokens = Path(config.data.cache_dir) / "tokens"
     deadline = time.monotonic() + 60
     while not any(tokens.glob(".*/*.array_record")):
-        assert killed.poll() is None, killed.communicate()
+        assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()  # returns only when the workers, which share stderr, have ended too
-    assert not [name for name in token_directories(large) if not name.startswith(".")]
+    process.send_signal(number)
+    process.communicate()  # returns only when the workers, which share stderr, have ended too
+    return process.returncode
+
+
+@pytest.fixture
+def large(config, tmp_path):
+    source = write_text(tmp_path / "large.txt", documents_of(200) * 50)
+    return changed(config, source=source, prepare_processes=2)
+
+
+def test_ctrl_c_midway_leaves_nothing(large, tmp_path):
+    assert start_and_stop(large, tmp_path, signal.SIGINT) == 130
+    assert token_directories(large) == []
+
+
+def test_killed_midway_and_run_again(large, tmp_path):
+    assert start_and_stop(large, tmp_path, signal.SIGKILL) == -signal.SIGKILL
+    left = token_directories(large)
+    assert left
+    assert all(name.startswith(".") for name in left)
 
     rerun = command(large, tmp_path)
     output, errors = rerun.communicate()

@@ -16,16 +16,17 @@ _REPLACEMENTS = tuple(
         (r"!?\[([^\]]+)\]\((?:https?:)?[^)\s]*\)", r"\1"),
         (r"\s?\[(?:#?\w{0,24}?\d*|\*)\]_", ""),
         (r"``([^`]+)``", r"\1"),
+        (r"`([\w.-]+)'", r"'\1'"),
         (r"`([^`]+)`_{0,2}", r"\1"),
         (r"(?<![\w*])\*{1,3}(?=[^\s*])([^*]+?)(?<=[^\s*])\*{1,3}(?![\w*])", r"\1"),
         (r"\b([A-Za-z]{2,})_(?=[\s.,;:)]|$)", r"\1"),
         (r"\\([ *`_|])", r"\1"),
         (r"\s*<https?://[^>]*>", ""),
         (r"\bhttps?://\S+|\bwww\.\S+|\bftp://\S+", _DROP),
-        (r"\\[A-Za-z]+|\$[^$]+\$|>>>|->|%\(\w*\)?", _DROP),
+        (r"\\[A-Za-z]+|\$[^$]+\$|>>>|->|%\(\w*\)?|\{\w*\}", _DROP),
     )
 )
-_ANY_MARKUP = re.compile(r"[`*_\[\\<$>%]|://|www\.")
+_ANY_MARKUP = re.compile(r"[`*_\[\\<$>%{]|://|www\.")
 _SENTENCE_END = re.compile(r"(?<=[.!?:])(?<!e\.g\.)(?<!i\.e\.) (?=[A-Z\"'(`])")
 _LICENCE = re.compile(
     r"copyright|all rights reserved|licensed under|redistribution and use|permission is hereby|warrant(y|ies)\b"
@@ -74,6 +75,8 @@ def is_english_prose(paragraph: str) -> bool:
         return False
     if len(words) < UNFINISHED_MIN_WORDS and not paragraph.endswith((".", "!", "?", ".)", '."')):
         return False
+    if words[-1].lower() in STOP_WORDS and paragraph[-1].isalpha():
+        return False  # Broken off.
     letters = sum(character.isalpha() or character == " " for character in paragraph)
     stop_words = sum(word.lower() in STOP_WORDS for word in words)
     code = sum(_CODE.search(token) is not None for token in tokens)

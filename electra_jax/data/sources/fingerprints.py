@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -94,9 +94,9 @@ def _hash_and_remember(path: str, cache_dir: Path, bar: tqdm) -> str:
 def _write_atomically(target: Path, data: bytes) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
-            file.write(data)
-        os.replace(file.name, target)
+        unfinished = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
+        unfinished.write_bytes(data)
+        os.replace(unfinished, target)
     except OSError as error:
         raise UserError(
             f"data.cache_dir: {target.parent} cannot be written ({error.strerror}); name a folder that can."

@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import os
 import shutil
 import sys
-import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,12 +84,12 @@ def prepare_python_docs(cache_dir: Path) -> Path:
         UserError: The cache cannot be written.
     """
     data_dir = cache_dir / "tfds" / f"python-docs-{_environment_key(installed_packages())}"
-    if data_dir.is_dir():
+    if _is_complete(data_dir):
         return data_dir
     print("Building the embedded corpus from installed documentation, once ...", file=sys.stderr, flush=True)
     try:
-        data_dir.parent.mkdir(parents=True, exist_ok=True)
-        building = tempfile.mkdtemp(prefix=f"{data_dir.name}.building-", dir=data_dir.parent)
+        building = data_dir.with_name(f"{data_dir.name}.building-{uuid.uuid4().hex}")
+        building.mkdir(parents=True)
         try:
             _build(building)
             _move_unless_there(building, data_dir)
@@ -121,10 +120,13 @@ def _environment_key(packages: Sequence[Package]) -> str:
     return json_fingerprint([[[package.name, package.version] for package in packages], code])[:16]
 
 
-def _build(data_dir: str) -> None:
+def _is_complete(data_dir: Path) -> bool:
+    return any(data_dir.glob(f"{DATASET_NAME}/*/dataset_info.json"))
+
+
+def _build(data_dir: Path) -> None:
     with contextlib.redirect_stdout(io.StringIO()), _no_progress_bars():
-        builder = PythonDocs(data_dir=data_dir, file_format="array_record")
-        builder.download_and_prepare()
+        PythonDocs(data_dir=data_dir, file_format="array_record").download_and_prepare()
 
 
 @contextlib.contextmanager
@@ -136,9 +138,11 @@ def _no_progress_bars() -> Iterator[None]:
         tqdm_utils.display_progress_bar(True)
 
 
-def _move_unless_there(building: str, data_dir: Path) -> None:
+def _move_unless_there(building: Path, data_dir: Path) -> None:
+    if data_dir.is_dir() and not _is_complete(data_dir):
+        shutil.rmtree(data_dir)  # What a cleaner of old files has left of an earlier one.
     try:
-        os.rename(building, data_dir)
+        building.rename(data_dir)
     except OSError:
-        if not data_dir.is_dir():  # Otherwise another process was first, and its corpus is as good.
+        if not _is_complete(data_dir):  # Otherwise another process was first, and its corpus is as good.
             raise

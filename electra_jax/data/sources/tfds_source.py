@@ -47,7 +47,7 @@ def open_tfds(spec: str, config: DataConfig) -> TfdsSource:
     """
     dataset, _, split = spec.partition(":")
     if not dataset:
-        raise UserError("tfds: names no dataset; write tfds:NAME[/CONFIG][:SPLIT], for example tfds:wikipedia/20230601.en.")
+        raise UserError("tfds: names no dataset; write for example tfds:wikipedia/20230601.en:train.")
     name, split, field = f"tfds:{spec}", split or DEFAULT_SPLIT, config.text_field
     builder = _find_builder(name, dataset, config.tfds_data_dir)
     _check_format(name, builder)
@@ -142,7 +142,11 @@ def _not_found(name: str, dataset: str, data_dir: str | None) -> UserError:
     known = {*tfds.list_builders(with_community_datasets=False), *on_disk}
     if base not in known:
         nearest = difflib.get_close_matches(base, sorted(known), n=1)
-        hint = f"did you mean tfds:{nearest[0]}?" if nearest else "see tensorflow.org/datasets/catalog for the names."
+        hint = (
+            f"did you mean tfds:{nearest[0]}?"
+            if nearest
+            else "see tensorflow.org/datasets/catalog for the names."
+        )
         raise UserError(f"{name}: TFDS has no dataset {base!r} and none is in {', '.join(folders)}; {hint}")
     prepared = sorted(
         entry.name
@@ -177,7 +181,9 @@ def _split_info(name: str, builder: Any, split: str) -> Any:
         info = builder.info.splits[split]
     except (KeyError, ValueError) as error:
         splits = ", ".join(sorted(builder.info.splits))
-        raise UserError(f"{name}: {split!r} is not a split or a slice of one; the splits are: {splits}.") from error
+        raise UserError(
+            f"{name}: {split!r} is not a split or a slice of one; the splits are: {splits}."
+        ) from error
     if not info.num_examples:
         raise UserError(f"{name}: the split {split!r} is empty; name another after the colon.")
     return info
@@ -203,8 +209,10 @@ def _is_text(feature: Any) -> bool:
 
 
 def _file_size(name: str, filename: str) -> int:
+    from etils import epath
+
     try:
-        return os.stat(filename).st_size
+        return epath.Path(filename).stat().length
     except OSError as error:
         raise UserError(
             f"{name}: its file {filename} cannot be read ({error.strerror}); prepare the dataset again."

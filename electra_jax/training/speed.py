@@ -1,0 +1,50 @@
+"""How fast a run goes: seconds a step, and what follows from them."""
+
+import time
+
+import jax
+
+from electra_jax.config.schema import Config
+from electra_jax.model.sizes import network_sizes
+from electra_jax.training.flops import peak_flops, train_step_flops
+
+
+class Stopwatch:
+    """Times steps, with evaluation and saving left out."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._steps = 0
+
+    def step(self) -> None:
+        """One more step was dispatched."""
+        self._steps += 1
+
+    def restart(self) -> None:
+        """Starts to count anew."""
+        self._started, self._steps = time.perf_counter(), 0
+
+    def seconds_a_step(self) -> float | None:
+        """Mean seconds a step since the last start; None before the first."""
+        return (time.perf_counter() - self._started) / self._steps if self._steps else None
+
+
+class Rates:
+    """Speeds from seconds a step: sequences, tokens, and the share of the chips' peak."""
+
+    def __init__(self, config: Config, vocab_size: int):
+        self._rows = config.train.batch_size
+        self._length = config.data.sequence_length
+        peak = peak_flops(jax.devices()[0])
+        self._peak = peak * jax.device_count() if peak else None
+        self._flops = train_step_flops(config, network_sizes(config, vocab_size))
+
+    def __call__(self, seconds_a_step: float | None) -> dict[str, float | None]:
+        """The three metrics; None where there is nothing to measure or no peak is known."""
+        rows = self._rows / seconds_a_step if seconds_a_step else None
+        utilization = self._flops / seconds_a_step / self._peak if seconds_a_step and self._peak else None
+        return {
+            "sequences_per_second": rows,
+            "tokens_per_second": rows * self._length if rows else None,
+            "model_flops_utilization": utilization,
+        }
