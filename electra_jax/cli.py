@@ -3,22 +3,34 @@
 import argparse
 import errno
 import os
+import select
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TextIO
 
 from electra_jax.config import Config, dump_config
 from electra_jax.config import load_config as load_config_file
 from electra_jax.errors import UserError
 
+_USER_ERROR, _INTERRUPTED, _READER_GONE = 2, 130, 141  # the last two as shells report the signals
+
+
+class _Parser(argparse.ArgumentParser):
+    """Takes overrides before, between and after the options."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        return self.parse_intermixed_args(args, namespace)
+
 
 def parser(prog: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
-    """A parser with --config, --print-config and positional overrides."""
-    made = argparse.ArgumentParser(
+    """A parser with --config, --print-config and positional overrides; ``epilog`` holds examples."""
+    reference = "Every key, with its type, default and meaning: python -m electra_jax.config"
+    made = _Parser(
         prog=f"python -m {prog}",
-        description=description,
-        epilog=f"{epilog or ''}\nEvery key, with its type, default and meaning: python -m electra_jax.config",
+        description=textwrap.fill(description, 100),
+        epilog=f"{epilog}\n{reference}" if epilog else reference,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument(
@@ -53,30 +65,55 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
-    """Runs a command's ``main`` and exits: 2 with one sentence for what the user can put right, else its status."""
+    """Runs a command's ``main`` and exits with its status, or with 2 and one sentence for what a user can put right."""
     try:
-        status = main(None)
+        try:
+            status: Any = main(None)
+        except SystemExit as stop:
+            status = stop.code
         sys.stdout.flush()
     except UserError as error:
         status = _fail(str(error))
     except OSError as error:
-        if error.errno == errno.EPIPE:
-            os.dup2(
-                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-            )  # the reader has gone, and wants no more
-            status = 0
+        if error.errno == errno.EPIPE and _discard_unread():
+            status = _READER_GONE
         elif error.errno in (errno.ENOSPC, errno.EDQUOT):
-            where = f" ({error.filename})" if error.filename else ""
             status = _fail(
-                f"the disk is full{where}: make room and run again; what was saved before is intact"
+                f"disk full{_place(error)}: make room and run again; what was saved before is intact"
             )
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            status = _fail(f"no permission{_place(error)}: {error.strerror}")
         else:
             raise
     except KeyboardInterrupt:
-        status = 130
+        status = _INTERRUPTED
     raise SystemExit(status)
+
+
+def _discard_unread() -> bool:
+    """Whether standard output or error is a pipe nobody reads; what it still holds goes to no one.
+
+    A pipe that broke elsewhere, such as one to a worker process, is an error like any other.
+    """
+    gone = [stream for stream in (sys.stdout, sys.stderr) if _reader_gone(stream)]
+    for stream in gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return bool(gone)
+
+
+def _reader_gone(stream: TextIO) -> bool:
+    try:
+        watch = select.poll()
+        watch.register(stream.fileno(), 0)  # an error is reported without being asked for
+        return bool(watch.poll(0))
+    except (OSError, ValueError):  # closed, or no file
+        return False
+
+
+def _place(error: OSError) -> str:
+    return f" ({error.filename})" if error.filename else ""
 
 
 def _fail(message: str) -> int:
     print(f"error: {message}", file=sys.stderr, flush=True)
-    return 2
+    return _USER_ERROR

@@ -1,19 +1,54 @@
-"""``python -m electra_jax.config`` lists every key, its type, default and meaning."""
+"""``python -m electra_jax.config`` lists every key, its type, range, default and meaning."""
 
-from electra_jax.config.loading import fields
+import sys
+from collections.abc import Sequence
+from typing import Any, Literal, get_args, get_origin
+
+from electra_jax import cli
+from electra_jax.config.dialect import show
+from electra_jax.config.keys import Key, keys
+from electra_jax.errors import UserError
+
+_BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
 def reference() -> str:
     """One paragraph a key."""
-    lines = []
-    for key, field in fields():
-        kind = getattr(field.annotation, "__name__", None) or str(field.annotation)
-        if "Literal" in str(field.annotation) or "|" in str(field.annotation):
-            kind = str(field.annotation).replace("typing.", "")
-        default = "null" if field.default is None else field.default
-        lines.append(f"{key}  ({kind}, default {default})\n    {field.description}")
-    return "\n".join(lines)
+    return "\n".join(f"{key.name}  ({_type(key)})\n    {key.doc}" for key in keys())
+
+
+def _type(key: Key) -> str:
+    values = key.kinds if key.name.endswith(".kind") and key.kinds else None
+    parts = ["|".join(values) if values else _type_name(key.field.annotation)]
+    parts += [
+        f"{words} {getattr(bound, name)}"
+        for bound in key.field.metadata
+        for name, words in _BOUNDS.items()
+        if hasattr(bound, name)
+    ]
+    default = key.field.default
+    parts.append(f"default {default if isinstance(default, str) else show(default)}")
+    if key.free_on_resume:
+        parts.append("may change on resume")
+    if len(key.kinds) == 1:
+        parts.append(f"{key.name.rpartition('.')[0]}.kind={key.kinds[0]} only")
+    return ", ".join(parts)
+
+
+def _type_name(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return "|".join(str(value) for value in get_args(annotation))
+    members = get_args(annotation) or (annotation,)
+    return "|".join("null" if member is type(None) else member.__name__ for member in members)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; it has no arguments."""
+    if extra := list(sys.argv[1:] if argv is None else argv):
+        raise UserError(f"python -m electra_jax.config takes no arguments, and was given {' '.join(extra)}")
+    print(reference())
+    return 0
 
 
 if __name__ == "__main__":
-    print(reference())
+    cli.run(main)

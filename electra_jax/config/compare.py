@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from electra_jax.config.loading import fields
+from electra_jax.config.dialect import show
+from electra_jax.config.keys import keys
 from electra_jax.config.schema import Config
 
 _ABSENT = object()
@@ -23,16 +24,10 @@ class Difference:
 def differences(old: Config, new: Config) -> list[Difference]:
     """The keys in which two configurations differ, in the order of the schema."""
     before, after = _flatten(old.model_dump()), _flatten(new.model_dump())
-    free = {
-        key
-        for key, field in fields()
-        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("free_on_resume")
-    }
-    keys = list(dict.fromkeys([*before, *after]))
     return [
-        Difference(key, before.get(key, _ABSENT), after.get(key, _ABSENT), key in free)
-        for key in keys
-        if before.get(key, _ABSENT) != after.get(key, _ABSENT)
+        Difference(key.name, was, now, key.free_on_resume)
+        for key in keys()
+        if (was := before.get(key.name, _ABSENT)) != (now := after.get(key.name, _ABSENT))
     ]
 
 
@@ -42,7 +37,7 @@ def format_differences(changes: Sequence[Difference]) -> str:
 
 
 def _show(value: Any) -> str:
-    return "(absent)" if value is _ABSENT else "null" if value is None else str(value)
+    return "(absent)" if value is _ABSENT else value if isinstance(value, str) else show(value)
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

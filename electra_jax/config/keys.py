@@ -1,0 +1,77 @@
+"""The dotted keys of the schema."""
+
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from electra_jax.config.schema import Config
+
+Sections = tuple[type[BaseModel], ...]
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key that holds a value.
+
+    Attributes:
+        name: its dotted path.
+        field: its type, default and range.
+        doc: what it means.
+        kinds: the kinds of its section that have it, where a section has several (``objective``); else empty.
+    """
+
+    name: str
+    field: FieldInfo
+    doc: str
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def free_on_resume(self) -> bool:
+        """Whether it may change when a run is resumed."""
+        extra = self.field.json_schema_extra
+        return isinstance(extra, dict) and bool(extra.get("free_on_resume"))
+
+
+def sections_of(annotation: Any) -> Sections:
+    """The section that a field holds, or those of which it holds one; none if it holds a value."""
+    is_union = get_origin(annotation) in (Union, types.UnionType)
+    members = get_args(annotation) if is_union else (annotation,)
+    return tuple(m for m in members if isinstance(m, type) and issubclass(m, BaseModel))
+
+
+def kind_of(section: type[BaseModel]) -> str:
+    """What ``kind`` must be for this member of a union of sections."""
+    return section.model_fields["kind"].default
+
+
+def keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[Key]:
+    """Every dotted key, in the order of the schema."""
+    for name, field in section.model_fields.items():
+        path = f"{prefix}{name}"
+        members = sections_of(field.annotation)
+        if not members:
+            yield Key(path, field, field.description or "")
+        elif len(members) == 1:
+            yield from keys(members[0], f"{path}.")
+        else:
+            owners: dict[str, dict[str, Key]] = {}
+            for member in members:
+                for key in keys(member, f"{path}."):
+                    owners.setdefault(key.name, {})[kind_of(member)] = key
+            yield from (_joined(name, by_kind) for name, by_kind in owners.items())
+
+
+def _joined(name: str, by_kind: dict[str, Key]) -> Key:
+    docs = list(dict.fromkeys(key.doc for key in by_kind.values()))
+    several = "; ".join(f"{kind}: {key.doc.rstrip('.')}" for kind, key in by_kind.items()) + "."
+    first = next(iter(by_kind.values()))
+    return Key(name, first.field, docs[0] if len(docs) == 1 else several, tuple(by_kind))
+
+
+def section_names() -> list[str]:
+    """The top-level sections."""
+    return [name for name, field in Config.model_fields.items() if sections_of(field.annotation)]
