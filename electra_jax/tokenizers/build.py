@@ -1,5 +1,6 @@
 """From the configuration, or from a directory, to a tokenizer."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,11 +34,11 @@ def build_tokenizer(config: TokenizerConfig, documents: Callable[[], Iterator[st
         content,
         lowercase=config.lowercase,
         strip_accents=config.strip_accents,
-        where=config.vocab_file or "the trained model",
+        where=f"tokenizer.vocab_file {config.vocab_file}" if config.vocab_file else "the trained model",
     )
     if config.vocab_size is not None and config.vocab_size != tokenizer.vocab_size:
         raise UserError(
-            f"{config.vocab_file} has {tokenizer.vocab_size} entries, but tokenizer.vocab_size is "
+            f"tokenizer.vocab_file {config.vocab_file} has {tokenizer.vocab_size} entries, but tokenizer.vocab_size is "
             f"{config.vocab_size}: set it to {tokenizer.vocab_size} or null"
         )
     return tokenizer
@@ -56,7 +57,7 @@ def load_tokenizer(directory: Path) -> Tokenizer:
 
 
 def _read(vocab_file: str) -> bytes:
-    path = Path(vocab_file).expanduser()
+    path = Path(os.path.expanduser(vocab_file))
     try:
         return path.read_bytes()
     except FileNotFoundError:

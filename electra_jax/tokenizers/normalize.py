@@ -1,7 +1,11 @@
-"""Cleaning text before it is cut into tokens, character by character, so that offsets can be traced back."""
+"""Cleaning text before it is cut into tokens, with the way back from each character to the original's."""
 
 import unicodedata
 from collections.abc import Callable
+from itertools import accumulate
+
+# Raised whenever a normaliser here gives other text than before: saved tokenizers and fingerprints carry it.
+RULES = 1
 
 
 class CharacterMap(dict[int, str]):
@@ -16,15 +20,13 @@ class CharacterMap(dict[int, str]):
         return result
 
 
-def strip_accents(text: str) -> str:
-    """Decomposes and drops combining marks (category Mn)."""
-    return "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn")
-
-
 class PlainNormalizer:
     """Lower-cases and strips accents, independently of each other; used before SentencePiece.
 
-    U+2581, which SentencePiece writes for a space, becomes a space.
+    SentencePiece applies NFKC afterwards, so a character is looked at in its compatible form: what NFKC
+    takes apart (℃, ½, ´) must not bring capitals or accents back. Case is folded character by character,
+    whatever the neighbours: Σ becomes σ even at the end of a word. U+2581, which SentencePiece writes for
+    a space, becomes a space.
     """
 
     def __init__(self, *, lowercase: bool, strip_accents: bool):
@@ -35,11 +37,16 @@ class PlainNormalizer:
     def _character(self, char: str) -> str:
         if char == "\u2581":
             return " "
+        if char == "\0":
+            return ""  # the one control character that SentencePiece would keep
         if unicodedata.category(char) == "Cs":
             return "\ufffd"  # half of a surrogate pair, which JSON can spell and UTF-8 cannot
         if self._lowercase:
-            char = char.lower()
-        return unicodedata.normalize("NFC", strip_accents(char)) if self._strip else char
+            char = unicodedata.normalize("NFKC", char).lower()
+        if self._strip:
+            decomposed = unicodedata.normalize("NFKD", char)
+            char = unicodedata.normalize("NFC", "".join(c for c in decomposed if not _is_mark(c)))
+        return char
 
     def __call__(self, text: str) -> str:
         """The normalised text."""
@@ -52,44 +59,65 @@ class PlainNormalizer:
 
 
 class BertNormalizer:
-    """Cleans text as BERT's own BasicTokenizer does, punctuation splitting left to what follows.
+    """Cleans text as BERT's own BasicTokenizer does.
 
     Control characters go, every white space becomes a space, Chinese characters get spaces round them; then
-    optionally lower case (by the rules of whole words: a final sigma) and accents stripped.
+    optionally lower case (by the rules of whole words: a final sigma) and accents stripped; then punctuation
+    outside ASCII gets spaces round it. What is left to do is to split at white space and at ASCII punctuation.
     """
 
     def __init__(self, *, lowercase: bool, strip_accents: bool):
         self._lowercase = lowercase
         self._strip = strip_accents
         self._clean = CharacterMap(_clean_character)
-        self._without_marks = CharacterMap(lambda c: "" if unicodedata.category(c) == "Mn" else c)
+        self._finish = CharacterMap(self._finish_character)
+
+    def _finish_character(self, char: str) -> str:
+        if self._strip and _is_mark(char):
+            return ""
+        return f" {char} " if ord(char) > 127 and unicodedata.category(char).startswith("P") else char
 
     def __call__(self, text: str) -> str:
         """The normalised text."""
         text = text.translate(self._clean)
         if self._lowercase:
             text = text.lower()
-        if self._strip and not text.isascii():
-            text = unicodedata.normalize("NFD", text).translate(self._without_marks)
-        return text
+        if text.isascii():
+            return text
+        if self._strip:
+            text = unicodedata.normalize("NFD", text)
+        return text.translate(self._finish)
 
     def aligned(self, text: str) -> tuple[str, list[int]]:
         """The normalised text, and for each of its characters the index of the one it came from."""
         cleaned = [(i, c) for i, char in enumerate(text) for c in self._clean[ord(char)]]
         lowered = "".join(c for _, c in cleaned)
         lowered = lowered.lower() if self._lowercase else lowered
-        result: list[str] = []
-        origin: list[int] = []
+        characters: list[tuple[int, str]] = []
         at = 0
         for index, char in cleaned:
             # Lower case depends on the neighbours (final sigma) but its length does not.
             width = len(char.lower()) if self._lowercase else 1
             piece = lowered[at : at + width]
             at += width
-            piece = strip_accents(piece) if self._strip else piece
-            result.append(piece)
-            origin += [index] * len(piece)
-        return "".join(result), origin
+            piece = unicodedata.normalize("NFD", piece) if self._strip else piece
+            characters += [(index, c) for c in piece]
+        if self._strip:
+            characters = _canonical_order(characters)
+        finished = [(index, c) for index, char in characters for c in self._finish[ord(char)]]
+        return "".join(c for _, c in finished), [index for index, _ in finished]
+
+
+def _is_mark(char: str) -> bool:
+    return unicodedata.category(char) == "Mn"
+
+
+def _canonical_order(characters: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Sorts the combining characters after each base by their class, as NFD does for a whole text."""
+    classes = [unicodedata.combining(char) for _, char in characters]
+    bases = accumulate(number == 0 for number in classes)
+    keyed = sorted(zip(bases, classes, characters), key=lambda item: item[:2])
+    return [character for _, _, character in keyed]
 
 
 def _clean_character(char: str) -> str:

@@ -59,7 +59,7 @@ class Tokenizer(Protocol):
         """The token of an id, as the vocabulary spells it."""
 
     def word_start_table(self) -> np.ndarray:
-        """bool ``[vocab_size]``: the token begins a word; special tokens do."""
+        """bool ``[vocab_size]``: the token begins a word; [PAD], [CLS], [SEP] and [MASK] do."""
 
     def save(self, directory: Path) -> None:
-        """Writes all files to ``directory``, whole or not at all."""
+        """Writes all files to ``directory``, whole or not at all; another tokenizer there is a UserError."""

@@ -1,6 +1,7 @@
 """SentencePiece with ELECTRA's special tokens, its own case and accent rules, and exact offsets."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ import numpy as np
 import sentencepiece as spm
 
 from electra_jax.errors import UserError
-from electra_jax.tokenizers.normalize import PlainNormalizer
-from electra_jax.tokenizers.protocol import SPECIAL_TOKENS, Encoding
+from electra_jax.tokenizers.normalize import CharacterMap, PlainNormalizer
+from electra_jax.tokenizers.protocol import CLS, MASK, PAD, SEP, Encoding
 from electra_jax.tokenizers.storage import fingerprint_of, write_tokenizer
 
 SPACE = "\u2581"  # how SentencePiece writes the space before a word
@@ -18,7 +19,8 @@ SPACE = "\u2581"  # how SentencePiece writes the space before a word
 class SentencePieceTokenizer:
     """A trained SentencePiece model behind the `Tokenizer` protocol.
 
-    A token begins a word if it begins with a space; punctuation glued to a word belongs to that word.
+    A token begins a word if it begins with a space; punctuation glued to a word belongs to that word, and in
+    languages written without spaces everything up to the next space is one word.
     """
 
     kind = "sentencepiece"
@@ -29,25 +31,20 @@ class SentencePieceTokenizer:
         Raises:
             UserError: not a SentencePiece model, or one without the special tokens.
         """
-        try:
-            self._processor = spm.SentencePieceProcessor(model_proto=model)
-        except RuntimeError as error:
-            raise UserError(f"{where} is not a SentencePiece model: {error}") from None
+        self._processor, self._tokens = _load(model, where)
         self._model = model
         self._options = {"lowercase": lowercase, "strip_accents": strip_accents}
         self._normalize = PlainNormalizer(lowercase=lowercase, strip_accents=strip_accents)
-        self.vocab_size: int = self._processor.vocab_size()
-        pieces = {self._processor.id_to_piece(i): i for i in range(self.vocab_size)}
-        missing = [token for token in SPECIAL_TOKENS if token not in pieces]
-        if missing:
-            raise UserError(
-                f"{where} lacks the special tokens {' '.join(missing)}: train it with them as control symbols "
-                "(pad_piece and unk_piece for [PAD] and [UNK]), or leave tokenizer.vocab_file out to train one"
-            )
-        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (pieces[t] for t in SPECIAL_TOKENS)
-        for token in SPECIAL_TOKENS:
-            if token != "[UNK]" and not self._processor.is_control(pieces[token]):
-                raise UserError(f"{where} has {token} as an ordinary piece: it must be a control symbol")
+        self._visible = CharacterMap(lambda c: self._processor.normalize(c).strip(f" {SPACE}"))
+        self.vocab_size: int = len(self._tokens)
+        self.unk_id: int = self._processor.unk_id()
+        self.pad_id, self.cls_id, self.sep_id, self.mask_id = _special_ids(self._processor, where)
+        self._special = {self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id}
+        between_words = self._special - {self.unk_id}
+        self._starts = np.array(
+            [i in between_words or token.startswith(SPACE) for i, token in enumerate(self._tokens)]
+        )
+        self._starts.setflags(write=False)
         self.fingerprint = fingerprint_of(self.kind, self._options, model)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -62,49 +59,59 @@ class SentencePieceTokenizer:
         return self._processor.encode([self._normalize(text) for text in texts], num_threads=1)
 
     def encode_with_offsets(self, text: str) -> Encoding:
-        """Ids with their places in ``text``."""
+        """Ids with their places in ``text``.
+
+        Tokens that share a character (its bytes, or the parts of ½) have its place each; a bare space has an
+        empty one, before the character that follows.
+        """
         normalized, origin = self._normalize.aligned(text)
         pieces = self._processor.encode(normalized, return_type="proto").pieces
-        ids = [piece.id for piece in pieces]
         # SentencePiece counts UTF-8 bytes.
-        character = [i for i, char in enumerate(normalized) for _ in char.encode("utf-8", "surrogatepass")]
+        character = [i for i, char in enumerate(normalized) for _ in char.encode()]
         character.append(len(normalized))
+        visible = [bool(self._visible[ord(char)]) for char in normalized]
         offsets = []
         for piece in pieces:
             begin, end = character[piece.begin], character[piece.end]
-            while begin < end and normalized[begin].isspace():
-                begin += 1  # the space before a word is not part of it
+            if piece.piece.strip(SPACE):
+                # Only the last token of a character that became several spans it.
+                end = min(max(end, begin + 1), len(normalized))
+            # Spaces, and characters that SentencePiece drops, are no part of a token.
+            while begin < end and not visible[begin]:
+                begin += 1
+            while begin < end and not visible[end - 1]:
+                end -= 1
             if begin < end:
                 offsets.append((origin[begin], origin[end - 1] + 1))
             else:
                 place = origin[begin] if begin < len(origin) else len(text)
                 offsets.append((place, place))
-        starts = self.word_start_table()
-        return Encoding(ids, offsets, [bool(starts[i]) for i in ids])
+        ids = [piece.id for piece in pieces]
+        return Encoding(ids, offsets, self._starts[ids].tolist())
 
     def decode(self, ids: Sequence[int]) -> str:
         """Readable text; special tokens are shown by name."""
-        special = {self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id}
-        parts: list[str] = []
-        run: list[int] = []
-        for number in [*ids, self.pad_id]:
-            if number not in special:
-                run.append(int(number))
-                continue
-            if run:
-                parts.append(self._processor.decode(run))
-                run = []
-            parts.append(self.token(number))
-        return " ".join(parts[:-1])
+        text = ""
+        for special, group in groupby(map(int, ids), key=self._special.__contains__):
+            run = list(group)
+            if special:
+                # [UNK] stands inside words, the others between them.
+                text += "".join(self.token(i) if i == self.unk_id else f" {self.token(i)} " for i in run)
+            else:
+                space = " " if self.token(run[0]).startswith(SPACE) else ""
+                text += space + self._processor.decode(run)
+        return text.strip(" ").replace("  ", " ")
 
     def token(self, id: int) -> str:
         """The piece of an id."""
-        return self._processor.id_to_piece(int(id))
+        return self._tokens[int(id)]
 
     def word_start_table(self) -> np.ndarray:
-        """bool ``[vocab_size]``."""
-        pieces = self._processor.id_to_piece(list(range(self.vocab_size)))
-        return np.array([piece.startswith(SPACE) or piece in SPECIAL_TOKENS for piece in pieces])
+        """bool ``[vocab_size]``, read-only: tokens that begin with U+2581, and the special ones but [UNK].
+
+        [UNK] follows a bare space, or stands inside a word.
+        """
+        return self._starts
 
     def save(self, directory: Path) -> None:
         """Writes sentencepiece.model and its description."""
@@ -120,3 +127,37 @@ class SentencePieceTokenizer:
 
 def _rebuild(model: bytes, options: dict[str, Any]) -> SentencePieceTokenizer:
     return SentencePieceTokenizer(model, **options)
+
+
+def _load(model: bytes, where: str) -> tuple[spm.SentencePieceProcessor, list[str]]:
+    """The processor and all its pieces."""
+    if not model:
+        raise UserError(f"{where} is empty: expected a SentencePiece .model")
+    try:
+        processor = spm.SentencePieceProcessor(model_proto=model)
+        return processor, processor.id_to_piece(list(range(processor.vocab_size())))
+    except (RuntimeError, UnicodeDecodeError):
+        raise UserError(
+            f"{where} is not a SentencePiece model, or a damaged one: expected a .model file"
+        ) from None
+
+
+def _special_ids(processor: spm.SentencePieceProcessor, where: str) -> tuple[int, ...]:
+    """Ids of [PAD], [CLS], [SEP] and [MASK], found by name; the padding may have another one."""
+    by_name = {token: processor.piece_to_id(token) for token in (PAD, CLS, SEP, MASK)}
+    ids = {token: i for token, i in by_name.items() if processor.id_to_piece(i) == token}
+    if PAD not in ids and processor.pad_id() >= 0:
+        ids[PAD] = processor.pad_id()
+    missing = [token for token in by_name if token not in ids]
+    if missing:
+        raise UserError(
+            f"{where} lacks the special tokens {' '.join(missing)}: train it with them as control symbols "
+            "([PAD] as its pad_piece), or leave tokenizer.vocab_file out to train one"
+        )
+    for token, i in ids.items():
+        if not processor.is_control(i):
+            raise UserError(
+                f"{where} has {token} as an ordinary piece, which text could contain: "
+                "train it with control symbols, or leave tokenizer.vocab_file out to train one"
+            )
+    return tuple(ids[token] for token in by_name)

@@ -1,43 +1,62 @@
-"""A tokenizer on disk: its file, and a description with hashes that is checked when it is read."""
+"""A tokenizer on disk: its file, and a description with a hash that is checked when it is read."""
 
 import hashlib
 import json
-import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from electra_jax.errors import UserError
+from electra_jax.tokenizers.normalize import RULES
 
 DESCRIPTION = "tokenizer.json"
 
 
 def fingerprint_of(kind: str, options: Mapping[str, Any], content: bytes) -> str:
     """Hex hash of everything that decides a tokenizer's output."""
-    head = json.dumps({"kind": kind, "options": dict(options)}, sort_keys=True).encode()
+    head = json.dumps({"kind": kind, "options": dict(options), "rules": RULES}, sort_keys=True).encode()
     return hashlib.sha256(head + b"\0" + content).hexdigest()
 
 
 def write_tokenizer(
     directory: Path, *, kind: str, options: Mapping[str, Any], file: str, content: bytes, fingerprint: str
 ) -> None:
-    """Writes the files beside ``directory`` and moves them there in one step; a tokenizer that is there stays."""
-    if (directory / DESCRIPTION).exists():
-        return
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    """Writes the files beside ``directory`` and moves them there in one step.
+
+    The same tokenizer, there already, stays; so several processes may save it at once.
+
+    Raises:
+        UserError: the directory cannot be written, or holds something else.
+    """
+    description = {
+        "kind": kind,
+        "options": dict(options),
+        "rules": RULES,
+        "file": file,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "fingerprint": fingerprint,
+    }
+    if not (directory / DESCRIPTION).exists():
+        _write_directory(
+            directory, {file: content, DESCRIPTION: (json.dumps(description, indent=2) + "\n").encode()}
+        )
+    if fingerprint_of(*read_tokenizer(directory)) != fingerprint:
+        raise UserError(f"{directory} holds another tokenizer: choose another directory, or delete it")
+
+
+def _write_directory(directory: Path, files: Mapping[str, bytes]) -> None:
+    temporary = directory.parent / f".{directory.name}.{uuid.uuid4().hex}"
     try:
-        (temporary / file).write_bytes(content)
-        description = {"kind": kind, "options": dict(options), "file": file, "fingerprint": fingerprint}
-        (temporary / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
-        temporary.chmod(0o755)
-        try:
-            os.rename(temporary, directory)
-        except OSError:
-            if not (directory / DESCRIPTION).exists():  # not another process that was first
-                raise
+        temporary.mkdir(parents=True)
+        for name, content in files.items():
+            (temporary / name).write_bytes(content)
+        temporary.rename(directory)
+    except OSError as error:
+        if not (directory / DESCRIPTION).exists():  # not another process that was first
+            reason = error.strerror or error
+            raise UserError(f"cannot write the tokenizer to {directory}: {reason}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -48,16 +67,28 @@ def read_tokenizer(directory: Path) -> tuple[str, dict[str, Any], bytes]:
     Raises:
         UserError: not a tokenizer's directory, or its files were altered.
     """
+    if not (directory / DESCRIPTION).is_file():
+        raise UserError(f"{directory} does not hold a tokenizer: it has no {DESCRIPTION}")
     try:
-        description = json.loads((directory / DESCRIPTION).read_text())
-        kind, options = description["kind"], description["options"]
+        description = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
+        kind, options, rules = description["kind"], dict(description["options"]), description["rules"]
         content = (directory / description["file"]).read_bytes()
-        expected = description["fingerprint"]
+        sha256, fingerprint = description["sha256"], description["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{directory} does not hold a tokenizer that can be read: {error}") from None
-    if fingerprint_of(kind, options, content) != expected:
         raise UserError(
-            f"the tokenizer files in {directory} are not those that were saved (their hash differs): "
-            "restore them from a copy, or delete the directory to make it anew"
+            f"the tokenizer in {directory} cannot be read ({type(error).__name__}: {error}): "
+            "restore it from a copy, or delete the directory to make it anew"
+        ) from None
+    if rules != RULES:
+        raise UserError(
+            f"the tokenizer in {directory} was saved by a version of electra_jax that cleaned text by other "
+            f"rules ({rules}, here {RULES}): use that version, or delete the directory to make it anew"
+        )
+    intact = hashlib.sha256(content).hexdigest() == sha256
+    if not intact or fingerprint_of(kind, options, content) != fingerprint:
+        altered = DESCRIPTION if intact else description["file"]
+        raise UserError(
+            f"{directory / altered} is not what was saved (its hash differs): "
+            "restore it from a copy, or delete the directory to make it anew"
         )
     return kind, options, content

@@ -14,9 +14,16 @@ from electra_jax.tokenizers.protocol import CLS, MASK, PAD, SEP, SPECIAL_TOKENS,
 
 DEFAULT_VOCAB_SIZE = 30522
 # SentencePiece skips longer lines, without a word, so they are cut before.
-MAX_SENTENCE_BYTES = 4000
+SENTENCE_CHARACTERS = 1000
+# The most that lower-casing, stripping and UTF-8 make of a character is 33 bytes (U+FDFA).
+MAX_SENTENCE_BYTES = 40 * SENTENCE_CHARACTERS
+# SentencePiece marks unknown characters with this one and skips, without a word, every line that has it.
+RESERVED = "\u2585"
 # The model depends on how many threads share the work: a fixed number, whatever the machine has.
 THREADS = 4
+# SentencePiece refuses less.
+LEAST_COVERAGE = 0.98
+NO_TEXT = "there is no text to train a tokenizer on: the training documents of data.source are empty"
 
 
 def train_sentencepiece(config: TokenizerConfig, documents: Iterable[str]) -> bytes:
@@ -32,14 +39,19 @@ def train_sentencepiece(config: TokenizerConfig, documents: Iterable[str]) -> by
             f"tokenizer.vocab_size {vocab_size} is too small: the special tokens"
             f"{' and 256 bytes' if config.byte_fallback else ''} take {least} already"
         )
+    if config.character_coverage < LEAST_COVERAGE:
+        raise UserError(
+            f"tokenizer.character_coverage {config.character_coverage} is too small: "
+            f"SentencePiece takes {LEAST_COVERAGE} to 1.0"
+        )
     normalize = PlainNormalizer(lowercase=config.lowercase, strip_accents=config.strip_accents)
     sample = reservoir_sample(sentences(documents), config.training_sentences)
     if not sample:
-        raise UserError("there is no text to train a tokenizer on: data.source has no training documents")
+        raise UserError(NO_TEXT)
     written = io.BytesIO()
     try:
         spm.SentencePieceTrainer.train(
-            sentence_iterator=(normalize(sentence) for sentence in sample),
+            sentence_iterator=(normalize(sentence).replace(RESERVED, " ") for sentence in sample),
             model_writer=written,
             vocab_size=vocab_size,
             model_type=config.model_type,
@@ -53,11 +65,11 @@ def train_sentencepiece(config: TokenizerConfig, documents: Iterable[str]) -> by
             unk_piece=UNK,
             control_symbols=[CLS, SEP, MASK],
             normalization_rule_name="nmt_nfkc",
-            max_sentence_length=4 * MAX_SENTENCE_BYTES,
+            max_sentence_length=MAX_SENTENCE_BYTES,
             num_threads=THREADS,
             minloglevel=2,
         )
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:  # ValueError: a number that its settings cannot hold
         raise _explain(error, vocab_size) from None
     return written.getvalue()
 
@@ -67,9 +79,9 @@ def sentences(documents: Iterable[str]) -> Iterator[str]:
     for document in documents:
         for line in document.splitlines():
             line = line.strip()
-            while len(line) > MAX_SENTENCE_BYTES // 4:  # at most four bytes a character
-                cut = line.rfind(" ", 1, MAX_SENTENCE_BYTES // 4)
-                cut = cut if cut > 0 else MAX_SENTENCE_BYTES // 4
+            while len(line) > SENTENCE_CHARACTERS:
+                cut = line.rfind(" ", 1, SENTENCE_CHARACTERS)
+                cut = cut if cut > 0 else SENTENCE_CHARACTERS
                 yield line[:cut]
                 line = line[cut:].lstrip()
             if line:
@@ -88,15 +100,18 @@ def reservoir_sample(items: Iterable[str], size: int) -> list[str]:
     return sample
 
 
-def _explain(error: RuntimeError, vocab_size: int) -> UserError:
+def _explain(error: Exception, vocab_size: int) -> UserError:
     message = str(error)
     if largest := re.search(r"set it to a value <= (\d+)", message):
         return UserError(
-            f"tokenizer.vocab_size {vocab_size} is more than this text can fill: at most {largest[1]} is possible"
+            f"tokenizer.vocab_size {vocab_size} is more than the text of data.source can fill: "
+            f"set it to {largest[1]} or less, or use more text"
         )
     if required := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
         return UserError(
             f"tokenizer.vocab_size {vocab_size} is less than the {required[1]} single characters it must hold: "
             "raise it, or lower tokenizer.character_coverage"
         )
+    if "all_chars_count" in message:  # nothing but characters that are dropped
+        return UserError(NO_TEXT)
     return UserError(f"the tokenizer cannot be trained: {message}")

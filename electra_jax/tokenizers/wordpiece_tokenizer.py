@@ -1,13 +1,13 @@
 """BERT's WordPiece, token for token, on the Rust `tokenizers` library."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tokenizers
 from tokenizers.models import WordPiece
-from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from electra_jax.errors import UserError
 from electra_jax.tokenizers.normalize import BertNormalizer
@@ -17,13 +17,17 @@ from electra_jax.tokenizers.storage import fingerprint_of, write_tokenizer
 CONTINUATION = "##"
 # Longer words become [UNK]: the limit of the original (Hugging Face's is 100).
 MAX_CHARACTERS_A_WORD = 200
+CACHED_WORDS = 1 << 18
+# A run of other characters, or one of ASCII punctuation (all that is neither letter, digit nor control).
+_WORD = re.compile(r"[^\s!-/:-@\[-`{-~]+|[!-/:-@\[-`{-~]")
 
 
 class WordPieceTokenizer:
     """A BERT vocab.txt behind the `Tokenizer` protocol.
 
-    Text is cleaned in Python as the original does it, since the Rust normaliser differs on unassigned code
-    points and the final sigma. A token begins a word unless it begins with ``##``.
+    Text is cleaned and cut into words in Python as the original does it, since the Rust library differs on
+    unassigned code points, newer punctuation and the final sigma; words are remembered, which makes it the
+    faster way too. A token begins a word unless it begins with ``##``.
     """
 
     kind = "wordpiece"
@@ -41,11 +45,11 @@ class WordPieceTokenizer:
         ids = {token: i for i, token in enumerate(self._tokens)}
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (ids[t] for t in SPECIAL_TOKENS)
         self.vocab_size = len(self._tokens)
-        # No added tokens: a typed "[MASK]" is split at its brackets like any other text.
-        self._rust = tokenizers.Tokenizer(
-            WordPiece(ids, unk_token=UNK, max_input_chars_per_word=MAX_CHARACTERS_A_WORD)
-        )
-        self._rust.pre_tokenizer = BertPreTokenizer()
+        # The bare model knows no special tokens: a typed "[MASK]" is split at its brackets like any other text.
+        model = WordPiece(ids, unk_token=UNK, max_input_chars_per_word=MAX_CHARACTERS_A_WORD)
+        self._word_ids = _WordIds(lambda word: [token.id for token in model.tokenize(word)])
+        self._starts = np.array([not token.startswith(CONTINUATION) for token in self._tokens])
+        self._starts.setflags(write=False)
         self.fingerprint = fingerprint_of(self.kind, self._options, vocabulary)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -53,22 +57,35 @@ class WordPieceTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of ``text``."""
-        return self._rust.encode(self._normalize(text), add_special_tokens=False).ids
+        words = _WORD.findall(self._normalize(text))
+        return list(chain.from_iterable(map(self._word_ids.__getitem__, words)))
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of many texts."""
-        encodings = self._rust.encode_batch_fast(
-            [self._normalize(t) for t in texts], add_special_tokens=False
-        )
-        return [encoding.ids for encoding in encodings]
+        return [self.encode(text) for text in texts]
 
     def encode_with_offsets(self, text: str) -> Encoding:
-        """Ids with their places in ``text``."""
+        """Ids with their places in ``text``; [UNK] has that of the whole word."""
         normalized, origin = self._normalize.aligned(text)
-        encoding = self._rust.encode(normalized, add_special_tokens=False)
-        offsets = [(origin[begin], origin[end - 1] + 1) for begin, end in encoding.offsets]
-        starts = [not token.startswith(CONTINUATION) for token in encoding.tokens]
-        return Encoding(encoding.ids, offsets, starts)
+        ids: list[int] = []
+        offsets: list[tuple[int, int]] = []
+        starts: list[bool] = []
+        for word in _WORD.finditer(normalized):
+            for number, begin, end in self._pieces(word[0]):
+                ids.append(number)
+                span = origin[word.start() + begin : word.start() + end]
+                offsets.append((min(span), max(span) + 1))
+                starts.append(begin == 0)
+        return Encoding(ids, offsets, starts)
+
+    def _pieces(self, word: str) -> Iterator[tuple[int, int, int]]:
+        """(id, begin, end) of the tokens of a normalised word."""
+        begin = 0
+        for number in self._word_ids[word]:
+            token = self._tokens[number].removeprefix(CONTINUATION) if begin else self._tokens[number]
+            end = len(word) if number == self.unk_id else begin + len(token)
+            yield number, begin, end
+            begin = end
 
     def decode(self, ids: Sequence[int]) -> str:
         """Tokens joined by spaces, continuations glued on."""
@@ -79,8 +96,8 @@ class WordPieceTokenizer:
         return self._tokens[int(id)]
 
     def word_start_table(self) -> np.ndarray:
-        """bool ``[vocab_size]``."""
-        return np.array([not token.startswith(CONTINUATION) for token in self._tokens])
+        """bool ``[vocab_size]``, read-only: all but the tokens that begin with ``##``."""
+        return self._starts
 
     def save(self, directory: Path) -> None:
         """Writes vocab.txt and its description."""
@@ -94,6 +111,20 @@ class WordPieceTokenizer:
         )
 
 
+class _WordIds(dict[str, list[int]]):
+    """Ids of the words met so far; once full, new words are tokenised each time."""
+
+    def __init__(self, tokenize: Callable[[str], list[int]]):
+        super().__init__()
+        self._tokenize = tokenize
+
+    def __missing__(self, word: str) -> list[int]:
+        ids = self._tokenize(word)
+        if len(self) < CACHED_WORDS and len(word) <= MAX_CHARACTERS_A_WORD:
+            self[word] = ids
+        return ids
+
+
 def _rebuild(vocabulary: bytes, options: dict[str, Any]) -> WordPieceTokenizer:
     return WordPieceTokenizer(vocabulary, **options)
 
@@ -103,17 +134,18 @@ def _parse_vocabulary(content: bytes, where: str) -> list[str]:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{where} is not UTF-8 at byte {error.start}: expected a BERT vocab.txt") from None
-    # Only real line ends: some vocabularies hold other separators as tokens.
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    while lines and not lines[-1].strip():
-        lines.pop()
-    tokens = [line.strip() for line in lines]
+    # Only real line ends, and a line that is nothing but another separator is a token: some vocabularies hold those.
+    tokens = [line.strip() or line.strip(" \t\r") for line in text.removeprefix("\ufeff").split("\n")]
+    while tokens and not tokens[-1]:
+        tokens.pop()
     if not tokens:
         raise UserError(f"{where} is empty: expected a BERT vocab.txt, one token a line")
     first: dict[str, int] = {}
     for number, token in enumerate(tokens, start=1):
         if token in first:
-            raise UserError(f"{where} has {token!r} twice, in lines {first[token]} and {number}")
+            raise UserError(
+                f"{where} has {token!r} twice, in lines {first[token]} and {number}: remove one of them"
+            )
         first[token] = number
     missing = [token for token in SPECIAL_TOKENS if token not in first]
     if missing:
