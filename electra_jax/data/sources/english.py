@@ -22,7 +22,7 @@ _REPLACEMENTS = tuple(
         (r"\b([A-Za-z]{2,})_(?=[\s.,;:)]|$)", r"\1"),
         (r"\\([ *`_|])", r"\1"),
         (r"\s*<https?://[^>]*>", ""),
-        (r"\bhttps?://\S+|\bwww\.\S+|\bftp://\S+", _DROP),
+        (r"\b(?:https?://|www\.|ftp://)\S*[^\s.,;:)]", _DROP),
         (r"\\[A-Za-z]+|\$[^$]+\$|>>>|->|%\(\w*\)?|\{\w*\}", _DROP),
     )
 )
@@ -34,6 +34,7 @@ _LICENCE = re.compile(
     re.IGNORECASE,
 )
 _VERSION_NOTE = re.compile(r"(New|Added|Changed|Deprecated|Removed) (in|since) version\b", re.IGNORECASE)
+_STATEMENT = re.compile(r"import \w|from [\w.]+ import\b|[\w.\[\]]+ [-+*/]?= ")
 _WORD = re.compile(r"[A-Za-z]+(?:['’-][A-Za-z]+)*")
 _CODE = re.compile(r"[_=<>{}\[\]|\\@#~^+*/$%&]|\w\(|\w\.\w|::|--|[a-z][A-Z]|\d[A-Za-z]|[A-Za-z]\d")
 
@@ -85,5 +86,6 @@ def is_english_prose(paragraph: str) -> bool:
         and stop_words >= MIN_STOP_WORD_SHARE * len(words)
         and code <= MAX_CODE_SHARE * len(tokens)
         and not _LICENCE.search(paragraph)
+        and not _STATEMENT.match(paragraph)
         and not _VERSION_NOTE.match(paragraph)
     )

@@ -25,7 +25,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 def check_encoding(encoding: str) -> None:
     """Raises `UserError` where `encoding` is not the name of a text encoding."""
     try:
-        b"".decode(encoding)
+        "a".encode(encoding).decode(encoding)  # Empty text would pass for any name.
         codecs.getincrementaldecoder(encoding)
     except (LookupError, ValueError) as error:
         raise UserError(

@@ -119,6 +119,7 @@ def _decoded(name: str, number: int, value: Any) -> str:
 
 def _find_builder(name: str, dataset: str, data_dir: str | None) -> Any:
     """Returns the builder of a dataset on disk, made from its files: the code that prepared it is not needed."""
+    from google.protobuf import json_format
     from tensorflow_datasets.core import read_only_builder, registered
 
     if data_dir is not None:
@@ -127,7 +128,7 @@ def _find_builder(name: str, dataset: str, data_dir: str | None) -> Any:
         return read_only_builder.builder_from_files(dataset, data_dir=data_dir)
     except registered.DatasetNotFoundError as error:
         raise _not_found(name, dataset, data_dir) from error
-    except ValueError as error:  # Not a name at all, or in two data directories.
+    except (ValueError, OSError, json_format.Error) as error:  # Not a name, in two directories, or damaged.
         raise UserError(f"{name} cannot be opened: {_first_line(error)}") from error
 
 
@@ -153,7 +154,7 @@ def _not_found(name: str, dataset: str, data_dir: str | None) -> UserError:
         for folder in folders
         if os.path.isdir(os.path.join(folder, base))
         for entry in os.scandir(os.path.join(folder, base))
-        if entry.is_dir()
+        if entry.is_dir() and not entry.name.startswith(".")
     )
     there = f" (of {base}, {', '.join(prepared)} is there)" if prepared else ""
     where = f" --data_dir={data_dir}" if data_dir else ""

@@ -36,15 +36,16 @@ def test_reads_what_was_written_in_equal_blocks(tmp_path, compression):
 
 
 @pytest.mark.parametrize("compression", [".gz", ".xz", ".zst"])
-@pytest.mark.parametrize("damage", ["cut", "flipped", "not at all", "rubbish after"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "not at all"])
 def test_damaged_streams_name_the_file(tmp_path, compression, damage):
     whole = COMPRESS[compression](DATA)
     middle = len(whole) * 3 // 4
     damaged = {
         "cut": whole[:middle],
-        "flipped": whole[:middle] + bytes(byte ^ 0xFF for byte in whole[middle : middle + 64]) + whole[middle + 64 :],
+        "flipped": whole[:middle]
+        + bytes(byte ^ 0xFF for byte in whole[middle : middle + 64])
+        + whole[middle + 64 :],
         "not at all": b"this was never compressed, whatever its name says\n" * 10,
-        "rubbish after": whole + b"rubbish" * 10,
     }[damage]
     path = tmp_path / f"a.txt{compression}"
     path.write_bytes(damaged)

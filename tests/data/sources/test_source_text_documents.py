@@ -46,7 +46,7 @@ def test_long_documents_are_cut_at_white_space_wherever_the_pieces_end(monkeypat
     text = " ".join("x" * rng.randint(1, 60) for _ in range(200)) + "\n\nshort one"
     whole = list(split_documents([text], "blank_line"))
     assert max(map(len, whole)) == 50
-    assert "".join(whole).replace(" ", "") == text.replace(" ", "").replace("\n", "").replace("shortone", "shortone")
+    assert "".join("".join(whole).split()) == "".join(text.split())
     assert whole[-1] == "short one"
     for size in (1, 13, 100):
         pieces = [text[at : at + size] for at in range(0, len(text), size)]
@@ -104,7 +104,12 @@ def test_binary_files_are_not_text(tmp_path, encoding, data):
 
 def test_json_lines(tmp_path):
     path = tmp_path / "a.jsonl"
-    rows = [{"body": " one\r\n\r\ntwo ", "n": 1}, {"body": ""}, {"body": "drei ü"}, {"body": "\ud83d\ude00 \ud800"}]
+    rows = [
+        {"body": " one\r\n\r\ntwo ", "n": 1},
+        {"body": ""},
+        {"body": "drei ü"},
+        {"body": "\ud83d\ude00 \ud800"},
+    ]
     path.write_text("\ufeff\n" + "\r\n\n".join(map(json.dumps, rows)), encoding="utf-8")
     assert documents(path, is_json=True, field="body") == ["one\r\n\r\ntwo", "drei ü", "😀 \ufffd"]
 

@@ -96,7 +96,9 @@ def test_mistakes_are_found_before_anything_is_written(tmp_path, pattern, settin
 
 def test_fingerprint_is_of_the_text_and_how_it_is_read(tmp_path):
     def fingerprint(path, **settings):
-        return open_source(f"text:{path}", DataConfig(cache_dir=str(tmp_path / "cache"), **settings)).fingerprint
+        return open_source(
+            f"text:{path}", DataConfig(cache_dir=str(tmp_path / "cache"), **settings)
+        ).fingerprint
 
     first, copy, other, lines = (tmp_path / name for name in ("a.txt", "copy.txt", "other.txt", "b.jsonl"))
     first.write_text(PROSE)
@@ -164,7 +166,9 @@ def test_source_travels_to_another_process(tmp_path, config):
 def test_memory_does_not_grow_with_the_file(tmp_path, config, extension):
     content = ("A line of text that is repeated.\n" * 50 + "\n") * 12_000  # 20 MB
     path = tmp_path / f"a{extension}"
-    path.write_bytes(lzma.compress(content.encode(), preset=0) if extension.endswith("xz") else content.encode())
+    path.write_bytes(
+        lzma.compress(content.encode(), preset=0) if extension.endswith("xz") else content.encode()
+    )
     del content
     source = open_source(f"text:{path}", config)
     tracemalloc.start()
