@@ -22,7 +22,7 @@ def learning_rate_schedule(config: OptimizerConfig, total_steps: int) -> optax.S
         if config.schedule == "linear":
             decay = 1.0 - done
         elif config.schedule == "cosine":
-            decay = 0.5 * (1.0 + jnp.cos(jnp.pi * done))
+            decay = jnp.square(jnp.cos(0.5 * jnp.pi * done))  # (1 + cos πx)/2, without its cancellation
         elif config.schedule == "constant":
             decay = jnp.ones_like(done)
         else:
