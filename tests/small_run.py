@@ -73,5 +73,5 @@ def small_run_config(folder: Path, **sections) -> Config:
         "prepare_processes": 1,
         **sections.pop("data", {}),
     }
-    tokenizer = {"vocab_size": 330, **sections.pop("tokenizer", {})}
+    tokenizer = {"vocab_size": 300, **sections.pop("tokenizer", {})}
     return small_config(data=data, tokenizer=tokenizer, **sections)
