@@ -1,0 +1,141 @@
+"""Learning curves: ``python -m electra_jax.plot WORKDIR [WORKDIR ...] [--out FILE]``, drawn from metrics.jsonl."""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from electra_jax import cli
+from electra_jax.errors import UserError
+from electra_jax.training.workdir import WorkDir
+
+DEFAULT_METRICS = ("loss", "masked_lm_loss", "masked_lm_accuracy", "disc_loss", "disc_auc", "learning_rate")
+COLUMNS = 3
+Curves = Mapping[str, Mapping[str, list[tuple[int, float]]]]  # split → metric → points (step, value)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The curves of one work directory."""
+
+    name: str
+    curves: Curves
+
+
+def read_run(workdir: WorkDir) -> Run:
+    """Reads metrics.jsonl; a line cut short at the end of the file, of a run that was killed, is left out.
+
+    Evaluations on another text than the run's own (``electra_jax.evaluate`` with data.eval_source) get curves of
+    their own.
+
+    Raises:
+        UserError: there is no such file, or nothing in it, or a line is not what training writes.
+    """
+    try:
+        lines = workdir.metrics.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UserError(
+            f"{workdir.metrics} cannot be read ({error.strerror}): give a run's directory"
+        ) from None
+    curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    for number, line in enumerate(lines, start=1):
+        try:
+            record: dict[str, Any] = json.loads(line)
+            step, split = int(record.pop("step")), str(record.pop("split"))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            if number == len(lines):
+                break
+            raise UserError(f"{workdir.metrics} line {number} is not a line of metrics: remove it") from None
+        if source := record.pop("eval_source", None):
+            split = f"{split} on {source}"
+        for name, value in record.items():
+            if isinstance(value, (int, float)):
+                curves.setdefault(split, {}).setdefault(name, []).append((step, float(value)))
+    if not curves:
+        raise UserError(f"{workdir.metrics} holds no metrics yet: wait for the first train.log_every steps")
+    return Run(workdir.root.resolve().name, curves)
+
+
+def draw(runs: Sequence[Run], metrics: Sequence[str], out: Path) -> None:
+    """Writes a picture with one panel a metric; the format follows from the ending of ``out``.
+
+    Raises:
+        UserError: matplotlib is not installed, no run has a metric, or ``out`` cannot be written as asked.
+    """
+    known = sorted({name for run in runs for split in run.curves.values() for name in split})
+    if unknown := [name for name in metrics if name not in known]:
+        raise UserError(f"no run has the metric {', '.join(unknown)}; there are: {', '.join(known)}")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UserError(
+            "drawing needs matplotlib: python -m pip install matplotlib (or 'electra_jax[plot]')"
+        ) from None
+
+    rows = -(-len(metrics) // COLUMNS)
+    columns = min(COLUMNS, len(metrics))
+    figure = Figure(figsize=(4.2 * columns, 3.1 * rows + 0.5), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel, name in zip(panels, metrics):
+        for run in runs:
+            for split, curves in run.curves.items():
+                if points := sorted(curves.get(name, [])):
+                    label = split if len(runs) == 1 else f"{run.name}: {split}"
+                    style = "-" if split == "train" else "o-"
+                    panel.plot(*zip(*points), style, markersize=3, linewidth=1.2, label=label)
+        panel.set_title(name)
+        panel.set_xlabel("step")
+        panel.grid(alpha=0.3)
+    for panel in panels[len(metrics) :]:
+        panel.remove()
+    labels: dict[str, Any] = {}
+    for panel in panels[: len(metrics)]:
+        for handle, label in zip(*panel.get_legend_handles_labels()):
+            labels.setdefault(label, handle)
+    figure.legend(labels.values(), labels.keys(), loc="outside lower center", ncols=min(4, len(labels)))
+    try:
+        figure.savefig(out, dpi=110)
+    except ValueError as error:  # an ending that matplotlib does not write
+        raise UserError(f"--out {out}: {error}") from None
+
+
+def available(runs: Sequence[Run]) -> list[str]:
+    """Those of the default metrics that a run has."""
+    return [name for name in DEFAULT_METRICS if any(name in s for run in runs for s in run.curves.values())]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m electra_jax.plot",
+        description="Draws the learning curves of one or more runs, one panel a metric, into one picture.",
+        epilog="examples:\n"
+        "  python -m electra_jax.plot runs/tiny\n"
+        "  python -m electra_jax.plot runs/a runs/b --metric disc_auc --metric loss --out compared.svg\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("workdirs", nargs="+", type=Path, metavar="WORKDIR", help="directory of a run")
+    parser.add_argument(
+        "--metric",
+        action="append",
+        metavar="NAME",
+        help=f"may be repeated (default: {', '.join(DEFAULT_METRICS)})",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="picture, .png .svg or .pdf (default: curves.png in the first WORKDIR)",
+    )
+    args = parser.parse_args(argv)
+    runs = [read_run(WorkDir(root)) for root in args.workdirs]
+    out = args.out or args.workdirs[0] / "curves.png"
+    draw(runs, args.metric or available(runs), out)
+    print(out)
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)
