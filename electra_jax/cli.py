@@ -18,21 +18,18 @@ _USER_ERROR, _INTERRUPTED, _READER_GONE = 2, 130, 141  # the last two as shells 
 
 
 class _Parser(argparse.ArgumentParser):
-    """Takes overrides before, between and after the options."""
+    """Takes overrides before, between and after the options; a mistake is one sentence, like every other."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         return self.parse_intermixed_args(args, namespace)
 
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} ({self.prog} --help explains)")
+
 
 def parser(prog: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
     """A parser with --config, --print-config and positional overrides; ``epilog`` holds examples."""
-    reference = "Every key, with its type, default and meaning: python -m electra_jax.config"
-    made = _Parser(
-        prog=f"python -m {prog}",
-        description=textwrap.fill(description, 100),
-        epilog=f"{epilog}\n{reference}" if epilog else reference,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    made = bare_parser(prog, description, epilog)
     made.add_argument(
         "--config", type=Path, required=True, metavar="FILE", help="YAML file, such as a preset"
     )
@@ -41,14 +38,25 @@ def parser(prog: str, description: str, epilog: str | None = None) -> argparse.A
     return made
 
 
-def add_overrides(made: argparse.ArgumentParser) -> None:
-    """Adds positional ``key.path=value`` arguments."""
-    made.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="key.path=value",
-        help="settings that go before those of the file, such as train.steps=1000",
+def bare_parser(prog: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
+    """A parser without arguments; paragraphs of ``description`` are filled, ``epilog`` is printed as it is."""
+    reference = "Every key, with its type, default and meaning: python -m electra_jax.config"
+    return _Parser(
+        prog=f"python -m {prog}",
+        description="\n\n".join(
+            textwrap.fill(part, 100, break_on_hyphens=False) for part in description.split("\n\n")
+        ),
+        epilog=f"{epilog}\n{reference}" if epilog else reference,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def add_overrides(
+    made: argparse.ArgumentParser,
+    help: str = "settings that win over those of the file, such as train.steps=1000",
+) -> None:
+    """Adds positional ``key.path=value`` arguments."""
+    made.add_argument("overrides", nargs="*", metavar="key.path=value", help=help)
 
 
 def load_config(args: argparse.Namespace) -> Config:

@@ -1,13 +1,12 @@
 """Held-out evaluation: ``python -m electra_jax.evaluate --workdir DIR [--step N] [key.path=value ...]``."""
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from electra_jax import cli
-from electra_jax.config.compare import differences, format_differences
-from electra_jax.data.prepare import prepare_eval_rows
+from electra_jax.config.compare import Difference, differences, format_differences
+from electra_jax.data.prepare import check_prepare_eval, prepare_eval_rows
 from electra_jax.errors import UserError
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.tokenizers import load_tokenizer
@@ -21,34 +20,35 @@ from electra_jax.training.workdir import WorkDir
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="electra_jax.evaluate",
-        description="Evaluates a run on its held-out text, or on another (data.eval_source=...), over every row; "
-        "prints the metrics as JSON and appends them to metrics.jsonl.",
-        epilog="example:\n  python -m electra_jax.evaluate --workdir runs/tiny 'data.eval_source=text:other.txt'\n",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = cli.bare_parser(
+        "electra_jax.evaluate",
+        "Evaluates a checkpoint of a run on every row of its held-out text, or of another text "
+        "(data.eval_source=...), with the run's own tokenizer.\n\n"
+        "Prints the metrics as JSON on standard output and appends them to metrics.jsonl in the work directory, as "
+        'a line of split "eval" with the checkpoint\'s step and an eval_source that says which text. What each '
+        "metric means: docs/metrics.md.",
+        epilog="examples:\n"
+        "  python -m electra_jax.evaluate --workdir runs/tiny\n"
+        "  python -m electra_jax.evaluate --workdir runs/tiny --step 1000 'data.eval_source=text:other/*.txt'\n",
     )
-    parser.add_argument("--workdir", type=Path, required=True, help="directory of the run")
-    parser.add_argument("--step", type=int, help="which checkpoint (default: the newest)")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key.path=value", help="settings that do not change the model"
-    )
+    parser.add_argument("--workdir", type=Path, required=True, metavar="DIR", help="directory of the run")
+    parser.add_argument("--step", type=int, metavar="N", help="which checkpoint (default: the newest)")
+    cli.add_overrides(parser, "settings that win over those of the run; the model's own cannot change")
     args = parser.parse_args(argv)
 
     workdir = WorkDir(args.workdir)
     trained = workdir.load_config()
     config = workdir.load_config(args.overrides)
-    model = [
-        c for c in differences(trained, config) if c.key.split(".")[0] in ("model", "generator", "tokenizer")
-    ]
-    if model:
+    if model := [change for change in differences(trained, config) if _changes_model(change)]:
         raise UserError(
-            f"the model in {workdir.root} cannot be evaluated as another: {format_differences(model)}"
+            f"the model in {workdir.root} cannot be evaluated as another: {format_differences(model)}; "
+            "leave these settings out"
         )
     step, directory = find_checkpoint(args.workdir, args.step)
+    tokenizer = load_tokenizer(workdir.tokenizer)
+    check_prepare_eval(config)
     mesh = make_mesh(config.mesh)
     check_batch(config, mesh)
-    tokenizer = load_tokenizer(workdir.tokenizer)
     rows = prepare_eval_rows(config, tokenizer)
     program = build_program(config, tokenizer, mesh)
     params = restore_params(directory, step, program.abstract.params)
@@ -59,6 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(json.dumps({"step": step, **record}, indent=2))
     append_to(workdir.metrics, step, "eval", record)
     return 0
+
+
+def _changes_model(change: Difference) -> bool:
+    return change.key == "objective.kind" or change.key.startswith(("model.", "generator.", "tokenizer."))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,15 @@ from electra_jax.data.token_rows import TokenRows
 def main(argv: Sequence[str] | None = None) -> int:
     """Prepares the data of a configuration; returns the exit status."""
     parser = cli.parser(
-        "electra_jax.prepare", "Turn text into a tokenizer and rows of tokens, in data.cache_dir."
+        "electra_jax.prepare",
+        "Prepares what training reads, and says where it is: a tokenizer (trained on the text, unless "
+        "tokenizer.vocab_file names one) and rows of token ids, training and evaluation text apart.\n\n"
+        "Everything is written below data.cache_dir, under names that are hashes of what decides the content: what "
+        "is there already is used, and an interrupted preparation leaves nothing that could be taken for whole. "
+        "Training does the same when it starts; this command needs no accelerator.",
+        epilog="examples:\n"
+        "  python -m electra_jax.prepare --config configs/pretrain/tiny.yaml\n"
+        "  python -m electra_jax.prepare --config configs/pretrain/small.yaml 'data.source=text:corpus/*.jsonl.zst'\n",
     )
     config = cli.load_config(parser.parse_args(argv))
     prepared = prepare(config)

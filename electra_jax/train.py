@@ -14,7 +14,7 @@ import jax
 from electra_jax import cli
 from electra_jax.config.schema import Config
 from electra_jax.data.batches import train_batches
-from electra_jax.data.prepare import Prepared, prepare
+from electra_jax.data.prepare import Prepared, check_prepare, prepare
 from electra_jax.errors import UserError
 from electra_jax.inference.showcase import showcase
 from electra_jax.partitioning.mesh import check_batch, make_mesh
@@ -25,7 +25,7 @@ from electra_jax.training.interrupt import StopRequest
 from electra_jax.training.logs import Console, MetricsWriter, format_metrics
 from electra_jax.training.program import Program, build_program
 from electra_jax.training.speed import Rates, Stopwatch
-from electra_jax.training.start import check_identity, check_init_from, starting_state
+from electra_jax.training.start import check_data, check_run, check_tokenizer, starting_state
 from electra_jax.training.state import TrainState
 from electra_jax.training.workdir import WorkDir
 
@@ -36,23 +36,28 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     Raises:
         UserError: anything the user can put right; nothing already written is lost.
     """
-    # Check, before any work
+    # Check what can be known at once: first without the devices, which another program may need, then with them
     changes = workdir.check_usable(config)
+    check_run(config, workdir)
+    check_prepare(config)
     mesh = make_mesh(config.mesh)
     check_batch(config, mesh)
 
     # Prepare tokenizer and tokens, found in the cache or made
-    prepared = prepare(config)
+    prepared = prepare(
+        config, accept=lambda tokenizer: check_tokenizer(config, workdir, tokenizer.fingerprint)
+    )
+    check_data(workdir, prepared.train.fingerprint)
     identity = RunIdentity(prepared.tokenizer.fingerprint, prepared.train.fingerprint, config.model_dump())
-    check_identity(workdir, identity)
-    check_init_from(config, prepared.tokenizer.fingerprint, workdir)
+
+    # Restore, or begin
     program = build_program(config, prepared.tokenizer, mesh)
+    start, state, notes = starting_state(config, program, workdir)
 
     # The work directory is written from here on
     workdir.write_config(config)
     if not workdir.tokenizer.exists():
         prepared.tokenizer.save(workdir.tokenizer)
-    start, state, notes = starting_state(config, program, workdir)
     workdir.truncate_metrics(start)
     for line in [*changes, *notes]:
         print(line, file=sys.stderr)
@@ -158,13 +163,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser(
         "electra_jax.train",
         "Pre-trains ELECTRA: prepares tokenizer and tokens where they are missing, trains, evaluates on held-out "
-        "text and saves. Run again on the same --workdir, it goes on where it stopped.",
+        "text and saves. Run again on the same --workdir, it goes on where it stopped; Ctrl-C saves before it "
+        "stops.\n\n"
+        "The work directory holds config.yaml (resolved; training from it alone reproduces the run), metrics.jsonl "
+        "(one JSON object a line), tensorboard/, checkpoints/STEP/ and tokenizer/. Settings that decide the model "
+        "or the data order cannot change once it is there; all others can, such as train.steps.",
         epilog="examples:\n"
         "  python -m electra_jax.train --config configs/pretrain/tiny.yaml --workdir runs/tiny\n"
         "  python -m electra_jax.train --config configs/pretrain/small.yaml --workdir runs/mine \\\n"
-        "      'data.source=text:corpus/*.txt' train.steps=100000\n",
+        "      'data.source=text:corpus/*.txt' train.steps=100000\n"
+        "  python -m electra_jax.train --config runs/mine/config.yaml --workdir runs/mine train.steps=200000\n",
     )
-    parser.add_argument("--workdir", type=Path, help="directory of the run; created, or resumed")
+    parser.add_argument(
+        "--workdir", type=Path, metavar="DIR", help="directory of the run; created, or resumed"
+    )
     args = parser.parse_args(argv)
     config = cli.load_config(args)
     if args.workdir is None:

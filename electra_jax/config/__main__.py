@@ -1,13 +1,11 @@
 """``python -m electra_jax.config`` lists every key, its type, range, default and meaning."""
 
-import sys
 from collections.abc import Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from electra_jax import cli
 from electra_jax.config.dialect import show
 from electra_jax.config.keys import Key, keys
-from electra_jax.errors import UserError
 
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
@@ -44,8 +42,12 @@ def _type_name(annotation: Any) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; it has no arguments."""
-    if extra := list(sys.argv[1:] if argv is None else argv):
-        raise UserError(f"python -m electra_jax.config takes no arguments, and was given {' '.join(extra)}")
+    cli.bare_parser(
+        "electra_jax.config",
+        "Lists every key of the configuration with its type, range, default and meaning, and whether it may change "
+        "when a run is resumed. A key is set in a YAML file (section: {key: value}) or on the command line "
+        "(section.key=value).",
+    ).parse_args(argv)
     print(reference())
     return 0
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from electra_jax.config.schema import Config
 from electra_jax.data.cache import cache_errors, key_of
 from electra_jax.data.prepared_rows import RowsJob, prepare_rows, say
-from electra_jax.data.sources import TextSource, is_held_out, open_source
+from electra_jax.data.sources import TextSource, check_source, is_held_out, open_source
 from electra_jax.data.token_rows import TokenRows
 from electra_jax.errors import UserError
-from electra_jax.tokenizers import Tokenizer, build_tokenizer, load_tokenizer
+from electra_jax.tokenizers import Tokenizer, build_tokenizer, check_tokenizer, load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -34,21 +34,54 @@ class Prepared:
     fingerprint: str
 
 
-def prepare(config: Config, *, progress: bool = True) -> Prepared:
+def check_prepare(config: Config) -> None:
+    """Raises what `prepare` would, as far as it is known at once: nothing is made, hashed or written.
+
+    Raises:
+        UserError: a source is missing or no text, or the tokenizer cannot be had.
+    """
+    check_tokenizer(config.tokenizer)
+    if config.data.eval_source is not None:
+        check_source(config.data.source, config.data)
+    check_prepare_eval(config)  # which reads data.source where there is no other
+
+
+def check_prepare_eval(config: Config) -> None:
+    """As `check_prepare`, for `prepare_eval_rows`.
+
+    Raises:
+        UserError: see there.
+    """
+    if config.data.eval_source is not None:
+        check_source(config.data.eval_source, config.data)
+    elif config.data.eval_fraction == 0:
+        raise UserError(
+            "data.eval_fraction is 0 and data.eval_source is not set, which leaves nothing to evaluate on: "
+            "set one of them"
+        )
+    else:
+        check_source(config.data.source, config.data)
+
+
+def prepare(
+    config: Config, *, progress: bool = True, accept: Callable[[Tokenizer], None] | None = None
+) -> Prepared:
     """Finds or makes the tokenizer, the training rows and the evaluation rows of a configuration.
 
     Args:
         config: its sections `data` and `tokenizer` decide.
         progress: whether to say on stderr what is being done.
+        accept: is given the tokenizer before the rows are made, which takes longest, and may refuse it.
 
     Raises:
         UserError: the source, the tokenizer or the cache cannot be used, or there is too little text.
     """
-    _check_evaluation(config)
+    check_prepare(config)
     source = open_source(config.data.source, config.data)
-    # Opened early, so that a mistake in it does not show only when the training text is done.
     eval_source = _open_eval_source(config)
     directory, tokenizer = _prepare_tokenizer(config, source, progress)
+    if accept is not None:
+        accept(tokenizer)
     job = _rows_job(config, tokenizer, progress)
     if eval_source is None:
         rows = prepare_rows(job, source, ("train", "eval"))
@@ -71,20 +104,12 @@ def prepare_eval_rows(config: Config, tokenizer: Tokenizer, *, progress: bool = 
     Raises:
         UserError: the source or the cache cannot be used, or there is too little text.
     """
-    _check_evaluation(config)
+    check_prepare_eval(config)
     eval_source = _open_eval_source(config)
     job = _rows_job(config, tokenizer, progress)
     if eval_source is not None:
         return prepare_rows(job, eval_source, ("all",))["all"]
     return prepare_rows(job, open_source(config.data.source, config.data), ("eval",))["eval"]
-
-
-def _check_evaluation(config: Config) -> None:
-    if config.data.eval_source is None and config.data.eval_fraction == 0:
-        raise UserError(
-            "data.eval_fraction is 0 and data.eval_source is not set, which leaves nothing to evaluate on: "
-            "set one of them"
-        )
 
 
 def _open_eval_source(config: Config) -> TextSource | None:

@@ -32,12 +32,21 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     """The mesh over ``devices`` (all by default), ordered to suit the interconnect.
 
     Raises:
-        UserError: the axes do not multiply to the number of devices.
+        UserError: the axes do not multiply to the number of devices, or there is no device.
     """
-    devices = list(jax.devices() if devices is None else devices)
+    devices = list(_all_devices() if devices is None else devices)
     shape = mesh_shape(config, len(devices))
     # Auto: shardings are ours at the edges and the compiler's between them, steered by `constrain`.
     return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+
+
+def _all_devices() -> Sequence[jax.Device]:
+    try:
+        return jax.devices()
+    except (
+        RuntimeError
+    ) as error:  # such as a TPU that another process holds, or a typing error in JAX_PLATFORMS
+        raise UserError(f"jax has no device to work on: {error}") from error
 
 
 def check_batch(config: Config, mesh: Mesh) -> None:

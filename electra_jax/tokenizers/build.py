@@ -9,7 +9,7 @@ from electra_jax.errors import UserError
 from electra_jax.tokenizers.protocol import Tokenizer
 from electra_jax.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
 from electra_jax.tokenizers.storage import read_tokenizer
-from electra_jax.tokenizers.training import train_sentencepiece
+from electra_jax.tokenizers.training import check_trainable, train_sentencepiece
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
 
 KINDS: dict[str, type[SentencePieceTokenizer] | type[WordPieceTokenizer]] = {
@@ -42,6 +42,18 @@ def build_tokenizer(config: TokenizerConfig, documents: Callable[[], Iterator[st
             f"{config.vocab_size}: set it to {tokenizer.vocab_size} or null"
         )
     return tokenizer
+
+
+def check_tokenizer(config: TokenizerConfig) -> None:
+    """Raises what `build_tokenizer` would, as far as it is known without text.
+
+    Raises:
+        UserError: see above.
+    """
+    if config.kind == "sentencepiece" and config.vocab_file is None:
+        check_trainable(config)
+    else:
+        build_tokenizer(config, lambda: iter(()))
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:

@@ -32,18 +32,7 @@ def train_sentencepiece(config: TokenizerConfig, documents: Iterable[str]) -> by
     Raises:
         UserError: the vocabulary is too small for what it must hold, or too large for the text.
     """
-    vocab_size = DEFAULT_VOCAB_SIZE if config.vocab_size is None else config.vocab_size
-    least = len(SPECIAL_TOKENS) + (256 if config.byte_fallback else 0)
-    if vocab_size <= least:
-        raise UserError(
-            f"tokenizer.vocab_size {vocab_size} is too small: the special tokens"
-            f"{' and 256 bytes' if config.byte_fallback else ''} take {least} already"
-        )
-    if config.character_coverage < LEAST_COVERAGE:
-        raise UserError(
-            f"tokenizer.character_coverage {config.character_coverage} is too small: "
-            f"SentencePiece takes {LEAST_COVERAGE} to 1.0"
-        )
+    vocab_size = check_trainable(config)
     normalize = PlainNormalizer(lowercase=config.lowercase, strip_accents=config.strip_accents)
     sample = reservoir_sample(sentences(documents), config.training_sentences)
     if not sample:
@@ -72,6 +61,27 @@ def train_sentencepiece(config: TokenizerConfig, documents: Iterable[str]) -> by
     except (RuntimeError, ValueError) as error:  # ValueError: a number that its settings cannot hold
         raise _explain(error, vocab_size) from None
     return written.getvalue()
+
+
+def check_trainable(config: TokenizerConfig) -> int:
+    """The size of the vocabulary to train.
+
+    Raises:
+        UserError: no text could give a vocabulary with these settings.
+    """
+    vocab_size = DEFAULT_VOCAB_SIZE if config.vocab_size is None else config.vocab_size
+    least = len(SPECIAL_TOKENS) + (256 if config.byte_fallback else 0)
+    if vocab_size <= least:
+        raise UserError(
+            f"tokenizer.vocab_size {vocab_size} is too small: the special tokens"
+            f"{' and 256 bytes' if config.byte_fallback else ''} take {least} already"
+        )
+    if config.character_coverage < LEAST_COVERAGE:
+        raise UserError(
+            f"tokenizer.character_coverage {config.character_coverage} is too small: "
+            f"SentencePiece takes {LEAST_COVERAGE} to 1.0"
+        )
+    return vocab_size
 
 
 def sentences(documents: Iterable[str]) -> Iterator[str]:

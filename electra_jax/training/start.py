@@ -4,9 +4,12 @@ Precedence: a checkpoint in the work directory, then init_from, then fresh param
 refuse what does not fit before anything is written.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from electra_jax.config.compare import differences, format_differences
+from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.tokenizers import load_tokenizer
@@ -32,13 +35,15 @@ def starting_state(config: Config, program: Program, workdir: WorkDir) -> tuple[
     if newest is not None:
         step, state, notes = newest
         return step, state, [*notes, f"resumed at step {step} from {workdir.checkpoints / str(step)}"]
+    params, notes = None, []
+    if config.init_from is not None:
+        # Before the compiler is called, for they may not fit.
+        step, source = _find_init(config.init_from)
+        params = restore_params(source, step, program.abstract.params)
+        notes = [f"parameters from {source / str(step)}, optimizer fresh"]
     with program.on_mesh():
         state = program.init()
-    if config.init_from is None:
-        return 0, state, []
-    step, source = find_checkpoint(Path(config.init_from))
-    params = restore_params(source, step, program.abstract.params)
-    return 0, replace(state, params=params), [f"parameters from {source / str(step)}, optimizer fresh"]
+    return 0, state if params is None else replace(state, params=params), notes
 
 
 def find_checkpoint(path: Path, step: int | None = None) -> tuple[int, Path]:
@@ -63,46 +68,79 @@ def find_checkpoint(path: Path, step: int | None = None) -> tuple[int, Path]:
     return step, directory
 
 
-def check_init_from(config: Config, tokenizer_fingerprint: str, workdir: WorkDir) -> None:
-    """Refuses an ``init_from`` that is missing or has another vocabulary, before any device work.
+def check_run(config: Config, workdir: WorkDir) -> None:
+    """Refuses, before anything is prepared, what does not fit the checkpoints there are.
+
+    Raises:
+        UserError: the run's saved tokenizer was altered, its settings are not those it was trained with so far,
+            or init_from has no checkpoint.
+    """
+    if workdir.tokenizer.exists():
+        load_tokenizer(workdir.tokenizer)
+    if (newest := _newest_identity(workdir)) is not None:
+        where, saved = newest
+        # config.yaml may have been edited, so the checkpoint has the last word.
+        trained = validate(saved.config, str(where))
+        if refused := [change for change in differences(trained, config) if not change.free]:
+            raise UserError(
+                f"{where} was trained with other settings, which decide the model or the data order and cannot "
+                f"change: {format_differences(refused)}; set them back, or choose another --workdir"
+            )
+    elif config.init_from is not None:
+        _find_init(config.init_from)
+
+
+def check_tokenizer(config: Config, workdir: WorkDir, fingerprint: str) -> None:
+    """Refuses another tokenizer than the one this run, or the one it starts from, began with.
 
     Raises:
         UserError: see above.
     """
-    if config.init_from is None or workdir.checkpoints.exists():
-        return
-    step, directory = find_checkpoint(Path(config.init_from))
-    other = read_identity(directory, step).tokenizer
-    if other != tokenizer_fingerprint:
-        raise UserError(
-            f"init_from {config.init_from} was trained with another tokenizer: set tokenizer.vocab_file to "
-            f"the one in {directory.parent / 'tokenizer'}"
-        )
+    if workdir.tokenizer.exists():
+        saved = load_tokenizer(workdir.tokenizer).fingerprint
+        _check_same("tokenizer", workdir.tokenizer, saved, fingerprint)
+    if (newest := _newest_identity(workdir)) is not None:
+        where, identity = newest
+        _check_same("tokenizer", where, identity.tokenizer, fingerprint)
+    elif config.init_from is not None:
+        step, directory = _find_init(config.init_from)
+        if read_identity(directory, step).tokenizer != fingerprint:
+            raise UserError(
+                f"init_from {config.init_from} was trained with another vocabulary: use the one in "
+                f"{directory.parent / 'tokenizer'} (tokenizer.vocab_file and the other settings of its config.yaml)"
+            )
 
 
-def check_identity(workdir: WorkDir, identity: RunIdentity) -> None:
-    """Refuses to resume with a tokenizer or with training text that is not what the run began with.
+def check_data(workdir: WorkDir, fingerprint: str) -> None:
+    """Refuses to resume with training text that is not what the run began with.
 
     Raises:
-        UserError: see above, or the tokenizer's files were altered.
+        UserError: see above.
     """
-    known: list[tuple[str, str, str]] = []
-    if workdir.tokenizer.exists():
-        known.append((str(workdir.tokenizer), "tokenizer", load_tokenizer(workdir.tokenizer).fingerprint))
+    if (newest := _newest_identity(workdir)) is not None:
+        where, identity = newest
+        _check_same("prepared training text", where, identity.data, fingerprint)
+
+
+def _find_init(init_from: str) -> tuple[int, Path]:
+    try:
+        return find_checkpoint(Path(init_from))
+    except UserError as error:
+        raise UserError(f"init_from {init_from}: {error}") from None
+
+
+def _newest_identity(workdir: WorkDir) -> tuple[Path, RunIdentity] | None:
+    """What the newest checkpoint belongs to of which that can be read; a damaged one counts as absent."""
     for step in reversed(saved_steps(workdir.checkpoints)):
-        try:
-            saved = read_identity(workdir.checkpoints, step)
-        except UserError:
-            continue  # a damaged checkpoint; the one before counts
-        where = str(workdir.checkpoints / str(step))
-        known += [(where, "tokenizer", saved.tokenizer), (where, "data", saved.data)]
-        break
-    names = {"tokenizer": "tokenizer", "data": "prepared training text"}
-    for where, name, fingerprint in known:
-        now = getattr(identity, name)
-        if fingerprint != now:
-            raise UserError(
-                f"the {names[name]} is not the one this run began with ({where} has {fingerprint[:12]}, this is "
-                f"{now[:12]}): the corpus, the vocabulary file or the installed packages changed; choose another "
-                "--workdir, or restore them"
-            )
+        with suppress(UserError):
+            return workdir.checkpoints / str(step), read_identity(workdir.checkpoints, step)
+    return None
+
+
+def _check_same(what: str, where: Path, saved: str, now: str) -> None:
+    if saved != now:
+        raise UserError(
+            f"the {what} is not the one this run began with ({where} has {saved[:12]}, this is {now[:12]}): "
+            "the corpus, the vocabulary file or the installed packages changed; choose another --workdir, or "
+            "restore them"
+        )

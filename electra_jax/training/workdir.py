@@ -29,8 +29,10 @@ class WorkDir:
             UserError: it is not a work directory.
         """
         if not self.config.is_file():
-            raise UserError(f"{self.root} is not a work directory: it has no config.yaml")
-        return load_config(self.config, overrides or [])
+            problem = "it has no config.yaml" if self.root.is_dir() else "there is no such directory"
+            raise UserError(f"{self.root} is not a work directory: {problem}")
+        own = _load_own(self.config)  # first without the overrides: a mistake in them is another one
+        return load_config(self.config, overrides) if overrides else own
 
     def check_usable(self, config: Config) -> list[str]:
         """Refuses a directory that belongs to something else; writes nothing.
@@ -39,10 +41,11 @@ class WorkDir:
             The changes from the last run that are allowed, as lines to show.
 
         Raises:
-            UserError: another run's directory, or one that is no work directory at all.
+            UserError: another run's directory, one that is no work directory at all, or none that can be written.
         """
         if self.root.exists() and not self.root.is_dir():
             raise UserError(f"--workdir {self.root} is a file, not a directory")
+        _check_writable(self.root)
         if not self.config.exists():
             if self.root.is_dir() and any(self.root.iterdir()):
                 raise UserError(
@@ -54,13 +57,20 @@ class WorkDir:
         if refused:
             raise UserError(
                 f"--workdir {self.root} holds another run; these settings decide its model or its data order "
-                f"and cannot change: {format_differences(refused)}. Choose another --workdir, or set them back"
+                f"and cannot change: {format_differences(refused)}; choose another --workdir, or set them back"
             )
         return [format_differences([change]) for change in changes]
 
     def write_config(self, config: Config) -> None:
-        """Creates the directory and writes config.yaml, whole or not at all."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        """Creates the directory and writes config.yaml, whole or not at all.
+
+        Raises:
+            UserError: the directory cannot be made.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--workdir {self.root} cannot be made: {error.strerror}") from error
         write_atomically(self.config, dump_config(config))
 
     def truncate_metrics(self, step: int) -> None:
@@ -71,6 +81,29 @@ class WorkDir:
         kept = [line for line in lines if _step_of(line) is not None and _step_of(line) <= step]  # type: ignore[operator]
         if kept != lines:
             write_atomically(self.metrics, "".join(line + "\n" for line in kept))
+
+
+def _load_own(path: Path) -> Config:
+    try:
+        return load_config(path)
+    except UserError as error:
+        raise UserError(
+            f"{error}; this file, written when the run began, is damaged or was edited: restore it (train with "
+            f"--print-config and the run's settings prints it)"
+        ) from None
+
+
+def _check_writable(root: Path) -> None:
+    """Refuses a directory that could not be written, or made; writes nothing to find out.
+
+    Raises:
+        UserError: see above.
+    """
+    there = next(path for path in (root, *root.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UserError(f"--workdir {root} cannot be made: {there} is a file, not a directory")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"--workdir {root} cannot be written: no permission to write in {there}")
 
 
 def write_atomically(path: Path, text: str) -> None:

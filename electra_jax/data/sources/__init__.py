@@ -7,11 +7,11 @@ import os
 from electra_jax.config.schema import DataConfig
 from electra_jax.data.sources.held_out import is_held_out
 from electra_jax.data.sources.protocol import TextSource
-from electra_jax.data.sources.text_files import open_text_files
-from electra_jax.data.sources.tfds_source import open_embedded, open_tfds
+from electra_jax.data.sources.text_files import check_text_files, open_text_files
+from electra_jax.data.sources.tfds_source import check_embedded, open_embedded, open_tfds
 from electra_jax.errors import UserError
 
-__all__ = ["TextSource", "is_held_out", "open_source"]
+__all__ = ["TextSource", "check_source", "is_held_out", "open_source"]
 
 
 def open_source(spec: str, config: DataConfig) -> TextSource:
@@ -32,7 +32,29 @@ def open_source(spec: str, config: DataConfig) -> TextSource:
             return open_text_files(rest, config)
         case "tfds":
             return open_tfds(rest, config)
+    raise _unknown(spec)
+
+
+def check_source(spec: str, config: DataConfig) -> None:
+    """Raises what `open_source` would, without what takes long: the embedded corpus is not built, nothing hashed.
+
+    Raises:
+        UserError: See above.
+    """
+    kind, _, rest = spec.partition(":")
+    match kind:
+        case "embedded":
+            check_embedded(rest)
+        case "text":
+            check_text_files(rest, config)
+        case "tfds":
+            open_tfds(rest, config)
+        case _:
+            raise _unknown(spec)
+
+
+def _unknown(spec: str) -> UserError:
     hint = f"; did you mean text:{spec}?" if os.path.exists(os.path.expanduser(spec)) else ""
-    raise UserError(
+    return UserError(
         f"{spec!r} is not a source of text: write embedded:python-docs, text:GLOB or tfds:NAME[/CONFIG][:SPLIT]{hint}"
     )

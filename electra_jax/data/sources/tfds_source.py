@@ -71,8 +71,7 @@ def open_embedded(corpus: str, config: DataConfig) -> TfdsSource:
         UserError: There is no corpus of this name, or the cache cannot be written.
     """
     name = f"embedded:{corpus}"
-    if corpus != "python-docs":
-        raise UserError(f"{name} is unknown; the embedded corpus is embedded:python-docs.")
+    check_embedded(corpus)
     # Imported here because importing TFDS takes a while and other sources do without.
     from electra_jax.data.sources.python_docs import DATASET_NAME, prepare_python_docs
 
@@ -83,6 +82,12 @@ def open_embedded(corpus: str, config: DataConfig) -> TfdsSource:
     fingerprint = documents_fingerprint(read_documents(name, directory, DEFAULT_SPLIT, field))
     count = builder.info.splits[DEFAULT_SPLIT].num_examples
     return TfdsSource(name, fingerprint, count, directory, DEFAULT_SPLIT, field)
+
+
+def check_embedded(corpus: str) -> None:
+    """Raises `UserError` where there is no embedded corpus of this name."""
+    if corpus != "python-docs":
+        raise UserError(f"embedded:{corpus} is unknown; the embedded corpus is embedded:python-docs.")
 
 
 def read_documents(name: str, directory: str, split: str, field: str) -> Iterator[str]:
