@@ -10,7 +10,8 @@ from electra_jax.config.schema import Config
 from electra_jax.model.sizes import EncoderSizes, NetworkSizes
 from electra_jax.objectives.masking import max_masked
 
-# Dense bfloat16 peak of one chip in FLOP/s, by the start of jax's device_kind (vendors' data sheets).
+# Dense 16-bit peak of one JAX device in FLOP/s (vendors' data sheets), by the first words of its device_kind. A
+# TPU7x chip is two devices.
 PEAK_FLOPS = {
     "TPU v4": 275e12,
     "TPU v5 lite": 197e12,
@@ -19,11 +20,14 @@ PEAK_FLOPS = {
     "TPU v5": 459e12,
     "TPU v6 lite": 918e12,
     "TPU v6e": 918e12,
-    "TPU7x": 2307e12,
+    "TPU7x": 2307e12 / 2,
     "NVIDIA A100": 312e12,
     "NVIDIA H100": 989e12,
+    "NVIDIA H100 PCIe": 756e12,
     "NVIDIA H200": 989e12,
     "NVIDIA L4": 121e12,
+    "NVIDIA L40": 181e12,
+    "NVIDIA L40S": 362e12,
     "Tesla V100": 125e12,
     "Tesla T4": 65e12,
 }
@@ -58,6 +62,7 @@ def train_step_flops(config: Config, sizes: NetworkSizes) -> float:
 
 
 def peak_flops(device: jax.Device) -> float | None:
-    """Peak of one chip in bfloat16, None where it is not known (CPUs among them)."""
-    matches = [name for name in PEAK_FLOPS if device.device_kind.startswith(name)]
+    """Peak of one device in 16-bit products, None where it is not known (CPUs among them)."""
+    kind = device.device_kind
+    matches = [name for name in PEAK_FLOPS if kind == name or kind.startswith((f"{name} ", f"{name}-"))]
     return PEAK_FLOPS[max(matches, key=len)] if matches else None

@@ -1,0 +1,89 @@
+"""Analytic FLOPs against the matrix products that the traced program really holds."""
+
+import math
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import pytest
+from small_run import SmallVocabulary, small_config
+
+from electra_jax.model.sizes import network_sizes
+from electra_jax.objectives import build_objective
+from electra_jax.training.flops import peak_flops, train_step_flops
+
+
+def _inner(value):
+    for item in value if isinstance(value, (tuple, list)) else [value]:
+        if hasattr(item, "jaxpr"):
+            yield item.jaxpr
+        elif hasattr(item, "eqns"):
+            yield item
+
+
+def _product_flops(jaxpr):
+    """2 x multiply-adds of every dot_general, with scan bodies counted as often as they run."""
+    total = 0
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "dot_general":
+            (contracted, _), _ = eqn.params["dimension_numbers"]
+            left = eqn.invars[0].aval.shape
+            total += 2 * math.prod(eqn.outvars[0].aval.shape) * math.prod(left[i] for i in contracted)
+        repeats = eqn.params["length"] if eqn.primitive.name == "scan" else 1
+        for value in eqn.params.values():
+            total += repeats * sum(_product_flops(inner) for inner in _inner(value))
+    return total
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"compute": {"scan_layers": True}},
+        {"generator": {"sharing": "none", "size_fraction": 0.5}},
+        {"generator": {"sharing": "all", "size_fraction": 1.0}},
+        {"model": {"embedding_size": None, "num_layers": 3, "intermediate_size": 48}},
+        {"objective": {"kind": "masked_lm", "mask_rate": 0.3}},
+        {"data": {"sequence_length": 13}, "generator": {"layers_fraction": 0.5}},
+    ],
+    ids=str,
+)
+def test_step_flops_are_the_matrix_products_of_the_traced_step(sections):
+    sections = {**sections, "model": {"vocab_multiple": 4, **sections.get("model", {})}}  # no unused rows
+    config = small_config(**sections)
+    objective = build_objective(config, SmallVocabulary())
+    batch = jnp.zeros((config.train.batch_size, config.data.sequence_length), jnp.int32)
+
+    def step(params, key):
+        drawn = objective.draw(batch, key)
+        return jax.grad(lambda p: objective.loss(p, drawn, objective.totals(drawn), None)[0])(params)
+
+    params = jax.eval_shape(objective.init, jax.random.key(0))
+    traced = _product_flops(jax.make_jaxpr(step)(params, jax.random.key(0)).jaxpr)
+    assert train_step_flops(config, network_sizes(config, SmallVocabulary.vocab_size)) == traced
+
+
+@pytest.mark.parametrize(
+    ("kind", "peak"),
+    [
+        ("TPU v4", 275e12),
+        ("TPU v5 lite", 197e12),
+        ("TPU v5", 459e12),
+        ("TPU v5p", 459e12),
+        ("TPU v6 lite", 918e12),
+        ("TPU7x", 2307e12 / 2),  # each of a chip's two chiplets is a device of its own
+        ("NVIDIA A100-SXM4-40GB", 312e12),
+        ("NVIDIA H100 80GB HBM3", 989e12),
+        ("NVIDIA H100 PCIe", 756e12),
+        ("NVIDIA H200", 989e12),
+        ("NVIDIA L4", 121e12),
+        ("NVIDIA L40S", 362e12),
+        ("NVIDIA L40", 181e12),
+        ("Tesla V100-SXM2-16GB", 125e12),
+        ("NVIDIA A10", None),  # not an A100
+        ("NVIDIA GeForce RTX 4090", None),
+        ("cpu", None),
+    ],
+)
+def test_peak_of_known_devices(kind, peak):
+    assert peak_flops(SimpleNamespace(device_kind=kind)) == peak
