@@ -5,9 +5,12 @@ state; ``run``, what it belongs to. Orbax writes under another name and renames,
 unless something damaged it later.
 """
 
+import errno
 import json
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +43,7 @@ class CheckpointWriter:
 
     def __init__(self, directory: Path, train: TrainConfig, identity: RunIdentity):
         """Creates ``directory`` where it is missing."""
+        self._directory = directory
         self._identity = identity
         self._manager = ocp.CheckpointManager(
             directory.absolute(),
@@ -49,17 +53,22 @@ class CheckpointWriter:
         )
 
     def save(self, step: int, state: TrainState) -> None:
-        """Starts to write ``state``; what it holds may change as soon as this returns."""
+        """Starts to write ``state``; what it holds may change as soon as this returns.
+
+        Raises:
+            OSError: the one before could not be written; earlier checkpoints are intact.
+        """
         if step in self._manager.all_steps():
             return
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardSave(state.params),
-                progress=ocp.args.StandardSave(_progress(state)),
-                run=ocp.args.JsonSave(asdict(self._identity)),
-            ),
-        )
+        with _disk_errors(self._directory):
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    params=ocp.args.StandardSave(state.params),
+                    progress=ocp.args.StandardSave(_progress(state)),
+                    run=ocp.args.JsonSave(asdict(self._identity)),
+                ),
+            )
 
     def wait(self) -> None:
         """Waits until what was saved is on disk.
@@ -67,11 +76,29 @@ class CheckpointWriter:
         Raises:
             OSError: it could not be written; earlier checkpoints are intact.
         """
-        self._manager.wait_until_finished()
+        with _disk_errors(self._directory):
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits and lets go of the directory."""
-        self._manager.close()
+        """Waits and lets go of the directory.
+
+        Raises:
+            OSError: what was saved last could not be written; earlier checkpoints are intact.
+        """
+        with _disk_errors(self._directory):
+            self._manager.close()
+
+
+@contextmanager
+def _disk_errors(directory: Path) -> Iterator[None]:
+    """A full disk, which tensorstore reports as a ValueError, becomes the OSError that it is."""
+    try:
+        yield
+    except ValueError as error:
+        for code in (errno.ENOSPC, errno.EDQUOT):
+            if os.strerror(code) in str(error):
+                raise OSError(code, os.strerror(code), str(directory)) from error
+        raise
 
 
 def saved_steps(directory: Path) -> list[int]:
