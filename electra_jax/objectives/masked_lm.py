@@ -80,9 +80,9 @@ def masked_lm_terms(logits: Array, masked: MaskedBatch) -> tuple[Array, Sums]:
 
 
 def padding_sum(inputs: EncoderInputs) -> Array:
-    """Share of padding, as a (sum, weight) pair."""
+    """Share of padding, as a (sum, weight) pair; a row of nothing else only fills an evaluation batch up."""
     padding = inputs.segment_ids == 0
-    return weighted(padding, jnp.ones_like(padding))
+    return weighted(padding, jnp.broadcast_to(~padding.all(axis=-1, keepdims=True), padding.shape))
 
 
 @dataclass(frozen=True)
