@@ -2,10 +2,12 @@
 
 import argparse
 import errno
+import logging
 import os
 import select
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -74,6 +76,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     """Runs a command's ``main`` and exits with its status, or with 2 and one sentence for what a user can put right."""
+    _quiet_libraries()
     try:
         try:
             status: Any = main(None)
@@ -89,6 +92,11 @@ def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
             status = _fail(
                 f"disk full{_place(error)}: make room and run again; what was saved before is intact"
             )
+        elif error.errno == errno.EFBIG:
+            status = _fail(
+                f"a file would be larger than is allowed{_place(error)}: raise the limit (ulimit -f) and run again; "
+                "what was saved before is intact"
+            )
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             status = _fail(f"no permission{_place(error)}: {error.strerror}")
         else:
@@ -96,6 +104,24 @@ def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     except KeyboardInterrupt:
         status = _INTERRUPTED
     raise SystemExit(status)
+
+
+def _quiet_libraries() -> None:
+    """Leaves it to our one sentence to say what went wrong.
+
+    A checkpoint that cannot be written raises; Orbax logs it besides, for each of its threads and tasks, with
+    hundreds of lines before that sentence and after it.
+    """
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning)
+    sys.unraisablehook = _unraisable
+
+
+def _unraisable(unraised: Any) -> None:
+    # Tensorstore reports the rest of a failed write to a loop that is gone.
+    if str(unraised.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraised)
 
 
 def _discard_unread() -> bool:

@@ -37,8 +37,8 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
         UserError: anything the user can put right; nothing already written is lost.
     """
     # Check what can be known at once: first without the devices, which another program may need, then with them
-    changes = workdir.check_usable(config)
     check_run(config, workdir)
+    changes = workdir.check_usable(config)
     check_prepare(config)
     mesh = make_mesh(config.mesh)
     check_batch(config, mesh)
@@ -67,6 +67,9 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     checkpoints = CheckpointWriter(workdir.checkpoints, config.train, identity)
     try:
         state, metrics, stopped = train_loop(config, prepared, program, workdir, checkpoints, start, state)
+    except OSError as error:
+        error.filename = error.filename or workdir.root  # a write to an open file does not say which
+        raise
     finally:
         checkpoints.close()
     if stopped is None and config.train.show_examples:

@@ -25,6 +25,14 @@ def key_of(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:20]
 
 
+def as_os_error(error: RuntimeError) -> OSError:
+    """array_record reports every failure as a RuntimeError; the words tell a full disk from others."""
+    for code in _FULL:
+        if os.strerror(code) in str(error):
+            return OSError(code, os.strerror(code))
+    return OSError(errno.EIO, str(error))
+
+
 @contextlib.contextmanager
 def cache_errors(directory: Path) -> Iterator[None]:
     """Turns a failure to write below `directory`, part of data.cache_dir, into a UserError that names it."""

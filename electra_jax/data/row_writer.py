@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from electra_jax.data.cache import cache_errors
+from electra_jax.data.cache import as_os_error, cache_errors
 
 MANIFEST = "manifest.json"
 # Of the layout on disk and of what packing does; a change leaves earlier caches unused.
@@ -163,7 +161,7 @@ class RowWriter:
         try:
             writer.close()
         except RuntimeError as error:
-            raise _as_os_error(error) from error
+            raise as_os_error(error) from error
         shard = self._shards[-1]
         shard["num_bytes"] = (self._directory / shard["file"]).stat().st_size
 
@@ -172,12 +170,4 @@ def _write_record(writer: Any, record: bytes) -> None:
     try:
         writer.write(record)
     except RuntimeError as error:
-        raise _as_os_error(error) from error
-
-
-def _as_os_error(error: RuntimeError) -> OSError:
-    """array_record reports every failure as a RuntimeError; the words tell a full disk from others."""
-    for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        if os.strerror(code) in str(error):
-            return OSError(code, os.strerror(code))
-    return OSError(errno.EIO, str(error))
+        raise as_os_error(error) from error

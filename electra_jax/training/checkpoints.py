@@ -95,7 +95,7 @@ def _disk_errors(directory: Path) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        for code in (errno.ENOSPC, errno.EDQUOT):
+        for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             if os.strerror(code) in str(error):
                 raise OSError(code, os.strerror(code), str(directory)) from error
         raise

@@ -83,8 +83,9 @@ def check_run(config: Config, workdir: WorkDir) -> None:
         trained = validate(saved.config, str(where))
         if refused := [change for change in differences(trained, config) if not change.free]:
             raise UserError(
-                f"{where} was trained with other settings, which decide the model or the data order and cannot "
-                f"change: {format_differences(refused)}; set them back, or choose another --workdir"
+                f"--workdir {workdir.root} holds another run; {where} was trained with settings that decide its model "
+                f"or its data order and cannot change: {format_differences(refused)}; choose another --workdir, or "
+                "set them back"
             )
     elif config.init_from is not None:
         _find_init(config.init_from)

@@ -56,8 +56,9 @@ class WorkDir:
         refused = [change for change in changes if not change.free]
         if refused:
             raise UserError(
-                f"--workdir {self.root} holds another run; these settings decide its model or its data order "
-                f"and cannot change: {format_differences(refused)}; choose another --workdir, or set them back"
+                f"--workdir {self.root} holds another run, or its config.yaml was edited; these settings decide the "
+                f"model or the data order and cannot change: {format_differences(refused)}; choose another "
+                "--workdir, or set them back"
             )
         return [format_differences([change]) for change in changes]
 

@@ -92,11 +92,14 @@ def _hash_and_remember(path: str, cache_dir: Path, bar: tqdm) -> str:
 
 
 def _write_atomically(target: Path, data: bytes) -> None:
+    unfinished = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
-        unfinished.write_bytes(data)
-        os.replace(unfinished, target)
+        try:
+            unfinished.write_bytes(data)
+            os.replace(unfinished, target)
+        finally:
+            unfinished.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
             f"data.cache_dir: {target.parent} cannot be written ({error.strerror}); name a folder that can."

@@ -19,6 +19,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import tqdm_utils
 
+from electra_jax.data.cache import as_os_error
 from electra_jax.data.sources.documentation_strings import (
     Package,
     documentation_strings,
@@ -97,7 +98,8 @@ def prepare_python_docs(cache_dir: Path) -> Path:
             shutil.rmtree(building, ignore_errors=True)
     except OSError as error:
         raise UserError(
-            f"data.cache_dir: {data_dir.parent} cannot be written ({error.strerror}); name a folder that can."
+            f"data.cache_dir: {data_dir.parent} cannot be written ({error.strerror}); make room there or name another "
+            "folder."
         ) from error
     return data_dir
 
@@ -126,7 +128,10 @@ def _is_complete(data_dir: Path) -> bool:
 
 def _build(data_dir: Path) -> None:
     with contextlib.redirect_stdout(io.StringIO()), _no_progress_bars():
-        PythonDocs(data_dir=data_dir, file_format="array_record").download_and_prepare()
+        try:
+            PythonDocs(data_dir=data_dir, file_format="array_record").download_and_prepare()
+        except RuntimeError as error:
+            raise as_os_error(error) from error
 
 
 @contextlib.contextmanager
