@@ -1,0 +1,251 @@
+"""The loop: what it logs, when it waits, how it stops and how it goes on. With an objective that is a toy."""
+
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+from small_run import SmallVocabulary
+from toy import (
+    BAD_DISCRIMINATOR,
+    BAD_GENERATOR,
+    BAD_GRADIENT,
+    SPEEDS,
+    ToyRun,
+    toy_config,
+    toy_rows,
+)
+
+import electra_jax.train
+from electra_jax.data.batches import batch
+from electra_jax.errors import UserError
+from electra_jax.training.checkpoints import restore_state, saved_steps
+from electra_jax.training.interrupt import StopRequest
+
+
+def _lines(workdir):
+    return [json.loads(line) for line in workdir.metrics.read_text().splitlines()]
+
+
+def _without_speed(workdir):
+    return [{k: v for k, v in line.items() if k not in SPEEDS} for line in _lines(workdir)]
+
+
+def _train_lines(workdir):
+    return {line["step"]: line for line in _lines(workdir) if line["split"] == "train"}
+
+
+def _assert_equal(a, b):
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
+
+
+def test_lines_of_metrics(monkeypatch, tmp_path):
+    run = ToyRun(monkeypatch, tmp_path, toy_config(train={"steps": 10}))
+    _, metrics, stopped = run()
+    lines = _lines(run.workdir)
+    assert [(line["step"], line["split"]) for line in lines] == [
+        (4, "train"),
+        (6, "eval"),
+        (8, "train"),
+        (10, "train"),
+        (10, "eval"),
+    ]
+    for line in lines:
+        if line["split"] == "train":
+            assert {"learning_rate", "grad_norm", *SPEEDS} <= set(line)
+            assert line["model_flops_utilization"] is None  # nobody knows a CPU's peak
+    assert stopped is None
+    assert lines[-1] == {"step": 10, "split": "eval", **metrics}
+
+
+def test_window_metrics_are_means_over_the_steps_since_the_last_line(monkeypatch, tmp_path):
+    run = ToyRun(monkeypatch, tmp_path, toy_config(train={"steps": 10}))
+    run()
+    for last, steps in ((4, range(4)), (8, range(4, 8)), (10, range(8, 10))):
+        rows = np.concatenate([batch(run.prepared.train, batch_size=8, seed=0, step=s) for s in steps])
+        real = rows != SmallVocabulary.pad_id
+        line = _train_lines(run.workdir)[last]
+        assert line["tokens"] == real.sum()
+        assert line["token_mean"] == pytest.approx(rows[real].mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize(("rows", "devices"), [(13, 1), (13, 8), (8, 8), (3, 8)])
+def test_evaluation_counts_every_row_once(rows, devices, monkeypatch, tmp_path):
+    evaluation = toy_rows(rows, seed=2)
+    run = ToyRun(
+        monkeypatch, tmp_path, toy_config(train={"steps": 1}), evaluation=evaluation, devices=devices
+    )
+    _, metrics, _ = run()
+    real = evaluation != SmallVocabulary.pad_id
+    assert metrics["tokens"] == real.sum()
+    assert metrics["token_mean"] == pytest.approx(evaluation[real].mean(), rel=1e-6)
+
+
+def test_evaluation_while_training_may_be_cut_short_but_not_the_last(monkeypatch, tmp_path):
+    run = ToyRun(monkeypatch, tmp_path, toy_config(train={"eval_batches": 1}))
+    run()
+    tokens = {line["step"]: line["tokens"] for line in _lines(run.workdir) if line["split"] == "eval"}
+    assert tokens[12] == (run.prepared.eval.rows != SmallVocabulary.pad_id).sum()
+    assert tokens[6] < tokens[12]
+
+
+def test_loop_waits_for_no_step_before_the_next_is_dispatched(monkeypatch, tmp_path):
+    events = []
+
+    def dispatching(train_step):
+        def step(state, rows):
+            events.append(f"dispatch {len([e for e in events if e.startswith('dispatch')]) + 1}")
+            return train_step(state, rows)
+
+        return step
+
+    read_report, device_get, wait = electra_jax.train.read_report, jax.device_get, jax.block_until_ready
+
+    def reading(step, report, console):
+        events.append(f"read {step}")
+        monkeypatch.setattr(jax, "device_get", device_get)
+        values = read_report(step, report, console)
+        monkeypatch.setattr(jax, "device_get", getting)
+        return values
+
+    def getting(tree):
+        events.append("other read")
+        return device_get(tree)
+
+    def waiting(tree):
+        events.append("wait")
+        return wait(tree)
+
+    run = ToyRun(
+        monkeypatch,
+        tmp_path,
+        toy_config(train={"eval_every": 100, "checkpoint_every": 100, "steps": 9}),
+        wrap=dispatching,
+    )
+    monkeypatch.setattr("electra_jax.train.read_report", reading)
+    monkeypatch.setattr(jax, "device_get", getting)
+    monkeypatch.setattr(jax, "block_until_ready", waiting)
+    run()
+    assert events[events.index("dispatch 1") : events.index("dispatch 9")] == [
+        *("dispatch 1", "wait"),  # the first step compiles, and is not timed
+        *("dispatch 2", "read 1"),
+        *("dispatch 3", "read 2"),
+        *("dispatch 4", "read 3", "read 4", "other read"),  # a line of metrics: the window is read too
+        "dispatch 5",
+        *("dispatch 6", "read 5"),
+        *("dispatch 7", "read 6"),
+        *("dispatch 8", "read 7", "read 8", "other read"),
+    ]
+
+
+def _signal_at(number, which):
+    """Wraps a train step so that the process gets a signal during step ``number`` of the run."""
+    calls = []
+
+    def wrap(train_step):
+        def step(state, rows):
+            calls.append(None)
+            if len(calls) == number:
+                os.kill(os.getpid(), which)
+            return train_step(state, rows)
+
+        return step
+
+    return wrap
+
+
+@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
+def test_stopped_run_goes_on_as_if_it_had_not_been(which, monkeypatch, tmp_path, capfd):
+    straight = ToyRun(monkeypatch, tmp_path / "straight", toy_config())
+    expected, _, _ = straight()
+
+    handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    folder = tmp_path / "stopped"
+    state, _, stopped = ToyRun(monkeypatch, folder, toy_config(), wrap=_signal_at(7, which))()
+    assert (stopped, int(state.step)) == (which.name, 7)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
+    said = capfd.readouterr().err
+    assert f"stopped by {which.name} after step 7" in said
+    assert f"python -m electra_jax.train --config {folder / 'config.yaml'} --workdir {folder}" in said
+
+    again = ToyRun(monkeypatch, folder, toy_config())
+    state, _, stopped = again()
+    assert again.notes == [f"resumed at step 7 from {folder / 'checkpoints' / '7'}"]
+    assert stopped is None
+    _assert_equal(state, expected)
+    assert _without_speed(again.workdir) == _without_speed(straight.workdir)
+
+
+def test_signal_in_the_last_step_is_the_end_of_the_run(monkeypatch, tmp_path):
+    run = ToyRun(monkeypatch, tmp_path, toy_config(), wrap=_signal_at(12, signal.SIGTERM))
+    state, metrics, stopped = run()
+    assert stopped is None
+    assert int(state.step) == 12
+    assert metrics
+    assert saved_steps(run.workdir.checkpoints)[-1] == 12
+
+
+def test_second_ctrl_c_stops_at_once():
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.requested == "SIGINT"
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_finished_run_started_again_does_nothing(monkeypatch, tmp_path):
+    first = ToyRun(monkeypatch, tmp_path, toy_config())
+    expected, _, _ = first()
+    before = _lines(first.workdir)
+    state, _, _ = ToyRun(monkeypatch, tmp_path, toy_config())()
+    _assert_equal(state, expected)
+    assert _lines(first.workdir) == before
+
+
+def test_more_steps_go_on_from_the_end(monkeypatch, tmp_path):
+    constant = {"optimizer": {"schedule": "constant"}}
+    straight = ToyRun(monkeypatch, tmp_path / "straight", toy_config(**constant))
+    expected, _, _ = straight()
+    folder = tmp_path / "longer"
+    ToyRun(monkeypatch, folder, toy_config(train={"steps": 9}, **constant))()
+    longer = ToyRun(monkeypatch, folder, toy_config(**constant))
+    _assert_equal(longer()[0], expected)
+    window = _train_lines(straight.workdir)[12]
+    for name, value in _train_lines(longer.workdir)[12].items():
+        if name not in SPEEDS:
+            assert value == window[name], name
+
+
+@pytest.mark.parametrize(
+    ("step", "token", "culprit"),
+    [
+        (8, BAD_GENERATOR, "the loss of the generator is not finite"),
+        (8, BAD_DISCRIMINATOR, "the loss of the discriminator is not finite"),
+        (8, BAD_GRADIENT, "the gradient is not finite"),
+        (10, BAD_DISCRIMINATOR, "the loss of the discriminator is not finite"),  # a step that is to be saved
+    ],
+)
+def test_loss_that_is_not_finite_stops_the_run(step, token, culprit, monkeypatch, tmp_path):
+    rows = toy_rows(200)
+    run = ToyRun(monkeypatch, tmp_path, toy_config(), train=rows)
+    first = batch(run.prepared.train, batch_size=8, seed=0, step=step - 1)[3]
+    rows[(rows == first).all(axis=1), 0] = token  # which only this step meets: an epoch is 25 steps
+
+    with pytest.raises(UserError) as error:
+        run()
+    message = str(error.value)
+    assert f"{culprit} at step {step} (" in message
+    for name in ("learning_rate", "grad_norm", "loss"):
+        assert f"{name} " in message
+    assert "lower optimizer.learning_rate" in message
+    assert all(np.isfinite(line["loss"]) for line in _lines(run.workdir))
+
+    # The last good checkpoint is there, and is the state of its step.
+    assert saved_steps(run.workdir.checkpoints) == [5]
+    kept = restore_state(run.workdir.checkpoints, 5, run.program.abstract)
+    clean = ToyRun(monkeypatch, tmp_path / "clean", toy_config(train={"steps": 5}), train=toy_rows(200))
+    # The schedule is that of the longer run.
+    clean.program = run.program
+    _assert_equal(kept, clean()[0])
