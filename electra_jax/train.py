@@ -3,6 +3,7 @@
 The one training loop: check → prepare → restore → train → evaluate → save.
 """
 
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -152,9 +153,10 @@ def train_loop(
             watch.restart()
             if stopping is not None and step < settings.steps:
                 checkpoints.wait()
+                config_file, folder = (shlex.quote(str(path)) for path in (workdir.config, workdir.root))
                 console.say(
                     f"stopped by {stopping} after step {step}, which is saved; to go on: "
-                    f"python -m electra_jax.train --config {workdir.config} --workdir {workdir.root}"
+                    f"python -m electra_jax.train --config {config_file} --workdir {folder}"
                 )
                 return state, metrics, stopping
         checkpoints.wait()

@@ -19,13 +19,22 @@ def read_report(step: int, report: Any, console: Console) -> dict[str, float]:
     values = {name: float(value) for name, value in jax.device_get(report).items()}
     if not (np.isfinite(values["loss"]) and np.isfinite(values["grad_norm"])):
         console.close()
-        networks = {"masked_lm_loss": "generator", "disc_loss": "discriminator"}
-        bad = [network for name, network in networks.items() if not np.isfinite(values.get(name, 0.0))]
-        culprit = f"the loss of the {' and the '.join(bad)}" if bad else "the gradient"
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         raise UserError(
-            f"{culprit} is not finite at step {step} ({numbers}); the last checkpoint is from before and is kept. "
-            "A lower optimizer.learning_rate, more optimizer.warmup_steps or compute.dtype=float32 may help"
+            f"{_culprit(values)} is not finite at step {step} ({numbers}); the last checkpoint is from before and is "
+            "kept. A lower optimizer.learning_rate, more optimizer.warmup_steps or compute.dtype=float32 may help"
         )
     console.step(values["loss"])
     return values
+
+
+def _culprit(values: dict[str, float]) -> str:
+    """The network whose loss has gone bad, or else whose gradient has."""
+    for kind, names in (
+        ("loss", {"generator": "masked_lm_loss", "discriminator": "disc_loss"}),
+        ("gradient", {"generator": "generator_grad_norm", "discriminator": "discriminator_grad_norm"}),
+    ):
+        bad = [network for network, name in names.items() if not np.isfinite(values.get(name, 0.0))]
+        if bad:
+            return f"the {kind} of the {' and the '.join(bad)}"
+    return "the gradient"

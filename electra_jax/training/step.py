@@ -12,7 +12,8 @@ from electra_jax.objectives import PretrainingObjective
 from electra_jax.training.metrics import Sums, add
 from electra_jax.training.state import TrainState
 
-Report = dict[str, Array]  # float32 scalars of one step: loss, grad_norm, learning_rate, and each *_loss
+# float32 scalars of one step: loss, grad_norm (of everything, and of each network alone), learning_rate, each *_loss
+Report = dict[str, Array]
 
 # Independent streams of random numbers from the one seed.
 INIT_STREAM, TRAIN_STREAM, EVAL_STREAM, SHOW_STREAM = range(4)
@@ -48,7 +49,7 @@ def make_train_step(
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         report = {
             "loss": loss,
-            "grad_norm": optax.tree.norm(gradients),
+            **_gradient_norms(gradients),
             "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
             **{name: pair[0] / (pair[1] + 1e-6) for name, pair in sums.items() if name.endswith("_loss")},
         }
@@ -62,6 +63,21 @@ def make_train_step(
         ), report
 
     return train_step
+
+
+def _gradient_norms(gradients: Any) -> Report:
+    """Norm of all gradients, and of those that only one network has, which tell where one has gone bad."""
+    alone = {
+        f"{network}_grad_norm": [gradients[name] for name in gradients if name.startswith(prefixes)]
+        for network, prefixes in (
+            ("generator", ("generator_",)),
+            ("discriminator", ("discriminator_", "encoder")),
+        )
+    }
+    return {
+        "grad_norm": optax.tree.norm(gradients),
+        **{name: optax.tree.norm(leaves) for name, leaves in alone.items() if leaves},
+    }
 
 
 def _accumulate(

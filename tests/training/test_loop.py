@@ -162,13 +162,13 @@ def test_stopped_run_goes_on_as_if_it_had_not_been(which, monkeypatch, tmp_path,
     expected, _, _ = straight()
 
     handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    folder = tmp_path / "stopped"
+    folder = tmp_path / "with a space"
     state, _, stopped = ToyRun(monkeypatch, folder, toy_config(), wrap=_signal_at(7, which))()
     assert (stopped, int(state.step)) == (which.name, 7)
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
     said = capfd.readouterr().err
     assert f"stopped by {which.name} after step 7" in said
-    assert f"python -m electra_jax.train --config {folder / 'config.yaml'} --workdir {folder}" in said
+    assert f"python -m electra_jax.train --config '{folder / 'config.yaml'}' --workdir '{folder}'\n" in said
 
     again = ToyRun(monkeypatch, folder, toy_config())
     state, _, stopped = again()
@@ -176,6 +176,21 @@ def test_stopped_run_goes_on_as_if_it_had_not_been(which, monkeypatch, tmp_path,
     assert stopped is None
     _assert_equal(state, expected)
     assert _without_speed(again.workdir) == _without_speed(straight.workdir)
+
+
+def test_run_goes_on_with_the_same_rows_on_fewer_devices(monkeypatch, tmp_path):
+    straight = ToyRun(monkeypatch, tmp_path / "straight", toy_config())
+    straight()
+    folder = tmp_path / "fewer"
+    ToyRun(monkeypatch, folder, toy_config(), wrap=_signal_at(6, signal.SIGTERM))()
+    fewer = ToyRun(monkeypatch, folder, toy_config(mesh={"data": 1, "fsdp": 2}), devices=2)
+    fewer()
+    lines, expected = _without_speed(fewer.workdir), _without_speed(straight.workdir)
+    for ours, line in zip(lines, expected, strict=True):
+        assert (ours.pop("step"), ours.pop("split")) == (line.pop("step"), line.pop("split"))
+        # Sums of the tokens that were read, which are whole numbers: exact.
+        assert (ours["tokens"], ours["token_mean"]) == (line["tokens"], line["token_mean"])
+        assert ours == pytest.approx(line, rel=1e-5)
 
 
 def test_signal_in_the_last_step_is_the_end_of_the_run(monkeypatch, tmp_path):
@@ -223,7 +238,7 @@ def test_more_steps_go_on_from_the_end(monkeypatch, tmp_path):
     [
         (8, BAD_GENERATOR, "the loss of the generator is not finite"),
         (8, BAD_DISCRIMINATOR, "the loss of the discriminator is not finite"),
-        (8, BAD_GRADIENT, "the gradient is not finite"),
+        (8, BAD_GRADIENT, "the gradient of the discriminator is not finite"),
         (10, BAD_DISCRIMINATOR, "the loss of the discriminator is not finite"),  # a step that is to be saved
     ],
 )
