@@ -12,6 +12,7 @@ from electra_jax.config.compare import differences, format_differences
 from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
+from electra_jax.model.sizes import network_sizes
 from electra_jax.tokenizers import load_tokenizer
 from electra_jax.training.checkpoints import (
     RunIdentity,
@@ -73,7 +74,7 @@ def check_run(config: Config, workdir: WorkDir) -> None:
 
     Raises:
         UserError: the run's saved tokenizer was altered, its settings are not those it was trained with so far,
-            or init_from has no checkpoint.
+            or init_from has no checkpoint, or one of another model.
     """
     if workdir.tokenizer.exists():
         load_tokenizer(workdir.tokenizer)
@@ -88,7 +89,7 @@ def check_run(config: Config, workdir: WorkDir) -> None:
                 "set them back"
             )
     elif config.init_from is not None:
-        _find_init(config.init_from)
+        _check_init_model(config, config.init_from)
 
 
 def check_tokenizer(config: Config, workdir: WorkDir, fingerprint: str) -> None:
@@ -128,6 +129,28 @@ def _find_init(init_from: str) -> tuple[int, Path]:
         return find_checkpoint(Path(init_from))
     except UserError as error:
         raise UserError(f"init_from {init_from}: {error}") from None
+
+
+def _check_init_model(config: Config, init_from: str) -> None:
+    step, directory = _find_init(init_from)
+    where = directory / str(step)
+    other = validate(read_identity(directory, step).config, str(where))
+    if _architecture(other) != _architecture(config):
+        changes = [
+            change
+            for change in differences(other, config)
+            if change.key == "objective.kind" or change.key.startswith(("model.", "generator."))
+        ]
+        raise UserError(
+            f"init_from {init_from}: {where} has the parameters of another model: {format_differences(changes)}; "
+            "set them as they were there"
+        )
+
+
+def _architecture(config: Config) -> tuple[object, ...]:
+    """What two configurations must share for the parameters of one to mean the same in the other."""
+    sizes = network_sizes(config, vocab_size=1)  # the vocabulary is compared by its fingerprint
+    return sizes, config.generator.sharing, config.objective.kind
 
 
 def _newest_identity(workdir: WorkDir) -> tuple[Path, RunIdentity] | None:
