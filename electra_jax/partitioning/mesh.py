@@ -43,9 +43,8 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
 def _all_devices() -> Sequence[jax.Device]:
     try:
         return jax.devices()
-    except (
-        RuntimeError
-    ) as error:  # such as a TPU that another process holds, or a typing error in JAX_PLATFORMS
+    except RuntimeError as error:
+        # Such as a TPU that another process holds, or a typing error in JAX_PLATFORMS.
         raise UserError(f"jax has no device to work on: {error}") from error
 
 
