@@ -16,7 +16,6 @@ from electra_jax.training.step import TRAIN_STREAM, stream
 
 STEPS = 5
 LENGTH, HIDDEN = 16, 32
-MESHES = ["8x1x1", "1x8x1", "2x2x2"]
 
 
 def _program(mesh):
@@ -28,9 +27,16 @@ def _program(mesh):
 
 @cache
 def _first_state():
-    program = _program("1x1x1")
-    with program.on_mesh():
-        return jax.device_get(program.init())
+    """Like a fresh state, but quick to make: noise for parameters, scales near 1, the rest 0."""
+    abstract = _program("1x1x1").abstract
+    rng = np.random.default_rng(0)
+
+    def leaf(path, s):
+        noise = np.float32(path[-1].key == "scale") + rng.normal(0, 0.05, s.shape)
+        return noise.astype(s.dtype)
+
+    zeros = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), abstract)
+    return zeros.replace(params=jax.tree_util.tree_map_with_path(leaf, abstract.params))
 
 
 @cache
@@ -62,59 +68,56 @@ def _run(mesh):
     )
 
 
-@pytest.mark.parametrize("mesh", MESHES)
-def test_steps_agree_with_one_device(mesh):
-    for ours, alone in zip(_run(mesh).reports, _run("1x1x1").reports, strict=True):
-        for name in alone:
-            np.testing.assert_allclose(ours[name], alone[name], rtol=1e-5, err_msg=name)
-    losses = [float(report["loss"]) for report in _run(mesh).reports]
-    assert len(set(losses)) == STEPS  # it does move
-    assert _run(mesh).window == pytest.approx(_run("1x1x1").window, rel=1e-5)
+# One test a mesh, for the sake of what it compiles.
+@pytest.mark.parametrize("mesh", ["8x1x1", "1x8x1", "2x2x2"])
+def test_mesh_trains_as_one_device_does(mesh):
+    ours, alone = _run(mesh), _run("1x1x1")
+    _assert_same_draws(ours, alone)
+    _assert_same_losses(ours, alone)
+    _assert_laid_out(ours, *map(int, mesh.split("x")))
 
 
-@pytest.mark.parametrize("mesh", MESHES)
-def test_what_is_drawn_is_the_same_on_every_mesh(mesh):
-    (drawn, corruption), (drawn_alone, corruption_alone) = _run(mesh).drawn, _run("1x1x1").drawn
-    jax.tree.map(np.testing.assert_array_equal, drawn, drawn_alone)
-    jax.tree.map(np.testing.assert_array_equal, corruption, corruption_alone)
+def _assert_same_draws(ours, alone):
+    jax.tree.map(np.testing.assert_array_equal, ours.drawn, alone.drawn)
+    drawn, corruption = ours.drawn
     assert drawn.masked.weights.sum() > 8
     assert corruption.labels.sum() > 8
 
 
-@pytest.mark.parametrize("mesh", MESHES)
-def test_state_stays_on_its_devices_through_steps(mesh):
-    run = _run(mesh)
-    jax.tree.map(lambda x, s: _same_layout(x.sharding, s.sharding, x.ndim), run.state, run.program.abstract)
+def _assert_same_losses(ours, alone):
+    for report, expected in zip(ours.reports, alone.reports, strict=True):
+        _assert_close(report, expected)
+    assert len({float(report["loss"]) for report in ours.reports}) == STEPS  # it does move
+    _assert_close(ours.window, alone.window)
 
 
-def _same_layout(a, b, ndim):
-    assert a.is_equivalent_to(b, ndim)
+def _assert_close(metrics, expected):
+    assert set(metrics) == set(expected)
+    for name, value in expected.items():
+        assert (metrics[name] is None) == (value is None), name
+        if value is not None:
+            np.testing.assert_allclose(metrics[name], value, rtol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize(
-    ("mesh", "parts"), [("8x1x1", (1, 1, 1)), ("1x8x1", (1, 8, 1)), ("2x2x2", (1, 2, 2))]
-)
-def test_moments_are_sharded_as_their_parameters(mesh, parts):
-    state = _run(mesh).state
+def _assert_laid_out(run, data, fsdp, tensor):
+    jax.tree.map(_assert_lies, run.state, run.program.abstract)
     kernels = [
         leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path((state.params, state.opt_state))
+        for path, leaf in jax.tree_util.tree_leaves_with_path((run.state.params, run.state.opt_state))
         if jax.tree_util.keystr(path).endswith("['encoder']['layers']['attention']['query']['kernel']")
     ]
-    assert len(kernels) == 3  # the parameter and two moments
+    assert len(kernels) == 3  # the parameter and its two moments
     for kernel in kernels:
-        piece = tuple(size // part for size, part in zip(kernel.shape, parts, strict=True))
+        layers, embed, heads = kernel.shape
+        piece = layers, embed // fsdp, heads // tensor
         assert {shard.data.shape for shard in kernel.addressable_shards} == {piece}
+    # No device holds the activations of the whole batch.
+    assert re.search(rf"f32\[{8 // (data * fsdp)},{LENGTH},{HIDDEN}\]", run.hlo)
+    assert not re.search(rf"f32\[8,{LENGTH},\d+\]", run.hlo)
 
 
-@pytest.mark.parametrize("mesh", MESHES)
-def test_no_device_holds_the_activations_of_the_whole_batch(mesh):
-    data, fsdp, _ = map(int, mesh.split("x"))
-    rows = 8 // (data * fsdp)
-    hlo = _run(mesh).hlo
-    assert re.search(rf"f32\[{rows},{LENGTH},{HIDDEN}\]", hlo)
-    assert not re.search(rf"f32\[8,{LENGTH},\d+\]", hlo)
-    assert re.search(rf"f32\[8,{LENGTH},{HIDDEN}\]", _run("1x1x1").hlo)
+def _assert_lies(array, abstract):
+    assert array.sharding.is_equivalent_to(abstract.sharding, array.ndim)
 
 
 def test_activations_are_pinned_between_layers():
@@ -131,15 +134,14 @@ def test_activations_are_pinned_between_layers():
 
 
 def test_initialisation_is_the_same_on_every_mesh_and_made_sharded():
-    program = _program("2x2x2")
-    with program.on_mesh():
-        state = program.init()
-    jax.tree.map(lambda x, s: _same_layout(x.sharding, s.sharding, x.ndim), state, program.abstract)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9),
-        jax.device_get(state),
-        _first_state(),
-    )
+    states = []
+    for mesh in ("1x1x1", "2x2x2"):
+        program = _program(mesh)
+        with program.on_mesh():
+            states.append(program.init())
+        jax.tree.map(_assert_lies, states[-1], program.abstract)
+    alone, ours = jax.device_get(states)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9), ours, alone)
 
 
 def test_evaluation_does_not_depend_on_the_mesh():
@@ -151,4 +153,4 @@ def test_evaluation_does_not_depend_on_the_mesh():
             arguments = params, program.put_batch(padded_rows()), np.int32(3)
             sums = quickly(program.eval_step, *arguments)(*arguments)
         metrics.append(program.objective.summarize(jax.device_get(sums)))
-    assert metrics[1] == pytest.approx(metrics[0], rel=1e-5)
+    _assert_close(*metrics)
