@@ -29,7 +29,7 @@ class DataConfig(Section):
         "Training text: embedded:python-docs, text:GLOB, or tfds:NAME[/CONFIG][:SPLIT].",
     )
     eval_source: str | None = _field(
-        None, "Evaluation text, written as data.source; null: the held-out share of data.source.", free=True
+        None, "Evaluation text, written as data.source; null: the held-out share of data.source."
     )
     eval_fraction: float = _field(
         0.01, "Share of the documents of data.source that is held out for evaluation.", ge=0.0, lt=0.5
@@ -114,6 +114,11 @@ class ModelConfig(Section):
         0.1, "Dropout on attention probabilities, both networks.", ge=0.0, lt=1.0
     )
     initializer_range: float = _field(0.02, "Standard deviation of the truncated-normal initialiser.", gt=0.0)
+    attention_init: Literal["normal", "local"] = _field(
+        "normal",
+        "Where attention starts: normal, uniform, as in the reference; local, heads look at neighbouring tokens, "
+        "which spares very small models the search (an encoder as wide as its embeddings; else normal).",
+    )
     layer_norm_epsilon: float = _field(1e-12, "Epsilon of every LayerNorm.", gt=0.0)
     vocab_multiple: int = _field(
         128,
@@ -160,7 +165,8 @@ class MaskingConfig(Section):
     )
     reference_quirks: bool = _field(
         False,
-        "Reproduce the original's quirks: positions drawn with replacement, padding counted in disc_auc.",
+        "Reproduce the original's quirks: positions drawn with replacement, padding counted in disc_auc; replacements "
+        "sampled by Gumbel noise as it does (the same distribution, slower).",
     )
 
 
@@ -319,6 +325,8 @@ class Config(Section):
                 f"data.sequence_length {self.data.sequence_length} is above "
                 f"model.max_positions {self.model.max_positions}"
             )
+        if self.data.packing == "segment_pairs" and self.model.type_vocab_size < 2:
+            raise ValueError("data.packing=segment_pairs needs model.type_vocab_size of at least 2")
         if self.tokenizer.kind == "wordpiece" and self.tokenizer.vocab_file is None:
             raise ValueError(
                 "tokenizer.kind=wordpiece needs tokenizer.vocab_file, the path of a BERT vocab.txt"

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from electra_jax.model.layers import Dense, Dtype, dropout, truncated_normal
+from electra_jax.model.local_init import query_key_init
 
 # The reference adds this to forbidden scores; finite, so that a row of padding gives an average and no NaN.
 MASKED_SCORE = -10000.0
@@ -38,6 +39,7 @@ class SelfAttention(nn.Module):
     num_heads: int
     attention_dropout: float
     initializer_range: float
+    local_attention: bool
     dtype: Dtype
 
     @nn.compact
@@ -47,7 +49,9 @@ class SelfAttention(nn.Module):
         init = truncated_normal(self.initializer_range)
 
         def heads(name: str) -> Array:
-            y = Dense(hidden, self.dtype, init, name=name)(x)
+            looks = self.local_attention and name != "value"
+            kernel_init = query_key_init(self.initializer_range, self.num_heads, role=name) if looks else init
+            y = Dense(hidden, self.dtype, kernel_init, name=name)(x)
             return y.reshape(batch, length, self.num_heads, -1).transpose(0, 2, 1, 3)
 
         context = scaled_dot_product_attention(

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from electra_jax.model.inputs import EncoderInputs
-from electra_jax.model.layers import Dtype, LayerNorm, dropout, truncated_normal
+from electra_jax.model.layers import Dtype, Initializer, LayerNorm, dropout, truncated_normal
+from electra_jax.model.local_init import waves
 from electra_jax.partitioning.constraints import constrain
 
 
@@ -14,11 +15,10 @@ class Table(nn.Module):
 
     rows: int
     features: int
-    initializer_range: float
+    initializer: Initializer
 
     def setup(self) -> None:  # noqa: D102
-        init = truncated_normal(self.initializer_range)
-        self.embedding = self.param("embedding", init, (self.rows, self.features))
+        self.embedding = self.param("embedding", self.initializer, (self.rows, self.features))
 
     def __call__(self, ids: Array) -> Array:
         """int ``[...]`` → float32 ``[..., features]``."""
@@ -33,15 +33,17 @@ class Embeddings(nn.Module):
     max_positions: int
     type_vocab_size: int
     initializer_range: float
+    local_attention: bool
     layer_norm_epsilon: float
     dropout_rate: float
     dtype: Dtype
 
     def setup(self) -> None:  # noqa: D102
-        size, spread = self.embedding_size, self.initializer_range
-        self.word = Table(self.vocab_rows, size, spread)
-        self.position = Table(self.max_positions, size, spread)
-        self.token_type = Table(self.type_vocab_size, size, spread)
+        size, init = self.embedding_size, truncated_normal(self.initializer_range)
+        position_init = waves(self.initializer_range) if self.local_attention else init
+        self.word = Table(self.vocab_rows, size, init)
+        self.position = Table(self.max_positions, size, position_init)
+        self.token_type = Table(self.type_vocab_size, size, init)
         self.layer_norm = LayerNorm(self.layer_norm_epsilon, self.dtype)
 
     def __call__(self, inputs: EncoderInputs, rng: Array | None) -> Array:

@@ -14,6 +14,7 @@ from jax import Array
 from electra_jax.model.attention import SelfAttention, attention_mask
 from electra_jax.model.inputs import EncoderInputs
 from electra_jax.model.layers import Dense, Dtype, LayerNorm, dropout, gelu, split_or_none, truncated_normal
+from electra_jax.model.local_init import fits
 from electra_jax.model.sizes import EncoderSizes
 from electra_jax.partitioning.constraints import constrain
 
@@ -27,6 +28,7 @@ class EncoderLayer(nn.Module):
     hidden_dropout: float
     attention_dropout: float
     initializer_range: float
+    local_attention: bool
     layer_norm_epsilon: float
     dtype: Dtype
 
@@ -42,7 +44,12 @@ class EncoderLayer(nn.Module):
             )
 
         attended = SelfAttention(
-            self.sizes.num_heads, self.attention_dropout, self.initializer_range, self.dtype, name="attention"
+            self.sizes.num_heads,
+            self.attention_dropout,
+            self.initializer_range,
+            self.local_attention,
+            self.dtype,
+            name="attention",
         )(x, mask, attention_rng)
         x = normalise("attention_layer_norm", x + dropout(attended, self.hidden_dropout, first_rng))
         y = gelu(Dense(self.sizes.intermediate_size, self.dtype, init, name="intermediate")(x))
@@ -57,6 +64,7 @@ class Encoder(nn.Module):
     hidden_dropout: float
     attention_dropout: float
     initializer_range: float
+    local_attention: bool
     layer_norm_epsilon: float
     dtype: Dtype
     scan_layers: bool
@@ -75,6 +83,7 @@ class Encoder(nn.Module):
             self.hidden_dropout,
             self.attention_dropout,
             self.initializer_range,
+            self.local_attention and fits(embedded.shape[-1], self.sizes.hidden_size, self.sizes.num_heads),
             self.layer_norm_epsilon,
             self.dtype,
             parent=None,

@@ -1,0 +1,77 @@
+"""An initialisation in which heads start out looking at neighbouring tokens.
+
+With the reference's initialisation attention starts out uniform, and a network must find by chance that
+neighbours matter before it learns anything from context: that is the plateau at the start of every run. A very
+small network on a small budget may never leave it, since the same noise that hides the signal drives its hidden
+states together. Starting with positions made of waves, and with heads that turn one position's waves into its
+neighbour's, removes the search. Only the start differs: every parameter is learned, and their shapes are the same.
+"""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from electra_jax.model.layers import Dtype, Initializer, truncated_normal
+
+# Score of the neighbour a head looks at over that of a position elsewhere: a quarter of its attention at length 64.
+PEAK_SCORE = 4.0
+# What is left of the positions' variance after the first LayerNorm: word, position and token type share it.
+POSITION_SHARE = 1 / 3
+
+
+def _frequencies(features: int) -> np.ndarray:
+    """``[features / 2]`` frequencies evenly over (0, π): waves of two positions are nearly orthogonal."""
+    count = features // 2
+    return np.pi * (np.arange(count) + 0.5) / count
+
+
+def waves(stddev: float) -> Initializer:
+    """Positions ``[rows, features]`` as sines and cosines of the row number, of the given deviation."""
+
+    def init(key: Array, shape: tuple[int, int], dtype: Dtype = jnp.float32) -> Array:
+        del key
+        angles = jnp.arange(shape[0])[:, None] * _frequencies(shape[1])
+        return (stddev * math.sqrt(2) * jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=1)).astype(
+            dtype
+        )
+
+    return init
+
+
+def offset_of(head: int) -> int:
+    """Where a head looks: -1, 1, -2, 2, ... for heads 0, 1, 2, 3, ..."""
+    distance = head // 2 + 1
+    return distance if head % 2 else -distance
+
+
+def query_key_init(stddev: float, num_heads: int, *, role: str) -> Initializer:
+    """Kernels ``[hidden, hidden]`` of ``role`` "query" or "key": waves in, the head's share of them out.
+
+    A head's key is turned by its offset, so that query i and key j agree where j - i is the offset. Truncated
+    normal noise of ``stddev`` is added, as elsewhere.
+    """
+
+    def init(key: Array, shape: tuple[int, int], dtype: Dtype = jnp.float32) -> Array:
+        hidden, per_head = shape[0], shape[1] // num_heads // 2
+        gain = math.sqrt(PEAK_SCORE / POSITION_SHARE / math.sqrt(2 * per_head))
+        frequencies = _frequencies(hidden)
+        # Heads share the frequencies out at random; a regular choice would repeat itself a few positions on.
+        shares = np.random.RandomState(0).permutation(hidden // 2).reshape(num_heads, per_head)
+        kernel = np.zeros(shape, np.float32)
+        for head, share in enumerate(shares):
+            turn = frequencies[share] * offset_of(head) if role == "key" else np.zeros(per_head)
+            sine, cosine = share, share + hidden // 2
+            out_sine = 2 * per_head * head + np.arange(per_head)
+            out_cosine = out_sine + per_head
+            kernel[sine, out_sine], kernel[cosine, out_sine] = np.cos(turn), -np.sin(turn)
+            kernel[sine, out_cosine], kernel[cosine, out_cosine] = np.sin(turn), np.cos(turn)
+        return jnp.asarray(gain * kernel, dtype) + truncated_normal(stddev)(key, shape, dtype)
+
+    return init
+
+
+def fits(embedding_size: int, hidden_size: int, num_heads: int) -> bool:
+    """Whether an encoder can start that way: positions reach its heads unprojected, and come in pairs."""
+    return embedding_size == hidden_size and hidden_size % (2 * num_heads) == 0
