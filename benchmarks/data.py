@@ -1,7 +1,7 @@
-"""Throughput of preparing tokens and of reading batches: `python -m benchmarks.data [--config FILE]`.
+"""Throughput of preparing tokens, of reading batches and of the step: `python -m benchmarks.data [--config FILE]`.
 
-Each measurement is a function of a configuration and returns `Measurement`s, which make the table. Set the
-loader against what training consumes: train.batch_size rows a step.
+Each measurement is a function of a configuration and returns `Measurement`s, which make the table. The last
+line sets the loader against the step: how many times faster batches come than training consumes them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import jax
+
 from electra_jax import cli
 from electra_jax.config import Config, load_config
 from electra_jax.data.batches import train_batches
@@ -22,10 +24,14 @@ from electra_jax.data.prepare import Prepared, prepare
 from electra_jax.data.prepared_rows import RowsJob, prepare_rows
 from electra_jax.data.sources import TextSource, open_source
 from electra_jax.data.token_rows import TokenRows
+from electra_jax.partitioning.mesh import make_mesh
+from electra_jax.training.program import build_program
 
 _PRESET = Path(__file__).resolve().parents[1] / "configs" / "pretrain" / "tiny.yaml"
 _SAMPLE_CHARACTERS = 16_000_000
 _LOADER_TOKENS = 8_000_000
+_WARM_UP_STEPS = 3
+_STEP_SECONDS = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Measurement:
     def row(self) -> str:
         """One line of the table."""
         middle, low, high = statistics.median(self.rates), min(self.rates), max(self.rates)
-        return f"{self.name:<12} {middle:>12,.2f} {low:>12,.2f} {high:>12,.2f}  {self.unit}"
+        return f"{self.name:<12} {middle:>12,.3f} {low:>12,.3f} {high:>12,.3f}  {self.unit}"
 
 
 def measure_prepare(config: Config, prepared: Prepared, runs: int) -> list[Measurement]:
@@ -83,6 +89,32 @@ def measure_loader(config: Config, prepared: Prepared, runs: int) -> list[Measur
     ]
 
 
+def measure_step(config: Config, prepared: Prepared, runs: int) -> list[Measurement]:
+    """The whole update of both networks on this machine's devices, on batches that are there already."""
+    program = build_program(config, prepared.tokenizer, make_mesh(config.mesh))
+    batches = train_batches(
+        prepared.train, batch_size=config.train.batch_size, seed=config.seed, start_step=0, prefetch=1
+    )
+    rates = []
+    with program.on_mesh():
+        batch = program.put_batch(next(batches))
+        state = program.init()
+
+        def steps(number: int) -> float:
+            nonlocal state
+            start = time.perf_counter()
+            for _ in range(number):
+                state, report = program.train_step(state, batch)
+            jax.block_until_ready(report)
+            return time.perf_counter() - start
+
+        steps(_WARM_UP_STEPS)  # compiles
+        number = max(1, round(_STEP_SECONDS / steps(1)))
+        tokens = number * config.train.batch_size * config.data.sequence_length / 1e6
+        rates = [tokens / steps(number) for _ in range(runs)]
+    return [Measurement("step", "M tokens/s", tuple(rates))]
+
+
 class Sample:
     """The first documents of a source, as a source."""
 
@@ -103,7 +135,7 @@ class Sample:
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints a table of the measurements."""
     parser = argparse.ArgumentParser(
-        "python -m benchmarks.data", description="Measure prepare and the loader."
+        "python -m benchmarks.data", description="Measure prepare, the loader and the step."
     )
     parser.add_argument("--config", type=Path, default=_PRESET, metavar="FILE", help="default: %(default)s")
     parser.add_argument("--runs", type=int, default=5, help="of which the median is shown")
@@ -112,9 +144,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = load_config(args.config, args.overrides)
     prepared = prepare(config)
     print(f"{'':<12} {'median':>12} {'lowest':>12} {'highest':>12}")
-    for measure in (measure_prepare, measure_loader):
+    medians: dict[str, float] = {}
+    for measure in (measure_prepare, measure_loader, measure_step):
         for measurement in measure(config, prepared, args.runs):
             print(measurement.row(), flush=True)
+            if measurement.unit == "M tokens/s":
+                medians[measurement.name] = statistics.median(measurement.rates)
+    print(f"the loader is {medians['loader'] / medians['step']:,.0f} times as fast as the step")
     return 0
 
 

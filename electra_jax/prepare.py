@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _line(name: str, rows: TokenRows) -> str:
     return (
         f"{name:<10} {rows.num_rows:,} rows of {rows.sequence_length}, {rows.num_tokens:,} tokens, "
-        f"{rows.manifest.padding_share:.2%} padding, {rows.manifest.unknown_token_share:.2%} unknown: "
+        f"{rows.manifest.padding_share:.2%} padding, {rows.manifest.unknown_token_share:.2%} unknown, "
+        f"{rows.most_frequent_token_share:.2%} the commonest token: "
         f"{rows.directory}"
     )
 

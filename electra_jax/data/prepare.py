@@ -24,14 +24,12 @@ class Prepared:
         tokenizer: itself.
         train: training rows.
         eval: evaluation rows.
-        fingerprint: of the tokenizer and the training rows.
     """
 
     tokenizer_dir: Path
     tokenizer: Tokenizer
     train: TokenRows
     eval: TokenRows
-    fingerprint: str
 
 
 def check_prepare(config: Config) -> None:
@@ -89,8 +87,7 @@ def prepare(
     else:
         train = prepare_rows(job, source, ("all",))["all"]
         evaluation = prepare_rows(job, eval_source, ("all",))["all"]
-    fingerprint = key_of({"tokenizer": tokenizer.fingerprint, "train": train.fingerprint})
-    return Prepared(directory, tokenizer, train, evaluation, fingerprint)
+    return Prepared(directory, tokenizer, train, evaluation)
 
 
 def prepare_eval_rows(config: Config, tokenizer: Tokenizer, *, progress: bool = True) -> TokenRows:

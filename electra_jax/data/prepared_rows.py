@@ -22,6 +22,8 @@ from electra_jax.data.tokenizing import tokenize_documents
 from electra_jax.errors import UserError
 from electra_jax.tokenizers import Tokenizer
 
+SECONDS_BETWEEN_LINES = 30.0
+
 # Which documents of a source: all of them, those that are not held out, those that are.
 Split = Literal["all", "train", "eval"]
 
@@ -110,7 +112,14 @@ def _write_rows(job: RowsJob, source: TextSource, writers: dict[Split, RowWriter
     }
     num_documents: dict[Split, int] = dict.fromkeys(writers, 0)
     num_tokens = 0
-    bar = tqdm(total=source.num_documents, unit=" documents", disable=not job.progress, file=sys.stderr)
+    # A live line in a terminal; in a log file now and then a line.
+    bar = tqdm(
+        total=source.num_documents,
+        unit=" documents",
+        disable=not job.progress,
+        file=sys.stderr,
+        mininterval=0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LINES,
+    )
 
     def wanted() -> Iterator[tuple[Split, str]]:
         for text in source.documents():

@@ -23,8 +23,8 @@ class MaskedBatch:
 
 
 def max_masked(mask_rate: float, length: int) -> int:
-    """Slots a row needs: int((mask_rate + .005) x length), at least 1."""
-    return max(1, int((mask_rate + 0.005) * length))
+    """Slots a row needs: int((mask_rate + .005) x length), at least 1 and at most the length."""
+    return min(length, max(1, int((mask_rate + 0.005) * length)))
 
 
 def num_masked(real_tokens: Array, mask_rate: float, length: int) -> Array:

@@ -97,7 +97,6 @@ def test_processes_change_nothing(config, packing, monkeypatch, tmp_path):
         )
         for processes, name in ((1, "one"), (3, "three"))
     )
-    assert one.fingerprint == three.fingerprint
     assert one.train.fingerprint == three.train.fingerprint
     assert one.eval.fingerprint == three.eval.fingerprint
     np.testing.assert_array_equal(
@@ -109,7 +108,7 @@ def test_cached_rows_are_not_made_again(config, monkeypatch, capfd):
     first = prepare(config, progress=False)
     monkeypatch.setattr(prepared_rows, "_write_rows", lambda *_: pytest.fail("tokenised again"))
     second = prepare(config)
-    assert second.fingerprint == first.fingerprint
+    assert second.train.fingerprint == first.train.fingerprint
     assert "is in the cache" in capfd.readouterr().err
     # What does not decide the tokens does not decide where they are.
     assert prepare(changed(config, prepare_processes=2, prefetch_batches=3), progress=False) is not None
@@ -149,7 +148,7 @@ def test_eval_source_takes_no_training_text(config, tmp_path, monkeypatch):
     )
     again = prepare(changed(another, eval_fraction=0.4), progress=False)
     assert made == [another.data.eval_source]
-    assert again.fingerprint == prepared.fingerprint
+    assert again.train.fingerprint == prepared.train.fingerprint
 
 
 def test_eval_rows_alone(config):
@@ -291,7 +290,7 @@ def test_killed_midway_and_run_again(large, tmp_path):
     one_process = prepare(
         changed(large, prepare_processes=1, cache_dir=str(tmp_path / "other")), progress=False
     )
-    assert one_process.fingerprint == prepared.fingerprint
+    assert one_process.train.fingerprint == prepared.train.fingerprint
 
 
 def test_two_at_once_both_end_well(config, tmp_path):

@@ -11,7 +11,6 @@ import hashlib
 import io
 import shutil
 import sys
-import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import tqdm_utils
 
-from electra_jax.data.cache import as_os_error
+from electra_jax.data.cache import as_os_error, cache_errors, new_directory
 from electra_jax.data.sources.documentation_strings import (
     Package,
     documentation_strings,
@@ -28,7 +27,6 @@ from electra_jax.data.sources.documentation_strings import (
 )
 from electra_jax.data.sources.fingerprints import json_fingerprint
 from electra_jax.data.sources.prose import paragraphs
-from electra_jax.errors import UserError
 
 DATASET_NAME = "python_docs"  # As TFDS derives it from the name of the builder.
 MAX_CHARACTERS = 8_000_000
@@ -88,19 +86,10 @@ def prepare_python_docs(cache_dir: Path) -> Path:
     if _is_complete(data_dir):
         return data_dir
     print("Building the embedded corpus from installed documentation, once ...", file=sys.stderr, flush=True)
-    try:
-        building = data_dir.with_name(f"{data_dir.name}.building-{uuid.uuid4().hex}")
-        building.mkdir(parents=True)
-        try:
-            _build(building)
-            _move_unless_there(building, data_dir)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
-    except OSError as error:
-        raise UserError(
-            f"data.cache_dir: {data_dir.parent} cannot be written ({error.strerror}); make room there or name another "
-            "folder."
-        ) from error
+    if data_dir.is_dir():
+        shutil.rmtree(data_dir)  # what a cleaner of old files has left of an earlier one
+    with new_directory(data_dir) as building, cache_errors(data_dir.parent):
+        _build(building)
     return data_dir
 
 
@@ -141,13 +130,3 @@ def _no_progress_bars() -> Iterator[None]:
         yield
     finally:
         tqdm_utils.display_progress_bar(True)
-
-
-def _move_unless_there(building: Path, data_dir: Path) -> None:
-    if data_dir.is_dir() and not _is_complete(data_dir):
-        shutil.rmtree(data_dir)  # What a cleaner of old files has left of an earlier one.
-    try:
-        building.rename(data_dir)
-    except OSError:
-        if not _is_complete(data_dir):  # Otherwise another process was first, and its corpus is as good.
-            raise

@@ -98,9 +98,10 @@ def read_documents(name: str, directory: str, split: str, field: str) -> Iterato
     """
     import tensorflow_datasets as tfds
 
+    builder = tfds.builder_from_directory(directory)
     first = 0
     try:
-        source = tfds.builder_from_directory(directory).as_data_source(split=split)
+        source = builder.as_data_source(split=split)
         for first in range(0, len(source), _READ_AT_ONCE):
             records = source.__getitems__(range(first, min(first + _READ_AT_ONCE, len(source))))
             for number, record in enumerate(records, start=first):
