@@ -23,8 +23,8 @@ from electra_jax.objectives.masked_lm import (
     padding_sum,
 )
 from electra_jax.objectives.masking import MaskedBatch, put
+from electra_jax.objectives.metrics import Sums, area_under_curve, auc_histogram, mean, weighted
 from electra_jax.objectives.sampling import replacement_logits, sample_by_gumbel, sample_by_inverse_cdf
-from electra_jax.training.metrics import Sums, area_under_curve, auc_histogram, mean, weighted
 
 METRICS = (
     "masked_lm_loss",

@@ -12,8 +12,8 @@ from electra_jax.config.schema import Config, MaskingConfig
 from electra_jax.model.electra import Electra, init_params
 from electra_jax.model.inputs import EncoderInputs, packed_inputs
 from electra_jax.objectives.masking import MaskedBatch, draw_masks
+from electra_jax.objectives.metrics import Sums, mean, weighted
 from electra_jax.tokenizers import Tokenizer
-from electra_jax.training.metrics import Sums, mean, weighted
 
 LOSS_EPSILON = 1e-6  # in every denominator of the reference
 

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 from jax import Array
 
-from electra_jax.training.metrics import Sums
+from electra_jax.objectives.metrics import Sums
 
 Params = Any
 Drawn = Any

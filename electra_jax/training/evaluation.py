@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from electra_jax.data.batches import eval_batches
 from electra_jax.data.token_rows import TokenRows
-from electra_jax.training.metrics import Sums, add
+from electra_jax.objectives.metrics import Sums, add
 from electra_jax.training.program import Program
 
 

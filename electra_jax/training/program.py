@@ -13,10 +13,10 @@ from jax.sharding import Mesh
 
 from electra_jax.config.schema import Config
 from electra_jax.objectives import PretrainingObjective, build_objective
+from electra_jax.objectives.metrics import Sums
 from electra_jax.optim import build_optimizer, learning_rate_schedule
 from electra_jax.partitioning.mesh import batch_sharding, replicated
 from electra_jax.tokenizers import Tokenizer
-from electra_jax.training.metrics import Sums
 from electra_jax.training.state import TrainState, init_state, state_shardings
 from electra_jax.training.step import INIT_STREAM, Report, make_eval_step, make_train_step, stream
 

@@ -10,8 +10,8 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from electra_jax.objectives import PretrainingObjective
+from electra_jax.objectives.metrics import Sums
 from electra_jax.partitioning.axes import parameter_specs
-from electra_jax.training.metrics import Sums
 
 
 @struct.dataclass

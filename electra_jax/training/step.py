@@ -9,7 +9,7 @@ import optax
 from jax import Array
 
 from electra_jax.objectives import PretrainingObjective
-from electra_jax.training.metrics import Sums, add
+from electra_jax.objectives.metrics import Sums, add
 from electra_jax.training.state import TrainState
 
 # float32 scalars of one step: loss, grad_norm (of everything, and of each network alone), learning_rate, each *_loss

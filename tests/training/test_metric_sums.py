@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import accuracy_score, precision_score, recall_score, roc_auc_score
 
 from electra_jax.objectives.electra import discriminator_terms
-from electra_jax.training.metrics import (
+from electra_jax.objectives.metrics import (
     AUC_BINS,
     AUC_LIMIT,
     add,

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from small_run import SmallVocabulary, small_config
 
+from electra_jax.objectives.metrics import mean, weighted
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.train import train_loop
 from electra_jax.training.checkpoints import CheckpointWriter, RunIdentity
-from electra_jax.training.metrics import mean, weighted
 from electra_jax.training.program import build_program
 from electra_jax.training.start import starting_state
 from electra_jax.training.workdir import WorkDir
