@@ -60,10 +60,15 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     if not workdir.tokenizer.exists():
         prepared.tokenizer.save(workdir.tokenizer)
     workdir.truncate_metrics(start)
+    if start >= config.train.steps:
+        notes.append(f"already trained to step {start}; raise train.steps to go on")
+    elif config.optimizer.warmup_steps >= config.train.steps:
+        notes.append(
+            f"note: optimizer.warmup_steps {config.optimizer.warmup_steps} is not below train.steps "
+            f"{config.train.steps}: the learning rate never reaches its peak"
+        )
     for line in [*changes, *notes]:
         print(line, file=sys.stderr)
-    if start >= config.train.steps:
-        print(f"already trained to step {start}; raise train.steps to go on", file=sys.stderr)
 
     checkpoints = CheckpointWriter(workdir.checkpoints, config.train, identity)
     try:
@@ -73,9 +78,24 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
         raise
     finally:
         checkpoints.close()
+    if stopped is None and start < config.train.steps:
+        print(accuracy_baselines(config, prepared.eval.most_frequent_token_share), file=sys.stderr)
     if stopped is None and config.train.show_examples:
         showcase(program, state.params, prepared, config)
     return metrics
+
+
+def accuracy_baselines(config: Config, most_frequent_share: float) -> str:
+    """What masked_lm_accuracy would be without learning from context, as a line to set the result against.
+
+    Chosen tokens that are kept and not masked can be copied, so that is what a network of no context reaches.
+    """
+    masked = config.objective.mask_token_probability
+    copying = (1 - masked) + masked * most_frequent_share
+    return (
+        f"masked_lm_accuracy to compare with: {most_frequent_share:.4f} for always guessing the commonest token, "
+        f"{copying:.4f} for that and copying the chosen tokens that are not masked"
+    )
 
 
 def train_loop(
@@ -98,6 +118,7 @@ def train_loop(
         hosts=jax.process_count(),
         prefetch=config.data.prefetch_batches,
     )
+    tokens_a_step = settings.batch_size * config.data.sequence_length
     watch = Stopwatch()
     rates = Rates(config, prepared.tokenizer.vocab_size)
     metrics: dict[str, float | None] = {}
@@ -106,7 +127,7 @@ def train_loop(
     with (
         StopRequest() as stop,
         closing(MetricsWriter(workdir, resumed_step=start)) as writer,
-        closing(Console(start=start, steps=settings.steps)) as console,
+        closing(Console(start=start, steps=settings.steps, tokens_a_step=tokens_a_step)) as console,
         program.on_mesh(),
     ):
         for step in range(start + 1, settings.steps + 1):

@@ -62,8 +62,9 @@ def append_to(path: Path, step: int, split: str, metrics: Metrics) -> None:
 class Console:
     """A live line in a terminal, plain lines elsewhere; both say step, loss, tokens/s and what is left."""
 
-    def __init__(self, *, start: int, steps: int, stream: TextIO | None = None):
+    def __init__(self, *, start: int, steps: int, tokens_a_step: int, stream: TextIO | None = None):
         self._stream = stream or sys.stderr
+        self._tokens_a_step = tokens_a_step
         self._steps = steps
         self._live = self._stream.isatty()
         self._told_all_original = False
@@ -76,24 +77,22 @@ class Console:
             dynamic_ncols=True,
             smoothing=0.05,
         )
-        self._loss = math.nan
-        self._speed = math.nan
 
     def step(self, loss: float) -> None:
         """One more step is done, its loss known."""
-        self._loss = loss
-        self._bar.set_postfix_str(f"loss {self._loss:.3f}, {self._speed:,.0f} tokens/s", refresh=False)
+        speed = (self._bar.format_dict["rate"] or math.nan) * self._tokens_a_step
+        self._bar.set_postfix_str(f"loss {loss:.3f}, {_rate(speed)}", refresh=False)
         self._bar.update(1)
 
     def metrics(self, step: int, metrics: Mapping[str, float | None], seconds_a_step: float) -> None:
         """A line of train metrics was written."""
-        self._speed = metrics.get("tokens_per_second") or math.nan
         if not self._live:
+            speed = _rate(metrics.get("tokens_per_second") or math.nan)
             left = duration((self._steps - step) * seconds_a_step)
             shown = ", ".join(
                 f"{n} {metrics[n]:.3f}" for n in ("loss", "disc_auc") if metrics.get(n) is not None
             )
-            self.say(f"step {step}/{self._steps}, {shown}, {self._speed:,.0f} tokens/s, {left} left")
+            self.say(f"step {step}/{self._steps}, {shown}, {speed}, {left} left")
         recall = metrics.get("disc_recall")
         if recall is not None and recall < 0.02 and not self._told_all_original:
             self._told_all_original = True
@@ -109,6 +108,10 @@ class Console:
     def close(self) -> None:
         """Ends the live line."""
         self._bar.close()
+
+
+def _rate(tokens_a_second: float) -> str:
+    return f"{tokens_a_second:,.0f} tokens/s" if math.isfinite(tokens_a_second) else "? tokens/s"
 
 
 def duration(seconds: float) -> str:
