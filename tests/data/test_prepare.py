@@ -120,7 +120,7 @@ def test_cached_rows_are_not_made_again(config, monkeypatch, capfd):
 def test_settings_that_matter_make_new_rows(config, change):
     first, second = prepare(config, progress=False), prepare(changed(config, **change), progress=False)
     assert first.train.directory != second.train.directory
-    assert first.fingerprint != second.fingerprint
+    assert first.train.fingerprint != second.train.fingerprint
 
 
 def test_changed_text_makes_new_rows(config, tmp_path):
