@@ -143,12 +143,39 @@ class GeneratorConfig(Section):
         "embeddings: one embedding layer for both; none: the generator has its own, at its own width; "
         "all: the generator is the discriminator's encoder with another head (size_fraction must be 1).",
     )
+    hidden_size: int | None = _field(
+        None, "Generator width; null: model.hidden_size x size_fraction, rounded.", ge=1
+    )
+    num_layers: int | None = _field(
+        None, "Generator depth; null: model.num_layers x layers_fraction, rounded.", ge=1
+    )
+    num_heads: int | None = _field(
+        None, "Generator heads; null: its width / 64, at least 1, as in the reference.", ge=1
+    )
+    intermediate_size: int | None = _field(
+        None, "Width of the generator's feed-forward layer; null: 4 x its width.", ge=1
+    )
+    embedding_size: int | None = _field(
+        None,
+        "Width of the generator's own embeddings, with sharing 'none' only; null: its width, as in the reference.",
+        ge=1,
+    )
 
     @model_validator(mode="after")
     def _check(self) -> GeneratorConfig:
-        if self.sharing == "all" and (self.size_fraction != 1.0 or self.layers_fraction != 1.0):
+        sizes = ("hidden_size", "num_layers", "num_heads", "intermediate_size")
+        if self.sharing == "all":
+            if self.size_fraction != 1.0 or self.layers_fraction != 1.0:
+                raise ValueError(
+                    "sharing 'all' makes both networks one: size_fraction and layers_fraction must be 1.0"
+                )
+            if given := [name for name in sizes if getattr(self, name) is not None]:
+                raise ValueError(
+                    f"sharing 'all' makes both networks one: {', '.join(given)} must be null, as model.* decides"
+                )
+        if self.embedding_size is not None and self.sharing != "none":
             raise ValueError(
-                "sharing 'all' makes both networks one: size_fraction and layers_fraction must be 1.0"
+                f"sharing {self.sharing!r} gives the generator no embeddings of its own: embedding_size must be null"
             )
         return self
 
@@ -325,6 +352,13 @@ class Config(Section):
                 f"data.sequence_length {self.data.sequence_length} is above "
                 f"model.max_positions {self.model.max_positions}"
             )
+        width, heads = self.generator.hidden_size, self.generator.num_heads
+        if heads is not None:
+            width = width or max(1, round(self.model.hidden_size * self.generator.size_fraction))
+            if width % heads:
+                raise ValueError(
+                    f"the generator's width {width} is not divisible by generator.num_heads {heads}"
+                )
         if self.data.packing == "segment_pairs" and self.model.type_vocab_size < 2:
             raise ValueError("data.packing=segment_pairs needs model.type_vocab_size of at least 2")
         if self.tokenizer.kind == "wordpiece" and self.tokenizer.vocab_file is None:

@@ -34,6 +34,11 @@ def round_up(n: int, multiple: int) -> int:
     return -(-n // multiple) * multiple
 
 
+def default_heads(width: int) -> int:
+    """Heads of 64, as the reference has them; where those do not divide the width, the next fewer that do."""
+    return next(heads for heads in range(max(1, width // 64), 0, -1) if width % heads == 0)
+
+
 def network_sizes(config: Config, vocab_size: int) -> NetworkSizes:
     """Resolves fractions and defaults: generator width round(h x f), heads max(1, width // 64), ffn 4 x width."""
     model, generator = config.model, config.generator
@@ -45,17 +50,16 @@ def network_sizes(config: Config, vocab_size: int) -> NetworkSizes:
     if generator.sharing == "all":
         small = discriminator
     else:
-        width = max(1, round(hidden * generator.size_fraction))
-        depth = max(1, round(model.num_layers * generator.layers_fraction))
-        heads = max(1, width // 64)
-        if width % heads:
-            heads = next(n for n in range(heads, 0, -1) if width % n == 0)
-        small = EncoderSizes(width, depth, heads, 4 * width)
+        width = generator.hidden_size or max(1, round(hidden * generator.size_fraction))
+        depth = generator.num_layers or max(1, round(model.num_layers * generator.layers_fraction))
+        heads = generator.num_heads or default_heads(width)
+        small = EncoderSizes(width, depth, heads, generator.intermediate_size or 4 * width)
+    own = generator.embedding_size or small.hidden_size
     return NetworkSizes(
         vocab_size=vocab_size,
         vocab_rows=round_up(vocab_size, model.vocab_multiple),
         embedding_size=embedding,
-        generator_embedding_size=small.hidden_size if generator.sharing == "none" else embedding,
+        generator_embedding_size=own if generator.sharing == "none" else embedding,
         max_positions=model.max_positions,
         type_vocab_size=model.type_vocab_size,
         discriminator=discriminator,
