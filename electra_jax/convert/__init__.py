@@ -1,0 +1,1 @@
+"""Exchange of checkpoints with Hugging Face and with the original TensorFlow code."""
