@@ -10,11 +10,10 @@ from electra_jax.data.prepare import check_prepare_eval, prepare_eval_rows
 from electra_jax.errors import UserError
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.tokenizers import load_tokenizer
-from electra_jax.training.checkpoints import restore_params
+from electra_jax.training.checkpoints import find_checkpoint, restore_params
 from electra_jax.training.evaluation import evaluate
 from electra_jax.training.logs import append_to
 from electra_jax.training.program import build_program
-from electra_jax.training.start import find_checkpoint
 from electra_jax.training.workdir import WorkDir
 
 

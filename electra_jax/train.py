@@ -45,15 +45,13 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     check_batch(config, mesh)
 
     # Prepare tokenizer and tokens, found in the cache or made
-    prepared = prepare(
-        config, accept=lambda tokenizer: check_tokenizer(config, workdir, tokenizer.fingerprint)
-    )
+    prepared = prepare(config, accept=lambda tokenizer: check_tokenizer(config, workdir, tokenizer))
     check_data(workdir, prepared.train.fingerprint)
     identity = RunIdentity(prepared.tokenizer.fingerprint, prepared.train.fingerprint, config.model_dump())
 
     # Restore, or begin
     program = build_program(config, prepared.tokenizer, mesh)
-    start, state, notes = starting_state(config, program, workdir)
+    start, state, notes = starting_state(config, program, prepared.tokenizer, workdir)
 
     # The work directory is written from here on
     workdir.write_config(config)

@@ -28,6 +28,7 @@ class Table(nn.Module):
 class Embeddings(nn.Module):
     """Word + token type + position → LayerNorm → dropout, at the embedding size."""
 
+    vocab_size: int
     vocab_rows: int
     embedding_size: int
     max_positions: int
@@ -41,7 +42,7 @@ class Embeddings(nn.Module):
     def setup(self) -> None:  # noqa: D102
         size, init = self.embedding_size, truncated_normal(self.initializer_range)
         position_init = waves(self.initializer_range) if self.local_attention else init
-        self.word = Table(self.vocab_rows, size, init)
+        self.word = Table(self.vocab_rows, size, _zeros_below(self.vocab_size, init))
         self.position = Table(self.max_positions, size, position_init)
         self.token_type = Table(self.type_vocab_size, size, init)
         self.layer_norm = LayerNorm(self.layer_norm_epsilon, self.dtype)
@@ -56,3 +57,12 @@ class Embeddings(nn.Module):
     def word_table(self) -> Array:
         """The word table ``[vocab_rows, embedding_size]``, also the generator's output matrix."""
         return self.word.embedding
+
+
+def _zeros_below(rows: int, init: Initializer) -> Initializer:
+    """``init`` for the first ``rows`` rows; those that only round a table up are zeros, and training keeps them so."""
+
+    def padded(key: Array, shape: tuple[int, int]) -> Array:
+        return jnp.where(jnp.arange(shape[0])[:, None] < rows, init(key, shape), 0.0)
+
+    return padded

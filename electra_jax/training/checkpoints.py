@@ -9,17 +9,19 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from electra_jax.config.schema import TrainConfig
 from electra_jax.errors import UserError
+from electra_jax.partitioning.axes import path_name
 from electra_jax.training.state import TrainState
 
 
@@ -28,13 +30,14 @@ class RunIdentity:
     """What a checkpoint belongs to, saved beside the state.
 
     Attributes:
-        tokenizer: fingerprint of the tokenizer.
-        data: fingerprint of the prepared training tokens, which with the seed decides the data order.
+        tokenizer: fingerprint of the tokenizer; None for converted weights that came without a vocabulary.
+        data: fingerprint of the prepared training tokens, which with the seed decides the data order; None for
+            converted weights, which any text may follow.
         config: the resolved configuration, as plain values.
     """
 
-    tokenizer: str
-    data: str
+    tokenizer: str | None
+    data: str | None
     config: Mapping[str, Any]
 
 
@@ -89,6 +92,26 @@ class CheckpointWriter:
             self._manager.close()
 
 
+def write_params(directory: Path, step: int, params: Any, identity: RunIdentity) -> None:
+    """Writes a checkpoint of parameters alone, from which a run can start but not resume, and waits for it.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    with (
+        _disk_errors(directory),
+        ocp.CheckpointManager(
+            directory.absolute(), options=ocp.CheckpointManagerOptions(create=True)
+        ) as manager,
+    ):
+        manager.save(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardSave(params), run=ocp.args.JsonSave(asdict(identity))
+            ),
+        )
+
+
 @contextmanager
 def _disk_errors(directory: Path) -> Iterator[None]:
     """A full disk, which tensorstore reports as a ValueError, becomes the OSError that it is."""
@@ -108,6 +131,28 @@ def saved_steps(directory: Path) -> list[int]:
     return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit() and path.is_dir())
 
 
+def find_checkpoint(path: Path, step: int | None = None) -> tuple[int, Path]:
+    """The step and the checkpoints directory that ``path`` means: a work directory, or ``…/checkpoints/STEP``.
+
+    Raises:
+        UserError: there is no checkpoint there, or not that step.
+    """
+    path = path.expanduser().absolute()
+    directory = path / "checkpoints"
+    if step is None and path.name.isdigit() and path.parent.name == "checkpoints":
+        step, directory = int(path.name), path.parent
+    steps = saved_steps(directory)
+    if not steps:
+        raise UserError(f"there is no checkpoint in {directory}: give the work directory of a run")
+    if step is None:
+        return steps[-1], directory
+    if step not in steps:
+        raise UserError(
+            f"there is no checkpoint of step {step} in {directory}; there are: {', '.join(map(str, steps))}"
+        )
+    return step, directory
+
+
 def read_identity(directory: Path, step: int) -> RunIdentity:
     """What the checkpoint of ``step`` belongs to.
 
@@ -121,13 +166,62 @@ def read_identity(directory: Path, step: int) -> RunIdentity:
         raise UserError(f"checkpoint {checkpoint} cannot be read: {_first_line(error)}") from None
 
 
+def saved_shapes(directory: Path, step: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the parameters in the checkpoint of ``step``.
+
+    Raises:
+        UserError: they cannot be read.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(_saved_tree(directory / str(step) / "params"))
+    return {path_name(path): tuple(leaf.shape) for path, leaf in leaves}
+
+
+def has_progress(directory: Path, step: int) -> bool:
+    """Whether the checkpoint of ``step`` can be resumed; converted weights have no state of an optimizer."""
+    return (directory / str(step) / "progress").is_dir()
+
+
+def read_params(directory: Path, step: int) -> Any:
+    """The parameters of ``step`` as NumPy arrays, whatever mesh wrote them.
+
+    Raises:
+        UserError: they cannot be read.
+    """
+    path = directory / str(step) / "params"
+    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), _saved_tree(path))
+    with _readable(path), ocp.PyTreeCheckpointer() as checkpointer:
+        return checkpointer.restore(path.absolute(), args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+
+
 def restore_params(directory: Path, step: int, abstract: Any) -> Any:
     """The parameters of ``step``, laid out as ``abstract`` (shapes with shardings) says, on any mesh.
 
+    What the checkpoint has besides is left out.
+
     Raises:
-        UserError: they cannot be read, or have other names or shapes.
+        UserError: they cannot be read, or some of them are missing or have other shapes; it lists those.
     """
-    return _restore_item(directory / str(step) / "params", abstract)
+    path = directory / str(step) / "params"
+    saved = saved_shapes(directory, step)
+    wanted = {path_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(abstract)}
+    wrong = [
+        f"{name} {_size(saved[name])}, not {_size(shape)}"
+        for name, shape in wanted.items()
+        if name in saved and saved[name] != shape
+    ]
+    if missing := sorted(set(wanted) - set(saved)):
+        raise UserError(f"checkpoint {path} lacks {listed(missing)}")
+    if wrong:
+        raise UserError(f"checkpoint {path} has parameters of other shapes: {listed(wrong)}")
+    layout = jax.tree.map(
+        lambda leaf: ocp.ArrayRestoreArgs(sharding=leaf.sharding, global_shape=leaf.shape, dtype=leaf.dtype),
+        abstract,
+    )
+    with _readable(path), ocp.PyTreeCheckpointer() as checkpointer:
+        return checkpointer.restore(
+            path.absolute(),
+            args=ocp.args.PyTreeRestore(item=abstract, restore_args=layout, partial_restore=True),
+        )
 
 
 def restore_state(directory: Path, step: int, abstract: TrainState) -> TrainState:
@@ -186,11 +280,34 @@ def _progress(state: TrainState) -> dict[str, Any]:
 
 
 def _restore_item(path: Path, abstract: Any) -> Any:
+    with _readable(path), ocp.StandardCheckpointer() as checkpointer:
+        return checkpointer.restore(path.absolute(), abstract)
+
+
+def _saved_tree(path: Path) -> Any:
+    with _readable(path), ocp.StandardCheckpointer() as checkpointer:
+        metadata: Any = checkpointer.metadata(path.absolute())
+        if metadata is None or metadata.item_metadata is None:
+            raise FileNotFoundError(f"{path} has no description of its arrays")
+        return metadata.item_metadata.tree
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            return checkpointer.restore(path.absolute(), abstract)
+        yield
     except Exception as error:  # Orbax and tensorstore raise many kinds for a damaged file
         raise UserError(f"checkpoint {path} cannot be restored: {_first_line(error)}") from error
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "scalar"
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Names for a message, those beyond ``most`` counted."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _first_line(error: Exception) -> str:

@@ -51,11 +51,20 @@ def train_step_flops(config: Config, sizes: NetworkSizes) -> float:
         head = 2 * slots * embedding * (encoder.hidden_size + sizes.vocab_size)
         return encoder_flops(encoder, embedding, length) + head
 
+    def two_towers() -> float:
+        # Both towers over the whole row, and a head over their joined states at every position.
+        generator, embedding = sizes.generator, sizes.embedding_size
+        head = 2 * length * embedding * (2 * generator.hidden_size + sizes.vocab_size)
+        return 2 * encoder_flops(generator, embedding, length) + head
+
     if config.objective.kind == "masked_lm":
         row = masked_lm(sizes.discriminator, sizes.embedding_size)
     else:
         hidden = sizes.discriminator.hidden_size
-        row = masked_lm(sizes.generator, sizes.generator_embedding_size)
+        if config.objective.kind == "electric":
+            row = two_towers()
+        else:
+            row = masked_lm(sizes.generator, sizes.generator_embedding_size)
         row += encoder_flops(sizes.discriminator, sizes.embedding_size, length)
         row += 2 * length * hidden * (hidden + 1)
     return 3.0 * row * config.train.batch_size

@@ -253,7 +253,8 @@ def test_text_or_vocabulary_changed_under_a_run(change, words, finished, tmp_pat
 
 def test_init_from_with_another_vocabulary(finished, tmp_path, command):
     vocabulary = tmp_path / "vocab.txt"
-    vocabulary.write_text((finished / "vocab.txt").read_text() + "another\n")
+    *tokens, _ = (finished / "vocab.txt").read_text().split()
+    vocabulary.write_text("\n".join([*tokens, "another", "and-one-more"]))
     settings = ["--config", finished / "run.yaml", "--workdir", tmp_path / "new"]
     init = f"init_from={finished / 'work'}"
     refused(

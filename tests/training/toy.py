@@ -105,7 +105,9 @@ class ToyRun:
 
     def __call__(self):
         """Trains to the end, or until stopped; (state, last held-out metrics, signal or None)."""
-        start, state, self.notes = starting_state(self.config, self.program, self.workdir)
+        start, state, self.notes = starting_state(
+            self.config, self.program, self.prepared.tokenizer, self.workdir
+        )
         self.workdir.truncate_metrics(start)
         program = self.program
         if self._wrap is not None:

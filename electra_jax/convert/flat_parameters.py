@@ -1,0 +1,84 @@
+"""Parameter trees as flat dictionaries, one entry a tensor of a checkpoint, and back.
+
+Flat names have the layers written out (see `names`), and flat tables have no rows that only round the vocabulary up.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from electra_jax.config.schema import Config
+from electra_jax.model.electra import build_electra, init_params
+from electra_jax.model.sizes import round_up
+from electra_jax.partitioning.axes import parameter_axes, path_name
+
+Shape = tuple[int, ...]
+
+
+def flatten(params: Any, vocab_size: int) -> dict[str, np.ndarray]:
+    """A tree of arrays (layers stacked) → flat names and arrays, the rows of the vocabulary that are used.
+
+    The rows left out are never read; a freshly initialised network has zeros there.
+    """
+    flat: dict[str, np.ndarray] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        name, array = path_name(path), np.asarray(leaf)
+        axes = parameter_axes(name, array.ndim)
+        if axes[0] == "vocab":
+            flat[name] = array[:vocab_size]
+        elif axes[0] == "layers":
+            before, after = name.split("/layers/")
+            flat |= {f"{before}/layers/{n}/{after}": layer for n, layer in enumerate(array)}
+        else:
+            flat[name] = array
+    return flat
+
+
+def unflatten(flat: Mapping[str, np.ndarray], vocab_multiple: int) -> Any:
+    """Undoes `flatten`; the rows that round the vocabulary up are zeros."""
+    layers: dict[str, dict[int, np.ndarray]] = defaultdict(dict)
+    whole: dict[str, np.ndarray] = {}
+    for name, array in flat.items():
+        before, found, after = name.partition("/layers/")
+        if found:
+            number, _, leaf = after.partition("/")
+            layers[f"{before}/layers/{leaf}"][int(number)] = array
+        elif parameter_axes(name, array.ndim)[0] == "vocab":
+            rows = round_up(array.shape[0], vocab_multiple) - array.shape[0]
+            whole[name] = np.pad(array, [(0, rows)] + [(0, 0)] * (array.ndim - 1))
+        else:
+            whole[name] = array
+    whole |= {name: np.stack([stack[n] for n in range(len(stack))]) for name, stack in layers.items()}
+    return _nested(whole)
+
+
+def _nested(whole: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, array in whole.items():
+        *parents, leaf = name.split("/")
+        branch = tree
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+        branch[leaf] = array
+    return tree
+
+
+def expected_shapes(config: Config, vocab_size: int) -> dict[str, Shape]:
+    """Flat names and shapes of all parameters that ``config`` trains."""
+    network = build_electra(config, vocab_size)
+    abstract = jax.eval_shape(lambda: init_params(network, jax.random.key(0)))
+    shapes: dict[str, Shape] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(abstract):
+        name, shape = path_name(path), tuple(leaf.shape)
+        axes = parameter_axes(name, len(shape))
+        if axes[0] == "vocab":
+            shapes[name] = (vocab_size, *shape[1:])
+        elif axes[0] == "layers":
+            before, after = name.split("/layers/")
+            shapes |= {f"{before}/layers/{n}/{after}": shape[1:] for n in range(shape[0])}
+        else:
+            shapes[name] = shape
+    return shapes

@@ -1,0 +1,184 @@
+"""The one table of names: our parameters, the original's TensorFlow variables, Hugging Face's tensors.
+
+A flat name is a path in our parameter tree with the layer written out: ``encoder/layers/3/output/kernel`` is
+``encoder/layers/output/kernel[3]``. Every row of the table is a module; its kind says what its tensors are called.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+Network = Literal["discriminator", "generator"]
+
+_LAYER = "{n}"
+
+# Kind of module → (ours, TensorFlow, Hugging Face, whether the matrix is stored transposed there).
+_TENSORS = {
+    "dense": (("kernel", "kernel", "weight", True), ("bias", "bias", "bias", False)),
+    "norm": (("scale", "gamma", "weight", False), ("bias", "beta", "bias", False)),
+    "table": (("embedding", "", "weight", False),),
+}
+
+# (kind, ours, TensorFlow, Hugging Face) of an embedding layer, below its scope.
+_EMBEDDINGS = (
+    ("table", "word", "word_embeddings", "word_embeddings"),
+    ("table", "position", "position_embeddings", "position_embeddings"),
+    ("table", "token_type", "token_type_embeddings", "token_type_embeddings"),
+    ("norm", "layer_norm", "LayerNorm", "LayerNorm"),
+)
+
+# The same of an encoder; the names of a layer are below its number.
+_ENCODER = (("dense", "embeddings_project", "embeddings_project", "embeddings_project"),)
+_LAYER_MODULES = (
+    *(("dense", f"attention/{n}", f"attention/self/{n}", f"attention.self.{n}") for n in ("query", "key", "value")),
+    ("dense", "attention/output", "attention/output/dense", "attention.output.dense"),
+    ("norm", "attention_layer_norm", "attention/output/LayerNorm", "attention.output.LayerNorm"),
+    ("dense", "intermediate", "intermediate/dense", "intermediate.dense"),
+    ("dense", "output", "output/dense", "output.dense"),
+    ("norm", "output_layer_norm", "output/LayerNorm", "output.LayerNorm"),
+)
+
+_DISCRIMINATOR_HEAD = (
+    ("dense", "dense", "dense", "dense"),
+    ("dense", "prediction", "dense_1", "dense_prediction"),
+)
+_GENERATOR_HEAD = (("dense", "dense", "dense", "dense"), ("norm", "layer_norm", "LayerNorm", "LayerNorm"))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One parameter: our flat name and the foreign one, both with ``{n}`` for a layer's number."""
+
+    ours: str
+    foreign: str
+    transposed: bool = False
+
+
+class NameConflictError(ValueError):
+    """Two rows of a table share a name: the table is no bijection."""
+
+
+@dataclass(frozen=True)
+class NameTable:
+    """A bijection between our flat names and those of one foreign checkpoint.
+
+    Raises:
+        NameConflictError: two rows share a name.
+    """
+
+    rows: tuple[Row, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.rows) == len(self._by_ours) == len(self._by_foreign):
+            raise NameConflictError("a name is in two rows of the table")
+
+    @cached_property
+    def _by_ours(self) -> dict[str, Row]:
+        return {row.ours: row for row in self.rows}
+
+    @cached_property
+    def _by_foreign(self) -> dict[str, Row]:
+        return {row.foreign: row for row in self.rows}
+
+    def to_foreign(self, ours: str) -> Row | None:
+        """The row of our flat name, layer numbers filled in; None where the foreign checkpoint has no such thing."""
+        template, number = _split(ours, r"(?<=/layers/)\d+(?=/)")
+        return _filled(self._by_ours.get(template), number)
+
+    def to_ours(self, foreign: str) -> Row | None:
+        """The row of a foreign name, layer numbers filled in; None for a name that is not in the table."""
+        template, number = _split(foreign, r"(?<=encoder/layer_)\d+(?=/)|(?<=encoder\.layer\.)\d+(?=\.)")
+        return _filled(self._by_foreign.get(template), number)
+
+
+def _split(name: str, number: str) -> tuple[str, str]:
+    """The template of a name and the layer's number in it, "" where it has none."""
+    found = re.search(number, name)
+    if found is None or str(int(found[0])) != found[0]:
+        return name, ""
+    return name[: found.start()] + _LAYER + name[found.end() :], found[0]
+
+
+def _filled(row: Row | None, number: str) -> Row | None:
+    if row is None or (_LAYER in row.ours) != bool(number):
+        return None
+    return Row(row.ours.replace(_LAYER, number), row.foreign.replace(_LAYER, number), row.transposed)
+
+
+Module = tuple[str, str, str, str]
+
+
+def _tensorflow_rows(modules: Iterable[Module], ours: str, theirs: str) -> Iterable[Row]:
+    for kind, our_module, their_module, _ in modules:
+        for our_leaf, their_leaf, _, _ in _TENSORS[kind]:
+            their_name = "/".join(part for part in (theirs, their_module, their_leaf) if part)
+            yield Row(f"{ours}/{our_module}/{our_leaf}", their_name)
+
+
+def _huggingface_rows(modules: Iterable[Module], ours: str, theirs: str) -> Iterable[Row]:
+    for kind, our_module, _, their_module in modules:
+        for our_leaf, _, their_leaf, transposed in _TENSORS[kind]:
+            yield Row(f"{ours}/{our_module}/{our_leaf}", f"{theirs}.{their_module}.{their_leaf}", transposed)
+
+
+def _tensorflow_encoder(ours: str, theirs: str) -> Iterable[Row]:
+    yield from _tensorflow_rows(_ENCODER, ours, theirs)
+    yield from _tensorflow_rows(_LAYER_MODULES, f"{ours}/layers/{_LAYER}", f"{theirs}/encoder/layer_{_LAYER}")
+
+
+def _huggingface_encoder(ours: str) -> Iterable[Row]:
+    yield from _huggingface_rows(_ENCODER, ours, "electra")
+    yield from _huggingface_rows(
+        _LAYER_MODULES, f"{ours}/layers/{_LAYER}", f"electra.encoder.layer.{_LAYER}"
+    )
+
+
+def tensorflow_table() -> NameTable:
+    """Our names and the variables of the original's pre-training checkpoint, both networks in one.
+
+    Electric's two towers and its head have names of their own; a checkpoint holds either them or a generator.
+    """
+    return NameTable(
+        (
+            *_tensorflow_rows(_EMBEDDINGS, "embeddings", "electra/embeddings"),
+            *_tensorflow_rows(_EMBEDDINGS, "generator_embeddings", "generator/embeddings"),
+            *_tensorflow_encoder("encoder", "electra"),
+            *_tensorflow_encoder("generator_encoder", "generator"),
+            *_tensorflow_encoder("generator_ltr", "generator_ltr"),
+            *_tensorflow_encoder("generator_rtl", "generator_rtl"),
+            *_tensorflow_rows(_DISCRIMINATOR_HEAD, "discriminator_head", "discriminator_predictions"),
+            *_tensorflow_rows(_GENERATOR_HEAD, "generator_head", "generator_predictions"),
+            Row("generator_head/output_bias", "generator_predictions/output_bias"),
+            *_tensorflow_rows(_GENERATOR_HEAD, "cloze_head", "cloze_predictions"),
+            Row("cloze_head/output_bias", "cloze_predictions/output_bias"),
+        )
+    )
+
+
+def huggingface_table(
+    network: Network, *, embeddings: str = "embeddings", encoder: str = "encoder"
+) -> NameTable:
+    """Our names and the tensors of one Hugging Face folder, which holds one network.
+
+    Args:
+        network: which head it has.
+        embeddings: our scope of its embedding layer; a generator's may be its own, ``generator_embeddings``.
+        encoder: our scope of its encoder; a generator's is ``generator_encoder``, unless both networks are one.
+    """
+    rows = [
+        *_huggingface_rows(_EMBEDDINGS, embeddings, "electra.embeddings"),
+        *_huggingface_encoder(encoder),
+    ]
+    if network == "discriminator":
+        rows += _huggingface_rows(_DISCRIMINATOR_HEAD, "discriminator_head", "discriminator_predictions")
+    else:
+        rows += _huggingface_rows(_GENERATOR_HEAD, "generator_head", "generator_predictions")
+        rows.append(Row("generator_head/output_bias", "generator_lm_head.bias"))
+    return NameTable(tuple(rows))
+
+
+def scopes(names: Iterable[str] | Mapping[str, object]) -> set[str]:
+    """The top-level parts of our tree that flat names belong to."""
+    return {name.partition("/")[0] for name in names}

@@ -1,0 +1,205 @@
+"""Starting a run from other parameters (``init_from``): what must fit, what is taken, what is initialised instead."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from electra_jax.config.compare import differences, format_differences
+from electra_jax.config.loading import validate
+from electra_jax.config.schema import Config
+from electra_jax.errors import UserError
+from electra_jax.model.sizes import NetworkSizes, network_sizes
+from electra_jax.partitioning.axes import parameter_axes, path_name
+from electra_jax.partitioning.mesh import replicated
+from electra_jax.tokenizers import Tokenizer, load_tokenizer
+from electra_jax.training.checkpoints import (
+    RunIdentity,
+    find_checkpoint,
+    read_identity,
+    restore_params,
+    saved_shapes,
+)
+from electra_jax.training.program import Program
+from electra_jax.training.workdir import WorkDir
+
+DISCRIMINATOR = ("embeddings", "encoder", "discriminator_head")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The checkpoint that ``init_from`` names.
+
+    Attributes:
+        step: its step.
+        directory: the ``checkpoints`` directory it is in.
+        identity: what it belongs to.
+        config: the configuration it was trained or converted with.
+    """
+
+    step: int
+    directory: Path
+    identity: RunIdentity
+    config: Config
+
+    @property
+    def path(self) -> Path:
+        """The checkpoint itself."""
+        return self.directory / str(self.step)
+
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer beside it."""
+        return WorkDir(self.directory.parent).tokenizer
+
+
+def find_origin(init_from: str) -> Origin:
+    """The checkpoint of ``init_from``.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
+    try:
+        step, directory = find_checkpoint(Path(init_from))
+    except UserError as error:
+        raise UserError(
+            f"init_from {init_from}: {error} (checkpoints of Hugging Face and TensorFlow are converted first: "
+            "python -m electra_jax.convert --help)"
+        ) from None
+    identity = read_identity(directory, step)
+    return Origin(step, directory, identity, validate(identity.config, str(directory / str(step))))
+
+
+def check_origin(config: Config, init_from: str) -> None:
+    """Refuses a checkpoint of another model.
+
+    Raises:
+        UserError: the encoders differ, or it has a generator and that differs.
+    """
+    origin = find_origin(init_from)
+    ours, theirs = (network_sizes(c, vocab_size=1) for c in (config, origin.config))
+    sections: tuple[str, ...] = ("model.",) if _encoder(ours) != _encoder(theirs) else ()
+    if _has_our_generator(config, origin) and _generator(config, ours) != _generator(origin.config, theirs):
+        sections = (*sections, "generator.", "model.")
+    if sections:
+        changes = [change for change in differences(origin.config, config) if change.key.startswith(sections)]
+        raise UserError(
+            f"init_from {init_from}: {origin.path} has the parameters of another model: "
+            f"{format_differences(changes)}; set them as they were there"
+        )
+
+
+def _encoder(sizes: NetworkSizes) -> tuple[object, ...]:
+    return sizes.discriminator, sizes.embedding_size, sizes.max_positions, sizes.type_vocab_size
+
+
+def _generator(config: Config, sizes: NetworkSizes) -> tuple[object, ...]:
+    return sizes.generator, sizes.generator_embedding_size, config.generator.sharing
+
+
+def _has_our_generator(config: Config, origin: Origin) -> bool:
+    """Whether the checkpoint has a generator at all, and for the same objective, so that its parts mean the same."""
+    return config.objective.kind == origin.config.objective.kind and any(
+        _scope(name) not in DISCRIMINATOR for name in saved_shapes(origin.directory, origin.step)
+    )
+
+
+def check_vocabulary(init_from: str, tokenizer: Tokenizer) -> int:
+    """Refuses a tokenizer whose ids do not mean what they meant in the checkpoint.
+
+    Returns:
+        How many ids the checkpoint knows; a larger vocabulary, the same up to there, extends it.
+
+    Raises:
+        UserError: see above.
+    """
+    origin = find_origin(init_from)
+    if origin.identity.tokenizer is None:
+        known = origin.config.tokenizer.vocab_size or 0
+        if tokenizer.vocab_size < known:
+            raise UserError(
+                f"init_from {init_from}: {origin.path} has embeddings of {known} tokens, this vocabulary only "
+                f"{tokenizer.vocab_size}: use the vocabulary the checkpoint was trained with"
+            )
+        return known
+    if origin.identity.tokenizer == tokenizer.fingerprint:
+        return tokenizer.vocab_size
+    old = load_tokenizer(origin.tokenizer)
+    extends = old.kind == tokenizer.kind and old.vocab_size < tokenizer.vocab_size
+    if not extends or any(old.token(i) != tokenizer.token(i) for i in range(old.vocab_size)):
+        raise UserError(
+            f"init_from {init_from} was trained with another vocabulary: use the one in {origin.tokenizer} "
+            "(tokenizer.vocab_file and the other settings of its config.yaml), or one that only adds tokens at its end"
+        )
+    return old.vocab_size
+
+
+def initial_params(
+    config: Config, init_from: str, tokenizer: Tokenizer, program: Program, fresh: Any
+) -> tuple[Any, list[str]]:
+    """Parameters to start from, laid out as ``program`` says, and lines about where they come from.
+
+    Args:
+        config: the run's.
+        init_from: the checkpoint's path, already checked.
+        tokenizer: the run's.
+        program: of the run, for layouts.
+        fresh: newly initialised parameters, used where the checkpoint has none.
+
+    Raises:
+        UserError: parameters that cannot be read, or of other shapes.
+    """
+    origin = find_origin(init_from)
+    known = check_vocabulary(init_from, tokenizer)
+    saved = saved_shapes(origin.directory, origin.step)
+    scopes = {_scope(name) for name in saved} & set(fresh)
+    if not _has_our_generator(config, origin):
+        scopes &= set(DISCRIMINATOR)
+    notes = [f"parameters from {origin.path}, optimizer fresh"]
+    if absent := sorted(set(fresh) - scopes):
+        notes.append(f"initialised as configured, since {origin.path} has none for it: {', '.join(absent)}")
+    if known < tokenizer.vocab_size:
+        notes.append(f"vocabulary: {known} rows kept, {tokenizer.vocab_size - known} added")
+
+    abstract = {scope: program.abstract.params[scope] for scope in scopes}
+    loaded = restore_params(origin.directory, origin.step, _as_saved(abstract, saved, program))
+
+    def merge(path: jax.tree_util.KeyPath, old: Any, new: Any) -> Any:
+        if not _is_vocabulary(path, new):
+            return old
+        return jax.jit(_kept_rows, static_argnums=2, out_shardings=new.sharding)(old, new, known)
+
+    merged = jax.tree_util.tree_map_with_path(merge, loaded, {scope: fresh[scope] for scope in scopes})
+    return {**fresh, **merged}, notes
+
+
+def _kept_rows(old: Any, new: Any, known: int) -> Any:
+    """The first ``known`` rows of ``old``, the others of ``new``."""
+    rows = [(0, max(0, new.shape[0] - old.shape[0]))] + [(0, 0)] * (new.ndim - 1)
+    old = jnp.pad(old, rows)[: new.shape[0]]
+    kept = jnp.arange(new.shape[0]) < known
+    return jnp.where(kept.reshape(-1, *[1] * (new.ndim - 1)), old, new)
+
+
+def _as_saved(abstract: Any, saved: Mapping[str, tuple[int, ...]], program: Program) -> Any:
+    """``abstract`` with as many rows of the vocabulary as the checkpoint has, each device holding all of them."""
+
+    def leaf(path: jax.tree_util.KeyPath, shape: Any) -> Any:
+        name = path_name(path)
+        if not _is_vocabulary(path, shape) or name not in saved:
+            return shape
+        rows = (saved[name][0], *shape.shape[1:])
+        return jax.ShapeDtypeStruct(rows, shape.dtype, sharding=replicated(program.mesh))
+
+    return jax.tree_util.tree_map_with_path(leaf, abstract)
+
+
+def _is_vocabulary(path: jax.tree_util.KeyPath, leaf: Any) -> bool:
+    return parameter_axes(path_name(path), len(leaf.shape))[0] == "vocab"
+
+
+def _scope(name: str) -> str:
+    return name.partition("/")[0]
