@@ -1,0 +1,296 @@
+"""PyTorch's state dicts (`pytorch_model.bin`) without PyTorch, and without running what is pickled in them.
+
+Both layouts of `torch.save`: a zip file since 1.6 (``NAME/data.pkl`` for the dictionary, ``NAME/data/KEY`` for the
+bytes of each storage), and before that pickles one after another, followed by the storages.
+
+A pickle may call anything it can name. This reader knows the few names that a dictionary of tensors consists of and
+refuses all others; those it knows stand for inert values of its own.
+"""
+
+import io
+import math
+import pickle
+import pickletools
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import ml_dtypes
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from electra_jax.errors import UserError
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_PROTOCOL = 1001
+_EXTENSIONS = {"EXT1", "EXT2", "EXT4"}
+_PUTS = {"PUT", "BINPUT", "LONG_BINPUT"}
+
+
+class _StorageType(NamedTuple):
+    dtype: np.dtype
+
+
+class _Storage(NamedTuple):
+    dtype: np.dtype
+    key: str
+    numel: int
+
+
+class _Tensor(NamedTuple):
+    """A tensor whose bytes are not read yet; nothing in it is checked yet but the storage."""
+
+    storage: Any
+    offset: Any
+    size: Any
+    stride: Any
+
+
+class _Function(NamedTuple):
+    """What a known name stands for: a tuple, so that no pickle can change it for the next one."""
+
+    build: Callable[..., Any]
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.build(*arguments)
+
+
+class _Dictionary(dict[Any, Any]):
+    """An OrderedDict; PyTorch hangs ``_metadata`` on it, which is dropped."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> _Tensor:
+    return _Tensor(storage, offset, size, stride)
+
+
+def _rebuild_parameter(data: Any, *_: Any) -> Any:
+    return data
+
+
+_KNOWN: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): _Function(_Dictionary),
+    ("torch._utils", "_rebuild_tensor_v2"): _Function(_rebuild_tensor),
+    ("torch._utils", "_rebuild_parameter"): _Function(_rebuild_parameter),
+    **{
+        ("torch", f"{name}Storage"): _StorageType(np.dtype(dtype))
+        for name, dtype in {
+            "Double": "<f8",
+            "Float": "<f4",
+            "Half": "<f2",
+            "BFloat16": ml_dtypes.bfloat16,
+            "Long": "<i8",
+            "Int": "<i4",
+            "Short": "<i2",
+            "Char": np.int8,
+            "Byte": np.uint8,
+            "Bool": np.bool_,
+        }.items()
+    },
+}
+
+
+def read_torch_weights(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a state dict by name, in the file's order, with their own shapes and dtypes.
+
+    The arrays are read-only. Tensors that share memory in PyTorch do here too; views keep their strides.
+
+    Raises:
+        UserError: there is no such file, it is damaged or not of PyTorch, it is not a flat dictionary of tensors, it
+            names anything else than tensors (it may hold code, none of which is run), or it is big-endian.
+    """
+    try:
+        with open(path, "rb") as file:
+            start = file.read(4)
+            file.seek(0)
+            state, flat = _read_zip(file, path) if start == b"PK\3\4" else _read_legacy(file, path)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    return {name: _array(name, tensor, flat, path) for name, tensor in _tensors(state, path)}
+
+
+def _read_zip(file: BinaryIO, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
+    """The unpickled object, and each storage as a flat array."""
+    try:
+        archive = zipfile.ZipFile(file)
+        entries = {entry.filename: entry for entry in archive.infolist()}
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        raise _damaged(path, "is not a whole zip file") from None
+
+    def read(name: str) -> bytes:
+        entry = entries.get(name)
+        if entry is None:
+            raise _damaged(path, f"lacks {name}")
+        if entry.compress_type != zipfile.ZIP_STORED:  # what inflates may be a bomb
+            raise UserError(
+                f"{path} has {name} compressed, which PyTorch never does: save it anew with torch.save"
+            )
+        try:
+            return archive.read(entry)
+        except (zipfile.BadZipFile, EOFError, ValueError, RuntimeError, NotImplementedError):
+            raise _damaged(path, f"has a {name} that cannot be read") from None
+
+    roots = [name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl")]
+    if len(roots) != 1:
+        raise UserError(f"{path} is a zip file, but not one of torch.save: expected one NAME/data.pkl in it")
+    root = roots[0]
+    # Named since PyTorch 2.0; files without it are little-endian.
+    if f"{root}byteorder" in entries and read(f"{root}byteorder").strip() != b"little":
+        raise _big_endian(path)
+    state, storages = _load(io.BytesIO(read(f"{root}data.pkl")), path)
+    return state, {key: _flat(read(f"{root}data/{key}"), s, path) for key, s in storages.items()}
+
+
+def _read_legacy(file: BinaryIO, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
+    """As `_read_zip`."""
+    magic, _ = _load(file, path)
+    if magic != _MAGIC:
+        raise UserError(f"{path} is a pickle, but not one of torch.save: expected a PyTorch checkpoint")
+    (protocol, _), (machine, _) = _load(file, path), _load(file, path)
+    if protocol != _LEGACY_PROTOCOL or not isinstance(machine, dict):
+        raise UserError(f"{path} has a layout that is not known here: save it anew with torch.save")
+    if machine.get("little_endian") is not True:
+        raise _big_endian(path)
+    state, storages = _load(file, path)
+    keys, _ = _load(file, path)
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or {*keys} != {*storages}:
+        raise _damaged(path, "does not hold the storages that its tensors name")
+    flat = {}
+    for key in keys:
+        storage = storages[key]
+        size = storage.numel * storage.dtype.itemsize
+        place = file.tell()
+        left = file.seek(0, io.SEEK_END) - place - 8
+        file.seek(place)
+        if left < size or int.from_bytes(file.read(8), "little") != storage.numel:
+            raise _damaged(path, f"has another size of storage {key} than its tensors name")
+        flat[key] = _flat(file.read(size), storage, path)
+    return state, flat
+
+
+def _flat(content: bytes, storage: _Storage, path: Path) -> np.ndarray:
+    """The items of a storage, read-only; never more than there are bytes for."""
+    if len(content) < storage.numel * storage.dtype.itemsize:
+        raise _damaged(path, f"has {len(content)} bytes for storage {storage.key} of {storage.numel} numbers")
+    if storage.dtype == np.bool_:
+        flat = np.frombuffer(content, np.uint8, storage.numel) != 0
+        flat.setflags(write=False)
+        return flat
+    return np.frombuffer(content, storage.dtype, storage.numel)
+
+
+def _tensors(state: Any, path: Path) -> Iterator[tuple[str, _Tensor]]:
+    if not isinstance(state, dict):
+        raise UserError(f"{path} holds no dictionary of tensors: save model.state_dict() with torch.save")
+    for name, tensor in state.items():
+        if not isinstance(name, str) or not isinstance(tensor, _Tensor):
+            shown = repr(name) if isinstance(name, str | int) else "a key"
+            raise UserError(
+                f"{path} is not a flat dictionary of tensors, at {shown:.80}: save model.state_dict() with torch.save"
+            )
+        yield name, tensor
+
+
+def _array(name: str, tensor: _Tensor, flat: dict[str, np.ndarray], path: Path) -> np.ndarray:
+    """The view of its storage that a tensor is, after a check that it lies inside."""
+    storage, offset, size, stride = tensor
+    if not (
+        isinstance(storage, _Storage)
+        and _is_count(offset)
+        and isinstance(size, tuple)
+        and isinstance(stride, tuple)
+        and len(size) == len(stride)
+        and all(map(_is_count, size + stride))
+    ):
+        raise _damaged(path, f"describes tensor {name!r:.80} wrongly")
+    items = flat[storage.key]
+    numel = math.prod(size)
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride))
+    # Expanded tensors, which repeat their storage, are refused too: a few bytes could name any amount of memory.
+    if numel > items.size or (numel > 0 and last >= items.size):
+        raise UserError(
+            f"{path} names more numbers for tensor {name!r:.80} than its storage of {items.size} holds: "
+            "fetch it again, or save it with contiguous tensors"
+        )
+    try:
+        steps = tuple(step * items.itemsize for step in stride)
+        array = as_strided(items[offset:], size, steps) if numel else np.empty(size, items.dtype)
+    except (ValueError, OverflowError):
+        raise _damaged(path, f"describes tensor {name!r:.80} wrongly") from None
+    array.setflags(write=False)
+    return array
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+class _Unpickler(pickle.Unpickler):
+    """Knows tensors and dictionaries only, and collects the storages that are named."""
+
+    def __init__(self, content: bytes, path: Path):
+        super().__init__(io.BytesIO(content), encoding="utf-8")  # Python 2 wrote names as bytes
+        self._path = path
+        self.storages: dict[str, _Storage] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        known = _KNOWN.get((module, name))
+        if known is None:
+            raise _code(self._path, f"{module}.{name}")
+        return known
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        match pid:
+            # The legacy layout ends with None, where its first versions had parts of other storages.
+            case ("storage", _StorageType(dtype), str(key), str(), numel, *rest) if _is_count(
+                numel
+            ) and rest in ([], [None]):
+                storage = _Storage(dtype, key, numel)
+                if self.storages.setdefault(key, storage) != storage:
+                    raise _damaged(self._path, f"describes storage {key!r:.40} in two ways")
+                return storage
+        raise _damaged(self._path, "refers to something that is not a storage")
+
+
+def _load(file: BinaryIO, path: Path) -> tuple[Any, dict[str, _Storage]]:
+    """The next pickle of a file, and the storages it names; what follows it in the file is not read."""
+    try:
+        begin = file.tell()
+        for opcode, argument, _ in pickletools.genops(file):
+            if opcode.name in _EXTENSIONS:  # names by number, which may be known already from elsewhere
+                raise _code(path, f"pickle extension {argument}")
+            if opcode.name in _PUTS and not (
+                isinstance(argument, int) and argument <= file.tell()
+            ):  # a bomb: the memo is an array
+                raise ValueError
+        length = file.tell() - begin
+        file.seek(begin)
+        unpickler = _Unpickler(file.read(length), path)
+        return unpickler.load(), unpickler.storages
+    except (UserError, OSError):
+        raise
+    except Exception:  # a hostile or damaged pickle can make the unpickler raise anything
+        raise _damaged(path, "is not a PyTorch checkpoint, or not a whole one") from None
+
+
+def _code(path: Path, name: str) -> UserError:
+    what = "objects that are no plain tensors" if name.startswith("torch.") else "code"
+    return UserError(
+        f"{path} holds {what}: {name:.200}; nothing was executed, use a file that holds tensors only, "
+        "such as model.safetensors"
+    )
+
+
+def _damaged(path: Path, what: str) -> UserError:
+    return UserError(f"{path} {what}: fetch it again")
+
+
+def _big_endian(path: Path) -> UserError:
+    return UserError(f"{path} was written on a big-endian machine: save it anew on another one")

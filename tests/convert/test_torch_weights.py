@@ -1,0 +1,345 @@
+"""State dicts of PyTorch, against safetensors, against PyTorch where it is installed, and with hostile pickles."""
+
+import collections
+import os
+import pickle
+import struct
+import zipfile
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from electra_jax.convert.torch_weights import read_torch_weights
+from electra_jax.errors import UserError
+
+STORAGES = {
+    "float32": "Float",
+    "float64": "Double",
+    "float16": "Half",
+    "bfloat16": "BFloat16",
+    "int64": "Long",
+    "int32": "Int",
+    "int16": "Short",
+    "int8": "Char",
+    "uint8": "Byte",
+    "bool": "Bool",
+}
+MAGIC = 0x1950A86A20F9469CFC6C
+LAYOUTS = ["zip", "legacy"]
+
+
+def ops(value) -> bytes:
+    """The opcodes that push a plain value."""
+    return pickle.dumps(value, 2)[2:-1]
+
+
+def tensor_ops(kind, key, numel, offset, size, stride, legacy, parameter=False) -> bytes:
+    storage = b"(" + ops("storage") + f"ctorch\n{kind}Storage\n".encode() + ops(key) + ops("cpu") + ops(numel)
+    storage += b"NtQ" if legacy else b"tQ"
+    shape = ops(offset) + ops(tuple(size)) + ops(tuple(stride))
+    tensor = (
+        b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + shape + b"\x89ccollections\nOrderedDict\n)RtR"
+    )
+    if parameter:
+        tensor = b"ctorch._utils\n_rebuild_parameter\n(" + tensor + b"\x88ccollections\nOrderedDict\n)RtR"
+    return tensor
+
+
+def dictionary_ops(entries: dict[str, bytes]) -> bytes:
+    """An OrderedDict with a ``_metadata`` attribute, as `Module.state_dict` returns it."""
+    items = b"".join(ops(name) + tensor for name, tensor in entries.items())
+    return b"ccollections\nOrderedDict\n)R(" + items + b"u" + ops({"_metadata": {"": {"version": 1}}}) + b"b"
+
+
+def write(path, layout, state: bytes, storages: dict[str, np.ndarray], **machine):
+    """The bytes that torch.save writes, given the opcodes of the dictionary."""
+    state = b"\x80\x02" + state + b"."
+    if layout == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("model/data.pkl", state)
+            archive.writestr("model/byteorder", machine.get("byteorder", "little"))
+            for key, array in storages.items():
+                archive.writestr(f"model/data/{key}", array.tobytes())
+            archive.writestr("model/version", "3\n")
+        return
+    sizes = {"short": 2, "int": 4, "long": 4}
+    little = machine.get("byteorder", "little") == "little"
+    head = [MAGIC, 1001, {"protocol_version": 1001, "little_endian": little, "type_sizes": sizes}]
+    body = b"".join(struct.pack("<q", a.size) + a.tobytes() for a in storages.values())
+    content = b"".join(pickle.dumps(v, 2) for v in head) + state + pickle.dumps([*storages], 2) + body
+    path.write_bytes(content)
+
+
+def write_one(path, layout, *, numel=6, offset=0, size=(2, 3), stride=(3, 1), held=6, **machine):
+    state = dictionary_ops({"w": tensor_ops("Float", "7", numel, offset, size, stride, layout == "legacy")})
+    write(path, layout, state, {"7": np.arange(held, dtype=np.float32)}, **machine)
+
+
+@pytest.mark.shared_data
+def test_a_file_of_pytorch_holds_what_safetensors_holds(shared):
+    load_file = pytest.importorskip("safetensors.numpy").load_file
+    folder = shared / "golden/hf/tiny_disc"
+    read, expected = read_torch_weights(folder / "pytorch_model.bin"), load_file(folder / "model.safetensors")
+    assert set(read) == set(expected)
+    for name, array in expected.items():
+        assert read[name].dtype == array.dtype
+        np.testing.assert_array_equal(read[name], array)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_dtype(tmp_path, layout):
+    arrays = {
+        name: np.array([0, 1, 1, 0, 1, 1]).astype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
+        for name in STORAGES
+    }
+    legacy = layout == "legacy"
+    entries = {n: tensor_ops(k, n, 6, 0, (2, 3), (3, 1), legacy) for n, k in STORAGES.items()}
+    write(tmp_path / "w.bin", layout, dictionary_ops(entries), arrays)
+    read = read_torch_weights(tmp_path / "w.bin")
+    assert list(read) == list(STORAGES)
+    for name, array in arrays.items():
+        assert read[name].dtype == array.dtype
+        assert not read[name].flags.writeable
+        np.testing.assert_array_equal(read[name], array.reshape(2, 3))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_views_of_one_storage(tmp_path, layout):
+    base = np.arange(24, dtype=np.float32)
+    legacy = layout == "legacy"
+    views = {
+        "whole": (0, (2, 3, 4), (12, 4, 1), base.reshape(2, 3, 4)),
+        "transposed": (0, (4, 3, 2), (1, 4, 12), base.reshape(2, 3, 4).T),
+        "part": (5, (3,), (6,), base[5:20:6]),
+        "last": (23, (), (), base[23]),
+        "empty": (0, (0, 4), (4, 1), np.zeros((0, 4))),
+    }
+    entries = {
+        n: tensor_ops("Float", "0", 24, o, s, t, legacy, n == "part") for n, (o, s, t, _) in views.items()
+    }
+    write(tmp_path / "w.bin", layout, dictionary_ops(entries), {"0": base})
+    read = read_torch_weights(tmp_path / "w.bin")
+    for name, (*_, expected) in views.items():
+        assert read[name].shape == expected.shape
+        np.testing.assert_array_equal(read[name], expected)
+    assert np.shares_memory(read["whole"], read["transposed"])
+
+
+def code(marker) -> dict[str, tuple[bytes, str]]:
+    """Pickles that would create ``marker``, with the name that must be refused."""
+    command, expression = ops(f"touch {marker}"), ops(f"open({str(marker)!r}, 'w').close()")
+    return {
+        "reduce": (b"cos\nsystem\n" + command + b"\x85R", "os.system"),
+        "posix": (b"cposix\nsystem\n" + command + b"\x85R", "posix.system"),
+        "eval": (b"cbuiltins\neval\n" + expression + b"\x85R", "builtins.eval"),
+        "python 2": (b"c__builtin__\neval\n" + expression + b"\x85R", "__builtin__.eval"),
+        "inst": (b"(" + command + b"ios\nsystem\n", "os.system"),
+        "obj": (b"(cos\nsystem\n" + command + b"o", "os.system"),
+        "stack global": (ops("os") + ops("system") + b"\x93" + command + b"\x85R", "os.system"),
+        "dotted": (
+            ops("collections") + ops("OrderedDict.fromkeys") + b"\x93" + command + b"\x85R",
+            "fromkeys",
+        ),
+        "newobj": (b"csubprocess\nPopen\n" + command + b"\x85\x81", "subprocess.Popen"),
+        "build": (b"ctypes\nSimpleNamespace\n)R" + ops({"a": 1}) + b"b", "types.SimpleNamespace"),
+        "getattr": (b"c__builtin__\ngetattr\n(cos\nsystem\n" + ops("x") + b"tR", "__builtin__.getattr"),
+        "import": (b"cimportlib\nimport_module\n" + ops("os") + b"\x85R", "importlib.import_module"),
+        "torch": (b"ctorch.hub\nload\n" + command + b"\x85R", "torch.hub.load"),
+        "extension": (b"\x82\x01)R", "pickle extension 1"),
+    }
+
+
+@pytest.mark.parametrize("layout", [*LAYOUTS, "bare"])
+@pytest.mark.parametrize("sort", list(code("")))
+def test_code_is_refused_and_not_run(tmp_path, layout, sort):
+    path, marker = tmp_path / "w.bin", tmp_path / "executed"
+    harm, name = code(marker)[sort]
+    if layout == "bare":
+        path.write_bytes(b"\x80\x02" + harm + b".")
+    else:
+        write(path, layout, dictionary_ops({"w": harm}), {})
+    with pytest.raises(UserError, match="nothing was executed") as raised:
+        read_torch_weights(path)
+    assert name in str(raised.value)
+    assert not marker.exists()
+
+
+def test_the_same_pickles_do_harm_without_the_reader(tmp_path):
+    """Otherwise the test above would prove nothing."""
+    for sort in ("reduce", "posix", "eval", "python 2", "inst", "obj", "stack global"):
+        marker = tmp_path / sort.replace(" ", "_")
+        pickle.loads(b"\x80\x02" + code(marker)[sort][0] + b".")
+        assert marker.exists(), sort
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        # Attributes of the values that known names stand for, set by a pickle; for both kinds of state.
+        b"ctorch._utils\n_rebuild_tensor_v2\n" + ops({"build": 1}) + b"b",
+        b"ctorch._utils\n_rebuild_tensor_v2\n" + ops((None, {"build": 1})) + b"b",
+        b"ctorch\nFloatStorage\n" + ops((None, {"dtype": 1})) + b"b",
+        b"ctorch\nFloatStorage\n)R",
+        b"ccollections\nOrderedDict\n)\x81",
+        # Something else than a storage in the place of one.
+        ops(("module", "os", "7", "cpu", 6)) + b"Q",
+        b"Posix.system\n",
+    ],
+)
+def test_known_names_are_inert(tmp_path, state):
+    write(tmp_path / "w.bin", "zip", state, {})
+    with pytest.raises(UserError):
+        read_torch_weights(tmp_path / "w.bin")
+    write_one(tmp_path / "good.bin", "zip")
+    assert read_torch_weights(tmp_path / "good.bin")["w"].shape == (2, 3)
+    assert collections.OrderedDict().__class__ is collections.OrderedDict
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size": (2, 4)}, "'w' than its storage of 6 holds"),
+        ({"size": (1 << 40,), "stride": (0,)}, "'w' than its storage of 6 holds"),
+        ({"offset": 1}, "'w' than its storage of 6 holds"),
+        ({"stride": (4, 1)}, "'w' than its storage of 6 holds"),
+        ({"offset": -1}, "describes tensor 'w' wrongly"),
+        ({"stride": (-3, 1)}, "describes tensor 'w' wrongly"),
+        ({"stride": (3,)}, "describes tensor 'w' wrongly"),
+        ({"size": (0, 1 << 70)}, "describes tensor 'w' wrongly"),
+        ({"size": (1,) * 100, "stride": (1,) * 100}, "describes tensor 'w' wrongly"),
+        ({"numel": 1 << 50, "size": (1 << 50,), "stride": (1,)}, "storage 7"),
+        ({"numel": -1}, "not a storage"),
+        ({"byteorder": "big"}, "big-endian"),
+    ],
+)
+def test_wrong_sizes_take_no_memory(tmp_path, layout, change, message):
+    write_one(tmp_path / "w.bin", layout, **change)
+    with pytest.raises(UserError, match=message):
+        read_torch_weights(tmp_path / "w.bin")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_truncation_is_one_sentence(tmp_path, layout):
+    write_one(tmp_path / "w.bin", layout)
+    whole = (tmp_path / "w.bin").read_bytes()
+    assert read_torch_weights(tmp_path / "w.bin")["w"].shape == (2, 3)
+    for length in range(len(whole)):
+        (tmp_path / "w.bin").write_bytes(whole[:length])
+        with pytest.raises(UserError, match=r"w\.bin"):
+            read_torch_weights(tmp_path / "w.bin")
+
+
+def test_a_flipped_byte_of_a_zip_is_noticed(tmp_path):
+    write_one(tmp_path / "w.bin", "zip")
+    whole = bytearray((tmp_path / "w.bin").read_bytes())
+    whole[whole.index(struct.pack("<f", 5.0))] ^= 1
+    (tmp_path / "w.bin").write_bytes(whole)
+    with pytest.raises(UserError, match="model/data/7 that cannot be read"):
+        read_torch_weights(tmp_path / "w.bin")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a PyTorch checkpoint"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "not a PyTorch checkpoint"),
+        (b"PK\3\4 and so on", "not a whole zip file"),
+        (pickle.dumps({"w": 1}), "not one of torch.save"),
+        (pickle.dumps(MAGIC) + pickle.dumps(1000) + pickle.dumps({}), "a layout that is not known"),
+        (b"\x80\x02r\xff\xff\xff\x7f.", "not a PyTorch checkpoint"),  # a memo of 16 GB
+        (b"\x80\x02" + b"(" * 50 + b"d" * 60 + b".", "not a PyTorch checkpoint"),
+    ],
+)
+def test_other_files(tmp_path, content, message):
+    (tmp_path / "w.bin").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_torch_weights(tmp_path / "w.bin")
+
+
+def test_a_missing_file_and_a_folder(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        read_torch_weights(tmp_path / "w.bin")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_torch_weights(tmp_path)
+
+
+def test_zip_files_of_others(tmp_path):
+    path = tmp_path / "w.bin"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("hello.txt", "hello")
+    with pytest.raises(UserError, match=r"not one of torch\.save"):
+        read_torch_weights(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model/data.pkl", b"\x80\x02}.")
+    with pytest.raises(UserError, match="compressed"):
+        read_torch_weights(path)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (ops({"step": 3}), "'step'"),
+        (ops({3: None}), "at 3"),
+        (ops({"model": {}}), "'model'"),
+        (ops([1]), "no dictionary of tensors"),
+    ],
+)
+def test_what_is_not_a_flat_dictionary(tmp_path, layout, state, message):
+    write(tmp_path / "w.bin", layout, state, {})
+    with pytest.raises(UserError, match=message):
+        read_torch_weights(tmp_path / "w.bin")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_one_storage_described_in_two_ways(tmp_path, layout):
+    legacy = layout == "legacy"
+    entries = {"a": ("Float", 6), "b": ("Float", 5), "c": ("Int", 6)}
+    for other in "bc":
+        state = dictionary_ops(
+            {n: tensor_ops(entries[n][0], "7", entries[n][1], 0, (2,), (1,), legacy) for n in ["a", other]}
+        )
+        write(tmp_path / "w.bin", layout, state, {"7": np.zeros(6, np.float32)})
+        with pytest.raises(UserError, match="in two ways"):
+            read_torch_weights(tmp_path / "w.bin")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_against_pytorch(tmp_path, layout, protocol):
+    torch = pytest.importorskip("torch")
+    network = torch.nn.Sequential(torch.nn.Embedding(11, 6), torch.nn.Linear(6, 3), torch.nn.LayerNorm(3))
+    state = network.state_dict()
+    base = torch.arange(120, dtype=torch.float32).reshape(4, 5, 6)
+    state |= {
+        "view": base[1:, ::2, 1:4],
+        "permuted": base.permute(2, 0, 1),
+        "half": torch.randn(5, 3).half().T,
+        "bfloat16": torch.randn(7).bfloat16(),
+        "scalar": torch.tensor(2.5),
+        "flags": torch.tensor([True, False]),
+        "positions": torch.arange(8).expand(1, -1),
+        "parameter": torch.nn.Parameter(torch.randn(2)),
+    }
+    torch.save(
+        state, tmp_path / "w.bin", pickle_protocol=protocol, _use_new_zipfile_serialization=layout == "zip"
+    )
+    read = read_torch_weights(tmp_path / "w.bin")
+    assert list(read) == list(state)
+    for name, tensor in state.items():
+        tensor = tensor.detach()
+        assert str(tensor.dtype) == f"torch.{read[name].dtype.name}"
+        assert read[name].strides == tuple(s * tensor.element_size() for s in tensor.stride())
+        expected = tensor.float().numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
+        np.testing.assert_array_equal(read[name].astype(expected.dtype), expected)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_pytorch_reads_the_files_of_these_tests(tmp_path, layout):
+    torch = pytest.importorskip("torch")
+    write_one(tmp_path / "w.bin", layout, offset=1, size=(2, 2), stride=(1, 3))
+    loaded = torch.load(tmp_path / "w.bin", weights_only=True)
+    np.testing.assert_array_equal(loaded["w"].numpy(), read_torch_weights(tmp_path / "w.bin")["w"])
+    assert os.path.getsize(tmp_path / "w.bin") > 24
