@@ -55,6 +55,11 @@ PARAMETER_AXES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"discriminator_head/dense/bias", ("mlp",)),
     (r"discriminator_head/prediction/kernel", ("mlp", "single")),
     (r"discriminator_head/prediction/bias", ("single",)),
+    (r"heads/[^/]+/(dense|(end|answerable)_hidden)/kernel", ("embed", "mlp")),
+    (r"heads/[^/]+/(dense|(end|answerable)_hidden)/bias", ("mlp",)),
+    # Few columns, and rows that are the encoder's width or that of a hidden layer.
+    (r"heads/[^/]+/(prediction|start|end|answerable_prediction)/kernel", ("embed", "single")),
+    (r"heads/[^/]+/(prediction|start|end|answerable_prediction)/bias", ("single",)),
 )
 
 
