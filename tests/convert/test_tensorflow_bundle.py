@@ -357,6 +357,33 @@ def test_a_damaged_index_is_noticed_wherever_the_damage_is(tmp_path):
     assert len(unnoticed) <= 13 + bundle.FOOTER_BYTES
 
 
+HEADER, SIZE_TOO_SMALL = (
+    bundle._encode_header(num_shards=1),
+    bundle._encode_number(1, 1) + bundle._encode_number(5, 2),
+)
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ([(b"", HEADER + bundle._encode_number(2, 1))], "is damaged (big-endian data)"),
+        ([(b"a", SIZE_TOO_SMALL)], "is damaged (no header)"),
+        ([(b"", HEADER), (b"a", SIZE_TOO_SMALL)], "is damaged: it gives tensor a 2 bytes"),
+        ([(b"", HEADER), (b"a", b"\x0b")], "is damaged (wire type 3)"),
+    ],
+)
+def test_an_index_that_makes_no_sense(tmp_path, entries, expected):
+    (tmp_path / "x.index").write_bytes(bundle._encode_table(entries))
+    assert f"x.index {expected}" in _refusal(read_tensors, tmp_path / "x")
+
+
+def test_a_block_behind_the_end(tmp_path):
+    footer = bundle._encode_varint(0) * 2 + bundle._encode_varint(10) + bundle._encode_varint(1000)
+    content = footer.ljust(40, b"\0") + struct.pack("<Q", bundle.TABLE_MAGIC)
+    (tmp_path / "x.index").write_bytes(content)
+    assert "is damaged (a block ends behind the end of the file)" in _refusal(tensor_shapes, tmp_path / "x")
+
+
 # TensorFlow itself
 
 
