@@ -193,7 +193,7 @@ class MaskingConfig(Section):
     reference_quirks: bool = _field(
         False,
         "Reproduce the original's quirks: positions drawn with replacement, padding counted in disc_auc; replacements "
-        "sampled by Gumbel noise as it does (the same distribution, slower).",
+        "sampled by Gumbel noise as it does (the same distribution, slower); electric: towers rolled around the row.",
     )
 
 
@@ -213,7 +213,24 @@ class MaskedLMObjective(MaskingConfig):
     kind: Literal["masked_lm"] = _field("masked_lm", "Masked-language modelling; no discriminator.")
 
 
-Objective = Annotated[ElectraObjective | MaskedLMObjective, Field(discriminator="kind")]
+class ElectricObjective(MaskingConfig):
+    """Energy-based cloze modelling (Clark et al., EMNLP 2020); replacements come from the cloze model as it is."""
+
+    kind: Literal["electric"] = _field("electric", "Energy-based cloze modelling; two generator towers.")
+    generator_weight: float = _field(1.0, "Weight of cloze_loss in the total.", ge=0.0)
+    discriminator_weight: float = _field(50.0, "Weight of disc_loss in the total.", ge=0.0)
+
+    @model_validator(mode="after")
+    def _check(self) -> ElectricObjective:
+        if self.mask_token_probability != MaskingConfig().mask_token_probability:
+            raise ValueError(
+                "mask_token_probability has no meaning with kind 'electric', whose generator reads unmasked text: "
+                "leave it out"
+            )
+        return self
+
+
+Objective = Annotated[ElectraObjective | MaskedLMObjective | ElectricObjective, Field(discriminator="kind")]
 
 
 class OptimizerConfig(Section):
@@ -351,6 +368,11 @@ class Config(Section):
             raise ValueError(
                 f"data.sequence_length {self.data.sequence_length} is above "
                 f"model.max_positions {self.model.max_positions}"
+            )
+        if self.objective.kind == "electric" and self.generator.sharing != "embeddings":
+            raise ValueError(
+                f"generator.sharing {self.generator.sharing!r} does not go with objective.kind=electric, whose two "
+                "generator towers share the embeddings: set it to embeddings"
             )
         width, heads = self.generator.hidden_size, self.generator.num_heads
         if heads is not None:

@@ -1,5 +1,7 @@
 """Self-attention: one description of the mask, and the module that uses it."""
 
+from typing import Literal
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -11,15 +13,23 @@ from electra_jax.model.local_init import query_key_init
 # The reference adds this to forbidden scores; finite, so that a row of padding gives an average and no NaN.
 MASKED_SCORE = -10000.0
 
+# "left_to_right": a token sees itself and what is before it; "right_to_left": itself and what is after it.
+Direction = Literal["both", "left_to_right", "right_to_left"]
 
-def attention_mask(segment_ids: Array) -> Array:
+
+def attention_mask(segment_ids: Array, direction: Direction = "both") -> Array:
     """Who may attend to whom, bool ``[batch, 1, query, key]``, from ``segment_ids`` ``[batch, length]``.
 
-    Keys must be real and of the query's segment. Padding queries see every real key, as in the reference;
-    what they compute is never used.
+    Keys must be real, of the query's segment, and on the side that ``direction`` allows. Padding queries see
+    every real key there, as in the reference; what they compute is never used.
     """
     query, key = segment_ids[:, None, :, None], segment_ids[:, None, None, :]
-    return (key != 0) & ((query == key) | (query == 0))
+    mask = (key != 0) & ((query == key) | (query == 0))
+    if direction == "both":
+        return mask
+    column = jnp.arange(segment_ids.shape[1])
+    before = column[None, :] <= column[:, None]  # [query, key]
+    return mask & (before if direction == "left_to_right" else before.T)
 
 
 def scaled_dot_product_attention(

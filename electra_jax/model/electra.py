@@ -9,7 +9,11 @@ Parameter tree (layers stacked on a leading axis)::
     generator_encoder/…                          absent with generator.sharing=all
     generator_head/{dense,layer_norm,output_bias}
 
-The masked-LM objective trains ``embeddings``, ``encoder`` and ``generator_head`` alone.
+The masked-LM objective trains ``embeddings``, ``encoder`` and ``generator_head`` alone. Electric has two generator
+towers over the shared embeddings instead of one::
+
+    generator_ltr/{embeddings_project, layers/…}, generator_rtl/…
+    cloze_head/{dense,layer_norm,output_bias}
 """
 
 from typing import Any
@@ -19,16 +23,21 @@ import jax.numpy as jnp
 from jax import Array
 
 from electra_jax.config.schema import Config
+from electra_jax.model.attention import Direction
 from electra_jax.model.embeddings import Embeddings
 from electra_jax.model.encoder import Encoder
 from electra_jax.model.heads import DiscriminatorHead, MaskedLMHead
 from electra_jax.model.inputs import EncoderInputs
 from electra_jax.model.layers import split_or_none
 from electra_jax.model.sizes import EncoderSizes, NetworkSizes, network_sizes
+from electra_jax.model.two_tower import join_towers
 
 
 class Electra(nn.Module):
-    """Both networks in one module; call it by its methods `generate` and `discriminate`."""
+    """Both networks in one module; call it by its methods.
+
+    `generate` and `discriminate` are ELECTRA's; Electric has `cloze` in place of `generate`.
+    """
 
     config: Config
     sizes: NetworkSizes
@@ -39,6 +48,7 @@ class Electra(nn.Module):
 
         def embeddings(size: int) -> Embeddings:
             return Embeddings(
+                vocab_size=self.sizes.vocab_size,
                 vocab_rows=self.sizes.vocab_rows,
                 embedding_size=size,
                 max_positions=self.sizes.max_positions,
@@ -50,7 +60,7 @@ class Electra(nn.Module):
                 dtype=dtype,
             )
 
-        def encoder(sizes: EncoderSizes) -> Encoder:
+        def encoder(sizes: EncoderSizes, direction: Direction = "both") -> Encoder:
             return Encoder(
                 sizes=sizes,
                 hidden_dropout=model.hidden_dropout,
@@ -61,20 +71,25 @@ class Electra(nn.Module):
                 dtype=dtype,
                 scan_layers=compute.scan_layers,
                 remat=compute.remat,
+                direction=direction,
             )
 
+        head = MaskedLMHead(self.sizes.vocab_size, model.initializer_range, model.layer_norm_epsilon, dtype)
         sharing = self.config.generator.sharing
         if self.config.objective.kind == "masked_lm":
             sharing = "all"  # one encoder, with the generator's head
         self.embeddings = embeddings(self.sizes.embedding_size)
         self.encoder = encoder(self.sizes.discriminator)
-        if sharing == "none":
-            self.generator_embeddings = embeddings(self.sizes.generator_embedding_size)
-        if sharing != "all":
-            self.generator_encoder = encoder(self.sizes.generator)
-        self.generator_head = MaskedLMHead(
-            self.sizes.vocab_size, model.initializer_range, model.layer_norm_epsilon, dtype
-        )
+        if self.config.objective.kind == "electric":
+            self.generator_ltr = encoder(self.sizes.generator, "left_to_right")
+            self.generator_rtl = encoder(self.sizes.generator, "right_to_left")
+            self.cloze_head = head
+        else:
+            if sharing == "none":
+                self.generator_embeddings = embeddings(self.sizes.generator_embedding_size)
+            if sharing != "all":
+                self.generator_encoder = encoder(self.sizes.generator)
+            self.generator_head = head
         self.discriminator_head = DiscriminatorHead(model.initializer_range, dtype)
         self.sharing = sharing
 
@@ -99,14 +114,27 @@ class Electra(nn.Module):
         gathered = jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
         return self.generator_head(gathered, table)
 
+    def cloze(self, inputs: EncoderInputs, rng: Array | None = None) -> Array:
+        """The two towers' logits, float32 ``[batch, length, vocab_rows]``, at every position of unmasked rows.
+
+        Those at position t do not depend on the token there, but on all others of its document.
+        """
+        rngs = split_or_none(rng, 4)
+        ltr = self.generator_ltr(self.embeddings(inputs, rngs[0]), inputs, rngs[1])
+        rtl = self.generator_rtl(self.embeddings(inputs, rngs[2]), inputs, rngs[3])
+        wrap = self.config.objective.reference_quirks
+        joined = join_towers(ltr, rtl, inputs.segment_ids, wrap=wrap)
+        return self.cloze_head(joined, self.embeddings.word_table())
+
     def discriminate(self, inputs: EncoderInputs, rng: Array | None = None) -> Array:
-        """The discriminator's logits, float32 ``[batch, length]``; > 0 says 'replaced'."""
+        """The discriminator's logits, float32 ``[batch, length]``; > 0 says 'replaced'. Electric's energies."""
         return self.discriminator_head(self.encode(inputs, rng))
 
     def __call__(self, inputs: EncoderInputs, positions: Array) -> Any:
         """Runs what the objective trains; used to create the parameters."""
-        logits = self.generate(inputs, positions)
-        return logits if self.config.objective.kind == "masked_lm" else (logits, self.discriminate(inputs))
+        kind = self.config.objective.kind
+        logits = self.cloze(inputs) if kind == "electric" else self.generate(inputs, positions)
+        return logits if kind == "masked_lm" else (logits, self.discriminate(inputs))
 
 
 def build_electra(config: Config, vocab_size: int) -> Electra:

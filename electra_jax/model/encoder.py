@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from electra_jax.model.attention import SelfAttention, attention_mask
+from electra_jax.model.attention import Direction, SelfAttention, attention_mask
 from electra_jax.model.inputs import EncoderInputs
 from electra_jax.model.layers import Dense, Dtype, LayerNorm, dropout, gelu, split_or_none, truncated_normal
 from electra_jax.model.local_init import fits
@@ -69,6 +69,7 @@ class Encoder(nn.Module):
     dtype: Dtype
     scan_layers: bool
     remat: Remat
+    direction: Direction = "both"
 
     @nn.compact
     def __call__(self, embedded: Array, inputs: EncoderInputs, rng: Array | None) -> Array:
@@ -77,7 +78,7 @@ class Encoder(nn.Module):
         if x.shape[-1] != self.sizes.hidden_size:
             glorot = nn.initializers.glorot_uniform()
             x = Dense(self.sizes.hidden_size, self.dtype, glorot, name="embeddings_project")(x)
-        mask = attention_mask(inputs.segment_ids)
+        mask = attention_mask(inputs.segment_ids, self.direction)
         layer = EncoderLayer(
             self.sizes,
             self.hidden_dropout,

@@ -12,7 +12,10 @@ UNUSED_ROW_LOGIT = -1e9
 
 
 class MaskedLMHead(nn.Module):
-    """Generator head: dense(E, gelu) → LayerNorm → · word_tableᵀ + bias, for gathered positions only."""
+    """Generator head: dense(E, gelu) → LayerNorm → · word_tableᵀ + bias.
+
+    For gathered positions only, but in Electric, whose two towers it reads at every position.
+    """
 
     vocab_size: int
     initializer_range: float
@@ -21,7 +24,7 @@ class MaskedLMHead(nn.Module):
 
     @nn.compact
     def __call__(self, hidden: Array, word_table: Array) -> Array:
-        """``[batch, masked, hidden]``, ``[rows, E]`` → float32 logits ``[batch, masked, rows]``."""
+        """``[batch, positions, hidden]``, ``[rows, E]`` → float32 logits ``[batch, positions, rows]``."""
         rows, embedding_size = word_table.shape
         init = truncated_normal(self.initializer_range)
         x = gelu(Dense(embedding_size, self.dtype, init, name="dense")(hidden))

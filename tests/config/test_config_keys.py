@@ -24,7 +24,7 @@ def _flat(values, prefix=""):
             yield f"{prefix}{key}"
 
 
-@pytest.mark.parametrize("kind", ["electra", "masked_lm"])
+@pytest.mark.parametrize("kind", ["electra", "masked_lm", "electric"])
 def test_keys_are_those_of_a_dumped_configuration(kind):
     dumped = list(_flat(Config.model_validate({"objective": {"kind": kind}}).model_dump()))
     assert [key.name for key in keys() if not key.kinds or kind in key.kinds] == dumped
@@ -53,7 +53,7 @@ def test_reference_lists_every_key_with_type_default_and_meaning(capsys):
     entries = dict(re.findall(r"^(\S+)  \((.+)\)\n    \S", reference(), re.MULTILINE))
     assert list(entries) == [key.name for key in keys()]
     assert entries["train.eval_batches"] == "int|null, at least 1, default 64, may change on resume"
-    assert entries["objective.kind"] == "electra|masked_lm, default electra"
+    assert entries["objective.kind"] == "electra|masked_lm|electric, default electra"
     assert entries["objective.temperature"].endswith("default 1.0, objective.kind=electra only")
     with pytest.raises(UserError, match="unrecognized arguments: train"):
         main(["train.steps"])

@@ -47,6 +47,14 @@ def _encoder(tf, scope):
     return encoder
 
 
+def _vocabulary_head(tf, scope):
+    return {
+        "dense": _dense(tf, f"{scope}/dense"),
+        "layer_norm": _layer_norm(tf, f"{scope}/LayerNorm"),
+        "output_bias": tf[f"{scope}/output_bias"],
+    }
+
+
 def params_from_reference(tf):
     """``tf`` maps the original's variable names to arrays."""
     params = {"embeddings": _embeddings(tf, "electra/embeddings"), "encoder": _encoder(tf, "electra")}
@@ -54,11 +62,12 @@ def params_from_reference(tf):
         params["generator_embeddings"] = _embeddings(tf, "generator/embeddings")
     if any(name.startswith("generator/encoder") for name in tf):
         params["generator_encoder"] = _encoder(tf, "generator")
-    params["generator_head"] = {
-        "dense": _dense(tf, "generator_predictions/dense"),
-        "layer_norm": _layer_norm(tf, "generator_predictions/LayerNorm"),
-        "output_bias": tf["generator_predictions/output_bias"],
-    }
+    for tower in ("generator_ltr", "generator_rtl"):
+        if any(name.startswith(f"{tower}/") for name in tf):
+            params[tower] = _encoder(tf, tower)
+    for head, scope in (("generator_head", "generator_predictions"), ("cloze_head", "cloze_predictions")):
+        if f"{scope}/output_bias" in tf:
+            params[head] = _vocabulary_head(tf, scope)
     if "discriminator_predictions/dense/kernel" in tf:
         params["discriminator_head"] = {
             "dense": _dense(tf, "discriminator_predictions/dense"),

@@ -12,7 +12,8 @@ from electra_jax.config.schema import Config
 from electra_jax.model.electra import build_electra
 from electra_jax.model.inputs import EncoderInputs
 from electra_jax.objectives.electra import ElectraDrawn, ReplacedTokenDetection
-from electra_jax.objectives.masked_lm import MaskedLM, MaskedLMDrawn, SpecialIds
+from electra_jax.objectives.electric import EnergyBasedCloze, at_positions
+from electra_jax.objectives.masked_lm import MaskedLM, MaskedLMDrawn, SpecialIds, token_nll
 from electra_jax.objectives.masking import mask_tokens
 from electra_jax.optim import build_optimizer
 
@@ -23,21 +24,18 @@ NAMES = {
     "tiny_untied_generator": "all",
     "tiny_untied_generator_embeddings": "none",
     "tiny_electra_objective": "embeddings",
+    "tiny_electra_objective_electric_objective": "embeddings",
     "tiny_disallow_correct_temperature": "embeddings",
 }
 
 
 def _config(golden, sharing):
-    sizes, masked_lm = golden["model_hparam_overrides"], not golden["electra_objective"]
-    objective = (
-        {"kind": "masked_lm"}
-        if masked_lm
-        else {
-            "kind": "electra",
-            "temperature": golden["temperature"],
-            "disallow_correct": golden["disallow_correct"],
-        }
-    )
+    sizes = golden["model_hparam_overrides"]
+    if golden["electra_objective"]:
+        sampling = {name: golden[name] for name in ("temperature", "disallow_correct")}
+        objective = {"kind": "electra", **sampling}
+    else:
+        objective = {"kind": "electric" if golden["electric_objective"] else "masked_lm"}
     return Config.model_validate(
         {
             "data": {"sequence_length": golden["max_seq_length"]},
@@ -94,7 +92,8 @@ def case(request, shared):
     if config.objective.kind == "masked_lm":
         objective, drawn = MaskedLM(config, network, special), MaskedLMDrawn(inputs, masked)
     else:
-        objective = ReplacedTokenDetection(config, config.objective, network, special)
+        kind = EnergyBasedCloze if config.objective.kind == "electric" else ReplacedTokenDetection
+        objective = kind(config, config.objective, network, special)
         drawn = ElectraDrawn(inputs, masked, golden["draw/gumbel_uniform"])
     value_and_grad = jax.jit(
         jax.value_and_grad(lambda p: objective.loss(p, drawn, objective.totals(drawn), None), has_aux=True)
@@ -115,12 +114,19 @@ def test_replacements_and_logits(case):
 
     @jax.jit
     def forward(params):
+        if isinstance(objective, EnergyBasedCloze):
+            cloze_logits, corruption = objective.proposed(params, drawn)
+            logits = at_positions(cloze_logits, drawn.masked.positions)
+            return logits, corruption, objective.discriminate(params, drawn, corruption, cloze_logits)
         logits, corruption = objective.corrupted(params, drawn)
         return logits, corruption, objective.discriminate(params, drawn, corruption)
 
     logits, corruption, discriminator_logits = forward(params)
     used = drawn.masked.weights > 0
     np.testing.assert_allclose(logits, golden["out/gen_logits"], atol=2e-5)
+    np.testing.assert_allclose(
+        token_nll(logits, drawn.masked.ids), golden["out/mlm_per_token_loss"], rtol=1e-5
+    )
     np.testing.assert_array_equal(
         np.where(used, corruption.sampled_ids, 0), np.where(used, golden["out/sampled_ids"], 0)
     )

@@ -1,0 +1,205 @@
+"""Electric: an energy for every token, learned by telling it from tokens that a cloze model proposes.
+
+Clark et al., "Pre-Training Transformers as Energy-Based Cloze Models", EMNLP 2020 (reference §8). A generator of two
+towers gives q(x_t | all other tokens) at every position. The discriminator gives an energy E(x)_t, and
+p(x_t | all other tokens) is taken to be exp(-E(x)_t): it is trained by noise-contrastive estimation, so the partition
+function is left to come out as 1. With a share r of the tokens replaced, the log-odds that token t was drawn from
+the noise are log(r q / ((1 - r) p)) = E(x)_t + log q(x_t) + log(r / (1 - r)).
+
+Replacements are drawn from q as it is. A temperature, or a ban of the original token, would make the noise another
+distribution than the one whose logarithm is added.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from electra_jax.config.schema import Config, ElectricObjective
+from electra_jax.model.electra import Electra, init_params
+from electra_jax.model.inputs import EncoderInputs, packed_inputs
+from electra_jax.objectives.electra import Corruption, ElectraDrawn, discriminator_terms
+from electra_jax.objectives.masked_lm import (
+    LOSS_EPSILON,
+    SpecialIds,
+    draw_masked_batch,
+    masked_lm_terms,
+    padding_sum,
+    token_nll,
+)
+from electra_jax.objectives.masking import put
+from electra_jax.objectives.metrics import Sums, area_under_curve, mean, weighted
+from electra_jax.objectives.sampling import sample_by_gumbel, sample_by_inverse_cdf
+
+METRICS = (
+    "cloze_loss",
+    "masked_lm_loss",
+    "masked_lm_accuracy",
+    "sampled_masked_lm_accuracy",
+    "disc_loss",
+    "disc_accuracy",
+    "disc_auc",
+    "disc_precision",
+    "disc_recall",
+    "padding_fraction",
+)
+
+
+def text_tokens(input_ids: Array, special: SpecialIds) -> Array:
+    """1 for every token that may be chosen, 0 for special tokens and padding; float32, shaped as ``input_ids``."""
+    excluded = jnp.array([special.pad, special.cls, special.sep, special.mask])
+    return (~jnp.isin(input_ids, excluded)).astype(jnp.float32)
+
+
+def at_positions(logits: Array, positions: Array) -> Array:
+    """``[batch, length, vocab]`` at ``positions`` ``[batch, slots]`` → ``[batch, slots, vocab]``."""
+    return jnp.take_along_axis(logits, positions[..., None], axis=1)
+
+
+def propose(cloze_logits: Array, drawn: ElectraDrawn, *, gumbel: bool) -> Corruption:
+    """Replaces every chosen token by a sample from the cloze model; carries no gradient.
+
+    A sample that equals the original counts as replaced: the label says where the token came from.
+
+    Args:
+        cloze_logits: ``[batch, length, vocab]``.
+        drawn: the batch; ``masked`` says what is chosen, and its rows with [MASK] are not read.
+        gumbel: sample as the original does.
+    """
+    masked, original = drawn.masked, drawn.inputs.input_ids
+    logits = jax.lax.stop_gradient(at_positions(cloze_logits, masked.positions))
+    sample = sample_by_gumbel if gumbel else sample_by_inverse_cdf
+    sampled_ids = sample(logits, drawn.sample_uniforms)
+    ones = jnp.ones_like(masked.positions)
+    return Corruption(
+        input_ids=put(original, masked.positions, sampled_ids, masked.weights),
+        labels=put(jnp.zeros_like(original), masked.positions, ones, masked.weights),
+        sampled_ids=sampled_ids,
+    )
+
+
+def noise_log_odds(energies: Array, cloze_logits: Array, input_ids: Array, *, mask_rate: float) -> Array:
+    """Log-odds that a token is noise, E + log q + log(r / (1 - r)); no gradient reaches the cloze model.
+
+    Args:
+        energies: float32 ``[batch, length]``.
+        cloze_logits: ``[batch, length, vocab]``.
+        input_ids: int32 ``[batch, length]``, the tokens that the energies are of.
+        mask_rate: r, the share of tokens that are replaced.
+    """
+    log_q = -token_nll(jax.lax.stop_gradient(cloze_logits), input_ids)
+    return energies + log_q + math.log(mask_rate / (1.0 - mask_rate))
+
+
+@dataclass(frozen=True)
+class EnergyBasedCloze:
+    """generator_weight · cloze_loss + discriminator_weight · disc_loss."""
+
+    config: Config
+    objective: ElectricObjective
+    network: Electra
+    special: SpecialIds
+
+    def init(self, rng: Array) -> Any:
+        """Fresh parameters of both towers, their head and the discriminator."""
+        return init_params(self.network, rng)
+
+    def draw(self, batch: Array, rng: Array) -> ElectraDrawn:
+        """Draws what is replaced in ``batch``, int32 ``[batch, length]``, and the noise to sample with."""
+        mask_rng, sample_rng = jax.random.split(rng)
+        drawn = draw_masked_batch(batch, mask_rng, self.objective, self.special)
+        width = self.network.sizes.vocab_rows if self.objective.reference_quirks else 2
+        uniforms = jax.random.uniform(sample_rng, (*drawn.masked.positions.shape, width))
+        return ElectraDrawn(inputs=drawn.inputs, masked=drawn.masked, sample_uniforms=uniforms)
+
+    def totals(self, drawn: ElectraDrawn) -> tuple[Array, Array]:
+        """Tokens of text, and real tokens (special ones counted), of the batch."""
+        text = text_tokens(drawn.inputs.input_ids, self.special).sum()
+        return text, (drawn.inputs.segment_ids != 0).sum().astype(jnp.float32)
+
+    def proposed(
+        self, params: Any, drawn: ElectraDrawn, dropout_rng: Array | None = None
+    ) -> tuple[Array, Corruption]:
+        """The cloze model's logits ``[batch, length, vocab_rows]`` on the original rows, and its replacements."""
+        logits: Any = self.network.apply({"params": params}, drawn.inputs, dropout_rng, method="cloze")
+        return logits, propose(logits, drawn, gumbel=self.objective.reference_quirks)
+
+    def energies(self, params: Any, inputs: EncoderInputs, dropout_rng: Array | None = None) -> Array:
+        """E(x)_t of every token, float32 ``[batch, length]``; low where a token is likely in its context."""
+        energies: Any = self.network.apply({"params": params}, inputs, dropout_rng, method="discriminate")
+        return energies
+
+    def discriminate(
+        self,
+        params: Any,
+        drawn: ElectraDrawn,
+        corruption: Corruption,
+        cloze_logits: Array,
+        dropout_rng: Array | None = None,
+    ) -> Array:
+        """The log-odds ``[batch, length]`` that a token of the corrupted rows was drawn from the cloze model.
+
+        q is that of the original rows, as in the original: the towers do not run a second time.
+        """
+        inputs = replace(drawn.inputs, input_ids=corruption.input_ids)
+        energies = self.energies(params, inputs, dropout_rng)
+        return noise_log_odds(
+            energies, cloze_logits, corruption.input_ids, mask_rate=self.objective.mask_rate
+        )
+
+    def pseudo_log_likelihood(self, params: Any, rows: Array) -> Array:
+        """Σ_t -E(x)_t over the tokens of text, float32 ``[batch]``, in one pass and without masking.
+
+        That is Σ_t log p(x_t | all other tokens) with the partition functions taken as 1; good for ranking texts,
+        not a normalised probability (the paper's "Fast Pseudo-Log-Likelihood Scoring"). Special tokens do not count.
+
+        Args:
+            params: as `init` makes them.
+            rows: int32 ``[batch, length]``, one text a row: [CLS] tokens [SEP] padding.
+        """
+        special = self.special
+        inputs = packed_inputs(rows, pad_id=special.pad, cls_id=special.cls, sep_id=special.sep)
+        return -(self.energies(params, inputs) * text_tokens(rows, special)).sum(axis=1)
+
+    def loss(
+        self, params: Any, drawn: ElectraDrawn, totals: tuple[Array, Array], dropout_rng: Array | None
+    ) -> tuple[Array, Sums]:
+        """Both losses over (a part of) the batch, and the metrics of both networks."""
+        objective, inputs, masked = self.objective, drawn.inputs, drawn.masked
+        generator_rng, discriminator_rng = (
+            (None, None) if dropout_rng is None else jax.random.split(dropout_rng)
+        )
+        cloze_logits, corruption = self.proposed(params, drawn, generator_rng)
+        nll, text = token_nll(cloze_logits, inputs.input_ids), text_tokens(inputs.input_ids, self.special)
+        # Over the chosen tokens alone, to be set against the other objectives; the cloze model learns from all.
+        _, masked_sums = masked_lm_terms(at_positions(cloze_logits, masked.positions), masked)
+        logits = self.discriminate(params, drawn, corruption, cloze_logits, discriminator_rng)
+        real = (inputs.segment_ids != 0).astype(jnp.float32)
+        disc_sum, discriminator_sums = discriminator_terms(
+            logits, corruption.labels, real, auc_counts_padding=objective.reference_quirks
+        )
+        text_total, real_total = totals
+        loss = objective.generator_weight * (nll * text).sum() / (text_total + LOSS_EPSILON)
+        loss += objective.discriminator_weight * disc_sum / (real_total + LOSS_EPSILON)
+        return loss, {
+            "cloze_loss": weighted(nll, text),
+            **masked_sums,
+            "sampled_masked_lm_accuracy": weighted(corruption.sampled_ids == masked.ids, masked.weights),
+            **discriminator_sums,
+            "padding_fraction": padding_sum(inputs),
+        }
+
+    def summarize(self, sums: Any) -> dict[str, float | None]:
+        """Metrics by name; ``loss`` is the weighted total of the two mean losses."""
+        metrics = {
+            name: area_under_curve(sums[name]) if name == "disc_auc" else mean(sums[name]) for name in METRICS
+        }
+        cloze_loss, disc_loss = metrics["cloze_loss"], metrics["disc_loss"]
+        total = None
+        if cloze_loss is not None and disc_loss is not None:
+            weights = self.objective.generator_weight, self.objective.discriminator_weight
+            total = weights[0] * cloze_loss + weights[1] * disc_loss
+        return {"loss": total, **metrics}
