@@ -22,9 +22,17 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         UserError: a missing or unreadable file, an unknown key, a wrong type or range.
     """
     values, files = _read_with_base(path, ())
+    return with_overrides(values, overrides, " over ".join(str(file) for file in files))
+
+
+def with_overrides(values: Mapping[str, Any], overrides: Sequence[str], where: str) -> Config:
+    """Checks plain values, with ``key.path=value`` overrides over them.
+
+    Raises:
+        UserError: an override of another form, an unknown key, a wrong type or range.
+    """
     for override in overrides:
         values = _merge(values, _parse_override(override))
-    where = " over ".join(str(file) for file in files)
     return validate(values, f"{where} with overrides" if overrides else where)
 
 

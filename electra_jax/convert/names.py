@@ -32,7 +32,10 @@ _EMBEDDINGS = (
 # The same of an encoder; the names of a layer are below its number.
 _ENCODER = (("dense", "embeddings_project", "embeddings_project", "embeddings_project"),)
 _LAYER_MODULES = (
-    *(("dense", f"attention/{n}", f"attention/self/{n}", f"attention.self.{n}") for n in ("query", "key", "value")),
+    *(
+        ("dense", f"attention/{n}", f"attention/self/{n}", f"attention.self.{n}")
+        for n in ("query", "key", "value")
+    ),
     ("dense", "attention/output", "attention/output/dense", "attention.output.dense"),
     ("norm", "attention_layer_norm", "attention/output/LayerNorm", "attention.output.LayerNorm"),
     ("dense", "intermediate", "intermediate/dense", "intermediate.dense"),
@@ -130,9 +133,7 @@ def _tensorflow_encoder(ours: str, theirs: str) -> Iterable[Row]:
 
 def _huggingface_encoder(ours: str) -> Iterable[Row]:
     yield from _huggingface_rows(_ENCODER, ours, "electra")
-    yield from _huggingface_rows(
-        _LAYER_MODULES, f"{ours}/layers/{_LAYER}", f"electra.encoder.layer.{_LAYER}"
-    )
+    yield from _huggingface_rows(_LAYER_MODULES, f"{ours}/layers/{_LAYER}", f"electra.encoder.layer.{_LAYER}")
 
 
 def tensorflow_table() -> NameTable:

@@ -7,14 +7,10 @@ import numpy as np
 import optax
 import pytest
 from reference_weights import params_from_reference
+from replayed_draws import reference_config, replayed
 
-from electra_jax.config.schema import Config
-from electra_jax.model.electra import build_electra
-from electra_jax.model.inputs import EncoderInputs
-from electra_jax.objectives.electra import ElectraDrawn, ReplacedTokenDetection
 from electra_jax.objectives.electric import EnergyBasedCloze, at_positions
-from electra_jax.objectives.masked_lm import MaskedLM, MaskedLMDrawn, SpecialIds, token_nll
-from electra_jax.objectives.masking import mask_tokens
+from electra_jax.objectives.masked_lm import MaskedLM, token_nll
 from electra_jax.optim import build_optimizer
 
 pytestmark = pytest.mark.shared_data
@@ -29,76 +25,16 @@ NAMES = {
 }
 
 
-def _config(golden, sharing):
-    sizes = golden["model_hparam_overrides"]
-    if golden["electra_objective"]:
-        sampling = {name: golden[name] for name in ("temperature", "disallow_correct")}
-        objective = {"kind": "electra", **sampling}
-    else:
-        objective = {"kind": "electric" if golden["electric_objective"] else "masked_lm"}
-    return Config.model_validate(
-        {
-            "data": {"sequence_length": golden["max_seq_length"]},
-            "model": {
-                "hidden_size": sizes["hidden_size"],
-                "num_layers": sizes["num_hidden_layers"],
-                "num_heads": sizes["num_attention_heads"],
-                "intermediate_size": sizes["intermediate_size"],
-                "embedding_size": golden["embedding_size"],
-                "max_positions": sizes["max_position_embeddings"],
-                "hidden_dropout": 0.0,
-                "attention_dropout": 0.0,
-                "vocab_multiple": 1,
-            },
-            "generator": {
-                "sharing": sharing,
-                "size_fraction": 1.0 if sharing == "all" else golden["generator_hidden_size"],
-            },
-            "objective": {**objective, "mask_rate": golden["mask_prob"], "reference_quirks": True},
-            "optimizer": {
-                "learning_rate": golden["learning_rate"],
-                "warmup_steps": golden["num_warmup_steps"],
-                "weight_decay": golden["weight_decay_rate"],
-            },
-            "train": {"steps": golden["num_train_steps"], "batch_size": golden["train_batch_size"]},
-        }
-    )
-
-
 @pytest.fixture(scope="module", params=list(NAMES))
 def case(request, shared):
     """(golden arrays, objective, parameters, replayed draw, jitted loss and gradient)."""
     folder = shared / "golden" / "tf"
-    golden = dict(np.load(folder / f"{request.param}.npz"))
-    config = _config(json.loads((folder / f"{request.param}.config.json").read_text()), NAMES[request.param])
-    params = params_from_reference(dict(np.load(folder / f"{request.param}_weights.npz")))
-    network = build_electra(config, 200)
-    special = SpecialIds(pad=0, cls=2, sep=3, mask=4)
-    mask = golden["in/input_mask"]
-    inputs = EncoderInputs(
-        input_ids=golden["in/input_ids"],
-        token_type_ids=golden["in/segment_ids"],
-        position_ids=np.broadcast_to(np.arange(mask.shape[1]), mask.shape),
-        segment_ids=mask,
+    settings = json.loads((folder / f"{request.param}.config.json").read_text())
+    return replayed(
+        dict(np.load(folder / f"{request.param}.npz")),
+        reference_config(settings, NAMES[request.param]),
+        params_from_reference(dict(np.load(folder / f"{request.param}_weights.npz"))),
     )
-    masked = mask_tokens(
-        inputs.input_ids,
-        golden["out/masked_lm_positions"],
-        golden["out/masked_lm_weights"],
-        golden["draw/keep_uniform"],
-        mask_id=special.mask,
-        mask_token_probability=0.85,
-    )
-    if config.objective.kind == "masked_lm":
-        objective, drawn = MaskedLM(config, network, special), MaskedLMDrawn(inputs, masked)
-    else:
-        kind = EnergyBasedCloze if config.objective.kind == "electric" else ReplacedTokenDetection
-        objective = kind(config, config.objective, network, special)
-        drawn = ElectraDrawn(inputs, masked, golden["draw/gumbel_uniform"])
-    value_and_grad = jax.jit(
-        jax.value_and_grad(lambda p: objective.loss(p, drawn, objective.totals(drawn), None), has_aux=True)
-    )
-    return golden, objective, params, drawn, value_and_grad
 
 
 def test_masks(case):
