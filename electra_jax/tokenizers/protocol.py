@@ -43,6 +43,14 @@ class Tokenizer(Protocol):
     mask_id: int
     fingerprint: str
 
+    @property
+    def content(self) -> bytes:
+        """The vocabulary's file, byte for byte."""
+
+    @property
+    def options(self) -> dict[str, bool]:
+        """How text is cleaned: ``lowercase`` and ``strip_accents``."""
+
     def encode(self, text: str) -> list[int]:
         """Ids of ``text``, no special tokens added."""
 

@@ -50,6 +50,16 @@ class SentencePieceTokenizer:
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self._model, self._options)
 
+    @property
+    def content(self) -> bytes:
+        """The serialized model."""
+        return self._model
+
+    @property
+    def options(self) -> dict[str, bool]:
+        """``lowercase`` and ``strip_accents``."""
+        return dict(self._options)
+
     def encode(self, text: str) -> list[int]:
         """Ids of ``text``."""
         return self._processor.encode(self._normalize(text))

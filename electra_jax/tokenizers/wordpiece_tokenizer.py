@@ -55,6 +55,16 @@ class WordPieceTokenizer:
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self._content, self._options)
 
+    @property
+    def content(self) -> bytes:
+        """The vocab.txt it was read from."""
+        return self._content
+
+    @property
+    def options(self) -> dict[str, bool]:
+        """``lowercase`` and ``strip_accents``."""
+        return dict(self._options)
+
     def encode(self, text: str) -> list[int]:
         """Ids of ``text``."""
         words = _WORD.findall(self._normalize(text))
