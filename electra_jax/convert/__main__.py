@@ -1,0 +1,130 @@
+"""Exchange of checkpoints: ``python -m electra_jax.convert SRC DST [--to FORMAT]``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+
+from electra_jax import cli
+from electra_jax.convert.destination import check_destination, new_destination
+from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
+from electra_jax.convert.names import scopes
+from electra_jax.convert.native_format import read_native, write_native
+from electra_jax.convert.recognise import Found, recognise
+from electra_jax.convert.tensorflow_format import read_tensorflow, write_tensorflow
+from electra_jax.convert.weights import Weights
+from electra_jax.errors import UserError
+
+FORMATS = ("electra_jax", "huggingface", "tensorflow")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = cli.bare_parser(
+        "electra_jax.convert",
+        "Converts a checkpoint of ELECTRA, without loss, between electra_jax, Hugging Face and the original "
+        "TensorFlow code (TensorFlow and PyTorch need not be installed).\n\n"
+        "SRC is recognised: a work directory or one of its checkpoints; a Hugging Face folder, or a folder with the "
+        "folders discriminator and generator; the prefix of a TensorFlow checkpoint, or its directory. DST is a "
+        "directory that appears whole or not at all: a work directory to start from (init_from=DST); the folders "
+        "discriminator and generator, each for transformers' from_pretrained; or a TensorFlow checkpoint.\n\n"
+        "The configuration is derived from the source. Whatever is missing, left over or of another shape is an "
+        "error that lists it.",
+        epilog="examples:\n"
+        "  python -m electra_jax.convert electra-small-discriminator ours --generator electra-small-generator\n"
+        "  python -m electra_jax.convert electra_small/electra_small ours\n"
+        "  python -m electra_jax.convert runs/mine exported --to huggingface\n",
+    )
+    parser.add_argument("source", type=Path, metavar="SRC", help="the checkpoint to convert")
+    parser.add_argument("destination", type=Path, metavar="DST", help="the directory to write")
+    parser.add_argument(
+        "--to", choices=FORMATS, help="format of DST (default: electra_jax, from there huggingface)"
+    )
+    parser.add_argument(
+        "--generator",
+        type=Path,
+        metavar="DIR",
+        help="Hugging Face folder of the generator that belongs to SRC",
+    )
+    parser.add_argument(
+        "--vocab", type=Path, metavar="FILE", help="vocab.txt of the checkpoint, where it is not beside it"
+    )
+    parser.add_argument(
+        "--step", type=int, metavar="N", help="which checkpoint of a run (default: the newest)"
+    )
+    parser.add_argument(
+        "--optimizer",
+        action="store_true",
+        help="carry Adam's moments along, between electra_jax and tensorflow, so that a run can go on",
+    )
+    parser.add_argument(
+        "--allow-missing",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="names (with * and ?) that may be missing, or are left out; may be given several times",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a checkpoint that is there")
+    cli.add_overrides(parser, "settings that win over what is derived, such as model.num_heads=2")
+    args = parser.parse_args(argv)
+
+    found = recognise(args.source)
+    target = args.to or ("huggingface" if found.format == "electra_jax" else "electra_jax")
+    sources = [args.source, *([args.generator] if args.generator else [])]
+    check_destination(args.destination, overwrite=args.overwrite, sources=sources)
+    _check_options(args, found, target)
+    jax.config.update("jax_platforms", "cpu")  # no accelerator is needed, and one may be busy
+    weights = _read(args, found)
+    with new_destination(args.destination) as directory:
+        notes = _write(weights, target, directory, args.destination)
+    for line in [*weights.notes, *notes]:
+        print(f"note: {line}", file=sys.stderr)
+    print(_summary(weights, found, target, args.destination))
+    return 0
+
+
+def _check_options(args: argparse.Namespace, found: Found, target: str) -> None:
+    if args.generator is not None and (found.format != "huggingface" or len(found.paths) != 1):
+        raise UserError(
+            f"--generator goes with the Hugging Face folder of a discriminator, which {args.source} is not"
+        )
+    if args.step is not None and found.format != "electra_jax":
+        raise UserError(f"--step chooses among the checkpoints of a run, and {args.source} is none")
+    if args.optimizer and "huggingface" in (found.format, target):
+        raise UserError("--optimizer: Hugging Face's folders hold no optimizer state")
+    if args.vocab is not None and found.format == "electra_jax":
+        raise UserError(f"--vocab: {args.source} has its own tokenizer")
+    if args.allow_missing and found.format == "electra_jax":
+        raise UserError(f"--allow-missing is for foreign checkpoints, and {args.source} is ours")
+
+
+def _read(args: argparse.Namespace, found: Found) -> Weights:
+    if found.format == "electra_jax":
+        return read_native(found.paths[0], step=args.step, overrides=args.overrides, optimizer=args.optimizer)
+    shared = {"overrides": args.overrides, "vocab": args.vocab, "allow_missing": args.allow_missing}
+    if found.format == "tensorflow":
+        return read_tensorflow(found.paths[0], optimizer=args.optimizer, **shared)
+    folders = [*found.paths, *([args.generator] if args.generator else [])]
+    return read_huggingface(folders, **shared)
+
+
+def _write(weights: Weights, target: str, directory: Path, final: Path) -> list[str]:
+    if target == "electra_jax":
+        return write_native(weights, directory, final)
+    if target == "huggingface":
+        return write_huggingface(weights, directory)
+    return write_tensorflow(weights, directory)
+
+
+def _summary(weights: Weights, found: Found, target: str, destination: Path) -> str:
+    numbers = sum(array.size for array in weights.parameters.values())
+    parts = ", ".join(sorted(scopes(weights.parameters)))
+    return (
+        f"{found.format} -> {target}: {numbers:,} parameters ({parts}) of step {weights.step}: {destination}"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,431 @@
+"""Folders of Hugging Face `transformers`: config.json, weights and tokenizer files, one network a folder."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from electra_jax.config.loading import with_overrides
+from electra_jax.convert.flat_parameters import expected_shapes
+from electra_jax.convert.huggingface_tokenizer import write_huggingface_tokenizer
+from electra_jax.convert.names import NameTable, Network, huggingface_table, scopes
+from electra_jax.convert.torch_weights import read_torch_weights
+from electra_jax.convert.vocabulary import find_tokenizer, tokenizer_settings
+from electra_jax.convert.weights import Flat, Weights, check_complete, check_vocabulary
+from electra_jax.errors import UserError
+from electra_jax.model.sizes import EncoderSizes, network_sizes
+
+CONFIG, SAFETENSORS, PICKLE = "config.json", "model.safetensors", "pytorch_model.bin"
+ARCHITECTURES: dict[Network, str] = {
+    "discriminator": "ElectraForPreTraining",
+    "generator": "ElectraForMaskedLM",
+}
+# What `transformers` takes where config.json says nothing.
+_DEFAULTS: Mapping[str, Any] = {
+    "vocab_size": 30522,
+    "embedding_size": 128,
+    "hidden_size": 256,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 4,
+    "intermediate_size": 1024,
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+    "max_position_embeddings": 512,
+    "type_vocab_size": 2,
+    "initializer_range": 0.02,
+    "layer_norm_eps": 1e-12,
+    "position_embedding_type": "absolute",
+    "is_decoder": False,
+}
+# Buffers, not parameters, that older versions saved along.
+_BUFFERS = ("electra.embeddings.position_ids", "electra.embeddings.token_type_ids")
+_TIED = "generator_lm_head.weight"
+_WORDS = "electra.embeddings.word_embeddings.weight"
+
+
+def is_huggingface_folder(path: Path) -> bool:
+    """Whether ``path`` has a config.json, or weights as `transformers` names them."""
+    return any((path / name).is_file() for name in (CONFIG, SAFETENSORS, PICKLE))
+
+
+def network_folders(path: Path) -> dict[Network, Path]:
+    """The folders ``discriminator`` and ``generator`` in ``path``, of those that are there."""
+    return {network: path / network for network in ARCHITECTURES if is_huggingface_folder(path / network)}
+
+
+def read_huggingface(
+    folders: Sequence[Path],
+    *,
+    overrides: Sequence[str] = (),
+    vocab: Path | None = None,
+    allow_missing: Collection[str] = (),
+) -> Weights:
+    """Reads one network or both; which is which follows from their tensors.
+
+    A generator whose embeddings equal the discriminator's shares them, as in the releases; a generator that equals
+    the discriminator altogether is tied to it. A generator alone becomes a masked language model.
+
+    Args:
+        folders: one or two.
+        overrides: ``key.path=value`` over what is derived.
+        vocab: the vocabulary; None: that of the first folder which has one.
+        allow_missing: patterns of names that may be missing, or are left out.
+
+    Raises:
+        UserError: another architecture, incomplete or damaged files, two networks that do not belong together.
+    """
+    networks = {}
+    for folder in folders:
+        settings, tensors = _read_folder(folder)
+        network: Network = (
+            "generator" if any(name.startswith("generator_") for name in tensors) else "discriminator"
+        )
+        if network in networks:
+            raise UserError(f"{folders[0]} and {folder} are both a {network}: give one of each")
+        networks[network] = (folder, settings, tensors)
+
+    if len(networks) == 2:
+        _check_pair(*(networks[network][:2] for network in ("discriminator", "generator")))
+    main = networks.get("discriminator") or networks["generator"]
+    parameters: dict[str, np.ndarray] = {}
+    unexpected: dict[str, list[str]] = {}
+    tables = {network: _table(network, alone=len(networks) == 1) for network in networks}
+    for network, (_, _, tensors) in networks.items():
+        found, unexpected[network] = _translated(tensors, tables[network])
+        parameters |= found
+    sharing = _sharing(parameters)
+    values = _configuration(networks, sharing)
+    if sharing in ("embeddings", "all"):
+        parameters = {n: a for n, a in parameters.items() if not n.startswith("generator_embeddings/")}
+    if sharing == "all":
+        parameters = {n: a for n, a in parameters.items() if not n.startswith("generator_encoder/")}
+
+    words = parameters.get("embeddings/word/embedding")
+    rows = main[1]["vocab_size"] if words is None else words.shape[0]
+    tokenizer, notes = find_tokenizer(folders[0], vocab)
+    if tokenizer is None and len(folders) == 2:
+        tokenizer, notes = find_tokenizer(folders[1], vocab)
+    if tokenizer is not None:
+        check_vocabulary(str(main[0]), tokenizer, rows)
+    where = " and ".join(str(folder) for folder in folders)
+    config = with_overrides({**values, "tokenizer": tokenizer_settings(tokenizer, rows)}, overrides, where)
+
+    expected = expected_shapes(config, main[1]["vocab_size"])
+    if "generator" not in networks:
+        expected = {n: s for n, s in expected.items() if n.partition("/")[0] in _DISCRIMINATOR_PARTS}
+    for network, (folder, _, _) in networks.items():
+        table = tables[network]
+        of_this = {name: shape for name, shape in expected.items() if _belongs(name, network, networks)}
+        found = {name: array for name, array in parameters.items() if _belongs(name, network, networks)}
+
+        def foreign(name: str, table: NameTable = table) -> str:
+            row = table.to_foreign(name)
+            return row.foreign if row else name
+
+        check_complete(str(folder), found, of_this, unexpected[network], foreign, allow_missing)
+    return Weights(
+        config=config,
+        parameters={name: parameters[name] for name in expected if name in parameters},
+        vocab_size=rows,
+        tokenizer=tokenizer,
+        notes=notes,
+    )
+
+
+_DISCRIMINATOR_PARTS = ("embeddings", "encoder", "discriminator_head")
+
+
+def _belongs(name: str, network: Network, networks: Collection[Network]) -> bool:
+    """Which folder of a pair is to hold a parameter."""
+    if len(networks) == 1:
+        return True
+    return (name.partition("/")[0] in _DISCRIMINATOR_PARTS) == (network == "discriminator")
+
+
+def _table(network: Network, *, alone: bool) -> NameTable:
+    if network == "discriminator" or alone:
+        return huggingface_table(network)
+    return huggingface_table(network, embeddings="generator_embeddings", encoder="generator_encoder")
+
+
+def _sharing(parameters: Flat) -> str:
+    """What two networks share, by comparing them bit for bit."""
+
+    def same(ours: str, theirs: str) -> bool:
+        a = {n.removeprefix(ours): x for n, x in parameters.items() if n.startswith(ours)}
+        b = {n.removeprefix(theirs): x for n, x in parameters.items() if n.startswith(theirs)}
+        return a.keys() == b.keys() and all(np.array_equal(a[n], b[n]) for n in a)
+
+    if not same("embeddings/", "generator_embeddings/"):
+        return "none"
+    return "all" if same("encoder/", "generator_encoder/") else "embeddings"
+
+
+def _translated(tensors: Flat, table: NameTable) -> tuple[dict[str, np.ndarray], list[str]]:
+    """(parameters by flat name, names that are not in the table)."""
+    found: dict[str, np.ndarray] = {}
+    unexpected: list[str] = []
+    for name, array in tensors.items():
+        row = table.to_ours(name)
+        if row is None:
+            unexpected.append(name)
+        else:
+            found[row.ours] = np.ascontiguousarray(array.T) if row.transposed else array
+    return found, unexpected
+
+
+def _read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """(config.json, tensors by today's names) of a folder that holds an ELECTRA.
+
+    Raises:
+        UserError: it does not, or its files cannot be read.
+    """
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder} is not a folder: a Hugging Face model is a folder with {CONFIG} and weights"
+        )
+    settings = {**_DEFAULTS, **_read_json(folder / CONFIG)}
+    _check_architecture(folder / CONFIG, settings)
+    return settings, _today(folder, _read_tensors(folder))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"{path.parent} has no {path.name}: a Hugging Face model cannot be read without it"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}: not valid JSON ({error.msg})") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} does not hold a JSON object")
+    return values
+
+
+def _check_architecture(path: Path, settings: Mapping[str, Any]) -> None:
+    kind = settings.get("model_type")
+    if kind != "electra":
+        raise UserError(
+            f"{path} describes a model of type {kind!r}, not 'electra': only ELECTRA can be converted"
+        )
+    for key in ("hidden_act", "position_embedding_type", "is_decoder"):
+        if settings[key] != _DEFAULTS[key]:
+            raise UserError(f"{path}: {key} is {settings[key]!r}, and only {_DEFAULTS[key]!r} is supported")
+    for key, default in _DEFAULTS.items():
+        number = isinstance(settings[key], int | float) and not isinstance(settings[key], bool)
+        if type(default) in (int, float) and not (number and isinstance(settings[key], int | type(default))):
+            raise UserError(f"{path}: {key} is {settings[key]!r}, but must be a number such as {default}")
+
+
+def _read_tensors(folder: Path) -> dict[str, np.ndarray]:
+    """The tensors of a folder, float32, whichever of the usual files they are in."""
+    for name, read in ((SAFETENSORS, _read_safetensors), (PICKLE, read_torch_weights)):
+        if (folder / name).is_file():
+            return _floats(folder / name, read(folder / name))
+        index = folder / f"{name}.index.json"
+        if index.is_file():
+            shards = sorted(set(_read_json(index).get("weight_map", {}).values()))
+            if absent := [shard for shard in shards if not (folder / shard).is_file()]:
+                raise UserError(f"{folder} lacks {', '.join(absent)}, which {index.name} names")
+            tensors: dict[str, np.ndarray] = {}
+            for shard in shards:
+                tensors |= _floats(folder / shard, read(folder / shard))
+            return tensors
+    others = [name for name in ("tf_model.h5", "flax_model.msgpack") if (folder / name).is_file()]
+    there = f"; {', '.join(others)} cannot be read" if others else ""
+    raise UserError(f"{folder} holds no weights: there is neither {SAFETENSORS} nor {PICKLE}{there}")
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        hint = "it is incomplete or damaged: download it again"
+        if path.stat().st_size < 1000 and path.read_bytes().startswith(b"version https://git-lfs"):
+            hint = "it is only a pointer of Git LFS: fetch the file itself (git lfs pull)"
+        raise UserError(f"{path} cannot be read ({error}): {hint}") from None
+
+
+def _floats(path: Path, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Half precision becomes float32, exactly; whole numbers can only be buffers."""
+    return {
+        name: array if array.dtype.kind in "iub" else np.asarray(array, np.float32)
+        for name, array in tensors.items()
+    }
+
+
+def _today(folder: Path, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Names as today's `transformers` has them, without buffers and the tied copy of the word table.
+
+    Raises:
+        UserError: that copy is another table.
+    """
+    if (
+        not any(name.startswith("electra.") for name in tensors)
+        and "embeddings.word_embeddings.weight" in tensors
+    ):
+        tensors = {f"electra.{name}": array for name, array in tensors.items()}  # a bare ElectraModel
+    named = {
+        name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias"): array
+        for name, array in tensors.items()
+        if name not in _BUFFERS
+    }
+    tied = named.pop(_TIED, None)
+    if tied is not None and not np.array_equal(tied, named.get(_WORDS, tied)):
+        raise UserError(
+            f"{folder}: {_TIED} is not the word table ({_WORDS}); ELECTRA's generator has one table for both"
+        )
+    return named
+
+
+def _check_pair(discriminator: tuple[Path, dict[str, Any]], generator: tuple[Path, dict[str, Any]]) -> None:
+    """Refuses two networks that cannot read the same rows.
+
+    Raises:
+        UserError: see above.
+    """
+    for key in ("vocab_size", "max_position_embeddings", "type_vocab_size", "layer_norm_eps"):
+        ours, theirs = discriminator[1][key], generator[1][key]
+        if ours != theirs:
+            raise UserError(
+                f"{generator[0]} does not belong to {discriminator[0]}: its {key} is {theirs}, there {ours}"
+            )
+
+
+def _configuration(
+    networks: Mapping[Network, tuple[Path, dict[str, Any], Flat]], sharing: str
+) -> dict[str, Any]:
+    """Plain settings of model, generator and objective, from config.json."""
+    main = (networks.get("discriminator") or networks["generator"])[1]
+    positions = main["max_position_embeddings"]
+    values: dict[str, Any] = {
+        "data": {"sequence_length": min(128, positions)},
+        "model": {
+            "hidden_size": main["hidden_size"],
+            "num_layers": main["num_hidden_layers"],
+            "num_heads": main["num_attention_heads"],
+            "intermediate_size": main["intermediate_size"],
+            "embedding_size": main["embedding_size"],
+            "max_positions": positions,
+            "type_vocab_size": main["type_vocab_size"],
+            "hidden_dropout": main["hidden_dropout_prob"],
+            "attention_dropout": main["attention_probs_dropout_prob"],
+            "initializer_range": main["initializer_range"],
+            "layer_norm_epsilon": main["layer_norm_eps"],
+        },
+    }
+    if "discriminator" not in networks:
+        values["objective"] = {"kind": "masked_lm"}
+    elif "generator" in networks:
+        small = networks["generator"][1]
+        values["generator"] = {
+            "sharing": sharing,
+            **(
+                {"size_fraction": 1.0}
+                if sharing == "all"
+                else {
+                    "hidden_size": small["hidden_size"],
+                    "num_layers": small["num_hidden_layers"],
+                    "num_heads": small["num_attention_heads"],
+                    "intermediate_size": small["intermediate_size"],
+                    **({"embedding_size": small["embedding_size"]} if sharing == "none" else {}),
+                }
+            ),
+        }
+    return values
+
+
+def write_huggingface(weights: Weights, directory: Path) -> list[str]:
+    """Writes the folders ``discriminator`` and ``generator``, of those the model has.
+
+    Returns:
+        What a user should know about the result.
+
+    Raises:
+        UserError: parameters that Hugging Face's models have no place for.
+    """
+    parts = scopes(weights.parameters)
+    sizes = network_sizes(weights.config, weights.vocab_size)
+    own = "generator_embeddings" in parts
+    tower = "generator_encoder" in parts
+    made: dict[Network, tuple[NameTable, EncoderSizes, int]] = {}
+    if "discriminator_head" in parts or "generator_head" not in parts:
+        made["discriminator"] = (
+            huggingface_table("discriminator"),
+            sizes.discriminator,
+            sizes.embedding_size,
+        )
+    if "generator_head" in parts:
+        table = huggingface_table(
+            "generator",
+            embeddings="generator_embeddings" if own else "embeddings",
+            encoder="generator_encoder" if tower else "encoder",
+        )
+        small = sizes.generator if tower else sizes.discriminator
+        made["generator"] = (table, small, sizes.generator_embedding_size if own else sizes.embedding_size)
+
+    placed: set[str] = set()
+    notes: list[str] = []
+    for network, (table, encoder, embedding_size) in made.items():
+        tensors = {}
+        for name, array in weights.parameters.items():
+            row = table.to_foreign(name)
+            if row is not None:
+                placed.add(name)
+                tensors[row.foreign] = np.ascontiguousarray(array.T) if row.transposed else array
+        folder = directory / network
+        folder.mkdir(parents=True)
+        save_file(tensors, folder / SAFETENSORS, metadata={"format": "pt"})
+        description = _description(weights, network, encoder, embedding_size)
+        (folder / CONFIG).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        if weights.tokenizer is not None:
+            notes = write_huggingface_tokenizer(
+                weights.tokenizer, folder, max_length=weights.config.model.max_positions
+            )
+    if homeless := sorted(scopes(set(weights.parameters) - placed)):
+        raise UserError(
+            f"Hugging Face's ELECTRA has no place for {', '.join(homeless)}: it cannot be exported"
+        )
+    return notes
+
+
+def _description(
+    weights: Weights, network: Network, encoder: EncoderSizes, embedding_size: int
+) -> dict[str, Any]:
+    """config.json, every value spelled out, so that no version's defaults matter."""
+    model = weights.config.model
+    return {
+        "architectures": [ARCHITECTURES[network]],
+        "model_type": "electra",
+        "vocab_size": weights.vocab_size,
+        "embedding_size": embedding_size,
+        "hidden_size": encoder.hidden_size,
+        "num_hidden_layers": encoder.num_layers,
+        "num_attention_heads": encoder.num_heads,
+        "intermediate_size": encoder.intermediate_size,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": model.hidden_dropout,
+        "attention_probs_dropout_prob": model.attention_dropout,
+        "max_position_embeddings": model.max_positions,
+        "position_embedding_type": "absolute",
+        "type_vocab_size": model.type_vocab_size,
+        "initializer_range": model.initializer_range,
+        "layer_norm_eps": model.layer_norm_epsilon,
+        "pad_token_id": 0 if weights.tokenizer is None else weights.tokenizer.pad_id,
+        "tie_word_embeddings": True,
+        "classifier_dropout": None,
+        "summary_type": "first",
+        "summary_use_proj": True,
+        "summary_activation": "gelu",
+        "summary_last_dropout": 0.1,
+        "use_cache": True,
+        "dtype": "float32",
+    }

@@ -1,0 +1,172 @@
+"""Our own work directories: any checkpoint of a run, and directories of converted weights.
+
+Converted weights are a work directory with one checkpoint and without logs. Without an optimizer's state a run can
+start from it (``init_from``) but not resume in it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from electra_jax.config import dump_config
+from electra_jax.config.loading import validate, with_overrides
+from electra_jax.config.schema import Config, MeshConfig
+from electra_jax.convert.flat_parameters import flatten, unflatten
+from electra_jax.convert.weights import Moments, Weights
+from electra_jax.errors import UserError
+from electra_jax.optim.adam import ElectraAdamState
+from electra_jax.partitioning.mesh import make_mesh
+from electra_jax.tokenizers import Tokenizer, load_tokenizer
+from electra_jax.training.checkpoints import (
+    CheckpointWriter,
+    RunIdentity,
+    find_checkpoint,
+    has_progress,
+    read_identity,
+    read_params,
+    restore_state,
+    write_params,
+)
+from electra_jax.training.program import build_program
+from electra_jax.training.state import TrainState
+from electra_jax.training.workdir import WorkDir
+
+
+def is_native(path: Path) -> bool:
+    """Whether ``path`` is a work directory with checkpoints, or one of its checkpoints."""
+    return (path / "checkpoints").is_dir() or (path.parent.name == "checkpoints" and path.name.isdigit())
+
+
+def read_native(
+    path: Path, *, step: int | None = None, overrides: Sequence[str] = (), optimizer: bool = False
+) -> Weights:
+    """Reads a checkpoint; ``path`` is a work directory, or ``…/checkpoints/STEP``.
+
+    Args:
+        path: see above.
+        step: which one; None: the newest.
+        overrides: ``key.path=value`` over the run's configuration.
+        optimizer: carry Adam's moments along.
+
+    Raises:
+        UserError: there is none, it cannot be read, or it has no such moments.
+    """
+    step, directory = find_checkpoint(path, step)
+    where = directory / str(step)
+    values = dict(read_identity(directory, step).config)
+    config = with_overrides(validate(values, str(where)).model_dump(), overrides, str(where))
+    folder = WorkDir(directory.parent).tokenizer
+    tokenizer = load_tokenizer(folder) if folder.exists() else None
+    vocab_size = tokenizer.vocab_size if tokenizer else config.tokenizer.vocab_size
+    if vocab_size is None:
+        raise UserError(
+            f"{folder} is missing, so the size of the vocabulary is not known: restore it from a copy"
+        )
+    moments = _read_moments(config, tokenizer, directory, step) if optimizer else None
+    return Weights(
+        config=config,
+        parameters=flatten(read_params(directory, step), vocab_size),
+        vocab_size=vocab_size,
+        tokenizer=tokenizer,
+        step=step,
+        moments=moments,
+    )
+
+
+def _read_moments(config: Config, tokenizer: Tokenizer | None, directory: Path, step: int) -> Moments:
+    where = directory / str(step)
+    if tokenizer is None or not has_progress(directory, step):
+        raise UserError(f"{where} has no optimizer state for --optimizer to carry along")
+    program = build_program(config, tokenizer, make_mesh(MeshConfig()))
+    state = restore_state(directory, step, program.abstract)
+    adams = [part for part in jax.tree.leaves(state.opt_state, is_leaf=_is_adam) if _is_adam(part)]
+    if not adams:
+        raise UserError(
+            f"{where} was trained with optimizer.kind={config.optimizer.kind}: --optimizer carries along the moments "
+            "of electra_adam only, as the original has no other"
+        )
+    return Moments(*(flatten(moment, tokenizer.vocab_size) for moment in (adams[0].mu, adams[0].nu)))
+
+
+def _is_adam(part: Any) -> bool:
+    return isinstance(part, ElectraAdamState)
+
+
+def write_native(weights: Weights, directory: Path, final: Path) -> list[str]:
+    """Writes config.yaml, the tokenizer and one checkpoint.
+
+    Args:
+        weights: what to write.
+        directory: an empty directory.
+        final: where it will be moved to, for the paths in config.yaml.
+
+    Returns:
+        What a user should know about the result.
+
+    Raises:
+        UserError: moments without a tokenizer, or for another optimizer.
+    """
+    workdir = WorkDir(directory)
+    config, tokenizer = weights.config, weights.tokenizer
+    if tokenizer is not None:
+        tokenizer.save(workdir.tokenizer)
+        files = [file for file in workdir.tokenizer.iterdir() if file.suffix != ".json"]
+        vocab_file = str(final.absolute() / "tokenizer" / files[0].name)
+        section = config.tokenizer.model_copy(update={"vocab_file": vocab_file})
+        config = config.model_copy(update={"tokenizer": section})
+    fingerprint = None if tokenizer is None else tokenizer.fingerprint
+    identity = RunIdentity(tokenizer=fingerprint, data=None, config=config.model_dump())
+    params = unflatten(weights.parameters, config.model.vocab_multiple)
+    if weights.moments is None:
+        write_params(workdir.checkpoints, weights.step, params, identity)
+    else:
+        state = _state(weights, config, params)
+        writer = CheckpointWriter(workdir.checkpoints, config.train, identity)
+        writer.save(weights.step, state)
+        writer.close()
+    workdir.config.write_text(dump_config(config))
+    return []
+
+
+def _state(weights: Weights, config: Config, params: Any) -> TrainState:
+    """A state that goes on where the source stopped; the window of metrics is empty."""
+    assert weights.moments is not None
+    if weights.tokenizer is None:
+        raise UserError(
+            "--optimizer needs the vocabulary, to build the state of a run: give it with --vocab FILE"
+        )
+    if config.optimizer.kind != "electra_adam":
+        raise UserError(
+            f"--optimizer carries along moments of electra_adam, not of optimizer.kind={config.optimizer.kind}"
+        )
+    multiple = config.model.vocab_multiple
+    moments = ElectraAdamState(
+        unflatten(weights.moments.mu, multiple), unflatten(weights.moments.nu, multiple)
+    )
+    program = build_program(config, weights.tokenizer, make_mesh(MeshConfig()))
+    wanted: Any = jax.tree.structure(program.abstract.params)
+    if wanted != jax.tree.structure(params):
+        raise UserError("--optimizer needs both networks whole: a run cannot go on without one of them")
+
+    def part(leaf: Any) -> Any:
+        if _is_adam(leaf):
+            return moments
+        if isinstance(leaf, optax.ScaleByScheduleState):
+            return optax.ScaleByScheduleState(count=np.asarray(weights.step, np.int32))
+        return leaf
+
+    opt_state = jax.tree.map(
+        part,
+        program.abstract.opt_state,
+        is_leaf=lambda x: _is_adam(x) or isinstance(x, optax.ScaleByScheduleState),
+    )
+    return TrainState(
+        step=np.asarray(weights.step, np.int32),  # type: ignore[arg-type]
+        params=params,
+        opt_state=opt_state,
+        window=jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), program.abstract.window),
+    )

@@ -1,0 +1,55 @@
+"""Which format a path holds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from electra_jax.convert.huggingface_format import is_huggingface_folder, network_folders
+from electra_jax.convert.native_format import is_native
+from electra_jax.convert.tensorflow_format import find_prefix
+from electra_jax.errors import UserError
+
+Format = Literal["electra_jax", "huggingface", "tensorflow"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A recognised checkpoint: its format, and the paths to read (two folders for a pair)."""
+
+    format: Format
+    paths: tuple[Path, ...]
+
+
+def recognise(path: Path) -> Found:
+    """What ``path`` is.
+
+    Raises:
+        UserError: nothing that can be read.
+    """
+    if is_native(path):
+        return Found("electra_jax", (path,))
+    if pair := network_folders(path):
+        return Found("huggingface", tuple(pair.values()))
+    if is_huggingface_folder(path):
+        return Found("huggingface", (path,))
+    if (prefix := find_prefix(path)) is not None:
+        return Found("tensorflow", (prefix,))
+    if path.is_file():
+        raise UserError(
+            f"{path} is a file: give the folder it is in, or the prefix of a TensorFlow checkpoint"
+        )
+    if not path.exists():
+        raise UserError(f"{path} does not exist, and no TensorFlow checkpoint has that prefix")
+    raise UserError(
+        f"{path} holds no checkpoint: neither checkpoints/ of a run, nor config.json with weights (Hugging Face), nor "
+        "a .index file (TensorFlow)"
+    )
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether ``path`` is something that a conversion could have written."""
+    try:
+        recognise(path)
+    except UserError:
+        return False
+    return True

@@ -1,0 +1,128 @@
+"""What is exchanged: one model as plain values, and the checks that nothing is lost on the way."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from electra_jax.config.schema import Config
+from electra_jax.errors import UserError
+from electra_jax.tokenizers import Tokenizer
+from electra_jax.training.checkpoints import listed
+
+Flat = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Adam's moments after ``Weights.step`` updates, by flat names as the parameters."""
+
+    mu: Flat
+    nu: Flat
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A model between two formats.
+
+    Attributes:
+        config: model, generator, objective and tokenizer are the source's; the rest are defaults.
+        parameters: float32 by flat name (see `names`); tables have ``vocab_size`` rows.
+        vocab_size: entries of the vocabulary.
+        tokenizer: None where the source has no vocabulary.
+        step: updates it was trained for, as far as the source says.
+        moments: the optimizer's, if asked for and there.
+        notes: what a user should know about how the source was read.
+    """
+
+    config: Config
+    parameters: Flat
+    vocab_size: int
+    tokenizer: Tokenizer | None
+    step: int = 0
+    moments: Moments | None = None
+    notes: tuple[str, ...] = ()
+
+
+def check_complete(
+    where: str,
+    found: Flat,
+    expected: Mapping[str, tuple[int, ...]],
+    unexpected: Collection[str],
+    foreign_name: Callable[[str], str],
+    allow_missing: Collection[str],
+) -> None:
+    """Refuses a checkpoint that lacks something, has something else, or has something of another shape.
+
+    Args:
+        where: the checkpoint, for messages.
+        found: what was recognised, by flat name.
+        expected: flat names and shapes of what the model needs.
+        unexpected: names, as the checkpoint spells them, of what is not in the table.
+        foreign_name: from a flat name to the checkpoint's.
+        allow_missing: patterns of names, ours or the checkpoint's, that may be missing or left out.
+
+    Raises:
+        UserError: it lists what is wrong.
+    """
+    missing = [name for name in expected if name not in found]
+    absent = [
+        foreign_name(name) for name in missing if not _allowed((name, foreign_name(name)), allow_missing)
+    ]
+    extra = [name for name in unexpected if not _allowed((name,), allow_missing)]
+    extra += [
+        foreign_name(name)
+        for name in found
+        if name not in expected and not _allowed((name, foreign_name(name)), allow_missing)
+    ]
+    wrong = [
+        f"{foreign_name(name)} is {_shape(found[name].shape)}, expected {_shape(shape)}"
+        for name, shape in expected.items()
+        if name in found and found[name].shape != shape
+    ]
+    problems = [
+        f"{what}: {listed(names)}"
+        for what, names in (
+            ("missing", absent),
+            ("not part of this model", extra),
+            ("of another shape", wrong),
+        )
+        if names
+    ]
+    if problems:
+        remedy = "; --allow-missing PATTERN goes on without those it matches" if absent or extra else ""
+        raise UserError(f"{where} is not what its configuration says: {'; '.join(problems)}{remedy}")
+
+
+def check_patterns_used(where: str, names: Iterable[str], allow_missing: Collection[str]) -> None:
+    """Refuses a pattern of --allow-missing that could match nothing, which is most likely a typo.
+
+    Raises:
+        UserError: see above.
+    """
+    known = list(names)
+    for pattern in allow_missing:
+        if not any(fnmatchcase(name, pattern) for name in known):
+            raise UserError(f"--allow-missing {pattern}: no parameter of {where} has such a name")
+
+
+def _allowed(spellings: Collection[str], patterns: Collection[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for name in spellings for pattern in patterns)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "a scalar"
+
+
+def check_vocabulary(where: str, tokenizer: Tokenizer, rows: int) -> None:
+    """Refuses a vocabulary of another size than the embeddings.
+
+    Raises:
+        UserError: see above.
+    """
+    if tokenizer.vocab_size != rows:
+        raise UserError(
+            f"{where}: its vocabulary has {tokenizer.vocab_size} entries, but its embeddings {rows} rows: "
+            "give the right one with --vocab FILE"
+        )
