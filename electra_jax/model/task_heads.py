@@ -1,0 +1,268 @@
+"""Heads for fine-tuning, on the hidden states of `Electra.encode` (reference §11 and §12).
+
+The parameters of a task live under ``heads/<task name>/…`` beside ``embeddings`` and ``encoder``. The last layer of
+every head is called ``prediction`` (``start``, ``end``, ``answerable_prediction`` for questions); logits are float32.
+
+Two styles differ in what they compute. ``reference`` is one linear layer, initialised as Glorot does, with dropout
+before it for classification only. ``huggingface`` is what the published ``ElectraFor…`` classes compute, so that their
+weights can be used: a hidden layer before the prediction of classification, dropout before tagging, and normal
+initialisation.
+"""
+
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax import Array
+
+from electra_jax.model.inputs import EncoderInputs
+from electra_jax.model.layers import Dense, Dtype, Initializer, dropout, gelu, split_or_none
+
+HeadStyle = Literal["reference", "huggingface"]
+
+# What the reference adds to the logits of tokens that cannot be an answer.
+NOT_AN_ANSWER = -1000.0
+
+# Width of the hidden layers of question answering, whatever the width of the encoder.
+ANSWER_HIDDEN_SIZE = 512
+
+
+def head_initializer(style: HeadStyle, initializer_range: float) -> Initializer:
+    """How kernels start: Glorot-uniform (reference) or normal (Hugging Face). Biases start at 0."""
+    if style == "reference":
+        return nn.initializers.glorot_uniform()
+    return nn.initializers.normal(initializer_range)
+
+
+class ClassificationHead(nn.Module):
+    """One label, or with ``num_labels=1`` one number, for a whole row, out of the state of its [CLS].
+
+    reference: dropout → dense. huggingface: dropout → dense(gelu) → dropout → dense.
+    """
+
+    num_labels: int
+    style: HeadStyle
+    dtype: Dtype
+    dropout_rate: float = 0.1
+    initializer_range: float = 0.02
+
+    @nn.compact
+    def __call__(self, hidden: Array, rng: Array | None = None) -> Array:
+        """``[batch, length, hidden]`` → float32 logits ``[batch, num_labels]``; ``rng`` None is evaluation."""
+        init = head_initializer(self.style, self.initializer_range)
+        first_rng, second_rng = split_or_none(rng, 2)
+        x = dropout(hidden[:, 0], self.dropout_rate, first_rng)
+        if self.style == "huggingface":
+            x = gelu(Dense(hidden.shape[-1], self.dtype, init, name="dense")(x))
+            x = dropout(x, self.dropout_rate, second_rng)
+        return Dense(self.num_labels, jnp.float32, init, name="prediction")(x)
+
+
+class TaggingHead(nn.Module):
+    """A label for every token that is asked for. reference: dense. huggingface: dropout → dense."""
+
+    num_labels: int
+    style: HeadStyle
+    dtype: Dtype
+    dropout_rate: float = 0.1
+    initializer_range: float = 0.02
+
+    @nn.compact
+    def __call__(self, hidden: Array, positions: Array | None = None, rng: Array | None = None) -> Array:
+        """``[batch, length, hidden]`` → float32 logits ``[batch, labelled, num_labels]``.
+
+        Args:
+            hidden: the encoder's states.
+            positions: int ``[batch, labelled]``, of the first wordpiece of each word; None is every token.
+            rng: None is evaluation.
+        """
+        x = hidden
+        if positions is not None:
+            x = jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
+        if self.style == "huggingface":
+            x = dropout(x, self.dropout_rate, rng)
+        init = head_initializer(self.style, self.initializer_range)
+        return Dense(self.num_labels, jnp.float32, init, name="prediction")(x)
+
+
+class MultipleChoiceHead(nn.Module):
+    """One score for each choice, as Hugging Face has it: dense(gelu) of [CLS] → dropout → dense(1)."""
+
+    dtype: Dtype
+    dropout_rate: float = 0.1
+    initializer_range: float = 0.02
+
+    @nn.compact
+    def __call__(self, hidden: Array, num_choices: int, rng: Array | None = None) -> Array:
+        """``[batch · num_choices, length, hidden]`` → float32 scores ``[batch, num_choices]``.
+
+        The choices of a question are adjacent rows.
+        """
+        init = head_initializer("huggingface", self.initializer_range)
+        x = gelu(Dense(hidden.shape[-1], self.dtype, init, name="dense")(hidden[:, 0]))
+        x = dropout(x, self.dropout_rate, rng)
+        return Dense(1, jnp.float32, init, name="prediction")(x).reshape(-1, num_choices)
+
+
+@struct.dataclass
+class AnswerLogits:
+    """What a question-answering head says of each row, float32.
+
+    ``start`` and ``end`` are ``[batch, length]``. ``answerable`` is ``[batch]``, > 0 says that there is **no** answer
+    (the reference's name, trained on ``is_impossible``); None where the head has no such classifier.
+    """
+
+    start: Array
+    end: Array
+    answerable: Array | None
+
+
+@struct.dataclass
+class AnswerBeam:
+    """The ``k`` best starts of each row, and for each of them its ``k`` best ends, best first.
+
+    Scores float32 ``[batch, k]`` and ``[batch, k, k]``, positions int32 of the same shapes. A span is scored by the
+    sum of its two scores. They are log-probabilities from a joint head and logits from an independent one, as the
+    reference has them. Ends before their start are not sorted out, nor tokens outside the passage where it is shorter
+    than ``k`` (those have scores near −1000).
+    """
+
+    start_scores: Array
+    start_positions: Array
+    end_scores: Array
+    end_positions: Array
+
+
+def answer_mask(inputs: EncoderInputs) -> Array:
+    """Tokens that may start or end an answer, bool ``[batch, length]``: the second sentence, and [CLS] for 'none'.
+
+    The [SEP] that closes the passage is among them, as in the reference.
+    """
+    passage = (inputs.segment_ids != 0) & (inputs.token_type_ids == 1)
+    return passage | (jnp.arange(passage.shape[1]) == 0)
+
+
+def independent_beam(start_logits: Array, end_logits: Array, size: int) -> AnswerBeam:
+    """The best starts and ends of ``[batch, length]`` logits that do not depend on each other.
+
+    ``size`` is cut to the length.
+    """
+    batch, length = start_logits.shape
+    size = min(size, length)
+    start_scores, start_positions = jax.lax.top_k(start_logits, size)
+    ends = jax.lax.top_k(end_logits, size)
+    end_scores, end_positions = (jnp.broadcast_to(x[:, None], (batch, size, size)) for x in ends)
+    return AnswerBeam(start_scores, start_positions, end_scores, end_positions)
+
+
+class PairHidden(nn.Module):
+    """gelu(dense([left; right])) without making the pairs: each side meets its own half of the kernel."""
+
+    features: int
+    dtype: Dtype
+    kernel_init: Initializer
+
+    @nn.compact
+    def __call__(self, left: Array, right: Array) -> Array:
+        """``[…, m]``, ``[…, n]`` with leading axes that broadcast → ``[…, features]``.
+
+        The kernel is that of the concatenation, ``[m + n, features]``.
+        """
+        cut = left.shape[-1]
+        kernel = self.param("kernel", self.kernel_init, (cut + right.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
+        return gelu(left.astype(self.dtype) @ kernel[:cut] + right.astype(self.dtype) @ kernel[cut:] + bias)
+
+
+class QuestionAnsweringHead(nn.Module):
+    """The reference's head for SQuAD; no dropout.
+
+    start: dense(1). end, joint: dense512-gelu([h_start; h_token]) → 1, the gold start in training and each of the best
+    starts in evaluation; independent: dense(1). answerable: dense512-gelu([h_cls; Σ softmax(start)·h]) → 1.
+    """
+
+    joint: bool
+    answerable: bool
+    dtype: Dtype
+
+    def setup(self) -> None:  # noqa: D102
+        init = head_initializer("reference", 0.0)
+
+        def hidden() -> PairHidden:
+            return PairHidden(ANSWER_HIDDEN_SIZE, self.dtype, init)
+
+        self.start = Dense(1, jnp.float32, init)
+        if self.joint:
+            self.end_hidden = hidden()
+        self.end = Dense(1, jnp.float32, init)
+        if self.answerable:
+            self.answerable_hidden = hidden()
+            self.answerable_prediction = Dense(1, jnp.float32, init)
+
+    def __call__(self, hidden: Array, mask: Array, start_positions: Array) -> AnswerLogits:
+        """Logits for the loss.
+
+        Args:
+            hidden: the encoder's states ``[batch, length, hidden]``.
+            mask: bool ``[batch, length]``, of `answer_mask`.
+            start_positions: int ``[batch]``, the gold starts, 0 where there is no answer. A joint head's ``end`` is
+                that after these starts; an independent one does not look at them.
+        """
+        start = self.start_logits(hidden, mask)
+        if self.joint:
+            given = jnp.take_along_axis(hidden, start_positions[:, None, None], axis=1)
+            end = self.end(self.end_hidden(given, hidden))[..., 0]
+        else:
+            end = self.end(hidden)[..., 0]
+        return AnswerLogits(start, _masked(end, mask), self.answerable_logits(hidden, start))
+
+    def beam(self, hidden: Array, mask: Array, size: int) -> tuple[AnswerBeam, Array | None]:
+        """The best spans, and the answerable logits ``[batch]`` (None without that classifier), for evaluation.
+
+        ``size`` is cut to the length. A joint head makes ``[batch, size, length, 512]`` on the way.
+        """
+        start = self.start_logits(hidden, mask)
+        answerable = self.answerable_logits(hidden, start)
+        if not self.joint:
+            return independent_beam(start, _masked(self.end(hidden)[..., 0], mask), size), answerable
+        size = min(size, hidden.shape[1])
+        start_scores, start_positions = jax.lax.top_k(jax.nn.log_softmax(start), size)
+        given = jnp.take_along_axis(hidden, start_positions[:, :, None], axis=1)
+        end = self.end(self.end_hidden(given[:, :, None], hidden[:, None]))[..., 0]
+        end_log_probs = jax.nn.log_softmax(_masked(end, mask[:, None]))
+        end_scores, end_positions = jax.lax.top_k(end_log_probs, size)
+        return AnswerBeam(start_scores, start_positions, end_scores, end_positions), answerable
+
+    def start_logits(self, hidden: Array, mask: Array) -> Array:
+        """Float32 ``[batch, length]``, masked."""
+        return _masked(self.start(hidden)[..., 0], mask)
+
+    def answerable_logits(self, hidden: Array, start: Array) -> Array | None:
+        """Float32 ``[batch]`` from the hidden states and the masked start logits; None without the classifier."""
+        if not self.answerable:
+            return None
+        probabilities = jax.nn.softmax(start)
+        expected = jnp.einsum("bl,blh->bh", probabilities, hidden.astype(jnp.float32))
+        return self.answerable_prediction(self.answerable_hidden(hidden[:, 0], expected))[..., 0]
+
+
+def _masked(logits: Array, mask: Array) -> Array:
+    # Added and not put in place: the reference's scores of forbidden tokens keep their order.
+    return logits + jnp.where(mask, 0.0, NOT_AN_ANSWER)
+
+
+class SpanHead(nn.Module):
+    """Hugging Face's question answering: one linear layer with two outputs, no mask, no dropout."""
+
+    dtype: Dtype
+    initializer_range: float = 0.02
+
+    @nn.compact
+    def __call__(self, hidden: Array) -> AnswerLogits:
+        """``[batch, length, hidden]`` → start and end logits of every token, padding too; no ``answerable``."""
+        init = head_initializer("huggingface", self.initializer_range)
+        logits = Dense(2, jnp.float32, init, name="prediction")(hidden)
+        return AnswerLogits(logits[..., 0], logits[..., 1], None)

@@ -1,0 +1,1 @@
+"""Fine-tuning: what is learned on top of a pre-trained encoder."""

@@ -1,0 +1,114 @@
+"""Losses of fine-tuning, one number an example (reference §11).
+
+How they are summed up is the caller's choice, with weights that are 0 for examples that only fill a batch: the
+reference trains on `weighted_sum` (its loss grows with the batch), Hugging Face on `weighted_mean`. With several tasks
+the reference counts for each example the loss of its own task alone, which is a weight of 0 for the others.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+def softmax_cross_entropy(logits: Array, labels: Array) -> Array:
+    """−log softmax(logits)[label], ``[…, classes]`` and int ``[…]`` → float32 ``[…]``.
+
+    A label outside 0 … classes−1 costs 0 (Hugging Face's −100, or a position behind the end of a row); take it out of
+    a mean with `in_range`.
+    """
+    chosen = labels[..., None] == jnp.arange(logits.shape[-1])
+    return -jnp.sum(jnp.where(chosen, jax.nn.log_softmax(logits.astype(jnp.float32)), 0.0), axis=-1)
+
+
+def in_range(labels: Array, num_classes: int) -> Array:
+    """1.0 where a label is one of 0 … num_classes−1, else 0.0; float32 of the same shape."""
+    return ((labels >= 0) & (labels < num_classes)).astype(jnp.float32)
+
+
+def sigmoid_cross_entropy(logits: Array, labels: Array) -> Array:
+    """Of logits and labels 0 or 1, float32 of the same shape."""
+    logits, labels = logits.astype(jnp.float32), labels.astype(jnp.float32)
+    return jnp.maximum(logits, 0.0) - logits * labels + jnp.log1p(jnp.exp(-jnp.abs(logits)))
+
+
+def squared_error(predictions: Array, targets: Array) -> Array:
+    """(prediction − target)², float32; the reference's targets are normalised, (label − least) / greatest."""
+    return jnp.square(predictions.astype(jnp.float32) - targets.astype(jnp.float32))
+
+
+def tagging_loss(logits: Array, labels: Array, weights: Array) -> Array:
+    """Cross-entropy summed over the labelled words of an example, as the reference has it.
+
+    Args:
+        logits: ``[batch, labelled, classes]``.
+        labels: int ``[batch, labelled]``.
+        weights: ``[batch, labelled]``, 0.0 for the slots that hold no word.
+
+    Returns:
+        float32 ``[batch]``. Hugging Face's mean over all words of a batch is `weighted_mean` of
+        `softmax_cross_entropy`.
+    """
+    return jnp.sum(softmax_cross_entropy(logits, labels) * weights, axis=-1)
+
+
+def span_loss(start_logits: Array, end_logits: Array, starts: Array, ends: Array) -> Array:
+    """The mean of the two cross-entropies, ``[batch, length]`` and int ``[batch]`` → float32 ``[batch]``.
+
+    A position outside the row costs 0. Hugging Face's loss is the mean of this if there is no such position; else see
+    `mean_span_loss`.
+    """
+    return (softmax_cross_entropy(start_logits, starts) + softmax_cross_entropy(end_logits, ends)) / 2.0
+
+
+def mean_span_loss(start_logits: Array, end_logits: Array, starts: Array, ends: Array) -> Array:
+    """Hugging Face's loss of a batch, float32 scalar: the mean over starts and the mean over ends, halved.
+
+    Negative positions are taken as 0 and those behind the row are left out of their mean.
+    """
+
+    def mean(logits: Array, positions: Array) -> Array:
+        positions = jnp.maximum(positions, 0)
+        losses = softmax_cross_entropy(logits, positions)
+        return weighted_mean(losses, in_range(positions, logits.shape[-1]))
+
+    return (mean(start_logits, starts) + mean(end_logits, ends)) / 2.0
+
+
+def question_answering_loss(
+    start_logits: Array,
+    end_logits: Array,
+    answerable_logits: Array | None,
+    starts: Array,
+    ends: Array,
+    is_impossible: Array,
+    answerable_weight: float = 0.5,
+) -> Array:
+    """The reference's loss of a question: `span_loss` + weight · cross-entropy of 'has no answer'.
+
+    Args:
+        start_logits: ``[batch, length]``.
+        end_logits: ``[batch, length]``.
+        answerable_logits: ``[batch]``, > 0 says that there is no answer; None leaves its part out.
+        starts: int ``[batch]``, 0 where there is no answer.
+        ends: int ``[batch]``, the same.
+        is_impossible: ``[batch]``, 1 where there is no answer.
+        answerable_weight: the weight.
+
+    Returns:
+        float32 ``[batch]``.
+    """
+    losses = span_loss(start_logits, end_logits, starts, ends)
+    if answerable_logits is None:
+        return losses
+    return losses + answerable_weight * sigmoid_cross_entropy(answerable_logits, is_impossible)
+
+
+def weighted_sum(losses: Array, weights: Array) -> Array:
+    """Σ w·loss, the reference's loss of a batch; two arrays of one shape → float32 scalar."""
+    return jnp.sum(losses * weights)
+
+
+def weighted_mean(losses: Array, weights: Array) -> Array:
+    """Σ w·loss / Σ w, Hugging Face's loss of a batch; 0 where all weights are 0 (there it is NaN)."""
+    total = jnp.sum(weights)
+    return jnp.sum(losses * weights) / jnp.where(total > 0, total, 1.0)

@@ -1,0 +1,456 @@
+"""The heads of fine-tuning, figure for figure against the original and Hugging Face, and by themselves."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from head_weights import drawn_variable, params_from_huggingface, params_from_reference
+from safetensors.numpy import load_file
+from small_run import SmallVocabulary, small_config
+
+from electra_jax.config.schema import Config
+from electra_jax.model.electra import build_electra
+from electra_jax.model.inputs import EncoderInputs
+from electra_jax.model.task_heads import (
+    AnswerBeam,
+    ClassificationHead,
+    MultipleChoiceHead,
+    QuestionAnsweringHead,
+    SpanHead,
+    TaggingHead,
+    answer_mask,
+    independent_beam,
+)
+from electra_jax.optim.decay_mask import weight_decay_mask
+from electra_jax.partitioning.axes import parameter_specs, path_name
+from electra_jax.partitioning.mesh import make_mesh
+from electra_jax.tasks.losses import (
+    in_range,
+    mean_span_loss,
+    question_answering_loss,
+    softmax_cross_entropy,
+    squared_error,
+    tagging_loss,
+    weighted_mean,
+    weighted_sum,
+)
+
+TASKS = ("mnli", "sts", "squad", "chunk")  # the original's order, in which task_id counts
+
+# A softmax does not change when all its logits are shifted alike: the gradients of these are 0, and what either
+# side records of them is rounding.
+ZERO_GRADIENTS = {
+    "joint": {"heads/squad/start/bias", "heads/squad/end/bias"},
+    "independent": {"heads/squad/start/bias", "heads/squad/end/bias"},
+    "qa": {"heads/task/prediction/bias"},
+    "mc": {"heads/task/prediction/bias"},
+}
+KEY_BIAS = "encoder/layers/attention/key/bias"
+
+
+def _tiny_network():
+    """The network of all recorded figures."""
+    sizes = {
+        "hidden_size": 32,
+        "num_layers": 2,
+        "num_heads": 2,
+        "intermediate_size": 64,
+        "embedding_size": 16,
+        "max_positions": 64,
+        "hidden_dropout": 0.0,
+        "attention_dropout": 0.0,
+        "vocab_multiple": 1,
+    }
+    return build_electra(Config.model_validate({"model": sizes, "data": {"sequence_length": 24}}), 200)
+
+
+def _inputs(ids, mask, token_types):
+    positions = np.broadcast_to(np.arange(ids.shape[1], dtype=np.int32), ids.shape)
+    return EncoderInputs(ids, token_types, positions, mask)
+
+
+def _encode(params, inputs):
+    # Only the encoder's parameters are there: neither a generator nor the heads of pre-training.
+    encoder = {name: params[name] for name in ("embeddings", "encoder")}
+    return _tiny_network().apply({"params": encoder}, inputs, None, method="encode")
+
+
+def _assert_same_gradients(ours, theirs, zero):
+    theirs = {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(theirs)}
+    ours = {path_name(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(ours)}
+    assert ours.keys() == theirs.keys()
+    largest = max(np.linalg.norm(leaf) for leaf in theirs.values())
+    for name, leaf in ours.items():
+        if name in zero | {KEY_BIAS}:
+            # rounding of probabilities that add up to 1, and of gradients that cancel
+            assert max(np.linalg.norm(leaf), np.linalg.norm(theirs[name])) <= 1e-6 * max(1.0, largest), name
+        else:
+            difference = np.linalg.norm(leaf - theirs[name])
+            assert difference <= 1e-4 * np.linalg.norm(theirs[name]), name
+
+
+# --- the original ---------------------------------------------------------------------------------------------
+
+
+def _reference_heads(joint):
+    return {
+        "mnli": ClassificationHead(3, "reference", jnp.float32),
+        "sts": ClassificationHead(1, "reference", jnp.float32),
+        "squad": QuestionAnsweringHead(joint=joint, answerable=True, dtype=jnp.float32),
+        "chunk": TaggingHead(5, "reference", jnp.float32),
+    }
+
+
+@pytest.fixture(scope="module", params=["joint", "independent"])
+def reference(request, shared):
+    """(variant, recorded training, recorded prediction, parameters)."""
+    folder = shared / "golden" / "tf"
+    train, predict = (
+        dict(np.load(folder / f"tiny_finetune_{mode}_{request.param}.npz")) for mode in ("train", "predict")
+    )
+    recorded = dict(np.load(folder / "tiny_weights.npz"))
+    names = [name.removeprefix("grad/") for name in train if name.startswith("grad/")]
+    params = params_from_reference(
+        {n: recorded[n] if n in recorded else drawn_variable(n, train[f"grad/{n}"].shape) for n in names}
+    )
+    return request.param, train, predict, params
+
+
+def _reference_outputs(variant, golden, params):
+    """Logits and losses by task, of all four heads on the same rows."""
+    inputs = _inputs(golden["in/input_ids"], golden["in/input_mask"], golden["in/segment_ids"])
+    hidden = _encode(params, inputs)
+    heads = _reference_heads(variant == "joint")
+    starts, ends = golden["in/squad_start_positions"], golden["in/squad_end_positions"]
+
+    def head(task, *args):
+        return heads[task].apply({"params": params["heads"][task]}, hidden, *args)
+
+    answers = head("squad", answer_mask(inputs), starts)
+    logits = {
+        "mnli": head("mnli"),
+        "sts": head("sts")[:, 0],
+        "squad": answers,
+        "chunk": head("chunk", golden["in/chunk_labeled_positions"]),
+    }
+    losses = {
+        "mnli": softmax_cross_entropy(logits["mnli"], golden["in/mnli_label_ids"]),
+        "sts": squared_error(logits["sts"], golden["in/sts_targets"]),
+        "squad": question_answering_loss(
+            answers.start, answers.end, answers.answerable, starts, ends, golden["in/squad_is_impossible"]
+        ),
+        "chunk": tagging_loss(logits["chunk"], golden["in/chunk_labels"], golden["in/chunk_labels_mask"]),
+    }
+    return logits, losses
+
+
+def _total(losses, golden):
+    return sum(weighted_sum(losses[task], golden["in/task_id"] == i) for i, task in enumerate(TASKS))
+
+
+@pytest.mark.shared_data
+def test_rule_of_the_recorded_weights(shared):
+    """The heads' first weights are not recorded; every weight that is follows `drawn_variable` to the bit."""
+    folder = shared / "golden" / "tf"
+    recorded = np.load(folder / "tiny_weights.npz")
+    for name in recorded.files:
+        np.testing.assert_array_equal(
+            drawn_variable(name, recorded[name].shape), recorded[name], err_msg=name
+        )
+    variables = json.loads((folder / "finetune_variables.json").read_text())
+    tree = params_from_reference({name: np.zeros(shape) for name, shape in variables.items()})
+    assert len(jax.tree.leaves(tree["heads"])) == sum(name.startswith("task_specific") for name in variables)
+
+
+@pytest.mark.shared_data
+def test_reference_logits_and_losses(reference):
+    variant, train, _, params = reference
+    logits, losses = jax.jit(lambda p: _reference_outputs(variant, train, p))(params)
+    answers = logits.pop("squad")
+    np.testing.assert_allclose(logits["mnli"], train["out/mnli/logits"], atol=2e-5)
+    np.testing.assert_allclose(logits["sts"], train["out/sts/predictions"], atol=2e-5)
+    np.testing.assert_allclose(logits["chunk"], train["out/chunk/logits"], atol=2e-5)
+    np.testing.assert_allclose(answers.answerable, train["out/squad/answerable_logit"], atol=2e-5)
+    for ours, theirs in ((answers.start, "start"), (answers.end, "end")):
+        theirs = train[f"out/squad/{theirs}_logits"]
+        possible = theirs > -500
+        np.testing.assert_allclose(ours[possible], theirs[possible], atol=2e-5)
+        # −1000 leaves float32 a step of 6e-5
+        np.testing.assert_allclose(ours[~possible], theirs[~possible], atol=1.3e-4)
+    for task in TASKS:
+        np.testing.assert_allclose(losses[task], train[f"out/{task}/loss"], rtol=1e-5, err_msg=task)
+    assert float(_total(losses, train)) == pytest.approx(float(train["out/loss"]), rel=1e-5)
+
+
+@pytest.mark.shared_data
+def test_reference_gradients(reference):
+    variant, train, _, params = reference
+    gradient = jax.jit(jax.grad(lambda p: _total(_reference_outputs(variant, train, p)[1], train)))(params)
+    recorded = {n.removeprefix("grad/"): a for n, a in train.items() if n.startswith("grad/")}
+    _assert_same_gradients(gradient, params_from_reference(recorded), ZERO_GRADIENTS[variant])
+
+
+@pytest.mark.shared_data
+def test_reference_beam(reference):
+    variant, _, predict, params = reference
+    if variant == "independent":
+        pytest.skip("the original records a beam for joint prediction only")
+    inputs = _inputs(predict["in/input_ids"], predict["in/input_mask"], predict["in/segment_ids"])
+
+    @jax.jit
+    def beam(params):
+        variables = {"params": params["heads"]["squad"]}
+        head = _reference_heads(joint=True)["squad"]
+        return head.apply(variables, _encode(params, inputs), answer_mask(inputs), 5, method="beam")
+
+    ours, answerable = beam(params)
+    np.testing.assert_array_equal(ours.start_positions, predict["out/squad/start_top_index"])
+    np.testing.assert_array_equal(ours.end_positions, predict["out/squad/end_top_index"])
+    np.testing.assert_allclose(ours.start_scores, predict["out/squad/start_top_log_probs"], atol=2e-5)
+    np.testing.assert_allclose(ours.end_scores, predict["out/squad/end_top_log_probs"], atol=2e-5)
+    np.testing.assert_allclose(answerable, predict["out/squad/answerable_logit"], atol=2e-5)
+
+
+# --- Hugging Face ---------------------------------------------------------------------------------------------
+
+HUGGINGFACE_HEADS = {
+    "seqcls": ClassificationHead(3, "huggingface", jnp.float32),
+    "seqreg": ClassificationHead(1, "huggingface", jnp.float32),
+    "tokcls": TaggingHead(5, "huggingface", jnp.float32),
+    "qa": SpanHead(jnp.float32),
+    "mc": MultipleChoiceHead(jnp.float32),
+}
+
+
+def _huggingface_outputs(name, golden, params):
+    """({recorded name: logits}, loss)."""
+    rows = {k: golden[f"in/{k}"] for k in ("input_ids", "attention_mask", "token_type_ids")}
+    length = rows["input_ids"].shape[-1]
+    ids, mask, token_types = (rows[k].reshape(-1, length) for k in rows)
+    hidden = _encode(params, _inputs(ids, mask, token_types))
+    choices = (rows["input_ids"].shape[1],) if name == "mc" else ()
+    logits = HUGGINGFACE_HEADS[name].apply({"params": params["heads"]["task"]}, hidden, *choices)
+    if name == "qa":
+        positions = golden["in/start_positions"], golden["in/end_positions"]
+        loss = mean_span_loss(logits.start, logits.end, *positions)
+        return {"start_logits": logits.start, "end_logits": logits.end}, loss
+    labels = golden["in/labels"]
+    if name == "seqreg":
+        loss = weighted_mean(squared_error(logits[:, 0], labels), np.ones(len(labels)))
+    else:
+        loss = weighted_mean(softmax_cross_entropy(logits, labels), in_range(labels, logits.shape[-1]))
+    return {"logits": logits}, loss
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("name", HUGGINGFACE_HEADS)
+def test_huggingface_figures(name, shared):
+    golden = dict(np.load(shared / "golden" / "hf" / f"tiny_{name}.npz"))
+    params = params_from_huggingface(
+        load_file(shared / "golden" / "hf" / f"tiny_{name}" / "model.safetensors")
+    )
+
+    @jax.jit
+    def loss_and_gradient(params):
+        def loss(params):
+            logits, value = _huggingface_outputs(name, golden, params)
+            return value, logits
+
+        return jax.value_and_grad(loss, has_aux=True)(params)
+
+    (loss, logits), gradient = loss_and_gradient(params)
+    for key, value in logits.items():
+        np.testing.assert_allclose(value, golden[f"out/{key}"], atol=2e-5)
+    assert float(loss) == pytest.approx(float(golden["out/loss"]), rel=1e-5)
+    recorded = {n.removeprefix("grad/"): a for n, a in golden.items() if n.startswith("grad/")}
+    if name == "qa":
+        # Padding is in this loss, and its logits do depend on the row of [PAD]: PyTorch's `padding_idx` sets that
+        # gradient to 0, here it is what it is.
+        words = gradient["embeddings"]["word"]["embedding"]
+        assert np.linalg.norm(words[0]) > 0.1
+        gradient["embeddings"]["word"]["embedding"] = words.at[0].set(0.0)
+    _assert_same_gradients(gradient, params_from_huggingface(recorded), ZERO_GRADIENTS.get(name, set()))
+
+
+# --- by themselves --------------------------------------------------------------------------------------------
+
+HEADS = {
+    **{f"classification-{s}": ClassificationHead(3, s, jnp.float32) for s in ("reference", "huggingface")},
+    **{f"tagging-{s}": TaggingHead(5, s, jnp.float32) for s in ("reference", "huggingface")},
+    "choice": MultipleChoiceHead(jnp.float32),
+    "span": SpanHead(jnp.float32),
+    "joint": QuestionAnsweringHead(joint=True, answerable=True, dtype=jnp.float32),
+    "independent": QuestionAnsweringHead(joint=False, answerable=True, dtype=jnp.float32),
+    "unanswerable-is-not-asked": QuestionAnsweringHead(joint=False, answerable=False, dtype=jnp.float32),
+}
+
+
+def _hidden(batch=4, length=12, size=32, seed=0):
+    return jax.random.normal(jax.random.key(seed), (batch, length, size))
+
+
+def _arguments(head, hidden):
+    if isinstance(head, QuestionAnsweringHead):
+        return hidden, jnp.ones(hidden.shape[:2], bool), jnp.arange(hidden.shape[0])
+    return (hidden, 2) if isinstance(head, MultipleChoiceHead) else (hidden,)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_every_parameter_has_its_place_on_the_mesh(name):
+    """On a mesh with all three axes, sharded by the table, a head computes what it does on one device."""
+    head, hidden = HEADS[name], _hidden()
+    params = head.init(jax.random.key(1), *_arguments(head, hidden))["params"]
+    tree = {"heads": {"some-task": params}}
+    assert {
+        path[-1].key for path, decayed in jax.tree.leaves_with_path(weight_decay_mask(tree)) if decayed
+    } == {"kernel"}
+    mesh = make_mesh(Config.model_validate({"mesh": {"data": 2, "fsdp": 2, "tensor": 2}}).mesh)
+    specs = parameter_specs(tree, mesh)["heads"]["some-task"]
+    sharded = jax.device_put(params, jax.tree.map(lambda spec: jax.sharding.NamedSharding(mesh, spec), specs))
+    apply = jax.jit(lambda p: head.apply({"params": p}, *_arguments(head, hidden)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), apply(sharded), apply(params))
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_logits_are_float32_when_the_network_computes_in_bfloat16(name):
+    head, hidden = HEADS[name], _hidden().astype(jnp.bfloat16)
+    params = head.init(jax.random.key(1), *_arguments(head, hidden))["params"]
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(params)} == {"float32"}
+    logits = head.clone(dtype=jnp.dtype("bfloat16")).apply({"params": params}, *_arguments(head, hidden))
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(logits)} == {"float32"}
+
+
+@pytest.mark.parametrize(
+    ("name", "drops"),
+    [
+        ("classification-reference", True),
+        ("classification-huggingface", True),
+        ("tagging-reference", False),
+        ("tagging-huggingface", True),
+        ("choice", True),
+    ],
+)
+def test_dropout_is_where_each_implementation_has_it(name, drops):
+    head, hidden = HEADS[name], _hidden()
+    arguments = _arguments(head, hidden)
+    variables = head.init(jax.random.key(1), *arguments)
+    plain = head.apply(variables, *arguments)
+    dropped = [head.apply(variables, *arguments, rng=jax.random.key(k)) for k in (2, 3)]
+    assert (not np.allclose(plain, dropped[0])) == drops
+    assert (not np.allclose(dropped[0], dropped[1])) == drops
+    np.testing.assert_array_equal(
+        dropped[0], head.apply(variables, *arguments, rng=jax.random.key(2)), "same key, same mask"
+    )
+
+
+def test_dropout_keeps_the_expected_logits():
+    """The head of the reference is linear after its dropout: the mean over keys is the logit without it."""
+    head, hidden = HEADS["classification-reference"], _hidden()
+    variables = head.init(jax.random.key(1), hidden)
+    keys = jax.random.split(jax.random.key(2), 4000)
+    dropped = jax.vmap(lambda key: head.apply(variables, hidden, key))(keys)
+    np.testing.assert_allclose(dropped.mean(0), head.apply(variables, hidden), atol=0.05)
+
+
+def test_initial_kernels():
+    """Glorot-uniform over fan-in + fan-out, or a normal of .02; biases are 0."""
+    hidden = _hidden(size=256)
+    for name, deviation in (("joint", (2 / (512 + 512)) ** 0.5), ("classification-huggingface", 0.02)):
+        params = HEADS[name].init(jax.random.key(1), *_arguments(HEADS[name], hidden))["params"]
+        kernel = params["end_hidden" if name == "joint" else "dense"]["kernel"]
+        assert float(kernel.std()) == pytest.approx(deviation, rel=0.02)
+        assert (float(abs(kernel).max()) <= 3**0.5 * deviation) == (name == "joint")
+        assert not any(leaf.any() for leaf in jax.tree.leaves(params) if leaf.ndim == 1)
+
+
+def test_tagging_at_positions_is_tagging_everywhere_and_then_choosing():
+    head, hidden = HEADS["tagging-reference"], _hidden()
+    variables = head.init(jax.random.key(1), hidden)
+    positions = np.array([[1, 3, 3, 11]] * 4)
+    everywhere = np.asarray(head.apply(variables, hidden))
+    np.testing.assert_allclose(
+        head.apply(variables, hidden, positions), everywhere[:, positions[0]], atol=1e-6
+    )
+
+
+def test_answer_mask_is_the_second_sentence_and_cls():
+    token_types = np.array([[0, 0, 0, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 1, 1, 1]])
+    segments = np.array([[1, 1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 0, 0, 0]])  # types may run into padding
+    mask = answer_mask(EncoderInputs(segments, token_types, segments, segments))
+    np.testing.assert_array_equal(mask, [[1, 0, 0, 1, 1, 1, 0, 0], [1, 0, 1, 1, 1, 0, 0, 0]])
+
+
+def _passage_mask(hidden, passage=5):
+    column = np.arange(hidden.shape[1])
+    return jnp.asarray(
+        np.broadcast_to((column == 0) | (column >= hidden.shape[1] - passage), hidden.shape[:2])
+    )
+
+
+def test_joint_beam_is_the_end_after_each_start():
+    """Every beam against the logits that training computes when that start is the gold one."""
+    head, hidden = HEADS["joint"], _hidden()
+    mask = _passage_mask(hidden)
+    variables = head.init(jax.random.key(1), hidden, mask, jnp.zeros(4, int))
+    beam, answerable = head.apply(variables, hidden, mask, 3, method="beam")
+    for k in range(3):
+        logits = head.apply(variables, hidden, mask, beam.start_positions[:, k])
+        scores, positions = jax.lax.top_k(jax.nn.log_softmax(logits.end), 3)
+        np.testing.assert_array_equal(beam.end_positions[:, k], positions)
+        np.testing.assert_allclose(beam.end_scores[:, k], scores, atol=1e-5)
+        np.testing.assert_allclose(answerable, logits.answerable, atol=1e-6)
+        starts = np.take_along_axis(np.asarray(jax.nn.log_softmax(logits.start)), beam.start_positions, 1)
+        np.testing.assert_allclose(beam.start_scores, starts, atol=1e-6)
+    assert bool(np.take_along_axis(np.asarray(mask), beam.start_positions, 1).all())
+
+
+def test_independent_beam_is_the_best_of_each():
+    rng = np.random.default_rng(0)
+    start, end = rng.normal(size=(2, 3, 9)).astype(np.float32)
+    beam = independent_beam(start, end, 4)
+    order = np.argsort(-end, axis=1)[:, :4]
+    np.testing.assert_array_equal(beam.start_positions, np.argsort(-start, axis=1)[:, :4])
+    for k in range(4):
+        np.testing.assert_array_equal(beam.end_positions[:, k], order)
+        np.testing.assert_array_equal(beam.end_scores[:, k], np.take_along_axis(end, order, 1))
+
+
+@pytest.mark.parametrize("name", ["joint", "independent"])
+def test_beam_wider_than_the_row_or_the_passage(name):
+    head, hidden = HEADS[name], _hidden(length=6)
+    mask = _passage_mask(hidden, passage=2)
+    variables = head.init(jax.random.key(1), hidden, mask, jnp.zeros(4, int))
+    beam, _ = head.apply(variables, hidden, mask, 20, method="beam")
+    assert isinstance(beam, AnswerBeam)
+    assert beam.end_positions.shape == (4, 6, 6)
+    for row in np.asarray(beam.start_positions[:, :3]):
+        assert set(row) == {0, 4, 5}, "[CLS] and the passage come first"
+    assert bool((beam.start_scores[:, 3:] < -500).all())
+
+
+def test_independent_end_does_not_look_at_the_start():
+    for name, same in (("independent", True), ("joint", False)):
+        head, hidden = HEADS[name], _hidden()
+        mask = _passage_mask(hidden)
+        variables = head.init(jax.random.key(1), hidden, mask, jnp.zeros(4, int))
+        ends = [head.apply(variables, hidden, mask, jnp.full(4, k)).end for k in (8, 9)]
+        assert np.allclose(*ends) == same
+
+
+def test_multiple_choice_scores_each_row_by_itself():
+    head, hidden = HEADS["choice"], _hidden(batch=6)
+    variables = head.init(jax.random.key(1), hidden, 3)
+    rows = [head.apply(variables, hidden[i : i + 1], 1)[0, 0] for i in range(6)]
+    np.testing.assert_allclose(head.apply(variables, hidden, 3), np.reshape(rows, (2, 3)), atol=1e-6)
+
+
+def test_encoder_can_be_made_and_used_alone():
+    network = build_electra(small_config(), SmallVocabulary.vocab_size)
+    ids = jnp.array([[2, 40, 41, 3]])
+    inputs = _inputs(ids, jnp.ones_like(ids), jnp.zeros_like(ids))
+    params = jax.jit(lambda: network.init(jax.random.key(0), inputs, method="encode")["params"])()
+    assert set(params) == {"embeddings", "encoder"}
+    encode = jax.jit(lambda params: network.apply({"params": params}, inputs, method="encode"))
+    assert encode(params).shape == (1, 4, 32)
