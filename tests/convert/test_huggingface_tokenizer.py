@@ -81,6 +81,7 @@ def assert_same_but_for_ties(tokenizer, fast, texts, most=0.001):
     score = tokenizer._processor.get_score
     for text in ties:
         theirs = fast.encode(text, add_special_tokens=False).ids
+        assert len(tokenizer.encode(text)) == len(theirs)
         assert sum(map(score, tokenizer.encode(text))) == pytest.approx(sum(map(score, theirs)), rel=1e-6)
     assert len(ties) <= most * len(texts)
 
@@ -157,7 +158,9 @@ def test_sentencepiece_ids_of_this_repository(tmp_path, model_type, byte_fallbac
     ]
     texts += ["<0x41> <0x0A><0x00>", "<0x4", "[CLSX]", "[cls]", "a\0b", "\u200b\ufeffz", "ꙮꙮꙮ x ꙮꙮ"]
     assert len(texts) > 2000
-    assert_same_but_for_ties(tokenizer, written(tokenizer, tmp_path), texts, most=0.005)
+    assert_same_but_for_ties(
+        tokenizer, written(tokenizer, tmp_path), texts, most=0.005 if model_type == "unigram" else 0
+    )
 
 
 @pytest.mark.shared_data
