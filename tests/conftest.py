@@ -29,3 +29,35 @@ def pytest_collection_modifyitems(items):
 def shared() -> Path:
     """The folder of reference material; only for tests marked ``shared_data``."""
     return SHARED
+
+
+_MEASURED = pytest.StashKey[dict]()
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--parity-table", action="store_true", help="print the largest difference of every comparison"
+    )
+
+
+def pytest_configure(config):
+    config.stash[_MEASURED] = {}
+
+
+@pytest.fixture(scope="session")
+def within(request):
+    """``within(what, difference, limit)`` asserts a difference from another implementation, and remembers it."""
+
+    def check(what: str, difference: float, limit: float) -> None:
+        measured = request.config.stash[_MEASURED]
+        measured[what] = (max(float(difference), measured.get(what, (0.0,))[0]), limit)
+        assert difference <= limit, f"{what}: {difference:.3g} is more than {limit:g}"
+
+    return check
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if config.getoption("--parity-table"):
+        terminalreporter.write_line("| what | largest difference | limit |\n|---|---|---|")
+        for what, (difference, limit) in config.stash[_MEASURED].items():
+            terminalreporter.write_line(f"| {what} | {difference:.1e} | {limit:.0e} |")

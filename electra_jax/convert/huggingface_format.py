@@ -415,7 +415,6 @@ def _description(
         "hidden_dropout_prob": model.hidden_dropout,
         "attention_probs_dropout_prob": model.attention_dropout,
         "max_position_embeddings": model.max_positions,
-        "position_embedding_type": "absolute",
         "type_vocab_size": model.type_vocab_size,
         "initializer_range": model.initializer_range,
         "layer_norm_eps": model.layer_norm_epsilon,

@@ -72,8 +72,14 @@ def test_unknown_section_names_each_of_its_keys(tmp_path):
         ("tokenizer.lowercase=yes", "tokenizer.lowercase is 'yes', but must be true or false"),
         ("tokenizer.kind=bpe", "tokenizer.kind is 'bpe', but must be 'sentencepiece' or 'wordpiece'"),
         ("init_from=12", "init_from is 12, but must be a valid string"),
-        ("objective.kind=mlm", "objective.kind is 'mlm', but must be one of 'electra', 'masked_lm', 'electric'"),
-        ("objective.kind=[1]", "objective.kind is [1], but must be one of 'electra', 'masked_lm', 'electric'"),
+        (
+            "objective.kind=mlm",
+            "objective.kind is 'mlm', but must be one of 'electra', 'masked_lm', 'electric'",
+        ),
+        (
+            "objective.kind=[1]",
+            "objective.kind is [1], but must be one of 'electra', 'masked_lm', 'electric'",
+        ),
         ("objective.temperature=0", "objective.temperature is 0, but must be greater than 0"),
         ("train.accumulation_steps=3", "train: batch_size 128 is not divisible by accumulation_steps 3"),
         ("model.num_heads=3", "model: hidden_size 256 is not divisible by num_heads 3"),

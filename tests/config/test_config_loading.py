@@ -126,6 +126,7 @@ def test_objective_is_chosen_by_kind(write):
 def test_objective_of_another_kind_drops_nothing_silently(write):
     path = write("objective:\n  discriminator_weight: 20.0\n")
     with pytest.raises(
-        UserError, match=r"discriminator_weight: it belongs to objective\.kind=electra\|electric, not to masked"
+        UserError,
+        match=r"discriminator_weight: it belongs to objective\.kind=electra\|electric, not to masked",
     ):
         load_config(path, ["objective.kind=masked_lm"])

@@ -2,7 +2,9 @@
 
 import json
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -43,7 +45,7 @@ def test_masks(case):
     np.testing.assert_array_equal(drawn.masked.ids, golden["out/masked_lm_ids"])
 
 
-def test_replacements_and_logits(case):
+def test_replacements_and_logits(case, within):
     golden, objective, params, drawn, _ = case
     if isinstance(objective, MaskedLM):
         pytest.skip("masked LM replaces nothing")
@@ -59,7 +61,7 @@ def test_replacements_and_logits(case):
 
     logits, corruption, discriminator_logits = forward(params)
     used = drawn.masked.weights > 0
-    np.testing.assert_allclose(logits, golden["out/gen_logits"], atol=2e-5)
+    within("TensorFlow: logits of the generator", _largest(logits, golden["out/gen_logits"]), 2e-5)
     np.testing.assert_allclose(
         token_nll(logits, drawn.masked.ids), golden["out/mlm_per_token_loss"], rtol=1e-5
     )
@@ -68,48 +70,89 @@ def test_replacements_and_logits(case):
     )
     np.testing.assert_array_equal(corruption.input_ids, golden["out/disc_input_ids"])
     np.testing.assert_array_equal(corruption.labels, golden["out/disc_labels"])
-    np.testing.assert_allclose(discriminator_logits, golden["out/disc_logits"], atol=2e-5)
+    difference = _largest(discriminator_logits, golden["out/disc_logits"])
+    within("TensorFlow: logits of the discriminator", difference, 2e-5)
 
 
-def test_losses_and_gradients(case):
-    golden, objective, params, _, value_and_grad = case
+def test_losses_and_gradients(case, within):
+    golden, objective, params, drawn, value_and_grad = case
     (loss, sums), gradients = value_and_grad(params)
     metrics = objective.summarize(jax.device_get(sums))
-    assert float(loss) == pytest.approx(float(golden["out/total_loss"]), rel=1e-5)
-    assert metrics["masked_lm_loss"] == pytest.approx(float(golden["out/mlm_loss"]), rel=1e-5)
+    losses = {"out/total_loss": loss, "out/mlm_loss": metrics["masked_lm_loss"]}
     if "disc_loss" in metrics:
-        assert metrics["disc_loss"] == pytest.approx(float(golden["out/disc_loss"]), rel=1e-5)
-    _assert_same(gradients, _expected(golden, "grad/"))
-    norm = float(optax.tree.norm(gradients))
-    if objective.config.generator.sharing != "none":  # see test_three_updates
-        assert norm == pytest.approx(float(golden["grad_global_norm"]), rel=1e-5)
+        losses["out/disc_loss"] = metrics["disc_loss"]
+    for name, value in losses.items():
+        within("TensorFlow: losses (relative)", abs(float(value) / float(golden[name]) - 1), 1e-5)
+    _assert_same(gradients, _expected(golden, "grad/"), within)
+    norm = _tensorflow_norm(objective, params, drawn, gradients)
+    within("TensorFlow: global norm (relative)", abs(norm / float(golden["grad_global_norm"]) - 1), 1e-5)
 
 
-def test_three_updates(case):
+def test_three_updates(case, within):
     """Parameters after each of three updates with the same draws; the first has learning rate 0."""
-    golden, objective, params, _, value_and_grad = case
-    config, last, recorded_norm = objective.config, 3, None
-    if config.generator.sharing == "none":
-        # A word table that is only looked up has a sparse gradient in TensorFlow, whose global norm leaves a
-        # token's several occurrences unsummed: 26.768, where the norm of the recorded gradient is 26.803. The
-        # clip is replayed with what the original recorded, which is the norm of its first two updates.
-        recorded_norm, last = float(golden["grad_global_norm"]), 2
-        config = config.model_copy(
-            update={"optimizer": config.optimizer.model_copy(update={"clip_norm": None})}
-        )
-    optimizer = build_optimizer(config, params)
+    golden, objective, params, drawn, value_and_grad = case
+    config = objective.config
+    # Clipped here and not by the optimizer, since with untied embeddings TensorFlow's norm is another one.
+    unclipped = config.model_copy(
+        update={"optimizer": config.optimizer.model_copy(update={"clip_norm": None})}
+    )
+    optimizer = build_optimizer(unclipped, params)
     state = optimizer.init(params)
     update = jax.jit(optimizer.update)
-    for step in range(1, last + 1):
+    for step in (1, 2, 3):
         gradients = value_and_grad(params)[1]
-        if recorded_norm is not None:
-            gradients = jax.tree.map(lambda g: g / max(1.0, recorded_norm), gradients)
-        updates, state = update(gradients, state, params)
+        norm = _tensorflow_norm(objective, params, drawn, gradients)
+        scale = config.optimizer.clip_norm / max(config.optimizer.clip_norm, norm)
+        clipped = jax.tree.map(lambda g, scale=scale: g * scale, gradients)
+        updates, state = update(clipped, state, params)
         params = jax.tree.map(lambda p, u: p + u, params, updates)
         for mine, theirs in zip(
             jax.tree.leaves(params), jax.tree.leaves(_expected(golden, f"step{step}/")), strict=True
         ):
-            np.testing.assert_allclose(mine, theirs, atol=1e-5)
+            within(f"TensorFlow: parameters after update {step}", _largest(mine, theirs), 1e-5)
+
+
+def test_our_clip_is_tensorflows_where_the_norms_agree(case):
+    """The optimizer as it is, three updates; all but the case of untied embeddings."""
+    golden, objective, params, _, value_and_grad = case
+    if objective.config.generator.sharing == "none":
+        pytest.skip("TensorFlow clips by another norm there")
+    optimizer = build_optimizer(objective.config, params)
+    state = optimizer.init(params)
+    update = jax.jit(optimizer.update)
+    for _ in range(3):
+        updates, state = update(value_and_grad(params)[1], state, params)
+        params = jax.tree.map(lambda p, u: p + u, params, updates)
+    for mine, theirs in zip(
+        jax.tree.leaves(params), jax.tree.leaves(_expected(golden, "step3/")), strict=True
+    ):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5)
+
+
+def _tensorflow_norm(objective, params, drawn, gradients):
+    """The norm that TensorFlow clips by.
+
+    A word table that is only looked up, the discriminator's with untied embeddings, has a sparse gradient there, and
+    the global norm is taken before the rows of a token that occurs several times are summed: 26.768 in that case,
+    where the norm of the gradient is 26.803. The gradient of each looked-up row is that of a zero added to it.
+    """
+    norm = float(optax.tree.norm(gradients))
+    if objective.config.generator.sharing != "none":
+        return norm
+
+    def loss(added):
+        def add(call, args, kwargs, context):
+            found = call(*args, **kwargs)
+            looked_up = context.module.path == ("embeddings", "word") and context.method_name == "__call__"
+            return found + added if looked_up else found
+
+        with nn.intercept_methods(add):
+            return objective.loss(params, drawn, objective.totals(drawn), None)[0]
+
+    shape = (*drawn.inputs.input_ids.shape, params["embeddings"]["word"]["embedding"].shape[1])
+    rows = jax.jit(jax.grad(loss))(jnp.zeros(shape))
+    summed = gradients["embeddings"]["word"]["embedding"]
+    return float(np.sqrt(norm**2 - float(jnp.sum(summed**2)) + float(jnp.sum(rows**2))))
 
 
 def _expected(golden, prefix):
@@ -118,7 +161,11 @@ def _expected(golden, prefix):
     )
 
 
-def _assert_same(ours, expected, tolerance=1e-4):
+def _largest(ours, theirs):
+    return np.abs(np.asarray(ours) - theirs).max()
+
+
+def _assert_same(ours, expected, within):
     """The norm of the difference, relative to that of the array."""
     assert jax.tree.structure(ours) == jax.tree.structure(expected)
     expected_leaves = jax.tree.leaves(expected)
@@ -127,4 +174,5 @@ def _assert_same(ours, expected, tolerance=1e-4):
         # A key's bias shifts all scores of a query alike: its gradient is 0, and what is recorded is rounding.
         zero = "'key'" in str(path) and "'bias'" in str(path)
         scale = largest if zero else np.linalg.norm(theirs)
-        assert np.linalg.norm(np.asarray(mine) - theirs) <= tolerance * scale, path
+        difference = np.linalg.norm(np.asarray(mine) - theirs) / scale
+        within("TensorFlow: every gradient (norm of the difference, relative)", difference, 1e-4)
