@@ -1,6 +1,6 @@
 """What differs between two configurations, and whether a run may be resumed with it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,8 @@ class Difference:
 
 def differences(old: Config, new: Config) -> list[Difference]:
     """The keys in which two configurations differ, in the order of the schema."""
-    before, after = _flatten(old.model_dump()), _flatten(new.model_dump())
+    known = {key.name for key in keys()}
+    before, after = _flatten(old.model_dump(), known), _flatten(new.model_dump(), known)
     return [
         Difference(key.name, was, now, key.free_on_resume)
         for key in keys()
@@ -40,11 +41,12 @@ def _show(value: Any) -> str:
     return "(absent)" if value is _ABSENT else value if isinstance(value, str) else show(value)
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten(values: Mapping[str, Any], known: Collection[str], prefix: str = "") -> dict[str, Any]:
+    """Values by dotted key; a mapping that is the value of a ``known`` key is left whole."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
+        if isinstance(value, Mapping) and f"{prefix}{key}" not in known:
+            flat |= _flatten(value, known, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat

@@ -230,7 +230,99 @@ class ElectricObjective(MaskingConfig):
         return self
 
 
-Objective = Annotated[ElectraObjective | MaskedLMObjective | ElectricObjective, Field(discriminator="kind")]
+class FinetuneObjective(Section):
+    """Fine-tuning on the tasks of ``finetune.tasks``."""
+
+    kind: Literal["finetune"] = _field("finetune", "Fine-tuning on finetune.tasks.")
+
+
+Objective = Annotated[
+    ElectraObjective | MaskedLMObjective | ElectricObjective | FinetuneObjective, Field(discriminator="kind")
+]
+
+
+TaskKind = Literal["classification", "regression", "tagging", "question_answering"]
+
+
+class TaskConfig(Section):
+    """One task to fine-tune on: a benchmark's, known by its name, or one of your own files."""
+
+    kind: TaskKind | None = _field(
+        None, "What is predicted; null: as the benchmark's task of this name has it."
+    )
+    data: str | None = _field(
+        None, "Directory with the benchmark's official files, or tfds:NAME[/CONFIG] as prepared by TFDS."
+    )
+    train: str | None = _field(
+        None, "Your own training file: .csv, .tsv, .jsonl, .json (SQuAD) or columns (.txt)."
+    )
+    dev: str | None = _field(None, "Your own file to evaluate on.")
+    test: str | None = _field(None, "Your own file to predict, with or without labels.")
+    id: str | None = _field(None, "Column of the identifier; null: the number of the row.")
+    text: str | None = _field(None, "Column of the (first) text; of the words, for tagging JSON lines.")
+    pair: str | None = _field(None, "Column of the second text; null: there is none.")
+    label: str | None = _field(None, "Column of the label or number; of the tags, for tagging JSON lines.")
+    labels: list[str] | None = _field(
+        None, "The classes in the order of their numbers; null: those of the training examples, sorted."
+    )
+    metric: str | None = _field(
+        None, "The metric that decides what is best; null: the benchmark's, or the first of the kind."
+    )
+    swap_pairs: bool | None = _field(
+        None, "Train on every pair in both orders; null: as the reference does (MRPC and STS-B)."
+    )
+    weight: float | None = _field(
+        None,
+        "Share of the batches when several tasks are trained, relative to the others; null: its batches.",
+        gt=0.0,
+    )
+    joint: bool = _field(
+        True, "question_answering: the end is predicted knowing the start, as in the reference."
+    )
+    answerable: bool = _field(True, "question_answering: a classifier says whether there is an answer.")
+    beam: int = _field(20, "question_answering: starts, and ends for each, that are looked at.", ge=1)
+    n_best: int = _field(20, "question_answering: answers kept for each question.", ge=1)
+    max_question_tokens: int = _field(64, "question_answering: longer questions are cut.", ge=1)
+    max_answer_tokens: int = _field(30, "question_answering: longer answers are not given.", ge=1)
+    stride: int = _field(
+        128, "question_answering: tokens by which the window moves over a long context.", ge=1
+    )
+
+
+class FinetuneConfig(Section):
+    """Fine-tuning: tasks and recipe (reference §11). Used with objective.kind=finetune."""
+
+    tasks: dict[str, TaskConfig] = _field({}, "Tasks by name; several are trained at once, a head each.")
+    epochs: float = _field(3.0, "Passes over the training examples; they decide train.steps.", gt=0.0)
+    warmup_fraction: float = _field(
+        0.1, "Share of the steps that warm up; decides optimizer.warmup_steps.", ge=0.0, le=1.0
+    )
+    seeds: int = _field(1, "Runs that differ in their seed: seed, seed + 1, ...", ge=1)
+    select: Literal["last", "best"] = _field(
+        "last", "Which parameters are kept: those of the end, as in the reference, or of the best dev metric."
+    )
+    from_scratch: bool = _field(
+        False,
+        "Take sizes and vocabulary of init_from, but not its parameters: the baseline of no pre-training.",
+    )
+    head_style: Literal["reference", "huggingface"] = _field(
+        "reference", "Heads as the original has them, or as Hugging Face, which can be exported."
+    )
+    head_dropout: float = _field(0.1, "Dropout in the heads.", ge=0.0, lt=1.0)
+    length_buckets: list[int] = _field(
+        [32, 64, 96, 128, 192, 256, 384, 512],
+        "Lengths that rows are filled up to; one program is compiled for each that occurs.",
+    )
+    reference_quirks: bool = _field(
+        False,
+        "Reproduce the original: the loss is summed over the batch, and the top layer's rate is decayed twice.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> FinetuneConfig:
+        if not self.length_buckets or sorted(set(self.length_buckets)) != self.length_buckets:
+            raise ValueError("length_buckets must be increasing lengths")
+        return self
 
 
 class OptimizerConfig(Section):
@@ -253,6 +345,12 @@ class OptimizerConfig(Section):
     )
     weight_decay: float = _field(
         0.01, "Decoupled weight decay; LayerNorm and biases have none.", free=True, ge=0.0
+    )
+    layer_decay: float = _field(
+        1.0,
+        "Fine-tuning: each layer's rate is that of the one above times this; the embeddings are below all layers.",
+        gt=0.0,
+        le=1.0,
     )
     beta1: float = _field(0.9, "Decay of the first moment.", free=True, ge=0.0, lt=1.0)
     beta2: float = _field(0.999, "Decay of the second moment.", free=True, ge=0.0, lt=1.0)
@@ -349,6 +447,7 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     generator: GeneratorConfig = GeneratorConfig()
     objective: Objective = ElectraObjective()
+    finetune: FinetuneConfig = FinetuneConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()
     compute: ComputeConfig = ComputeConfig()
@@ -364,6 +463,11 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Config:
+        if (self.objective.kind == "finetune") != bool(self.finetune.tasks):
+            raise ValueError(
+                "objective.kind=finetune and finetune.tasks go together: "
+                + ("finetune.tasks names none" if not self.finetune.tasks else "objective.kind is another")
+            )
         if self.data.sequence_length > self.model.max_positions:
             raise ValueError(
                 f"data.sequence_length {self.data.sequence_length} is above "

@@ -1,0 +1,146 @@
+"""What a fine-tuning task is made of: examples, encoded rows, batches, and the task itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from flax import linen as nn
+from flax import struct
+from jax import Array
+
+from electra_jax.model.inputs import EncoderInputs
+
+
+@dataclass(frozen=True)
+class TextExample:
+    """One text or a pair of texts. ``label`` is as the file spells it (a number for regression), None if hidden."""
+
+    id: str
+    text: str
+    pair: str | None = None
+    label: str | float | None = None
+
+
+@dataclass(frozen=True)
+class WordsExample:
+    """Words with a tag each; ``tags`` None if hidden."""
+
+    id: str
+    words: tuple[str, ...]
+    tags: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer and the character of the context it begins at."""
+
+    text: str
+    start: int
+
+
+@dataclass(frozen=True)
+class QuestionExample:
+    """A question about a context; without ``answers`` it has none there (SQuAD 2.0), unless they are ``hidden``."""
+
+    id: str
+    question: str
+    context: str
+    answers: tuple[Answer, ...] = ()
+    hidden: bool = False
+
+
+Example = TextExample | WordsExample | QuestionExample
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Encoded rows of differing lengths, ``[CLS] … [SEP]``.
+
+    Attributes:
+        input_ids: int32 ``[length]`` of each row.
+        token_type_ids: int32 ``[length]`` of each row.
+        targets: by name, either one array ``[rows]`` (a value a row) or a list of ``[length]`` (a value a token).
+        example: int32 ``[rows]``, the number of the example a row belongs to; a long one may have several.
+        details: whatever the task needs to read predictions, one entry a row (offsets into the text, for instance).
+    """
+
+    input_ids: Sequence[np.ndarray]
+    token_type_ids: Sequence[np.ndarray]
+    targets: Mapping[str, np.ndarray | Sequence[np.ndarray]]
+    example: np.ndarray
+    details: Sequence[Any] = ()
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+@struct.dataclass
+class TaskBatch:
+    """Rows of one task, filled up to one length; ``weights`` is 0.0 for rows that only fill the batch.
+
+    inputs: int32 ``[batch, length]`` each.
+    targets: ``[batch]`` or ``[batch, length]`` by name.
+    weights: float32 ``[batch]``.
+    task: the task's name; a batch of another task is another program.
+    """
+
+    inputs: EncoderInputs
+    targets: dict[str, Array]
+    weights: Array
+    task: str = struct.field(pytree_node=False)
+
+
+class Task(Protocol):
+    """One fine-tuning task: how examples become rows, what its head computes, what its predictions are worth.
+
+    Attributes:
+        name: of the task, also of its head's parameters, ``heads/<name>``.
+        kind: "classification", "regression", "tagging" or "question_answering".
+        labels: the classes in the order of their numbers; empty where there are none.
+        metric: the metric that decides which checkpoint or seed is best; larger is better.
+    """
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    metric: str
+
+    def encode(self, examples: Sequence[Any], *, training: bool) -> Rows:
+        """Rows of examples; with ``training`` their targets must be there.
+
+        Raises:
+            UserError: a label that is not known, or missing; a text that does not fit.
+        """
+
+    def head(self) -> nn.Module:
+        """The head; its parameters are initialised by calling it as `loss` does."""
+
+    def loss(self, head: Any, hidden: Array, batch: TaskBatch, rng: Array | None) -> Array:
+        """The loss of each row, float32 ``[batch]``, from the encoder's states ``[batch, length, hidden]``.
+
+        Args:
+            head: the bound head.
+            hidden: the encoder's states.
+            batch: with targets.
+            rng: for dropout; None is evaluation.
+        """
+
+    def outputs(self, head: Any, hidden: Array, batch: TaskBatch) -> dict[str, Array]:
+        """What predictions are read from, every array with the batch axis first; needs no targets."""
+
+    def predictions(
+        self, examples: Sequence[Any], rows: Rows, outputs: Mapping[str, np.ndarray]
+    ) -> list[dict[str, Any]]:
+        """One JSON object an example, in order, beginning with its ``id``.
+
+        Args:
+            examples: the examples.
+            rows: what `encode` made of them.
+            outputs: what `outputs` gave for each row, ``[rows, ...]``.
+        """
+
+    def score(self, examples: Sequence[Any], predictions: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """The task's metrics in percent, by name, ``metric`` first; examples with hidden answers are not allowed."""
