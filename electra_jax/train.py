@@ -1,38 +1,29 @@
-"""Pre-training: ``python -m electra_jax.train --config FILE --workdir DIR [key.path=value ...]``.
+"""Training: ``python -m electra_jax.train --config FILE --workdir DIR [key.path=value ...]``.
 
-The one training loop: check → prepare → restore → train → evaluate → save.
+A run from top to bottom: check → prepare → restore → train (`training.loop`) → show. Fine-tuning does the same for
+each of its seeds (`tasks.finetune`).
 """
 
-import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
-from typing import Any
-
-import jax
 
 from electra_jax import cli
 from electra_jax.config.schema import Config
-from electra_jax.data.batches import train_batches
-from electra_jax.data.prepare import Prepared, check_prepare, prepare
+from electra_jax.data.prepare import check_prepare, prepare
 from electra_jax.errors import UserError
 from electra_jax.inference.showcase import showcase
 from electra_jax.partitioning.mesh import check_batch, make_mesh
-from electra_jax.training.checkpoints import CheckpointWriter, RunIdentity
-from electra_jax.training.evaluation import evaluate
-from electra_jax.training.health import read_report
-from electra_jax.training.interrupt import StopRequest
-from electra_jax.training.logs import Console, MetricsWriter, format_metrics
-from electra_jax.training.program import Program, build_program
-from electra_jax.training.speed import Rates, Stopwatch
+from electra_jax.training.checkpoints import RunIdentity
+from electra_jax.training.loop import run_loop
+from electra_jax.training.pretraining import Pretraining
+from electra_jax.training.program import build_program
 from electra_jax.training.start import check_data, check_run, check_tokenizer, starting_state
-from electra_jax.training.state import TrainState
 from electra_jax.training.workdir import WorkDir
 
 
 def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
-    """Trains (or goes on training) in ``workdir`` and returns the last held-out metrics.
+    """Pre-trains (or goes on training) in ``workdir`` and returns the last held-out metrics.
 
     Raises:
         UserError: anything the user can put right; nothing already written is lost.
@@ -68,14 +59,8 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     for line in [*changes, *notes]:
         print(line, file=sys.stderr)
 
-    checkpoints = CheckpointWriter(workdir.checkpoints, config.train, identity)
-    try:
-        state, metrics, stopped = train_loop(config, prepared, program, workdir, checkpoints, start, state)
-    except OSError as error:
-        error.filename = error.filename or workdir.root  # a write to an open file does not say which
-        raise
-    finally:
-        checkpoints.close()
+    work = Pretraining(config, prepared, program, workdir)
+    state, metrics, stopped = run_loop(config, work, program, workdir, identity, start, state)
     if stopped is None and start < config.train.steps:
         print(accuracy_baselines(config, prepared.eval.most_frequent_token_share), file=sys.stderr)
     if stopped is None and config.train.show_examples:
@@ -94,92 +79,6 @@ def accuracy_baselines(config: Config, most_frequent_share: float) -> str:
         f"masked_lm_accuracy to compare with: {most_frequent_share:.4f} for always guessing the commonest token, "
         f"{copying:.4f} for that and copying the chosen tokens that are not masked"
     )
-
-
-def train_loop(
-    config: Config,
-    prepared: Prepared,
-    program: Program,
-    workdir: WorkDir,
-    checkpoints: CheckpointWriter,
-    start: int,
-    state: TrainState,
-) -> tuple[TrainState, dict[str, float | None], str | None]:
-    """Steps from ``start`` to train.steps; (state, last held-out metrics, the signal that stopped it or None)."""
-    settings = config.train
-    batches = train_batches(
-        prepared.train,
-        batch_size=settings.batch_size,
-        seed=config.seed,
-        start_step=start,
-        host=jax.process_index(),
-        hosts=jax.process_count(),
-        prefetch=config.data.prefetch_batches,
-    )
-    tokens_a_step = settings.batch_size * config.data.sequence_length
-    watch = Stopwatch()
-    rates = Rates(config, prepared.tokenizer.vocab_size)
-    metrics: dict[str, float | None] = {}
-    pending: tuple[int, Any] | None = None  # the newest step whose report has not been read
-
-    with (
-        StopRequest() as stop,
-        closing(MetricsWriter(workdir, resumed_step=start)) as writer,
-        closing(Console(start=start, steps=settings.steps, tokens_a_step=tokens_a_step)) as console,
-        program.on_mesh(),
-    ):
-        for step in range(start + 1, settings.steps + 1):
-            state, report = program.train_step(state, program.put_batch(next(batches)))
-            if pending is not None:
-                read_report(*pending, console)
-            pending = (step, report)
-            stopping = stop.requested  # read once: a signal that comes later is for the next step
-            logs = step % settings.log_every == 0 or step == settings.steps
-            evaluates = step % settings.eval_every == 0 or step == settings.steps
-            saves = step % settings.checkpoint_every == 0 or step == settings.steps or stopping is not None
-            if step == start + 1:
-                jax.block_until_ready(report)
-                watch.restart()  # compilation does not count
-            else:
-                watch.step()
-            if not (logs or evaluates or saves):
-                continue
-
-            last_report = read_report(*pending, console)
-            pending = None
-            if logs:
-                seconds = watch.seconds_a_step()
-                summary = program.objective.summarize(jax.device_get(state.window))
-                for name in ("learning_rate", "grad_norm"):
-                    summary[name] = last_report[name]
-                summary |= rates(seconds)
-                writer.write(step, "train", summary)
-                console.metrics(step, summary, seconds or float("nan"))
-            if evaluates:
-                limit = None if step == settings.steps else settings.eval_batches
-                metrics = evaluate(
-                    program,
-                    state.params,
-                    prepared.eval,
-                    batch_size=settings.batch_size,
-                    pad_id=prepared.tokenizer.pad_id,
-                    limit=limit,
-                )
-                writer.write(step, "eval", metrics)
-                console.say(f"held-out at step {step}: {format_metrics(metrics)}")
-            if saves:
-                checkpoints.save(step, state)
-            watch.restart()
-            if stopping is not None and step < settings.steps:
-                checkpoints.wait()
-                config_file, folder = (shlex.quote(str(path)) for path in (workdir.config, workdir.root))
-                console.say(
-                    f"stopped by {stopping} after step {step}, which is saved; to go on: "
-                    f"python -m electra_jax.train --config {config_file} --workdir {folder}"
-                )
-                return state, metrics, stopping
-        checkpoints.wait()
-    return state, metrics, None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -201,11 +100,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--workdir", type=Path, metavar="DIR", help="directory of the run; created, or resumed"
     )
+    parser.add_argument(
+        "--submission", type=Path, metavar="DIR", help="fine-tuning: write GLUE's submission files there"
+    )
     args = parser.parse_args(argv)
     config = cli.load_config(args)
     if args.workdir is None:
         raise UserError("--workdir is missing: the directory that is to hold the run")
-    train(config, WorkDir(args.workdir))
+    if config.objective.kind == "finetune":
+        from electra_jax.tasks.finetune import finetune  # brings the libraries of its metrics along
+
+        finetune(config, WorkDir(args.workdir), args.submission)
+    elif args.submission is not None:
+        raise UserError("--submission goes with fine-tuning on tasks of GLUE (objective.kind=finetune)")
+    else:
+        train(config, WorkDir(args.workdir))
     return 0
 
 

@@ -297,7 +297,7 @@ class FinetuneConfig(Section):
     warmup_fraction: float = _field(
         0.1, "Share of the steps that warm up; decides optimizer.warmup_steps.", ge=0.0, le=1.0
     )
-    seeds: int = _field(1, "Runs that differ in their seed: seed, seed + 1, ...", ge=1)
+    seeds: int = _field(1, "Runs that differ in their seed: seed, seed + 1, ...", free=True, ge=1)
     select: Literal["last", "best"] = _field(
         "last", "Which parameters are kept: those of the end, as in the reference, or of the best dev metric."
     )

@@ -22,7 +22,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from electra_jax.config.schema import Config
+from electra_jax.config.schema import Config, ElectricObjective
 from electra_jax.model.attention import Direction
 from electra_jax.model.embeddings import Embeddings
 from electra_jax.model.encoder import Encoder
@@ -122,7 +122,8 @@ class Electra(nn.Module):
         rngs = split_or_none(rng, 4)
         ltr = self.generator_ltr(self.embeddings(inputs, rngs[0]), inputs, rngs[1])
         rtl = self.generator_rtl(self.embeddings(inputs, rngs[2]), inputs, rngs[3])
-        wrap = self.config.objective.reference_quirks
+        objective = self.config.objective
+        wrap = isinstance(objective, ElectricObjective) and objective.reference_quirks
         joined = join_towers(ltr, rtl, inputs.segment_ids, wrap=wrap)
         return self.cloze_head(joined, self.embeddings.word_table())
 

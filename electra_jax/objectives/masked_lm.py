@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
-from electra_jax.config.schema import Config, MaskingConfig
+from electra_jax.config.schema import Config, MaskedLMObjective, MaskingConfig
 from electra_jax.model.electra import Electra, init_params
 from electra_jax.model.inputs import EncoderInputs, packed_inputs
 from electra_jax.objectives.masking import MaskedBatch, draw_masks
@@ -99,6 +99,7 @@ class MaskedLM:
 
     def draw(self, batch: Array, rng: Array) -> MaskedLMDrawn:
         """Draws the masks of ``batch``, int32 ``[batch, length]``."""
+        assert isinstance(self.config.objective, MaskedLMObjective)
         return draw_masked_batch(batch, rng, self.config.objective, self.special)
 
     def totals(self, drawn: MaskedLMDrawn) -> Array:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from typing import Any
+
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -72,3 +74,9 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def replicated(mesh: Mesh) -> NamedSharding:
     """The same value on every device."""
     return NamedSharding(mesh, PartitionSpec())
+
+
+def put_batch(mesh: Mesh, rows: Any) -> Any:
+    """This host's rows, an array or a tree of arrays ``[rows, …]``, as its part of the global batch."""
+    sharding = batch_sharding(mesh)
+    return jax.tree.map(lambda array: jax.make_array_from_process_local_data(sharding, array), rows)

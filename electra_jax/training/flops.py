@@ -6,7 +6,7 @@ recomputed does not count (model FLOPs, not hardware FLOPs: Chowdhery et al. 202
 
 import jax
 
-from electra_jax.config.schema import Config
+from electra_jax.config.schema import Config, FinetuneObjective
 from electra_jax.model.sizes import EncoderSizes, NetworkSizes
 from electra_jax.objectives.masking import max_masked
 
@@ -45,6 +45,10 @@ def encoder_flops(sizes: EncoderSizes, embedding_size: int, length: int) -> floa
 def train_step_flops(config: Config, sizes: NetworkSizes) -> float:
     """Model FLOPs of one update over the whole batch, forward and backward."""
     length = config.data.sequence_length
+    if isinstance(config.objective, FinetuneObjective):  # rows of the full length; the heads are left out
+        return (
+            3.0 * config.train.batch_size * encoder_flops(sizes.discriminator, sizes.embedding_size, length)
+        )
     slots = max_masked(config.objective.mask_rate, length)
 
     def masked_lm(encoder: EncoderSizes, embedding: int) -> float:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh
@@ -15,7 +14,7 @@ from electra_jax.config.schema import Config
 from electra_jax.objectives import PretrainingObjective, build_objective
 from electra_jax.objectives.metrics import Sums
 from electra_jax.optim import build_optimizer, learning_rate_schedule
-from electra_jax.partitioning.mesh import batch_sharding, replicated
+from electra_jax.partitioning.mesh import batch_sharding, put_batch, replicated
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.state import TrainState, init_state, state_shardings
 from electra_jax.training.step import INIT_STREAM, Report, make_eval_step, make_train_step, stream
@@ -44,26 +43,39 @@ class Program:
         with jax.set_mesh(self.mesh):
             yield
 
-    def put_batch(self, rows: np.ndarray) -> Array:
-        """This host's rows, int32 ``[rows, length]``, as its part of the global batch."""
-        return jax.make_array_from_process_local_data(batch_sharding(self.mesh), rows)
+    def put_batch(self, rows: Any) -> Any:
+        """This host's rows, an array or a tree of arrays ``[rows, …]``, as its part of the global batch."""
+        return put_batch(self.mesh, rows)
 
 
 def build_program(config: Config, tokenizer: Tokenizer, mesh: Mesh) -> Program:
-    """Builds objective, optimizer and jitted steps; compiles nothing yet.
+    """The program of a pre-training run; compiles nothing yet.
 
     Raises:
         UserError: a parameter that the mesh does not divide.
     """
-    objective = build_objective(config, tokenizer)
-    whole, rows = replicated(mesh), batch_sharding(mesh)
     shape = (config.train.batch_size, config.data.sequence_length)
-    batch = jax.ShapeDtypeStruct(shape, jnp.int32)
+    return program_of(config, build_objective(config, tokenizer), np.zeros(shape, np.int32), mesh)
+
+
+def program_of(config: Config, objective: PretrainingObjective, batch: Any, mesh: Mesh) -> Program:
+    """Builds optimizer and jitted steps for an objective; compiles nothing yet.
+
+    Args:
+        config: the run's.
+        objective: what is trained.
+        batch: any batch of it; only shapes count.
+        mesh: the devices.
+
+    Raises:
+        UserError: a parameter that the mesh does not divide.
+    """
+    whole, rows = replicated(mesh), batch_sharding(mesh)
     rng = stream(config.seed, INIT_STREAM)
     optimizer = build_optimizer(config, jax.eval_shape(objective.init, rng))
 
     def fresh(rng: Array) -> TrainState:
-        return init_state(objective, optimizer, jnp.zeros(batch.shape, batch.dtype), rng)
+        return init_state(objective, optimizer, batch, rng)
 
     shapes = jax.eval_shape(fresh, rng)
     shardings = state_shardings(shapes, optimizer, mesh)

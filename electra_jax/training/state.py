@@ -32,9 +32,9 @@ class TrainState:
 
 
 def init_state(
-    objective: PretrainingObjective, optimizer: optax.GradientTransformation, batch: Array, rng: Array
+    objective: PretrainingObjective, optimizer: optax.GradientTransformation, batch: Any, rng: Array
 ) -> TrainState:
-    """A fresh state; ``batch`` int32 ``[batch, length]`` gives shapes only."""
+    """A fresh state; ``batch`` gives shapes only."""
     params = objective.init(rng)
     drawn = objective.draw(batch, rng)
     sums = jax.eval_shape(lambda p, d: objective.loss(p, d, objective.totals(d), None)[1], params, drawn)

@@ -18,7 +18,7 @@ from toy import (
     toy_rows,
 )
 
-import electra_jax.train
+import electra_jax.training.loop
 from electra_jax.data.batches import batch
 from electra_jax.errors import UserError
 from electra_jax.training.checkpoints import restore_state, saved_steps
@@ -101,7 +101,11 @@ def test_loop_waits_for_no_step_before_the_next_is_dispatched(monkeypatch, tmp_p
 
         return step
 
-    read_report, device_get, wait = electra_jax.train.read_report, jax.device_get, jax.block_until_ready
+    read_report, device_get, wait = (
+        electra_jax.training.loop.read_report,
+        jax.device_get,
+        jax.block_until_ready,
+    )
 
     def reading(step, report, console):
         events.append(f"read {step}")
@@ -124,7 +128,7 @@ def test_loop_waits_for_no_step_before_the_next_is_dispatched(monkeypatch, tmp_p
         toy_config(train={"eval_every": 100, "checkpoint_every": 100, "steps": 9}),
         wrap=dispatching,
     )
-    monkeypatch.setattr("electra_jax.train.read_report", reading)
+    monkeypatch.setattr("electra_jax.training.loop.read_report", reading)
     monkeypatch.setattr(jax, "device_get", getting)
     monkeypatch.setattr(jax, "block_until_ready", waiting)
     run()

@@ -26,18 +26,18 @@ SPEEDS = {"sequences_per_second", "tokens_per_second", "model_flops_utilization"
 # The command line, ending itself without warning some time after a step.
 KILLED = """
 import os, signal, sys, threading
-import electra_jax.train as train
-from electra_jax import cli
+import electra_jax.training.loop as loop
+from electra_jax import cli, train
 
 step, delay = int(sys.argv.pop(1)), float(sys.argv.pop(1))
-read_report = train.read_report
+read_report = loop.read_report
 
 def reading(number, *args):
     if number == step:
         threading.Timer(delay, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
     return read_report(number, *args)
 
-train.read_report = reading
+loop.read_report = reading
 cli.run(train.main)
 """
 

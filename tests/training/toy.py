@@ -9,8 +9,9 @@ from small_run import SmallVocabulary, small_config
 
 from electra_jax.objectives.metrics import mean, weighted
 from electra_jax.partitioning.mesh import make_mesh
-from electra_jax.train import train_loop
-from electra_jax.training.checkpoints import CheckpointWriter, RunIdentity
+from electra_jax.training.checkpoints import RunIdentity
+from electra_jax.training.loop import run_loop
+from electra_jax.training.pretraining import Pretraining
 from electra_jax.training.program import build_program
 from electra_jax.training.start import starting_state
 from electra_jax.training.workdir import WorkDir
@@ -113,8 +114,6 @@ class ToyRun:
         if self._wrap is not None:
             program = SimpleNamespace(**vars(program), on_mesh=program.on_mesh, put_batch=program.put_batch)
             program.train_step = self._wrap(self.program.train_step)
-        writer = CheckpointWriter(self.workdir.checkpoints, self.config.train, RunIdentity("t", "d", {}))
-        try:
-            return train_loop(self.config, self.prepared, program, self.workdir, writer, start, state)
-        finally:
-            writer.close()
+        work = Pretraining(self.config, self.prepared, program, self.workdir)
+        identity = RunIdentity("t", "d", {})
+        return run_loop(self.config, work, program, self.workdir, identity, start, state)

@@ -1,0 +1,151 @@
+"""Batches of encoded rows: bucketed by length, every row once an epoch, and in an order that needs no state."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import jax
+import numpy as np
+
+from electra_jax.model.inputs import EncoderInputs
+from electra_jax.tasks.protocol import Rows, TaskBatch
+
+# Targets of tokens that fill a row up: no class, so that they cost nothing.
+NO_TARGET = -100
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A batch that is not yet made: which rows, filled up to which length. -1 is a row that only fills the batch."""
+
+    length: int
+    rows: np.ndarray  # int64 [batch]
+
+
+def bucket_of(length: int, buckets: Sequence[int]) -> int:
+    """The shortest bucket that holds ``length``; the longest where none does."""
+    return next((bucket for bucket in buckets if bucket >= length), buckets[-1])
+
+
+def usable_buckets(buckets: Sequence[int], longest: int) -> tuple[int, ...]:
+    """The buckets below ``longest``, and ``longest`` itself."""
+    return (*(bucket for bucket in buckets if bucket < longest), longest)
+
+
+def plan_batches(
+    lengths: np.ndarray, batch_size: int, buckets: Sequence[int], rng: np.random.Generator | None
+) -> list[Plan]:
+    """Cuts rows into batches of like length, every row once; only the last batch may need rows to fill it.
+
+    Rows that do not fill a batch of their bucket go on to the next longer one.
+
+    Args:
+        lengths: int ``[rows]``.
+        batch_size: rows a batch.
+        buckets: increasing lengths.
+        rng: shuffles rows within buckets, and the batches; None keeps the order, for evaluation.
+    """
+    assigned = np.searchsorted(buckets, lengths).clip(max=len(buckets) - 1)
+    plans: list[Plan] = []
+    waiting = np.zeros(0, np.int64)
+    for number, bucket in enumerate(buckets):
+        members = np.flatnonzero(assigned == number)
+        if rng is not None:
+            members = rng.permutation(members)
+        waiting = np.concatenate([waiting, members])
+        whole = len(waiting) // batch_size * batch_size
+        plans += [Plan(bucket, rows) for rows in waiting[:whole].reshape(-1, batch_size)]
+        waiting = waiting[whole:]
+    if len(waiting):
+        length = buckets[int(assigned[waiting].max())]
+        plans.append(Plan(length, np.concatenate([waiting, np.full(batch_size - len(waiting), -1)])))
+    if rng is not None:
+        plans = [plans[i] for i in rng.permutation(len(plans))]
+    return plans
+
+
+def make_batch(task: str, rows: Rows, plan: Plan, pad_id: int, *, targets: bool) -> TaskBatch:
+    """The arrays of a plan; ``targets`` False leaves them out, for prediction."""
+    count, length = len(plan.rows), plan.length
+    ids = np.full((count, length), pad_id, np.int32)
+    types = np.zeros((count, length), np.int32)
+    real = np.zeros((count, length), np.int32)
+    for place, row in enumerate(plan.rows):
+        if row >= 0:
+            size = len(rows.input_ids[row])
+            ids[place, :size] = rows.input_ids[row]
+            types[place, :size] = rows.token_type_ids[row]
+            real[place, :size] = 1
+    positions = np.broadcast_to(np.arange(length, dtype=np.int32), (count, length)).copy()
+    return TaskBatch(
+        inputs=EncoderInputs(ids, types, positions, real),  # type: ignore[arg-type]
+        targets={name: _target(values, plan) for name, values in rows.targets.items()} if targets else {},
+        weights=(plan.rows >= 0).astype(np.float32),  # type: ignore[arg-type]
+        task=task,
+    )
+
+
+def _target(values: np.ndarray | Sequence[np.ndarray], plan: Plan) -> Any:
+    if isinstance(values, np.ndarray):
+        return np.where(plan.rows >= 0, values[plan.rows], np.zeros((), values.dtype))
+    out = np.full((len(plan.rows), plan.length), NO_TARGET, np.int32)
+    for place, row in enumerate(plan.rows):
+        if row >= 0:
+            out[place, : len(values[row])] = values[row]
+    return out
+
+
+def share_of(batch: Any, host: int, hosts: int) -> Any:
+    """The ``host``-th of ``hosts`` equal parts of a batch."""
+
+    def part(array: np.ndarray) -> np.ndarray:
+        size = array.shape[0] // hosts
+        return array[host * size : (host + 1) * size]
+
+    return jax.tree.map(part, batch)
+
+
+@dataclass(frozen=True)
+class TrainingOrder:
+    """Which batch each step trains on: a pure function of the seed and the step.
+
+    Attributes:
+        lengths: of the rows of each task, by name.
+        batch_size: rows a batch.
+        buckets: increasing lengths.
+        seed: of the run.
+        weights: share of each task's batches relative to the others; a task without one has its number of batches.
+    """
+
+    lengths: Mapping[str, np.ndarray]
+    batch_size: int
+    buckets: tuple[int, ...]
+    seed: int
+    weights: Mapping[str, float | None]
+
+    def batches_an_epoch(self, task: str) -> int:
+        """Batches that hold every row of a task once."""
+        return -(-len(self.lengths[task]) // self.batch_size)
+
+    @property
+    def steps_an_epoch(self) -> int:
+        """Batches of all tasks together."""
+        return sum(self.batches_an_epoch(task) for task in self.lengths)
+
+    def plans(self, start: int, steps: int) -> Iterator[tuple[str, Plan]]:
+        """(task, plan) of the steps ``start`` … ``steps`` - 1."""
+        names = list(self.lengths)
+        shares = np.array([self.weights.get(name) or self.batches_an_epoch(name) for name in names], float)
+        chosen = np.random.default_rng([self.seed, 1]).choice(len(names), size=steps, p=shares / shares.sum())
+        done = np.bincount(chosen[:start], minlength=len(names))
+
+        @lru_cache(maxsize=2 * len(names))
+        def epoch(task: int, number: int) -> list[Plan]:
+            rng = np.random.default_rng([self.seed, 0, task, number])
+            return plan_batches(self.lengths[names[task]], self.batch_size, self.buckets, rng)
+
+        for task in chosen[start:]:
+            number, place = divmod(int(done[task]), self.batches_an_epoch(names[task]))
+            yield names[task], epoch(int(task), number)[place]
+            done[task] += 1

@@ -1,0 +1,67 @@
+"""Running a task's head over rows: bucketed by length, every row once, on any number of devices and hosts."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from electra_jax.partitioning.mesh import batch_sharding, put_batch
+from electra_jax.tasks.batches import make_batch, plan_batches, share_of
+from electra_jax.tasks.objective import FineTuning
+from electra_jax.tasks.protocol import Rows, TaskBatch
+
+PredictStep = Callable[[Any, TaskBatch], dict[str, jax.Array]]
+
+
+def predict_step(objective: FineTuning, mesh: Mesh) -> PredictStep:
+    """The jitted outputs of a batch, compiled once for each task and length."""
+    rows = batch_sharding(mesh)
+    return jax.jit(objective.outputs, in_shardings=(None, rows), out_shardings=rows)
+
+
+def predict_rows(
+    step: PredictStep,
+    mesh: Mesh,
+    params: Any,
+    task: str,
+    rows: Rows,
+    *,
+    batch_size: int,
+    buckets: Sequence[int],
+    pad_id: int,
+) -> dict[str, np.ndarray]:
+    """Outputs of every row in order, ``[rows, …]``.
+
+    Axes that grow with the length are filled up, with −inf or 0. The rows that fill up the last batch are dropped, so
+    that each row counts once.
+    """
+    lengths = np.array([len(ids) for ids in rows.input_ids])
+    if not len(lengths):
+        return {}
+    plans = plan_batches(lengths, batch_size, buckets, rng=None)
+    pieces: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
+    with jax.set_mesh(mesh):
+        for plan in plans:
+            batch = make_batch(task, rows, plan, pad_id, targets=False)
+            mine = share_of(batch, jax.process_index(), jax.process_count())
+            outputs = step(params, put_batch(mesh, mine))
+            whole = multihost_utils.process_allgather(outputs, tiled=True)
+            pieces.append((plan.rows, {name: np.asarray(array) for name, array in whole.items()}))
+    return {name: _in_order(name, pieces, len(lengths)) for name in pieces[0][1]}
+
+
+def _in_order(
+    name: str, pieces: Sequence[tuple[np.ndarray, dict[str, np.ndarray]]], count: int
+) -> np.ndarray:
+    arrays = [outputs[name] for _, outputs in pieces]
+    widest = [max(sizes) for sizes in zip(*(array.shape[1:] for array in arrays), strict=True)]
+    kind = arrays[0].dtype
+    out = np.full((count, *widest), -np.inf if kind.kind == "f" else 0, kind)
+    for (rows, _), array in zip(pieces, arrays, strict=True):
+        real = rows >= 0
+        place = tuple(slice(0, size) for size in array.shape[1:])
+        out[(rows[real], *place)] = array[real]
+    return out

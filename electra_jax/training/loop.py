@@ -1,0 +1,130 @@
+"""The one training loop, for every objective: step → report → evaluate → save, until the end or a signal."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, Protocol
+
+import jax
+
+from electra_jax.config.schema import Config
+from electra_jax.training.checkpoints import CheckpointWriter, RunIdentity
+from electra_jax.training.health import read_report
+from electra_jax.training.interrupt import StopRequest
+from electra_jax.training.logs import Console, MetricsWriter, format_metrics
+from electra_jax.training.program import Program
+from electra_jax.training.speed import Stopwatch
+from electra_jax.training.state import TrainState
+from electra_jax.training.workdir import WorkDir
+
+Metrics = dict[str, float | None]
+
+
+class Work(Protocol):
+    """What the loop trains on, and how it is evaluated.
+
+    Attributes:
+        tokens_a_step: tokens in a batch, padding included (the most, where batches differ).
+        command: what to type to go on after an interruption.
+    """
+
+    tokens_a_step: int
+    command: str
+
+    def batches(self, start: int) -> Iterator[Any]:
+        """This host's part of the batches of steps ``start`` + 1, ``start`` + 2, …"""
+
+    def evaluate(self, params: Any, step: int) -> Metrics:
+        """Held-out metrics of the parameters after ``step`` updates."""
+
+    def rates(self, seconds_a_step: float | None) -> Metrics:
+        """Speeds to log."""
+
+
+def run_loop(
+    config: Config,
+    work: Work,
+    program: Program,
+    workdir: WorkDir,
+    identity: RunIdentity,
+    start: int,
+    state: TrainState,
+) -> tuple[TrainState, Metrics, str | None]:
+    """`train_loop` with checkpoints in ``workdir``, all on disk when it returns or raises.
+
+    Raises:
+        OSError: something could not be written; it names a file or the directory.
+    """
+    checkpoints = CheckpointWriter(workdir.checkpoints, config.train, identity)
+    try:
+        return train_loop(config, work, program, workdir, checkpoints, start, state)
+    except OSError as error:
+        error.filename = error.filename or workdir.root  # a write to an open file does not say which
+        raise
+    finally:
+        checkpoints.close()
+
+
+def train_loop(
+    config: Config,
+    work: Work,
+    program: Program,
+    workdir: WorkDir,
+    checkpoints: CheckpointWriter,
+    start: int,
+    state: TrainState,
+) -> tuple[TrainState, Metrics, str | None]:
+    """Steps from ``start`` to train.steps; (state, last held-out metrics, the signal that stopped it or None)."""
+    settings = config.train
+    batches = work.batches(start)
+    watch = Stopwatch()
+    metrics: Metrics = {}
+    pending: tuple[int, Any] | None = None  # the newest step whose report has not been read
+
+    with (
+        StopRequest() as stop,
+        closing(MetricsWriter(workdir, resumed_step=start)) as writer,
+        closing(Console(start=start, steps=settings.steps, tokens_a_step=work.tokens_a_step)) as console,
+        program.on_mesh(),
+    ):
+        for step in range(start + 1, settings.steps + 1):
+            state, report = program.train_step(state, program.put_batch(next(batches)))
+            if pending is not None:
+                read_report(*pending, console)
+            pending = (step, report)
+            stopping = stop.requested  # read once: a signal that comes later is for the next step
+            logs = step % settings.log_every == 0 or step == settings.steps
+            evaluates = step % settings.eval_every == 0 or step == settings.steps
+            saves = step % settings.checkpoint_every == 0 or step == settings.steps or stopping is not None
+            if step == start + 1:
+                jax.block_until_ready(report)
+                watch.restart()  # compilation does not count
+            else:
+                watch.step()
+            if not (logs or evaluates or saves):
+                continue
+
+            last_report = read_report(*pending, console)
+            pending = None
+            if logs:
+                seconds = watch.seconds_a_step()
+                summary = program.objective.summarize(jax.device_get(state.window))
+                for name in ("learning_rate", "grad_norm"):
+                    summary[name] = last_report[name]
+                summary |= work.rates(seconds)
+                writer.write(step, "train", summary)
+                console.metrics(step, summary, seconds or float("nan"))
+            if evaluates:
+                metrics = work.evaluate(state.params, step)
+                writer.write(step, "eval", metrics)
+                console.say(f"held-out at step {step}: {format_metrics(metrics)}")
+            if saves:
+                checkpoints.save(step, state)
+            watch.restart()
+            if stopping is not None and step < settings.steps:
+                checkpoints.wait()
+                console.say(
+                    f"stopped by {stopping} after step {step}, which is saved; to go on: {work.command}"
+                )
+                return state, metrics, stopping
+        checkpoints.wait()
+    return state, metrics, None

@@ -1,0 +1,67 @@
+"""What pre-training gives the loop: rows of prepared text, and the same loss on held-out rows."""
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from electra_jax.config.schema import Config
+from electra_jax.data.batches import train_batches
+from electra_jax.data.prepare import Prepared
+from electra_jax.training.evaluation import evaluate
+from electra_jax.training.loop import Metrics
+from electra_jax.training.program import Program
+from electra_jax.training.speed import Rates
+from electra_jax.training.workdir import WorkDir
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """Implements `loop.Work` for the objectives that read prepared text."""
+
+    config: Config
+    prepared: Prepared
+    program: Program
+    workdir: WorkDir
+
+    @property
+    def tokens_a_step(self) -> int:
+        """Tokens in a batch, over all hosts."""
+        return self.config.train.batch_size * self.config.data.sequence_length
+
+    @property
+    def command(self) -> str:
+        """What goes on with this run."""
+        config, folder = (shlex.quote(str(path)) for path in (self.workdir.config, self.workdir.root))
+        return f"python -m electra_jax.train --config {config} --workdir {folder}"
+
+    def batches(self, start: int) -> Iterator[np.ndarray]:
+        """This host's rows of the steps after ``start``, int32 ``[rows, length]``."""
+        return train_batches(
+            self.prepared.train,
+            batch_size=self.config.train.batch_size,
+            seed=self.config.seed,
+            start_step=start,
+            host=jax.process_index(),
+            hosts=jax.process_count(),
+            prefetch=self.config.data.prefetch_batches,
+        )
+
+    def evaluate(self, params: Any, step: int) -> Metrics:
+        """Over train.eval_batches batches, and over all of them at the end."""
+        settings = self.config.train
+        return evaluate(
+            self.program,
+            params,
+            self.prepared.eval,
+            batch_size=settings.batch_size,
+            pad_id=self.prepared.tokenizer.pad_id,
+            limit=None if step == settings.steps else settings.eval_batches,
+        )
+
+    def rates(self, seconds_a_step: float | None) -> Metrics:
+        """Sequences, tokens and the share of the chips' peak."""
+        return Rates(self.config, self.prepared.tokenizer.vocab_size)(seconds_a_step)
