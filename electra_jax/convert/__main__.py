@@ -14,8 +14,9 @@ from electra_jax.convert.names import scopes
 from electra_jax.convert.native_format import read_native, write_native
 from electra_jax.convert.recognise import Found, recognise
 from electra_jax.convert.tensorflow_format import read_tensorflow, write_tensorflow
-from electra_jax.convert.weights import Weights
+from electra_jax.convert.weights import Weights, not_finite
 from electra_jax.errors import UserError
+from electra_jax.training.checkpoints import listed
 
 FORMATS = ("electra_jax", "huggingface", "tensorflow")
 
@@ -79,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     weights = _read(args, found)
     with new_destination(args.destination) as directory:
         notes = _write(weights, target, directory, args.destination)
+    if strange := not_finite(weights.parameters):
+        notes.append(f"not every number is finite in {listed(strange)}: training cannot start from it")
     for line in [*weights.notes, *notes]:
         print(f"note: {line}", file=sys.stderr)
     print(_summary(weights, found, target, args.destination))

@@ -1,52 +1,98 @@
 """Where a conversion goes: a directory that appears whole or not at all."""
 
+import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from electra_jax.convert.recognise import is_checkpoint
 from electra_jax.errors import UserError
+from electra_jax.training.checkpoints import listed
+
+# All that a conversion puts into its directory; whoever has more there would lose it.
+_WRITTEN = re.compile(
+    r"checkpoints|tokenizer|config\.yaml"  # ours
+    r"|discriminator|generator"  # Hugging Face's
+    r"|checkpoint|model\.ckpt-\d+\.(index|data-\d{5}-of-\d{5})"  # TensorFlow's, and the vocabulary beside it
+    r"|vocab\.txt|spiece\.model|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json"
+)
 
 
 def check_destination(path: Path, *, overwrite: bool, sources: list[Path]) -> None:
-    """Refuses what must not be replaced; writes nothing.
+    """Refuses what must not be replaced, or cannot be written; writes nothing.
 
     Raises:
-        UserError: it exists and ``overwrite`` is not given, it is no checkpoint, or it is a source itself.
+        UserError: it exists and ``overwrite`` is not given, it is not what a conversion wrote, it is, holds or lies
+            in a source, or its directory cannot be written to.
     """
+    final = path.resolve()
     for source in sources:
-        if path.resolve() in (source.resolve(), *source.resolve().parents):
+        held = source.resolve()
+        if final in (held, *held.parents):
             raise UserError(
                 f"{path} is, or holds, what is to be converted ({source}): choose another destination"
             )
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        there = next(parent for parent in path.absolute().parents if parent.exists())
-        if not there.is_dir():
-            raise UserError(f"{path} cannot be made: {there} is a file, not a directory")
+        if held in final.parents:
+            raise UserError(
+                f"{path} lies in what is to be converted ({source}): choose a destination outside of it"
+            )
+    there = next(parent for parent in final.parents if parent.exists())
+    if not there.is_dir():
+        raise UserError(f"{path} cannot be made: {there} is a file, not a directory")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{path} cannot be made: no permission to write in {there}")
+    if not final.exists() or (final.is_dir() and not any(final.iterdir())):
         return
     if not overwrite:
         raise UserError(f"{path} exists already: choose another destination, or give --overwrite")
-    if not is_checkpoint(path):
+    if not (final.is_dir() and is_checkpoint(final)):
         raise UserError(
             f"{path} holds no checkpoint, so not even --overwrite replaces it: choose another destination"
+        )
+    if more := sorted(entry.name for entry in final.iterdir() if not _WRITTEN.fullmatch(entry.name)):
+        raise UserError(
+            f"{path} holds more than a converted checkpoint ({listed(more)}), so not even --overwrite replaces it: "
+            "choose another destination"
         )
 
 
 @contextmanager
 def new_destination(path: Path) -> Iterator[Path]:
-    """Yields an empty directory beside ``path`` that takes its place when the block ends well."""
-    path = path.absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Yields an empty directory beside ``path`` that takes its place when the block ends well.
+
+    Otherwise it vanishes, with the parent directories that were made for it, and what was at ``path`` stays. A
+    process that is killed leaves the directory, under a hidden name that ends in ``.unfinished``.
+    """
+    path = path.resolve()
+    made = [parent for parent in path.parents if not parent.exists()]
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.unfinished")
-    old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.replaced")
-    temporary.mkdir()
     try:
+        temporary.mkdir(parents=True)
         yield temporary
-        if path.exists():
-            path.rename(old)
-        temporary.rename(path)
-    finally:
+        _replace(path, temporary)
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)  # not a file of a directory that is gone
+        for parent in made:
+            with suppress(OSError):  # it is not there, or another program uses it by now
+                parent.rmdir()
+        raise
+
+
+def _replace(path: Path, new: Path) -> None:
+    """Moves ``new`` to ``path``; what was there goes only when the new is in its place."""
+    if not path.exists():
+        new.rename(path)
+        return
+    old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.replaced")
+    path.rename(old)
+    try:
+        new.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

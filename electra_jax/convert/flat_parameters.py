@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from electra_jax.config.schema import Config
+from electra_jax.errors import UserError
 from electra_jax.model.electra import build_electra, init_params
 from electra_jax.model.sizes import round_up
 from electra_jax.partitioning.axes import parameter_axes, path_name
@@ -38,7 +39,11 @@ def flatten(params: Any, vocab_size: int) -> dict[str, np.ndarray]:
 
 
 def unflatten(flat: Mapping[str, np.ndarray], vocab_multiple: int) -> Any:
-    """Undoes `flatten`; the rows that round the vocabulary up are zeros."""
+    """Undoes `flatten`; the rows that round the vocabulary up are zeros.
+
+    Raises:
+        UserError: a parameter that some layers have and others lack.
+    """
     layers: dict[str, dict[int, np.ndarray]] = defaultdict(dict)
     whole: dict[str, np.ndarray] = {}
     for name, array in flat.items():
@@ -51,8 +56,19 @@ def unflatten(flat: Mapping[str, np.ndarray], vocab_multiple: int) -> Any:
             whole[name] = np.pad(array, [(0, rows)] + [(0, 0)] * (array.ndim - 1))
         else:
             whole[name] = array
-    whole |= {name: np.stack([stack[n] for n in range(len(stack))]) for name, stack in layers.items()}
+    whole |= {name: _stacked(name, layers) for name in layers}
     return _nested(whole)
+
+
+def _stacked(name: str, layers: Mapping[str, Mapping[int, np.ndarray]]) -> np.ndarray:
+    """All layers of a parameter, on a new leading axis."""
+    scope = name.partition("/layers/")[0]
+    depth = 1 + max(max(stack) for other, stack in layers.items() if other.startswith(f"{scope}/layers/"))
+    if absent := [n for n in range(depth) if n not in layers[name]]:
+        raise UserError(
+            f"{name} is missing in layer {absent[0]} of {depth}: only what all layers lack can be left out"
+        )
+    return np.stack([layers[name][n] for n in range(depth)])
 
 
 def _nested(whole: Mapping[str, np.ndarray]) -> dict[str, Any]:

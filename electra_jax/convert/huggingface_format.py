@@ -1,6 +1,8 @@
 """Folders of Hugging Face `transformers`: config.json, weights and tokenizer files, one network a folder."""
 
 import json
+import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,15 +11,27 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from electra_jax.config.loading import with_overrides
+from electra_jax.config.loading import validate, with_overrides
 from electra_jax.convert.flat_parameters import expected_shapes
 from electra_jax.convert.huggingface_tokenizer import write_huggingface_tokenizer
 from electra_jax.convert.names import NameTable, Network, huggingface_table, scopes
 from electra_jax.convert.torch_weights import read_torch_weights
-from electra_jax.convert.vocabulary import find_tokenizer, tokenizer_settings
-from electra_jax.convert.weights import Flat, Weights, check_complete, check_vocabulary
+from electra_jax.convert.vocabulary import (
+    check_same_vocabulary,
+    find_tokenizer,
+    overridden_tokenizer,
+    tokenizer_settings,
+)
+from electra_jax.convert.weights import (
+    Flat,
+    Weights,
+    check_complete,
+    check_patterns_used,
+    check_vocabulary,
+)
 from electra_jax.errors import UserError
 from electra_jax.model.sizes import EncoderSizes, network_sizes
+from electra_jax.tokenizers import Tokenizer
 
 CONFIG, SAFETENSORS, PICKLE = "config.json", "model.safetensors", "pytorch_model.bin"
 ARCHITECTURES: dict[Network, str] = {
@@ -79,9 +93,12 @@ def read_huggingface(
     Raises:
         UserError: another architecture, incomplete or damaged files, two networks that do not belong together.
     """
+    described = [(folder, _read_settings(folder)) for folder in folders]
+    if len(described) == 2:
+        _check_pair(*described)
     networks = {}
-    for folder in folders:
-        settings, tensors = _read_folder(folder)
+    for folder, settings in described:
+        tensors = _today(folder, _read_tensors(folder))
         network: Network = (
             "generator" if any(name.startswith("generator_") for name in tensors) else "discriminator"
         )
@@ -89,16 +106,14 @@ def read_huggingface(
             raise UserError(f"{folders[0]} and {folder} are both a {network}: give one of each")
         networks[network] = (folder, settings, tensors)
 
-    if len(networks) == 2:
-        _check_pair(*(networks[network][:2] for network in ("discriminator", "generator")))
     main = networks.get("discriminator") or networks["generator"]
     parameters: dict[str, np.ndarray] = {}
     unexpected: dict[str, list[str]] = {}
     tables = {network: _table(network, alone=len(networks) == 1) for network in networks}
-    for network, (_, _, tensors) in networks.items():
-        found, unexpected[network] = _translated(tensors, tables[network])
+    for network, (folder, _, tensors) in networks.items():
+        found, unexpected[network] = _translated(folder, tensors, tables[network])
         parameters |= found
-    sharing = _sharing(parameters)
+    sharing = _sharing(parameters, {settings["num_attention_heads"] for _, settings in described})
     values = _configuration(networks, sharing)
     if sharing in ("embeddings", "all"):
         parameters = {n: a for n, a in parameters.items() if not n.startswith("generator_embeddings/")}
@@ -106,28 +121,28 @@ def read_huggingface(
         parameters = {n: a for n, a in parameters.items() if not n.startswith("generator_encoder/")}
 
     words = parameters.get("embeddings/word/embedding")
-    rows = main[1]["vocab_size"] if words is None else words.shape[0]
-    tokenizer, notes = find_tokenizer(folders[0], vocab)
-    if tokenizer is None and len(folders) == 2:
-        tokenizer, notes = find_tokenizer(folders[1], vocab)
+    rows = main[1]["vocab_size"] if words is None or not words.ndim else words.shape[0]
+    tokenizer, notes = _tokenizer(folders, vocab)
     if tokenizer is not None:
         check_vocabulary(str(main[0]), tokenizer, rows)
     where = " and ".join(str(folder) for folder in folders)
-    config = with_overrides({**values, "tokenizer": tokenizer_settings(tokenizer, rows)}, overrides, where)
+    values["tokenizer"] = tokenizer_settings(tokenizer, rows)
+    derived, config = validate(values, where), with_overrides(values, overrides, where)
+    tokenizer = overridden_tokenizer(tokenizer, config.tokenizer, derived.tokenizer, where)
 
     expected = expected_shapes(config, main[1]["vocab_size"])
     if "generator" not in networks:
         expected = {n: s for n, s in expected.items() if n.partition("/")[0] in _DISCRIMINATOR_PARTS}
+    spellings: set[str] = set()
+    for network in networks:
+        spellings |= {*unexpected[network], *expected, *parameters}
+        spellings |= {tables[network].spelled(name).foreign for name in (*expected, *parameters)}
+    check_patterns_used(where, spellings, allow_missing)
     for network, (folder, _, _) in networks.items():
-        table = tables[network]
         of_this = {name: shape for name, shape in expected.items() if _belongs(name, network, networks)}
         found = {name: array for name, array in parameters.items() if _belongs(name, network, networks)}
-
-        def foreign(name: str, table: NameTable = table) -> str:
-            row = table.to_foreign(name)
-            return row.foreign if row else name
-
-        check_complete(str(folder), found, of_this, unexpected[network], foreign, allow_missing)
+        spelled = tables[network].spelled
+        check_complete(str(folder), found, of_this, unexpected[network], spelled, allow_missing)
     return Weights(
         config=config,
         parameters={name: parameters[name] for name in expected if name in parameters},
@@ -153,37 +168,61 @@ def _table(network: Network, *, alone: bool) -> NameTable:
     return huggingface_table(network, embeddings="generator_embeddings", encoder="generator_encoder")
 
 
-def _sharing(parameters: Flat) -> str:
-    """What two networks share, by comparing them bit for bit."""
+def _tokenizer(folders: Sequence[Path], vocab: Path | None) -> tuple[Tokenizer | None, tuple[str, ...]]:
+    """The tokenizer of the first folder that has one, and notes on how it was read.
+
+    Raises:
+        UserError: it cannot be read, or two folders have different ones.
+    """
+    found = [find_tokenizer(folder, vocab) for folder in (folders if vocab is None else folders[:1])]
+    there = [(folder, one, notes) for folder, (one, notes) in zip(folders, found) if one is not None]
+    if not there:
+        return found[0]
+    for folder, other, _ in there[1:]:
+        check_same_vocabulary(there[0][1], other, str(there[0][0]), str(folder))
+    return there[0][1:]
+
+
+def _sharing(parameters: Flat, heads: Collection[int]) -> str:
+    """What two networks share, by comparing them bit for bit; ``heads`` are the numbers of heads they have."""
 
     def same(ours: str, theirs: str) -> bool:
         a = {n.removeprefix(ours): x for n, x in parameters.items() if n.startswith(ours)}
         b = {n.removeprefix(theirs): x for n, x in parameters.items() if n.startswith(theirs)}
-        return a.keys() == b.keys() and all(np.array_equal(a[n], b[n]) for n in a)
+        return a.keys() == b.keys() and all(np.array_equal(a[n], b[n], equal_nan=True) for n in a)
 
     if not same("embeddings/", "generator_embeddings/"):
         return "none"
-    return "all" if same("encoder/", "generator_encoder/") else "embeddings"
+    return "all" if len(heads) == 1 and same("encoder/", "generator_encoder/") else "embeddings"
 
 
-def _translated(tensors: Flat, table: NameTable) -> tuple[dict[str, np.ndarray], list[str]]:
-    """(parameters by flat name, names that are not in the table)."""
+def _translated(folder: Path, tensors: Flat, table: NameTable) -> tuple[dict[str, np.ndarray], list[str]]:
+    """(parameters by flat name, names that are not in the table).
+
+    Raises:
+        UserError: a parameter that is no floating-point number, such as a quantised one.
+    """
     found: dict[str, np.ndarray] = {}
     unexpected: list[str] = []
     for name, array in tensors.items():
         row = table.to_ours(name)
         if row is None:
             unexpected.append(name)
+        elif array.dtype != np.float32:
+            raise UserError(
+                f"{folder}: {name} is of type {array.dtype}, not a floating-point number: give the original weights, "
+                "not quantised ones"
+            )
         else:
             found[row.ours] = np.ascontiguousarray(array.T) if row.transposed else array
     return found, unexpected
 
 
-def _read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """(config.json, tensors by today's names) of a folder that holds an ELECTRA.
+def _read_settings(folder: Path) -> dict[str, Any]:
+    """The config.json of a folder that holds an ELECTRA, with defaults.
 
     Raises:
-        UserError: it does not, or its files cannot be read.
+        UserError: it does not, or the file cannot be read.
     """
     if not folder.is_dir():
         raise UserError(
@@ -191,7 +230,7 @@ def _read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         )
     settings = {**_DEFAULTS, **_read_json(folder / CONFIG)}
     _check_architecture(folder / CONFIG, settings)
-    return settings, _today(folder, _read_tensors(folder))
+    return settings
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -204,7 +243,11 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}: not valid JSON ({error.msg})") from None
+        raise UserError(
+            f"{path}, line {error.lineno}: not valid JSON ({error.msg}), download it again"
+        ) from None
+    except (RecursionError, ValueError):  # nested too deeply, a number too long
+        raise UserError(f"{path} is not valid JSON: download it again") from None
     if not isinstance(values, dict):
         raise UserError(f"{path} does not hold a JSON object")
     return values
@@ -232,7 +275,7 @@ def _read_tensors(folder: Path) -> dict[str, np.ndarray]:
             return _floats(folder / name, read(folder / name))
         index = folder / f"{name}.index.json"
         if index.is_file():
-            shards = sorted(set(_read_json(index).get("weight_map", {}).values()))
+            shards = _shards(index)
             if absent := [shard for shard in shards if not (folder / shard).is_file()]:
                 raise UserError(f"{folder} lacks {', '.join(absent)}, which {index.name} names")
             tensors: dict[str, np.ndarray] = {}
@@ -242,6 +285,19 @@ def _read_tensors(folder: Path) -> dict[str, np.ndarray]:
     others = [name for name in ("tf_model.h5", "flax_model.msgpack") if (folder / name).is_file()]
     there = f"; {', '.join(others)} cannot be read" if others else ""
     raise UserError(f"{folder} holds no weights: there is neither {SAFETENSORS} nor {PICKLE}{there}")
+
+
+def _shards(index: Path) -> list[str]:
+    """The files that an index names, all beside it.
+
+    Raises:
+        UserError: it does not name any, or names something else.
+    """
+    names = _read_json(index).get("weight_map")
+    files = list(names.values()) if isinstance(names, dict) else []
+    if not files or not all(isinstance(file, str) and file == Path(file).name for file in files):
+        raise UserError(f"{index} names no files beside it in weight_map: download it again")
+    return sorted(set(files))
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -255,9 +311,9 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def _floats(path: Path, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Half precision becomes float32, exactly; whole numbers can only be buffers."""
+    """Half precision becomes float32, exactly; whole and complex numbers can be no parameters, and stay."""
     return {
-        name: array if array.dtype.kind in "iub" else np.asarray(array, np.float32)
+        name: array if array.dtype.kind in "iubc" else np.asarray(array, np.float32)
         for name, array in tensors.items()
     }
 
@@ -350,7 +406,8 @@ def write_huggingface(weights: Weights, directory: Path) -> list[str]:
         What a user should know about the result.
 
     Raises:
-        UserError: parameters that Hugging Face's models have no place for.
+        UserError: parameters that Hugging Face's models have no place for; then nothing is written.
+        OSError: the disk is full, or something else prevents writing.
     """
     parts = scopes(weights.parameters)
     sizes = network_sizes(weights.config, weights.vocab_size)
@@ -372,29 +429,41 @@ def write_huggingface(weights: Weights, directory: Path) -> list[str]:
         small = sizes.generator if tower else sizes.discriminator
         made["generator"] = (table, small, sizes.generator_embedding_size if own else sizes.embedding_size)
 
-    placed: set[str] = set()
+    homeless = {
+        n for n in weights.parameters if not any(table.to_foreign(n) for table, _, _ in made.values())
+    }
+    if homeless:
+        raise UserError(
+            f"Hugging Face's ELECTRA has no place for {', '.join(sorted(scopes(homeless)))}: it cannot be exported"
+        )
     notes: list[str] = []
     for network, (table, encoder, embedding_size) in made.items():
         tensors = {}
         for name, array in weights.parameters.items():
             row = table.to_foreign(name)
             if row is not None:
-                placed.add(name)
-                tensors[row.foreign] = np.ascontiguousarray(array.T) if row.transposed else array
+                tensors[row.foreign] = np.ascontiguousarray(array.T if row.transposed else array)
         folder = directory / network
         folder.mkdir(parents=True)
-        save_file(tensors, folder / SAFETENSORS, metadata={"format": "pt"})
+        _write_safetensors(folder / SAFETENSORS, tensors)
         description = _description(weights, network, encoder, embedding_size)
         (folder / CONFIG).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         if weights.tokenizer is not None:
             notes = write_huggingface_tokenizer(
                 weights.tokenizer, folder, max_length=weights.config.model.max_positions
             )
-    if homeless := sorted(scopes(set(weights.parameters) - placed)):
-        raise UserError(
-            f"Hugging Face's ELECTRA has no place for {', '.join(homeless)}: it cannot be exported"
-        )
     return notes
+
+
+def _write_safetensors(path: Path, tensors: dict[str, np.ndarray]) -> None:
+    """Writes the file; what the library reports in words, such as a full disk, becomes the OSError that it is."""
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        code = re.search(r"\(os error (\d+)\)", str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from None
 
 
 def _description(

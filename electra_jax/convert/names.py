@@ -90,6 +90,10 @@ class NameTable:
         template, number = _split(ours, r"(?<=/layers/)\d+(?=/)")
         return _filled(self._by_ours.get(template), number)
 
+    def spelled(self, ours: str) -> Row:
+        """As `to_foreign`; a name that the foreign checkpoint lacks stays as it is, for messages."""
+        return self.to_foreign(ours) or Row(ours, ours)
+
     def to_ours(self, foreign: str) -> Row | None:
         """The row of a foreign name, layer numbers filled in; None for a name that is not in the table."""
         template, number = _split(foreign, r"(?<=encoder/layer_)\d+(?=/)|(?<=encoder\.layer\.)\d+(?=\.)")

@@ -13,9 +13,10 @@ import numpy as np
 import optax
 
 from electra_jax.config import dump_config
+from electra_jax.config.compare import differences, format_differences
 from electra_jax.config.loading import validate, with_overrides
 from electra_jax.config.schema import Config, MeshConfig
-from electra_jax.convert.flat_parameters import flatten, unflatten
+from electra_jax.convert.flat_parameters import expected_shapes, flatten, unflatten
 from electra_jax.convert.weights import Moments, Weights
 from electra_jax.errors import UserError
 from electra_jax.optim.adam import ElectraAdamState
@@ -57,8 +58,8 @@ def read_native(
     """
     step, directory = find_checkpoint(path, step)
     where = directory / str(step)
-    values = dict(read_identity(directory, step).config)
-    config = with_overrides(validate(values, str(where)).model_dump(), overrides, str(where))
+    trained = validate(dict(read_identity(directory, step).config), str(where))
+    config = with_overrides(trained.model_dump(), overrides, str(where)) if overrides else trained
     folder = WorkDir(directory.parent).tokenizer
     tokenizer = load_tokenizer(folder) if folder.exists() else None
     vocab_size = tokenizer.vocab_size if tokenizer else config.tokenizer.vocab_size
@@ -66,6 +67,7 @@ def read_native(
         raise UserError(
             f"{folder} is missing, so the size of the vocabulary is not known: restore it from a copy"
         )
+    _check_same_model(where, trained, config, vocab_size)
     moments = _read_moments(config, tokenizer, directory, step) if optimizer else None
     return Weights(
         config=config,
@@ -75,6 +77,26 @@ def read_native(
         step=step,
         moments=moments,
     )
+
+
+def _check_same_model(where: Path, trained: Config, config: Config, vocab_size: int) -> None:
+    """Refuses overrides after which the parameters would be of other shapes, or the tokenizer another.
+
+    Raises:
+        UserError: see above.
+    """
+    changed = [change for change in differences(trained, config) if change.key.startswith("tokenizer.")]
+    if config != trained and expected_shapes(config, vocab_size) != expected_shapes(trained, vocab_size):
+        changed += [
+            change
+            for change in differences(trained, config)
+            if change.key.startswith(("model.", "generator.", "objective."))
+        ]
+    if changed:
+        raise UserError(
+            f"the model in {where} cannot be converted as another: {format_differences(changed)}; leave these settings "
+            "out"
+        )
 
 
 def _read_moments(config: Config, tokenizer: Tokenizer | None, directory: Path, step: int) -> Moments:

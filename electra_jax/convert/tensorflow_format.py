@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from electra_jax.config.loading import with_overrides
+from electra_jax.config.loading import validate, with_overrides
+from electra_jax.config.schema import ModelConfig
 from electra_jax.convert.flat_parameters import expected_shapes
 from electra_jax.convert.huggingface_tokenizer import write_huggingface_tokenizer
 from electra_jax.convert.names import scopes, tensorflow_table
@@ -17,13 +18,20 @@ from electra_jax.convert.tensorflow_bundle import (
     tensor_shapes,
     write_tensors,
 )
-from electra_jax.convert.vocabulary import find_tokenizer, tokenizer_settings
-from electra_jax.convert.weights import Flat, Moments, Weights, check_complete, check_vocabulary
+from electra_jax.convert.vocabulary import find_tokenizer, overridden_tokenizer, tokenizer_settings
+from electra_jax.convert.weights import (
+    Flat,
+    Moments,
+    Weights,
+    check_complete,
+    check_patterns_used,
+    check_vocabulary,
+)
 from electra_jax.errors import UserError
+from electra_jax.model.sizes import default_heads, network_sizes
 
 # The original's optimizer keeps its moments beside each variable under these names.
 _MU, _NU = "adam_m", "adam_v"
-_HEAD_SIZE = 64  # of every size the original has; its checkpoints do not say how many heads there are
 
 
 def find_prefix(path: Path) -> Path | None:
@@ -34,7 +42,7 @@ def find_prefix(path: Path) -> Path | None:
     """
     if not path.is_dir():
         stem = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", path.name)
-        prefix = path.with_name(stem)
+        prefix = path.with_name(stem) if stem else path
         return prefix if is_checkpoint_prefix(prefix) else None
     state = path / "checkpoint"
     if state.is_file():
@@ -86,30 +94,25 @@ def read_tensorflow(
             f"{', '.join(list(shapes)[:3]) or 'nothing'}"
         )
     found_shapes = {ours: shapes[name][1] for name, ours in known.items()}
+    values = _configuration(prefix, found_shapes)
     rows = found_shapes["embeddings/word/embedding"][0]
     tokenizer, notes = find_tokenizer(prefix.parent, vocab)
     if tokenizer is not None:
         check_vocabulary(str(prefix), tokenizer, rows)
-    values = _configuration(prefix, found_shapes)
+    values["tokenizer"] = tokenizer_settings(tokenizer, rows)
+    derived, config = validate(values, str(prefix)), with_overrides(values, overrides, str(prefix))
+    tokenizer = overridden_tokenizer(tokenizer, config.tokenizer, derived.tokenizer, str(prefix))
     if not any(override.startswith("model.num_heads=") for override in overrides):
-        notes = (
-            *notes,
-            f"heads of {_HEAD_SIZE} assumed, as in every size of the original (model.num_heads=N)",
-        )
-    config = with_overrides(
-        {**values, "tokenizer": tokenizer_settings(tokenizer, rows)}, overrides, str(prefix)
-    )
+        notes = (*notes, "heads of 64 assumed, as in every size of the original (model.num_heads=N)")
     expected = _trained_parts(expected_shapes(config, rows), found_shapes)
 
     wanted = [*known, *(moments if optimizer else ()), *(("global_step",) if "global_step" in shapes else ())]
     tensors = read_tensors(prefix, wanted)
     parameters = {ours: _float32(tensors[name], name, prefix) for name, ours in known.items()}
-
-    def foreign(name: str) -> str:
-        row = table.to_foreign(name)
-        return row.foreign if row else name
-
-    check_complete(str(prefix), parameters, expected, unexpected, foreign, allow_missing)
+    ours = {*expected, *parameters}
+    spellings = {*ours, *(table.spelled(name).foreign for name in ours), *unexpected}
+    check_patterns_used(str(prefix), spellings, allow_missing)
+    check_complete(str(prefix), parameters, expected, unexpected, table.spelled, allow_missing)
     parameters = {name: parameters[name] for name in expected if name in parameters}
     return Weights(
         config=config,
@@ -117,7 +120,7 @@ def read_tensorflow(
         vocab_size=rows,
         tokenizer=tokenizer,
         step=int(tensors.get("global_step", 0)),
-        moments=_moments(prefix, tensors, parameters, foreign) if optimizer else None,
+        moments=_moments(prefix, tensors, parameters) if optimizer else None,
         notes=notes,
     )
 
@@ -132,17 +135,24 @@ def _configuration(prefix: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[
             kernel = shapes[f"{scope}/layers/0/intermediate/kernel"]
         except KeyError:
             raise UserError(f"{prefix} has no layer 0 of its {scope.replace('_', ' ')}") from None
+        _check_matrix(prefix, f"{scope}/layers/0/intermediate/kernel", kernel)
         return kernel[0], 1 + max(numbers), kernel[1]
+
+    def table(name: str) -> tuple[int, ...]:
+        """Rows and columns."""
+        shape = shapes.get(f"{name}/embedding", ())
+        _check_matrix(prefix, f"{name}/embedding", shape)
+        return shape
 
     width, depth, feed_forward = encoder("encoder")
     model = {
         "hidden_size": width,
         "num_layers": depth,
-        "num_heads": _assumed_heads(width),
+        "num_heads": default_heads(width),
         "intermediate_size": feed_forward,
-        "embedding_size": shapes["embeddings/word/embedding"][1],
-        "max_positions": shapes["embeddings/position/embedding"][0],
-        "type_vocab_size": shapes["embeddings/token_type/embedding"][0],
+        "embedding_size": table("embeddings/word")[1],
+        "max_positions": table("embeddings/position")[0],
+        "type_vocab_size": table("embeddings/token_type")[0],
     }
     parts = scopes(shapes)
     settings: dict[str, Any] = {"model": model}
@@ -160,12 +170,19 @@ def _configuration(prefix: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[
             "intermediate_size": small_feed_forward,
         }
         if "generator_embeddings" in parts:
-            settings["generator"]["embedding_size"] = shapes["generator_embeddings/word/embedding"][1]
+            settings["generator"]["embedding_size"] = table("generator_embeddings/word")[1]
     elif {"generator_head", "discriminator_head"} <= parts:
         settings["generator"] = {"sharing": "all", "size_fraction": 1.0}
-    positions = shapes["embeddings/position/embedding"][0]
-    settings["data"] = {"sequence_length": min(128, positions)}
+    settings["data"] = {"sequence_length": min(128, model["max_positions"])}
     return settings
+
+
+def _check_matrix(prefix: Path, ours: str, shape: tuple[int, ...]) -> None:
+    if len(shape) != 2:
+        raise UserError(
+            f"{prefix} has no matrix {tensorflow_table().spelled(ours).foreign}, from which sizes follow: give a "
+            "checkpoint of ELECTRA's pre-training"
+        )
 
 
 def _trained_parts(
@@ -184,22 +201,25 @@ def _float32(array: np.ndarray, name: str, prefix: Path) -> np.ndarray:
     return np.asarray(array, np.float32)
 
 
-def _moments(prefix: Path, tensors: Flat, parameters: Flat, foreign: Any) -> Moments:
-    absent = [
-        slot
-        for name in parameters
-        for slot in (f"{foreign(name)}/{_MU}", f"{foreign(name)}/{_NU}")
-        if slot not in tensors
-    ]
+def _moments(prefix: Path, tensors: Flat, parameters: Flat) -> Moments:
+    theirs = {name: tensorflow_table().spelled(name).foreign for name in parameters}
+    slots = {name: (f"{foreign}/{_MU}", f"{foreign}/{_NU}") for name, foreign in theirs.items()}
+    absent = [slot for pair in slots.values() for slot in pair if slot not in tensors]
     if absent:
         raise UserError(
             f"{prefix} has no optimizer state for --optimizer to carry along: {absent[0]} is missing "
             f"({len(absent)} of {2 * len(parameters)})"
         )
-    return Moments(
-        mu={name: tensors[f"{foreign(name)}/{_MU}"] for name in parameters},
-        nu={name: tensors[f"{foreign(name)}/{_NU}"] for name in parameters},
+    for name, pair in slots.items():
+        if odd := [slot for slot in pair if tensors[slot].shape != parameters[name].shape]:
+            raise UserError(
+                f"{prefix}: {odd[0]} has not the shape of {theirs[name]}: it cannot be carried along"
+            )
+    mu, nu = (
+        {name: _float32(tensors[pair[which]], pair[which], prefix) for name, pair in slots.items()}
+        for which in (0, 1)
     )
+    return Moments(mu, nu)
 
 
 def write_tensorflow(weights: Weights, directory: Path) -> list[str]:
@@ -235,14 +255,27 @@ def write_tensorflow(weights: Weights, directory: Path) -> list[str]:
         )
         if weights.tokenizer.kind != "wordpiece":
             notes.append("the original reads WordPiece vocabularies only: it cannot tokenise for this model")
-    heads = weights.config.model.num_heads
-    if heads != _assumed_heads(weights.config.model.hidden_size):
+    if unsaid := _unsaid(weights):
         notes.append(
-            "a TensorFlow checkpoint does not say how many attention heads there are; whoever reads it must be told: "
-            f"{heads} (here: model.num_heads={heads})"
+            "a TensorFlow checkpoint does not hold all of the configuration; whoever reads it must be told: "
+            f"{' '.join(unsaid)}"
         )
     return notes
 
 
-def _assumed_heads(width: int) -> int:
-    return max(1, width // _HEAD_SIZE)
+def _unsaid(weights: Weights) -> list[str]:
+    """Settings that decide what the networks compute, follow from no shape, and are not the original's."""
+    config = weights.config
+    sizes = network_sizes(config, weights.vocab_size)
+    encoders = {"model": sizes.discriminator}
+    if scopes(weights.parameters) & {"generator_encoder", "generator_ltr"}:
+        encoders["generator"] = sizes.generator
+    unsaid = [
+        f"{section}.num_heads={encoder.num_heads}"
+        for section, encoder in encoders.items()
+        if encoder.num_heads != default_heads(encoder.hidden_size)
+    ]
+    default = ModelConfig().layer_norm_epsilon
+    if config.model.layer_norm_epsilon != default:
+        unsaid.append(f"model.layer_norm_epsilon={config.model.layer_norm_epsilon}")
+    return unsaid

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from electra_jax.config.schema import TokenizerConfig
 from electra_jax.convert.huggingface_tokenizer import read_huggingface_tokenizer
+from electra_jax.errors import UserError
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.tokenizers.build import KINDS
 
@@ -31,3 +33,46 @@ def tokenizer_settings(tokenizer: Tokenizer | None, rows: int) -> dict[str, Any]
     if tokenizer is None:
         return {"vocab_size": rows}
     return {"kind": tokenizer.kind, "vocab_size": rows, "vocab_file": "vocabulary", **tokenizer.options}
+
+
+def overridden_tokenizer(
+    tokenizer: Tokenizer | None, config: TokenizerConfig, derived: TokenizerConfig, where: str
+) -> Tokenizer | None:
+    """The tokenizer as overrides of ``tokenizer.lowercase`` and ``tokenizer.strip_accents`` want it.
+
+    Args:
+        tokenizer: the checkpoint's.
+        config: settings with overrides.
+        derived: settings without.
+        where: the checkpoint, for messages.
+
+    Raises:
+        UserError: an override of what the vocabulary itself decides.
+    """
+    for key in ("kind", "vocab_size", "vocab_file"):
+        if getattr(config, key) != getattr(derived, key):
+            raise UserError(
+                f"tokenizer.{key} follows from the vocabulary of {where} and cannot be set: leave it out, or give "
+                "another vocabulary with --vocab FILE"
+            )
+    options = {"lowercase": config.lowercase, "strip_accents": config.strip_accents}
+    if tokenizer is None or options == tokenizer.options:
+        return tokenizer
+    return KINDS[tokenizer.kind](tokenizer.content, **options, where=where)
+
+
+def check_same_vocabulary(one: Tokenizer, other: Tokenizer, where_one: str, where_other: str) -> None:
+    """Refuses two networks whose ids mean different tokens.
+
+    Raises:
+        UserError: see above.
+    """
+    if one.vocab_size != other.vocab_size:
+        what = f"its vocabulary has {other.vocab_size} entries, there are {one.vocab_size}"
+    elif (i := next((i for i in range(one.vocab_size) if one.token(i) != other.token(i)), None)) is not None:
+        what = f"token {i} of its vocabulary is {other.token(i)!r}, there {one.token(i)!r}"
+    else:
+        return
+    raise UserError(
+        f"{where_other} does not belong to {where_one}: {what}; give the generator trained with it"
+    )

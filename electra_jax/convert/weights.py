@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from electra_jax.config.schema import Config
+from electra_jax.convert.names import Row
 from electra_jax.errors import UserError
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.checkpoints import listed
@@ -50,7 +51,7 @@ def check_complete(
     found: Flat,
     expected: Mapping[str, tuple[int, ...]],
     unexpected: Collection[str],
-    foreign_name: Callable[[str], str],
+    spelled: Callable[[str], Row],
     allow_missing: Collection[str],
 ) -> None:
     """Refuses a checkpoint that lacks something, has something else, or has something of another shape.
@@ -60,24 +61,22 @@ def check_complete(
         found: what was recognised, by flat name.
         expected: flat names and shapes of what the model needs.
         unexpected: names, as the checkpoint spells them, of what is not in the table.
-        foreign_name: from a flat name to the checkpoint's.
+        spelled: from a flat name to the checkpoint's, in which it is reported, as its shape is.
         allow_missing: patterns of names, ours or the checkpoint's, that may be missing or left out.
 
     Raises:
         UserError: it lists what is wrong.
     """
-    missing = [name for name in expected if name not in found]
-    absent = [
-        foreign_name(name) for name in missing if not _allowed((name, foreign_name(name)), allow_missing)
-    ]
+    rows = {name: spelled(name) for name in (*expected, *found)}
+
+    def refused(names: Iterable[str]) -> list[str]:
+        return [rows[n].foreign for n in names if not _allowed((n, rows[n].foreign), allow_missing)]
+
+    absent = refused(name for name in expected if name not in found)
     extra = [name for name in unexpected if not _allowed((name,), allow_missing)]
-    extra += [
-        foreign_name(name)
-        for name in found
-        if name not in expected and not _allowed((name, foreign_name(name)), allow_missing)
-    ]
+    extra += refused(name for name in found if name not in expected)
     wrong = [
-        f"{foreign_name(name)} is {_shape(found[name].shape)}, expected {_shape(shape)}"
+        f"{rows[name].foreign} is {_shape(found[name].shape, rows[name])}, expected {_shape(shape, rows[name])}"
         for name, shape in expected.items()
         if name in found and found[name].shape != shape
     ]
@@ -96,22 +95,37 @@ def check_complete(
 
 
 def check_patterns_used(where: str, names: Iterable[str], allow_missing: Collection[str]) -> None:
-    """Refuses a pattern of --allow-missing that could match nothing, which is most likely a typo.
+    """Refuses a pattern of --allow-missing that can match nothing, which is most likely a typing error.
+
+    Args:
+        where: the checkpoint, for the message.
+        names: of all that it has or needs, in every spelling.
+        allow_missing: the patterns.
 
     Raises:
         UserError: see above.
     """
     known = list(names)
     for pattern in allow_missing:
-        if not any(fnmatchcase(name, pattern) for name in known):
-            raise UserError(f"--allow-missing {pattern}: no parameter of {where} has such a name")
+        if not any(_allowed((name,), (pattern,)) for name in known):
+            raise UserError(
+                f"--allow-missing {pattern}: {where} neither has nor needs a parameter of such a name, look at the "
+                "names in the error without it"
+            )
+
+
+def not_finite(parameters: Flat) -> list[str]:
+    """The parameters with numbers that are infinite or none at all."""
+    return [name for name, array in parameters.items() if not np.isfinite(array).all()]
 
 
 def _allowed(spellings: Collection[str], patterns: Collection[str]) -> bool:
     return any(fnmatchcase(name, pattern) for name in spellings for pattern in patterns)
 
 
-def _shape(shape: tuple[int, ...]) -> str:
+def _shape(shape: tuple[int, ...], row: Row) -> str:
+    """As the checkpoint stores it."""
+    shape = shape[::-1] if row.transposed else shape
     return " x ".join(map(str, shape)) or "a scalar"
 
 

@@ -1,12 +1,13 @@
 """Starting a run from other parameters (``init_from``): what must fit, what is taken, what is initialised instead."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from electra_jax.config.compare import differences, format_differences
 from electra_jax.config.loading import validate
@@ -155,16 +156,18 @@ def initial_params(
     origin = find_origin(init_from)
     known = check_vocabulary(init_from, tokenizer)
     saved = saved_shapes(origin.directory, origin.step)
-    scopes = {_scope(name) for name in saved} & set(fresh)
-    if not _has_our_generator(config, origin):
-        scopes &= set(DISCRIMINATOR)
+    usable = _has_our_generator(config, origin)
+    flat = flatten_dict(fresh, sep="/")
+    taken = {name for name in flat if name in saved and (usable or _scope(name) in DISCRIMINATOR)}
     notes = [f"parameters from {origin.path}, optimizer fresh"]
-    if absent := sorted(set(fresh) - scopes):
+    if absent := _summarised(flat, taken):
         notes.append(f"initialised as configured, since {origin.path} has none for it: {', '.join(absent)}")
+    if origin.identity.tokenizer is None:
+        notes.append(f"note: {origin.path} does not hold its vocabulary: only the size was compared")
     if known < tokenizer.vocab_size:
         notes.append(f"vocabulary: {known} rows kept, {tokenizer.vocab_size - known} added")
 
-    abstract = {scope: program.abstract.params[scope] for scope in scopes}
+    abstract = _only(program.abstract.params, taken)
     loaded = restore_params(origin.directory, origin.step, _as_saved(abstract, saved, program))
 
     def merge(path: jax.tree_util.KeyPath, old: Any, new: Any) -> Any:
@@ -172,8 +175,19 @@ def initial_params(
             return old
         return jax.jit(_kept_rows, static_argnums=2, out_shardings=new.sharding)(old, new, known)
 
-    merged = jax.tree_util.tree_map_with_path(merge, loaded, {scope: fresh[scope] for scope in scopes})
-    return {**fresh, **merged}, notes
+    merged = jax.tree_util.tree_map_with_path(merge, loaded, _only(fresh, taken))
+    return unflatten_dict({**flat, **flatten_dict(merged, sep="/")}, sep="/"), notes
+
+
+def _only(tree: Any, names: Collection[str]) -> Any:
+    """The leaves of these names."""
+    return unflatten_dict({n: leaf for n, leaf in flatten_dict(tree, sep="/").items() if n in names}, sep="/")
+
+
+def _summarised(names: Collection[str], taken: Collection[str]) -> list[str]:
+    """The names that are not taken; a part of the network as one where none of its names is."""
+    partly = {_scope(name) for name in taken}
+    return sorted({name if _scope(name) in partly else _scope(name) for name in names if name not in taken})
 
 
 def _kept_rows(old: Any, new: Any, known: int) -> Any:
