@@ -8,10 +8,12 @@ from typing import TextIO
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from electra_jax.config.schema import Config
 from electra_jax.data.prepare import Prepared
 from electra_jax.objectives.electra import ReplacedTokenDetection
+from electra_jax.objectives.electric import EnergyBasedCloze
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.program import Program
 from electra_jax.training.step import SHOW_STREAM, stream
@@ -35,18 +37,29 @@ def showcase(
 ) -> None:
     """Prints the first document piece of some held-out rows; does nothing for objectives without replacements."""
     objective = program.objective
-    if not isinstance(objective, ReplacedTokenDetection):
+    if not isinstance(objective, ReplacedTokenDetection | EnergyBasedCloze):
         return
     out = out or sys.stdout
     count = min(config.train.show_examples, prepared.eval.num_rows)
     numbers = np.linspace(0, prepared.eval.num_rows - 1, count).astype(np.int64)
     rows = prepared.eval.read(numbers)
-    drawn = objective.draw(jnp.asarray(rows), stream(config.seed, SHOW_STREAM))
+
+    @jax.jit
+    def replaced(params: object, rows: Array) -> tuple[Array, Array, Array]:
+        """Documents by number, corrupted rows, and the log-odds of each token that it was replaced."""
+        drawn = objective.draw(rows, stream(config.seed, SHOW_STREAM))
+        segments = drawn.inputs.segment_ids
+        if isinstance(objective, EnergyBasedCloze):
+            cloze_logits, corruption = objective.proposed(params, drawn)
+            logits = objective.discriminate(params, drawn, corruption, cloze_logits)
+        else:
+            _, corruption = objective.corrupted(params, drawn)
+            logits = objective.discriminate(params, drawn, corruption)
+        return segments, corruption.input_ids, logits
+
     with program.on_mesh():
-        corruption = jax.jit(lambda p: objective.corrupted(p, drawn)[1])(params)
-        logits = jax.jit(lambda p: objective.discriminate(p, drawn, corruption))(params)
-    corrupted, marked = np.asarray(corruption.input_ids), np.asarray(logits) > 0
-    segments = np.asarray(drawn.inputs.segment_ids)
+        segments, corrupted, logits = map(np.asarray, replaced(params, jnp.asarray(rows)))
+    marked = logits > 0
     colour = out.isatty()
     print(_legend(colour), file=out)
     for row in range(count):

@@ -154,7 +154,7 @@ class EnergyBasedCloze:
         """Σ_t -E(x)_t over the tokens of text, float32 ``[batch]``, in one pass and without masking.
 
         That is Σ_t log p(x_t | all other tokens) with the partition functions taken as 1; good for ranking texts,
-        not a normalised probability (the paper's "Fast Pseudo-Log-Likelihood Scoring"). Special tokens do not count.
+        not a normalised probability (Clark et al., EMNLP 2020). Special tokens do not count.
 
         Args:
             params: as `init` makes them.

@@ -60,3 +60,9 @@ def test_what_an_accuracy_is_to_be_set_against():
     line = accuracy_baselines(config, 0.1)
     assert "0.1000 for always" in line
     assert "0.2800 for that and copying" in line
+
+
+def test_electric_copies_nothing():
+    """Its generator never sees the token it predicts, and nothing is masked."""
+    line = accuracy_baselines(small_config(objective={"kind": "electric"}), 0.1)
+    assert line.endswith("0.1000 for always guessing the commonest token")
