@@ -22,8 +22,10 @@ class PretrainingObjective(Protocol):
     def init(self, rng: Array) -> Params:
         """Fresh parameters."""
 
-    def draw(self, batch: Array, rng: Array) -> Drawn:
-        """Draws masks and random numbers for ``batch``, int32 ``[batch, length]``; leaves keep the batch axis."""
+    def draw(self, batch: Any, rng: Array) -> Drawn:
+        """Draws masks and random numbers for ``batch``, int32 ``[batch, length]`` in pre-training; leaves keep the
+        batch axis.
+        """
 
     def totals(self, drawn: Drawn) -> Totals:
         """The denominators of the losses over a whole batch."""

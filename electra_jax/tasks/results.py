@@ -63,6 +63,17 @@ def print_table(summary: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def best_seed(root: Path) -> int | None:
+    """The seed with the best dev metrics of a finished fine-tuning; None where ``root`` is none."""
+    file = root / "results.json"
+    if not file.is_file():
+        return None
+    summary = json.loads(file.read_text(encoding="utf-8"))
+    primary = [next(iter(splits["dev"].values()))["values"] for splits in summary["tasks"].values()]
+    means = [statistics.fmean(values) for values in zip(*primary, strict=True)]
+    return summary["seeds"][means.index(max(means))]
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replaces a JSON file in one move."""
     path.parent.mkdir(parents=True, exist_ok=True)

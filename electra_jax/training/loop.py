@@ -27,8 +27,11 @@ class Work(Protocol):
         command: what to type to go on after an interruption.
     """
 
-    tokens_a_step: int
-    command: str
+    @property
+    def tokens_a_step(self) -> int: ...  # noqa: D102
+
+    @property
+    def command(self) -> str: ...  # noqa: D102
 
     def batches(self, start: int) -> Iterator[Any]:
         """This host's part of the batches of steps ``start`` + 1, ``start`` + 2, …"""

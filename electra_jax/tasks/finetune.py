@@ -1,0 +1,337 @@
+"""Fine-tuning from examples to results: every seed is a run of the one training loop in a directory of its own."""
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from electra_jax.config.loading import validate
+from electra_jax.config.schema import Config
+from electra_jax.errors import UserError
+from electra_jax.model.electra import build_electra
+from electra_jax.partitioning.mesh import check_batch, make_mesh
+from electra_jax.tasks.batches import TrainingOrder, make_batch, share_of, usable_buckets
+from electra_jax.tasks.build import TaskSettings, build_task, settings_of, write_settings
+from electra_jax.tasks.objective import FineTuning
+from electra_jax.tasks.prediction import predict_rows, predict_step
+from electra_jax.tasks.protocol import Example, Rows, Task, TaskBatch
+from electra_jax.tasks.results import print_table, summarise, write_json, write_jsonl
+from electra_jax.tasks.sources import fingerprint_of, load_examples
+from electra_jax.tasks.starting_point import starting_point
+from electra_jax.tasks.submission import write_submission
+from electra_jax.tokenizers import Tokenizer
+from electra_jax.training.checkpoints import RunIdentity, restore_params, saved_steps, write_params
+from electra_jax.training.loop import Metrics, run_loop
+from electra_jax.training.program import Program, program_of
+from electra_jax.training.start import check_data, check_run, check_tokenizer, starting_state
+from electra_jax.training.workdir import WorkDir
+
+Splits = Mapping[str, Sequence[Example]]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything a seed needs that does not depend on it.
+
+    Attributes:
+        config: of the whole command.
+        tokenizer: of the checkpoint it starts from.
+        examples: by task and split.
+        settings: by task, what was learned from its examples.
+        tasks: by name.
+        rows: encoded training rows by task.
+        fingerprint: of all examples.
+    """
+
+    config: Config
+    tokenizer: Tokenizer
+    examples: Mapping[str, Splits]
+    settings: Mapping[str, TaskSettings]
+    tasks: Mapping[str, Task]
+    rows: Mapping[str, Rows]
+    fingerprint: str
+
+    @property
+    def buckets(self) -> tuple[int, ...]:
+        """Lengths that rows are filled up to."""
+        return usable_buckets(self.config.finetune.length_buckets, self.config.data.sequence_length)
+
+    def order(self, seed: int) -> TrainingOrder:
+        """Which batch each step trains on."""
+        return TrainingOrder(
+            lengths={
+                name: np.array([len(ids) for ids in rows.input_ids]) for name, rows in self.rows.items()
+            },
+            batch_size=self.config.train.batch_size,
+            buckets=self.buckets,
+            seed=seed,
+            weights={name: task.weight for name, task in self.config.finetune.tasks.items()},
+        )
+
+
+def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -> dict[str, Any]:
+    """Fine-tunes with every seed in ``workdir``, or goes on, and returns the results over all of them.
+
+    Raises:
+        UserError: anything the user can put right, before any device is used.
+    """
+    config, tokenizer, notes = starting_point(config)
+    changes = workdir.check_usable(config)
+    material = read_material(config, tokenizer, notes)
+    mesh = make_mesh(config.mesh)
+    check_batch(config, mesh)
+
+    workdir.write_config(config)
+    if not workdir.tokenizer.exists():
+        tokenizer.save(workdir.tokenizer)
+    for line in [*changes, *notes]:
+        print(line, file=sys.stderr)
+    results = []
+    for number in range(config.finetune.seeds):
+        result = run_seed(material, workdir, config.seed + number, mesh)
+        if result is None:  # stopped, and saved
+            return {}
+        results.append(result)
+    summary = summarise(config, results)
+    write_json(workdir.root / "results.json", summary)
+    print_table(summary)
+    if submission is not None:
+        write_submissions(material, workdir, summary, submission)
+    return summary
+
+
+def read_material(config: Config, tokenizer: Tokenizer, notes: list[str]) -> Material:
+    """Reads, checks and encodes the examples of all tasks; adds what a user should know to ``notes``.
+
+    Raises:
+        UserError: examples that cannot be used.
+    """
+    examples = {name: load_examples(name, task) for name, task in config.finetune.tasks.items()}
+    settings: dict[str, TaskSettings] = {}
+    tasks: dict[str, Task] = {}
+    rows: dict[str, Rows] = {}
+    for name, splits in examples.items():
+        for split in ("train", "dev"):
+            if not splits.get(split):
+                raise UserError(f"finetune.tasks.{name} has no {split} examples: fine-tuning needs both")
+        settings[name], warnings = settings_of(name, config, splits)
+        notes += [f"warning: finetune.tasks.{name}: {warning}" for warning in warnings]
+        tasks[name] = build_task(name, settings[name], config, tokenizer)
+        rows[name] = tasks[name].encode(splits["train"], training=True)
+        for split in splits:
+            if split != "train":
+                tasks[name].encode(
+                    splits[split], training=False
+                )  # an unknown label is found now, not at the end
+        print(
+            f"{name}: "
+            + ", ".join(f"{len(splits[split]):,} {split}" for split in splits)
+            + f" examples, {len(rows[name]):,} training rows",
+            file=sys.stderr,
+        )
+    fingerprint = fingerprint_of({f"{n}.{s}": e for n, splits in examples.items() for s, e in splits.items()})
+    return Material(config, tokenizer, examples, settings, tasks, rows, fingerprint)
+
+
+def seed_config(material: Material, seed: int) -> Config:
+    """The configuration of one seed: steps, warm-up and evaluations as the epochs and the examples decide."""
+    config = material.config
+    a_pass = material.order(seed).steps_an_epoch
+    steps = max(1, round(config.finetune.epochs * a_pass))
+    values = config.model_dump()
+    values["seed"] = seed
+    values["train"] |= {"steps": steps, "eval_every": a_pass, "keep_checkpoints": 1, "show_examples": 0}
+    values["optimizer"] |= {"warmup_steps": round(config.finetune.warmup_fraction * steps)}
+    return validate(values, f"seed {seed}")
+
+
+def run_seed(material: Material, root: WorkDir, seed: int, mesh: jax.sharding.Mesh) -> dict[str, Any] | None:
+    """Trains one seed to the end and predicts every split; None if a signal stopped it.
+
+    Returns:
+        ``{"seed", "steps", "scores": {task: {split: {metric: value}}}}``, also kept in its directory.
+    """
+    workdir = WorkDir(root.root / f"seed-{seed}")
+    done = workdir.root / "result.json"
+    if done.is_file():
+        return json.loads(done.read_text())
+    config = seed_config(material, seed)
+    check_run(config, workdir)
+    workdir.check_usable(config)
+    check_tokenizer(config, workdir, material.tokenizer)
+    check_data(workdir, material.fingerprint)
+
+    network = build_electra(config, material.tokenizer.vocab_size)
+    objective = FineTuning(config, network, material.tasks, _example_batches(material))
+    first = next(iter(objective.examples.values()))
+    program = program_of(config, objective, first, mesh)
+    start, state, notes = starting_state(config, program, material.tokenizer, workdir)
+    workdir.write_config(config)
+    if not workdir.tokenizer.exists():
+        material.tokenizer.save(workdir.tokenizer)
+    workdir.truncate_metrics(start)
+    for line in notes:
+        print(line, file=sys.stderr)
+
+    work = FineTuningWork(config, material, objective, program, workdir, root)
+    identity = RunIdentity(material.tokenizer.fingerprint, material.fingerprint, config.model_dump())
+    state, _, stopped = run_loop(config, work, program, workdir, identity, start, state)
+    if stopped is not None and start < config.train.steps and not _finished(workdir, config):
+        return None
+    params = work.selected(state.params)
+    scores = work.predict_all(params)
+    result = {"seed": seed, "steps": config.train.steps, "scores": scores}
+    write_settings(workdir.root, work.settings)
+    if jax.process_index() == 0:
+        write_json(done, result)
+    return result
+
+
+def _finished(workdir: WorkDir, config: Config) -> bool:
+    return config.train.steps in saved_steps(workdir.checkpoints)
+
+
+def _example_batches(material: Material) -> dict[str, TaskBatch]:
+    """A batch of each task of the shortest bucket, for shapes."""
+    size = material.config.train.batch_size
+    lengths = material.buckets[:1]
+    batches = {}
+    for name, rows in material.rows.items():
+        one = TrainingOrder({name: np.full(1, min(lengths[0], len(rows.input_ids[0])))}, size, lengths, 0, {})
+        _, plan = next(one.plans(0, 1))
+        short = replace(
+            rows,
+            input_ids=[rows.input_ids[0][: lengths[0]]],
+            token_type_ids=[rows.token_type_ids[0][: lengths[0]]],
+            targets={
+                target: values if isinstance(values, np.ndarray) else [values[0][: lengths[0]]]
+                for target, values in rows.targets.items()
+            },
+        )
+        batches[name] = make_batch(name, short, plan, material.tokenizer.pad_id, targets=True)
+    return batches
+
+
+class FineTuningWork:
+    """Implements `loop.Work`: bucketed batches, and the tasks' own metrics on their dev examples."""
+
+    def __init__(
+        self,
+        config: Config,
+        material: Material,
+        objective: FineTuning,
+        program: Program,
+        workdir: WorkDir,
+        root: WorkDir,
+    ):
+        self._config, self._material, self._program = config, material, program
+        self._workdir = workdir
+        self._step = predict_step(objective, program.mesh)
+        self.settings = dict(material.settings)
+        self.tokens_a_step = config.train.batch_size * config.data.sequence_length
+        file, folder = (shlex.quote(str(path)) for path in (root.config, root.root))
+        self.command = f"python -m electra_jax.train --config {file} --workdir {folder}"
+
+    def batches(self, start: int) -> Iterator[TaskBatch]:
+        """This host's part of the batches after step ``start``."""
+        material = self._material
+        for name, plan in material.order(self._config.seed).plans(start, self._config.train.steps):
+            batch = make_batch(name, material.rows[name], plan, material.tokenizer.pad_id, targets=True)
+            yield share_of(batch, jax.process_index(), jax.process_count())
+
+    def rates(self, seconds_a_step: float | None) -> Metrics:
+        """Sequences a second; tokens are not counted, as lengths differ."""
+        rows = self._config.train.batch_size
+        return {"sequences_per_second": rows / seconds_a_step if seconds_a_step else None}
+
+    def evaluate(self, params: Any, step: int) -> Metrics:
+        """The tasks' metrics on their dev examples; the best parameters so far are kept if they are wanted."""
+        metrics: Metrics = {}
+        several = len(self._material.tasks) > 1
+        primary = []
+        for name, task in self._material.tasks.items():
+            scores = task.score(self._material.examples[name]["dev"], self._predictions(params, name, "dev"))
+            primary.append(scores[task.metric])
+            metrics |= {f"{name}_{metric}" if several else metric: v for metric, v in scores.items()}
+        if self._config.finetune.select == "best":
+            self._keep_if_best(params, step, float(np.mean(primary)))
+        return metrics
+
+    def _keep_if_best(self, params: Any, step: int, value: float) -> None:
+        best = self._workdir.root / "best"
+        file = best / "metric.json"
+        kept = json.loads(file.read_text()) if file.is_file() else None
+        if kept is not None and kept["step"] < step and kept["value"] >= value:
+            return
+        identity = RunIdentity(self._material.tokenizer.fingerprint, None, self._config.model_dump())
+        if step not in saved_steps(best / "checkpoints"):
+            write_params(best / "checkpoints", step, params, identity)
+        if jax.process_index() == 0:
+            write_json(file, {"step": step, "value": value})
+
+    def selected(self, params: Any) -> Any:
+        """The parameters to keep: those given, or the best on the dev examples."""
+        if self._config.finetune.select == "last":
+            return params
+        best = self._workdir.root / "best"
+        step = json.loads((best / "metric.json").read_text())["step"]
+        return restore_params(best / "checkpoints", step, self._program.abstract.params)
+
+    def _predictions(self, params: Any, name: str, split: str) -> list[dict[str, Any]]:
+        material, task = self._material, self._material.tasks[name]
+        examples = material.examples[name][split]
+        rows = task.encode(examples, training=False)
+        outputs = predict_rows(
+            self._step,
+            self._program.mesh,
+            params,
+            name,
+            rows,
+            batch_size=self._config.train.batch_size,
+            buckets=material.buckets,
+            pad_id=material.tokenizer.pad_id,
+        )
+        return task.predictions(examples, rows, outputs)
+
+    def predict_all(self, params: Any) -> dict[str, dict[str, dict[str, float]]]:
+        """Predicts every split but the training examples, writes it down, and scores those with known answers."""
+        scores: dict[str, dict[str, dict[str, float]]] = {}
+        folder = self._workdir.root / "predictions"
+        for name, task in self._material.tasks.items():
+            scores[name] = {}
+            for split, examples in self._material.examples[name].items():
+                if split == "train":
+                    continue
+                predictions = self._predictions(params, name, split)
+                if jax.process_index() == 0:
+                    write_jsonl(folder / f"{name}.{split}.jsonl", predictions)
+                if not any(_is_hidden(example) for example in examples):
+                    scores[name][split] = task.score(examples, predictions)
+        return scores
+
+
+def _is_hidden(example: Any) -> bool:
+    """Whether the right answer is not known."""
+    for name in ("label", "tags"):
+        if hasattr(example, name):
+            return getattr(example, name) is None
+    return example.hidden
+
+
+def write_submissions(material: Material, root: WorkDir, summary: Mapping[str, Any], directory: Path) -> None:
+    """GLUE's submission files, of each task's best seed on its dev examples."""
+    for name, task in material.tasks.items():
+        best = summary["tasks"][name]["dev"][task.metric]["best_seed"]
+        folder = root.root / f"seed-{best}" / "predictions"
+        splits = {}
+        for split in material.examples[name]:
+            if split.startswith("test"):
+                lines = (folder / f"{name}.{split}.jsonl").read_text().splitlines()
+                splits[split] = [json.loads(line) for line in lines]
+        write_submission(directory, name, splits)
