@@ -1,7 +1,6 @@
 """The device mesh with axes data, fsdp and tensor."""
 
 from collections.abc import Sequence
-
 from typing import Any
 
 import jax

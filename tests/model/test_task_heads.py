@@ -238,7 +238,8 @@ def test_reference_updates_with_layer_wise_decay(reference, within):
         gradients, rows = gradients_of(params, jnp.zeros(shape))
         summed = gradients["embeddings"]["word"]["embedding"]
         squared = optax.tree.norm(gradients) ** 2 - jnp.sum(summed**2) + jnp.sum(rows**2)
-        clipped = jax.tree.map(lambda g, norm=jnp.sqrt(squared): g / jnp.maximum(1.0, norm), gradients)
+        norm = jnp.maximum(1.0, jnp.sqrt(squared))
+        clipped = jax.tree.map(lambda g, norm=norm: g / norm, gradients)
         updates, state = optimizer.update(clipped, state, params)
         params = optax.apply_updates(params, updates)
     prefix = "step3_layerwise0.8/"
