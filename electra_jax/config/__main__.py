@@ -5,14 +5,14 @@ from typing import Any, Literal, get_args, get_origin
 
 from electra_jax import cli
 from electra_jax.config.dialect import show
-from electra_jax.config.keys import Key, keys
+from electra_jax.config.keys import Key, entry_keys, keys
 
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
 def reference() -> str:
     """One paragraph a key."""
-    return "\n".join(f"{key.name}  ({_type(key)})\n    {key.doc}" for key in keys())
+    return "\n".join(f"{key.name}  ({_type(key)})\n    {key.doc}" for key in (*keys(), *entry_keys()))
 
 
 def _type(key: Key) -> str:
@@ -36,8 +36,11 @@ def _type(key: Key) -> str:
 def _type_name(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return "|".join(str(value) for value in get_args(annotation))
-    members = get_args(annotation) or (annotation,)
-    return "|".join("null" if member is type(None) else member.__name__ for member in members)
+    if get_origin(annotation) in (list, dict):
+        return f"{get_origin(annotation).__name__} of {_type_name(get_args(annotation)[-1])}"
+    if get_origin(annotation) is None:
+        return "null" if annotation is type(None) else annotation.__name__
+    return "|".join(map(_type_name, get_args(annotation)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

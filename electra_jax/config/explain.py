@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from electra_jax.config.dialect import show
-from electra_jax.config.keys import Key, Sections, keys, kind_of, section_names, sections_of
+from electra_jax.config.keys import NAME, Key, Sections, entry_keys, keys, kind_of, section_names, sections_of
 from electra_jax.config.schema import Config
 
 
@@ -64,6 +64,10 @@ def _leaves(key: str, value: Any) -> Iterator[str]:
 
 def _unknown(name: str, kind: str | None) -> str:
     known = {key.name: key for key in keys()}
+    for mapping in {key.name.partition(f".{NAME}.")[0] for key in entry_keys()}:
+        if name.startswith(f"{mapping}.") and name.count(".") > mapping.count(".") + 1:
+            chosen = name.removeprefix(f"{mapping}.").partition(".")[0]
+            known = {key.name.replace(NAME, chosen): key for key in entry_keys()}
     if name in known and kind is None:
         section, _, leaf = name.partition(".")
         return (

@@ -72,6 +72,17 @@ def _joined(name: str, by_kind: dict[str, Key]) -> Key:
     return Key(name, first.field, docs[0] if len(docs) == 1 else several, tuple(by_kind))
 
 
+NAME = "NAME"  # stands for a name that the user chooses
+
+
+def entry_keys() -> Iterator[Key]:
+    """Keys of the entries of those that hold sections by name, such as ``finetune.tasks.NAME.train``."""
+    for key in keys():
+        if get_origin(key.field.annotation) is dict:
+            for member in sections_of(get_args(key.field.annotation)[1]):
+                yield from keys(member, f"{key.name}.{NAME}.")
+
+
 def section_names() -> list[str]:
     """The top-level sections."""
     return [name for name, field in Config.model_fields.items() if sections_of(field.annotation)]

@@ -463,10 +463,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Config:
-        if (self.objective.kind == "finetune") != bool(self.finetune.tasks):
+        if self.finetune.tasks and self.objective.kind != "finetune":
             raise ValueError(
-                "objective.kind=finetune and finetune.tasks go together: "
-                + ("finetune.tasks names none" if not self.finetune.tasks else "objective.kind is another")
+                f"finetune.tasks names {', '.join(self.finetune.tasks)}, but objective.kind is {self.objective.kind}: "
+                "set it to finetune"
             )
         if self.data.sequence_length > self.model.max_positions:
             raise ValueError(

@@ -81,6 +81,11 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
     Raises:
         UserError: anything the user can put right, before any device is used.
     """
+    if not config.finetune.tasks:
+        raise UserError(
+            "finetune.tasks names no task: use one of configs/finetune, or name your own, such as "
+            "'finetune.tasks.mine={kind: classification, train: a.csv, dev: b.csv, text: text, label: label}'"
+        )
     config, tokenizer, notes = starting_point(config)
     changes = workdir.check_usable(config)
     material = read_material(config, tokenizer, notes)

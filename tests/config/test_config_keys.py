@@ -10,7 +10,7 @@ import electra_jax
 from electra_jax.config import Config
 from electra_jax.config.__main__ import main, reference
 from electra_jax.config.compare import Difference, differences, format_differences
-from electra_jax.config.keys import keys
+from electra_jax.config.keys import entry_keys, keys
 from electra_jax.errors import UserError
 
 PACKAGE = Path(electra_jax.__file__).parent
@@ -18,13 +18,15 @@ PACKAGE = Path(electra_jax.__file__).parent
 
 def _flat(values, prefix=""):
     for key, value in values.items():
-        if isinstance(value, dict):
+        if (
+            isinstance(value, dict) and f"{prefix}{key}" != "finetune.tasks"
+        ):  # sections by a name of the user's
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}"
 
 
-@pytest.mark.parametrize("kind", ["electra", "masked_lm", "electric"])
+@pytest.mark.parametrize("kind", ["electra", "masked_lm", "electric", "finetune"])
 def test_keys_are_those_of_a_dumped_configuration(kind):
     dumped = list(_flat(Config.model_validate({"objective": {"kind": kind}}).model_dump()))
     assert [key.name for key in keys() if not key.kinds or kind in key.kinds] == dumped
@@ -42,7 +44,7 @@ def attributes_read():
     return names
 
 
-@pytest.mark.parametrize("key", [key.name for key in keys()])
+@pytest.mark.parametrize("key", [key.name for key in (*keys(), *entry_keys())])
 def test_key_is_read_somewhere(key, attributes_read):
     assert key.rpartition(".")[2] in attributes_read
 
@@ -51,9 +53,9 @@ def test_reference_lists_every_key_with_type_default_and_meaning(capsys):
     assert main([]) == 0
     assert capsys.readouterr().out.strip() == reference()
     entries = dict(re.findall(r"^(\S+)  \((.+)\)\n    \S", reference(), re.MULTILINE))
-    assert list(entries) == [key.name for key in keys()]
+    assert list(entries) == [key.name for key in (*keys(), *entry_keys())]
     assert entries["train.eval_batches"] == "int|null, at least 1, default 64, may change on resume"
-    assert entries["objective.kind"] == "electra|masked_lm|electric, default electra"
+    assert entries["objective.kind"] == "electra|masked_lm|electric|finetune, default electra"
     assert entries["objective.temperature"].endswith("default 1.0, objective.kind=electra only")
     with pytest.raises(UserError, match="unrecognized arguments: train"):
         main(["train.steps"])
