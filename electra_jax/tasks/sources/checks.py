@@ -1,0 +1,137 @@
+"""Checks of examples before any device is used, the classes among them, and a hash of them all."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+
+from electra_jax.config.schema import TaskConfig, TaskKind
+from electra_jax.errors import UserError
+from electra_jax.tasks.protocol import Answer, Example, QuestionExample, TextExample, WordsExample
+from electra_jax.tasks.sources.benchmarks import Benchmark
+from electra_jax.tasks.sources.files import listed
+
+Splits = Mapping[str, Sequence[Example]]
+
+
+def labels_of(
+    config: TaskConfig, benchmark: Benchmark | None, train_examples: Sequence[Example]
+) -> tuple[str, ...]:
+    """The classes, or the tags, in the order of their numbers; () for regression and questions.
+
+    They are ``config.labels``, else the benchmark's if the training examples have no other, else those of the training
+    examples, sorted.
+
+    Raises:
+        UserError: ``config.labels`` has one twice.
+    """
+    if config.labels is not None:
+        if twice := [label for label, count in Counter(config.labels).items() if count > 1]:
+            raise UserError(f"labels has {listed(twice)} twice; name every class once.")
+        return tuple(config.labels)
+    found: set[str] = set()
+    for example in train_examples:
+        if isinstance(example, TextExample) and isinstance(example.label, str):
+            found.add(example.label)
+        elif isinstance(example, WordsExample):
+            found.update(example.tags or ())
+    if benchmark is not None and benchmark.labels and found <= set(benchmark.labels):
+        return benchmark.labels
+    return tuple(sorted(found))
+
+
+def check_examples(
+    splits: Splits, kind: TaskKind, config: TaskConfig, benchmark: Benchmark | None, where: str
+) -> None:
+    """Refuses what cannot be trained on, or evaluated.
+
+    Args:
+        splits: the examples.
+        kind: of the task.
+        config: for its classes.
+        benchmark: whose official files the examples are from, or None.
+        where: the configuration's section, which begins messages.
+
+    Raises:
+        UserError: an empty split, an identifier twice in a split, a class that training does not know.
+    """
+    known: tuple[str, ...] = ()
+    if kind == "classification":
+        official = benchmark is not None and config.labels is None
+        known = (
+            benchmark.labels if official and benchmark else labels_of(config, None, splits.get("train", ()))
+        )
+    for split, examples in splits.items():
+        if not examples:
+            raise UserError(f"{where}: there are no {split} examples; give a file with examples in it.")
+        counts = Counter(example.id for example in examples)
+        name, count = counts.most_common(1)[0]
+        if count > 1:
+            raise UserError(
+                f"{where}: {count} {split} examples have the id {name!r}; ids must differ, or leave the id out."
+            )
+        for example in examples if known else ():
+            if isinstance(example, TextExample) and example.label not in (None, *known):
+                source = "known" if config.labels is not None or official else "in the training examples"
+                raise UserError(
+                    f"{where}: the {split} example {example.id!r} has the label {example.label!r}, which is not "
+                    f"{source}; the labels are {listed(known)}."
+                )
+
+
+def warnings_of(splits: Splits) -> list[str]:
+    """What is allowed and most likely a mistake, a line each.
+
+    These are one label for all examples, classes of train that another split never has, empty texts, and answers that
+    are not in the context where they are said to begin.
+    """
+    lines = []
+    known = _classes(splits.get("train", ()))
+    for split, examples in splits.items():
+        if (classes := _classes(examples)) and (never := sorted(known - classes)) and len(classes) > 1:
+            lines.append(f"no {split} example has the label {listed(never)}")
+        labels = {example.label for example in examples if isinstance(example, TextExample)}
+        if len(labels) == 1 and None not in labels and len(examples) > 1:
+            lines.append(f"all {len(examples):,} {split} examples have the label {labels.pop()!r}")
+        tags = {
+            tag for example in examples if isinstance(example, WordsExample) for tag in example.tags or ()
+        }
+        if len(tags) == 1:
+            lines.append(f"all words of the {split} examples have the tag {tags.pop()!r}")
+        if empty := sum(
+            isinstance(example, TextExample) and not example.text.strip() for example in examples
+        ):
+            lines.append(f"{empty:,} of {len(examples):,} {split} examples have an empty text")
+        if misplaced := sum(not is_in_place(e, a) for e, a in _answers(examples)):
+            total = sum(1 for _ in _answers(examples))
+            lines.append(f"{misplaced:,} of {total:,} {split} answers are not in the context where it says")
+    return lines
+
+
+def is_in_place(example: QuestionExample, answer: Answer) -> bool:
+    """Whether the context has the answer, character for character, where it is said to begin."""
+    return example.context.startswith(answer.text, answer.start)
+
+
+def fingerprint_of(examples: Splits) -> str:
+    """SHA-256, in hex, of everything in the splits, whatever the order of the splits; that of examples counts."""
+    digest = hashlib.sha256()
+    for split in sorted(examples):
+        digest.update(f"{json.dumps(split)} {len(examples[split])}\n".encode("ascii"))
+        for example in examples[split]:
+            values = [type(example).__name__, *(getattr(example, field.name) for field in fields(example))]
+            digest.update(json.dumps(values, default=_answer_values).encode("ascii") + b"\n")
+    return digest.hexdigest()
+
+
+def _classes(examples: Sequence[Example]) -> set[str]:
+    return {e.label for e in examples if isinstance(e, TextExample) and isinstance(e.label, str)}
+
+
+def _answers(examples: Sequence[Example]) -> list[tuple[QuestionExample, Answer]]:
+    return [(e, answer) for e in examples if isinstance(e, QuestionExample) for answer in e.answers]
+
+
+def _answer_values(answer: Answer) -> list[str | int]:
+    return [answer.text, answer.start]

@@ -1,0 +1,136 @@
+"""From a task's configuration to its examples."""
+
+import difflib
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Literal
+
+from electra_jax.config.schema import TaskConfig, TaskKind
+from electra_jax.errors import UserError
+from electra_jax.tasks.protocol import Example
+from electra_jax.tasks.sources.benchmarks import BENCHMARKS, Benchmark
+from electra_jax.tasks.sources.checks import check_examples
+from electra_jax.tasks.sources.official import expected_files, find_official, found_files, read_official
+from electra_jax.tasks.sources.own_files import read_own_file
+from electra_jax.tasks.sources.tfds_examples import read_tfds
+
+_TFDS = "tfds:"
+
+
+def kind_of(name: str, config: TaskConfig) -> TaskKind:
+    """What a task predicts: as configured, else as the benchmark of its name.
+
+    Raises:
+        UserError: neither says.
+    """
+    if config.kind is not None:
+        return config.kind
+    if name in BENCHMARKS:
+        return BENCHMARKS[name].kind
+    raise UserError(
+        f"finetune.tasks.{name}.kind is not set and {name!r} is no benchmark{_nearest(name)}; set it to "
+        "classification, regression, tagging or question_answering."
+    )
+
+
+def load_examples(
+    name: str, config: TaskConfig, *, tfds_data_dir: str | None = None, needs: Collection[str] = ()
+) -> dict[str, list[Example]]:
+    """Reads and checks all examples of a task.
+
+    CoNLL-2000 and AG News come without dev examples. Theirs are taken out of the training examples: the last tenth of
+    CoNLL-2000's sentences, and every tenth example of AG News, whose file is partly sorted by class.
+
+    Args:
+        name: of the task; a benchmark's name decides its files, columns and labels.
+        config: of the task.
+        tfds_data_dir: where TFDS datasets are; None is TFDS's own place.
+        needs: splits without which there is no point in going on.
+
+    Returns:
+        examples by split: "train", "dev", "test", for MNLI also "dev_mismatched" and "test_mismatched"; those that do
+        not exist are absent.
+
+    Raises:
+        UserError: the examples cannot be read, are not what the configuration says, or a split of ``needs`` is missing.
+    """
+    where, kind = f"finetune.tasks.{name}", kind_of(name, config)
+    own = {split: path for split in ("train", "dev", "test") if (path := getattr(config, split)) is not None}
+    if (config.data is not None) == bool(own):
+        both = f"both data and {', '.join(own)}" if own else "neither data nor files of its own"
+        raise UserError(f"{where} names {both}; set either data, or train, dev and test.")
+    benchmark = BENCHMARKS.get(name) if config.data is not None else None
+    there = f"given are {', '.join(own)}"
+    if config.data is None:
+        examples = {
+            split: read_own_file(_path(path), kind, config, where, is_test=split == "test")
+            for split, path in own.items()
+        }
+    elif config.data.startswith(_TFDS):
+        spec = config.data.removeprefix(_TFDS)
+        examples = read_tfds(spec, kind, config, benchmark, where, tfds_data_dir)
+        there = f"{config.data} has {', '.join(examples)}"
+    else:
+        examples, there = _read_directory(name, kind, config, where)
+    if benchmark is not None and benchmark.held_out is not None:
+        examples = hold_out_dev(examples, benchmark.held_out)
+    if missing := [split for split in needs if split not in examples]:
+        files = ""
+        if benchmark is not None and not config.data.startswith(_TFDS):  # type: ignore[union-attr]
+            official = [split for split in missing if split in benchmark.files]
+            files = f" ({expected_files(benchmark, official)})" if official else ""
+        raise UserError(f"{where} has no {' and no '.join(missing)} examples{files}; {there}.")
+    check_examples(examples, kind, config, benchmark, where)
+    return examples
+
+
+def hold_out_dev(
+    examples: dict[str, list[Example]], how: Literal["end", "every_tenth"]
+) -> dict[str, list[Example]]:
+    """Moves a tenth of train (rounded down) to dev if there is no dev: always the same one.
+
+    Args:
+        examples: by split.
+        how: "end" moves the last tenth, "every_tenth" the 10th, 20th, ….
+    """
+    train = examples.get("train", [])
+    size = len(train) // 10
+    if "dev" in examples or not size:
+        return examples
+    moved = set(range(len(train) - size, len(train)) if how == "end" else range(9, len(train), 10))
+    kept = [example for number, example in enumerate(train) if number not in moved]
+    dev = [example for number, example in enumerate(train) if number in moved]
+    return {"train": kept, "dev": dev, **{s: e for s, e in examples.items() if s != "train"}}
+
+
+def _read_directory(
+    name: str, kind: TaskKind, config: TaskConfig, where: str
+) -> tuple[dict[str, list[Example]], str]:
+    """The examples, and what is in the folder, for messages."""
+    benchmark = _official(name, kind, config, where)
+    folder = find_official(benchmark, _path(str(config.data)), where)
+    return read_official(benchmark, folder), f"found in {folder.path}: {found_files(folder.path)}"
+
+
+def _official(name: str, kind: TaskKind, config: TaskConfig, where: str) -> Benchmark:
+    if name not in BENCHMARKS:
+        raise UserError(
+            f"{where}.data is a folder, but {name!r} is no benchmark{_nearest(name)}; set train, dev and test, or name "
+            f"the task {', '.join(BENCHMARKS)}."
+        )
+    benchmark = BENCHMARKS[name]
+    if kind != benchmark.kind:
+        raise UserError(f"{where}.kind is {kind}, but {name} is {benchmark.kind}; leave kind out.")
+    if set_ := [key for key in ("id", "text", "pair", "label") if getattr(config, key) is not None]:
+        raise UserError(f"{where}.{set_[0]} is set, but official files have known columns; leave it out.")
+    return benchmark
+
+
+def _path(text: str) -> Path:
+    return Path(os.path.expanduser(text))
+
+
+def _nearest(name: str) -> str:
+    nearest = difflib.get_close_matches(name.lower(), BENCHMARKS, n=1)
+    return f" (did you mean {nearest[0]}?)" if nearest else ""

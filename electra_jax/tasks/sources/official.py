@@ -1,0 +1,111 @@
+"""A benchmark's official files in their directory."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from electra_jax.data.sources.compressed import COMPRESSIONS, split_extension
+from electra_jax.errors import UserError
+from electra_jax.tasks.protocol import Example
+from electra_jax.tasks.sources.benchmarks import Benchmark, Columns, OfficialFile
+from electra_jax.tasks.sources.files import listed
+from electra_jax.tasks.sources.labels import label_reader
+from electra_jax.tasks.sources.questions import read_squad
+from electra_jax.tasks.sources.tables import Table, read_cells, text_examples, with_header
+from electra_jax.tasks.sources.word_columns import read_word_columns
+
+
+@dataclass(frozen=True)
+class OfficialFolder:
+    """Where a benchmark's files are.
+
+    Attributes:
+        path: of the folder.
+        files: by split, those that exist.
+    """
+
+    path: Path
+    files: dict[str, Path]
+
+
+def find_official(benchmark: Benchmark, directory: Path, where: str) -> OfficialFolder:
+    """Finds the files in the directory itself, or in the benchmark's own folder in it (CoLA/ …), which goes first.
+
+    Raises:
+        UserError: there is no such directory, or none of the files is there; ``where`` begins the message.
+    """
+    if not directory.is_dir():
+        problem = "is not a folder" if directory.exists() else "does not exist"
+        raise UserError(
+            f"{where}: {directory} {problem}; name the folder with the benchmark's official files."
+        )
+    folders = [directory / name for name in benchmark.folders if (directory / name).is_dir()] + [directory]
+    for folder in folders:
+        if files := _files(benchmark, folder):
+            return OfficialFolder(folder, files)
+    raise UserError(
+        f"{where}: none of {expected_files(benchmark)} is in {directory} or its folder {benchmark.folders[0]}/; "
+        f"found there: {found_files(folders[0])}."
+    )
+
+
+def expected_files(benchmark: Benchmark, splits: Iterable[str] | None = None) -> str:
+    """The official names of the files of these splits (all of them by default), for messages."""
+    wanted = benchmark.files if splits is None else splits
+    return ", ".join(benchmark.files[split].names[0] for split in wanted)
+
+
+def found_files(folder: Path) -> str:
+    """What is in a folder, for messages."""
+    names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
+    return ", ".join(names[:20]) + (", …" if len(names) > 20 else "") or "nothing"
+
+
+def read_official(benchmark: Benchmark, folder: OfficialFolder) -> dict[str, list[Example]]:
+    """The examples of every split whose file exists; labels of files called test may be missing.
+
+    Raises:
+        UserError: a file cannot be read, is not as the benchmark has it, or lacks labels.
+    """
+    return {
+        split: _read(benchmark, benchmark.files[split], path, is_test=split.startswith("test"))
+        for split, path in folder.files.items()
+    }
+
+
+def _files(benchmark: Benchmark, folder: Path) -> dict[str, Path]:
+    found = {}
+    for split, file in benchmark.files.items():
+        candidates = [folder / (name + packed) for name in file.names for packed in ("", *COMPRESSIONS)]
+        if path := next((path for path in candidates if path.is_file()), None):
+            found[split] = path
+    return found
+
+
+def _read(benchmark: Benchmark, file: OfficialFile, path: Path, *, is_test: bool) -> list[Example]:
+    match split_extension(str(path))[0]:
+        case ".json":
+            return list(read_squad(path, may_be_hidden=is_test))
+        case ".tsv" | ".csv":
+            table, columns = _table(file, path)
+            read_label = label_reader(benchmark.kind, benchmark.spellings, may_be_hidden=is_test)
+            return list(text_examples(table, columns, read_label))
+    assert file.positions is not None
+    tag = file.positions.label
+    assert isinstance(tag, int)
+    return list(read_word_columns(path, tag_column=tag, width=file.width))
+
+
+def _table(file: OfficialFile, path: Path) -> tuple[Table, Columns]:
+    cells = read_cells(path)
+    if file.header is not None and (
+        file.positions is None or all(name in cells[0][1] for name in file.header.all)
+    ):
+        return with_header(path, cells), file.header
+    assert file.positions is not None
+    if (width := len(cells[0][1])) != file.width:
+        raise UserError(
+            f"{path} has {width} columns where the benchmark's file has {file.width} (its first line is "
+            f"{listed(cell[:40] for cell in cells[0][1])}); give the official file."
+        )
+    return Table(path, None, cells), file.positions

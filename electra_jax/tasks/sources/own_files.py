@@ -1,0 +1,134 @@
+"""One's own files: tables, JSON lines, columns of words, SQuAD's and MRQA's formats."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from electra_jax.config.schema import TaskConfig, TaskKind
+from electra_jax.data.sources.compressed import split_extension
+from electra_jax.errors import UserError
+from electra_jax.tasks.protocol import Example, TextExample, WordsExample
+from electra_jax.tasks.sources.benchmarks import Columns
+from electra_jax.tasks.sources.files import clean_text, json_field, listed, read_json_lines
+from electra_jax.tasks.sources.labels import Label, label_reader
+from electra_jax.tasks.sources.questions import read_mrqa, read_squad
+from electra_jax.tasks.sources.tables import read_cells, text_examples, with_header
+from electra_jax.tasks.sources.word_columns import read_word_columns
+
+FORMATS = {
+    "classification": (".csv", ".tsv", ".jsonl"),
+    "regression": (".csv", ".tsv", ".jsonl"),
+    "tagging": (".txt", ".jsonl"),
+    "question_answering": (".json", ".jsonl"),
+}
+
+
+def read_own_file(
+    path: Path, kind: TaskKind, config: TaskConfig, where: str, *, is_test: bool
+) -> list[Example]:
+    """The examples of a file whose format its name tells.
+
+    Texts are read from .csv (quoted as spreadsheets do) and .tsv (quotes are literal), both with a first line that
+    names the columns, and from .jsonl; words from .txt (a word a line, its tag last) and .jsonl (two lists); questions
+    from .json (SQuAD) and .jsonl (MRQA). Each may be packed as .gz, .xz or .zst.
+
+    Args:
+        path: of the file.
+        kind: of the task.
+        config: names the columns.
+        where: the configuration's section, for messages.
+        is_test: whether labels may be missing.
+
+    Raises:
+        UserError: no such file or format, or a file that is not as its format and the configuration say.
+    """
+    if not path.is_file():
+        problem = "is a folder" if path.is_dir() else "does not exist"
+        beside = sorted(e.name for e in path.parent.iterdir() if e.is_file()) if path.parent.is_dir() else []
+        raise UserError(f"{where}: {path} {problem}; files beside it: {listed(beside[:20])}.")
+    extension = split_extension(str(path))[0]
+    if extension not in FORMATS[kind]:
+        raise UserError(
+            f"{where}: {path} is not a file {kind} can be read from; give {', '.join(FORMATS[kind])}, or one of "
+            "these packed as .gz, .xz or .zst."
+        )
+    match kind, extension:
+        case "question_answering", ".json":
+            return list(read_squad(path, may_be_hidden=is_test))
+        case "question_answering", _:
+            return list(read_mrqa(path, may_be_hidden=is_test))
+        case "tagging", ".txt":
+            return list(read_word_columns(path, may_be_hidden=is_test))
+    columns = _columns(config, where, needs_label=not is_test)
+    if kind == "tagging":
+        return list(_word_records(path, columns, is_test))
+    read_label = label_reader(kind, {}, may_be_hidden=is_test)
+    if extension == ".jsonl":
+        return list(_text_records(path, columns, read_label, is_test))
+    table = with_header(path, read_cells(path))
+    if is_test and columns.label not in (table.names or ()):
+        columns = replace(columns, label=None)
+    return list(text_examples(table, columns, read_label))
+
+
+def _columns(config: TaskConfig, where: str, *, needs_label: bool) -> Columns:
+    if config.text is None:
+        raise UserError(f"{where}.text is not set; name the column of the text.")
+    if config.label is None and needs_label:
+        raise UserError(f"{where}.label is not set; name the column of the label.")
+    return Columns((config.text,), config.pair, config.label, config.id)
+
+
+def _text_records(
+    path: Path, columns: Columns, read_label: Callable[[Any, str], Label], is_test: bool
+) -> list[TextExample]:
+    (text,), pair, label, name = columns.text, columns.pair, columns.label, columns.id
+    examples = []
+    for count, (number, record) in enumerate(read_json_lines(path)):
+        where = f"{path}, line {number}"
+        if label is not None and label not in record and not is_test:
+            raise UserError(f"{where} has no field {label!r}, the label (it has {listed(record)}).")
+        examples.append(
+            TextExample(
+                id=_identifier(record, name, count, where),
+                text=json_field(record, str(text), str, where),
+                pair=None if pair is None else json_field(record, str(pair), str, where),
+                label=None if label not in record else read_label(record[str(label)], where),
+            )
+        )
+    return examples
+
+
+def _word_records(path: Path, columns: Columns, is_test: bool) -> list[WordsExample]:
+    examples = []
+    for count, (number, record) in enumerate(read_json_lines(path)):
+        where = f"{path}, line {number}"
+        words = _texts(record, str(columns.text[0]), where)
+        if not words:
+            raise UserError(f"{where} has no words in {columns.text[0]!r}; leave it out.")
+        tags = None
+        if columns.label is not None and not (is_test and record.get(str(columns.label)) is None):
+            tags = _texts(record, str(columns.label), where)
+            if len(tags) != len(words):
+                raise UserError(
+                    f"{where} has {len(words)} words and {len(tags)} tags; give one tag for every word."
+                )
+        examples.append(WordsExample(_identifier(record, columns.id, count, where), words, tags))
+    return examples
+
+
+def _texts(record: dict[str, Any], name: str, where: str) -> tuple[str, ...]:
+    values = json_field(record, name, list, where)
+    for value in values:
+        if not isinstance(value, str):
+            raise UserError(f"{where}: {name!r} holds {value!r}, which is not text; mend the file.")
+    return tuple(clean_text(value) for value in values)
+
+
+def _identifier(record: dict[str, Any], name: str | int | None, count: int, where: str) -> str:
+    if name is None:
+        return str(count)
+    if isinstance(record.get(str(name)), int):
+        return str(record[str(name)])
+    return json_field(record, str(name), str, where)

@@ -1,0 +1,167 @@
+"""`tfds:NAME[/CONFIG]`: examples of a prepared TFDS dataset, read without TensorFlow."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from electra_jax.config.schema import TaskConfig, TaskKind
+
+# The text source finds datasets in just this way.
+from electra_jax.data.sources.tfds_source import _check_format, _find_builder, _first_line
+from electra_jax.errors import UserError
+from electra_jax.tasks.protocol import Example, QuestionExample, TextExample, WordsExample
+from electra_jax.tasks.sources.benchmarks import JOINT, Benchmark, Columns
+from electra_jax.tasks.sources.files import listed
+from electra_jax.tasks.sources.labels import label_reader
+from electra_jax.tasks.sources.questions import answer_in
+
+Record = Mapping[Any, Any]
+
+_READ_AT_ONCE = 256
+_SPLITS = {
+    "train": ("train",),
+    "dev": ("validation", "validation_matched", "dev"),
+    "dev_mismatched": ("validation_mismatched",),
+    "test": ("test", "test_matched"),
+    "test_mismatched": ("test_mismatched",),
+}
+
+
+def read_tfds(
+    spec: str,
+    kind: TaskKind,
+    config: TaskConfig,
+    benchmark: Benchmark | None,
+    where: str,
+    data_dir: str | None,
+) -> dict[str, list[Example]]:
+    """The examples of the splits that the dataset has.
+
+    A class is the name that the dataset gives it, −1 a hidden one; of a benchmark, it is then spelled as in the
+    official files. Questions are read as SQuAD has them: ``question``, ``context``, ``answers`` with ``text`` and
+    ``answer_start``.
+
+    Args:
+        spec: ``NAME[/CONFIG]``.
+        kind: of the task.
+        config: names the features; those that are not set are the benchmark's.
+        benchmark: the one of this name, or None.
+        where: the configuration's section, for messages.
+        data_dir: where datasets are; None is TFDS's own place.
+
+    Raises:
+        UserError: there is no such dataset, it is not prepared, cannot be read, or has no such feature.
+    """
+    name = f"tfds:{spec}"
+    if not spec or ":" in spec:
+        raise UserError(
+            f"{where}.data is {name}; write tfds:NAME or tfds:NAME/CONFIG, all its splits are read."
+        )
+    builder = _find_builder(name, spec, data_dir)
+    _check_format(name, builder)
+    columns = _columns(kind, config, benchmark, where)
+    features = builder.info.features
+    if missing := [column for column in columns.all if column not in features]:
+        raise UserError(
+            f"{name} has no feature {listed(missing)}; its features are {listed(sorted(features))}."
+        )
+    examples: dict[str, list[Example]] = {}
+    for split, names in _SPLITS.items():
+        if there := next((item for item in names if item in builder.info.splits), None):
+            convert = _converter(kind, columns, features, benchmark, is_test=split.startswith("test"))
+            examples[split] = [
+                convert(record, number, f"{name}, split {there}, record {number}")
+                for number, record in enumerate(_records(name, builder, there))
+            ]
+    if not examples:
+        raise UserError(
+            f"{name} has no split train, validation or test; its splits are {listed(builder.info.splits)}."
+        )
+    return examples
+
+
+def _columns(kind: TaskKind, config: TaskConfig, benchmark: Benchmark | None, where: str) -> Columns:
+    known = (benchmark.features if benchmark is not None else None) or Columns(())
+    if kind == "question_answering":
+        return known if known.text else Columns(("question",), "context", "answers", config.id or "id")
+    text = known.text if config.text is None else (config.text,)
+    label = config.label or known.label
+    if not text or label is None:
+        what = "label" if text else "text"
+        raise UserError(f"{where}.{what} is not set; name the dataset's feature that is the {what}.")
+    return Columns(text, config.pair or known.pair, label, config.id or known.id)
+
+
+def _records(name: str, builder: Any, split: str) -> list[Record]:
+    records: list[Record] = []
+    try:
+        source = builder.as_data_source(split=split)
+        for first in range(0, len(source), _READ_AT_ONCE):
+            records += source.__getitems__(range(first, min(first + _READ_AT_ONCE, len(source))))
+    except (OSError, RuntimeError, ValueError, IndexError) as error:
+        raise UserError(
+            f"{name}: the records from {len(records)} on of split {split} cannot be read ({_first_line(error)}); "
+            f"delete {builder.data_dir} and prepare the dataset again."
+        ) from error
+    return records
+
+
+def _converter(
+    kind: TaskKind, columns: Columns, features: Any, benchmark: Benchmark | None, *, is_test: bool
+) -> Callable[[Record, int, str], Example]:
+    """A function of a record, its number and its place (for messages), which returns the example."""
+    read_label = label_reader(kind, benchmark.spellings if benchmark else {}, may_be_hidden=is_test)
+    names = _class_names(features[columns.label])
+
+    def text_of(record: Record, where: str) -> str:
+        return JOINT.join(_text(record[column], where) for column in columns.text)
+
+    def identifier(record: Record, number: int, where: str) -> str:
+        return str(number) if columns.id is None else _text(record[columns.id], where)
+
+    def label_of(value: Any, where: str) -> Any:
+        """As a file would spell it."""
+        if isinstance(value, bytes | str):
+            return _text(value, where)
+        if names is not None:
+            return names[int(value)] if value >= 0 else None
+        # Where GLUE hides a number, TFDS has −1.
+        return None if is_test and benchmark is not None and value == -1 else np.asarray(value).item()
+
+    def text_example(record: Record, number: int, where: str) -> Example:
+        pair = None if columns.pair is None else _text(record[columns.pair], where)
+        label = read_label(label_of(record[columns.label], where), where)
+        return TextExample(identifier(record, number, where), text_of(record, where), pair, label)
+
+    def words_example(record: Record, number: int, where: str) -> Example:
+        words = tuple(_text(word, where) for word in record[columns.text[0]])
+        tags = tuple(str(label_of(tag, where)) for tag in record[columns.label])
+        if len(words) != len(tags):
+            raise UserError(f"{where} has {len(words)} words and {len(tags)} tags; name another feature.")
+        return WordsExample(identifier(record, number, where), words, tags)
+
+    def question_example(record: Record, number: int, where: str) -> Example:
+        context, answers = _text(record[columns.pair], where), record[columns.label]
+        # v2.0 keeps the answers that annotators thought plausible in a feature of their own.
+        pairs = zip(answers["text"], answers["answer_start"])
+        found = tuple(answer_in(context, _text(text, where), int(start), where) for text, start in pairs)
+        return QuestionExample(identifier(record, number, where), text_of(record, where), context, found)
+
+    return {"tagging": words_example, "question_answering": question_example}.get(kind, text_example)
+
+
+def _class_names(feature: Any) -> list[str] | None:
+    feature = getattr(feature, "feature", feature)  # Of a sequence, its elements.
+    return list(feature.names) if getattr(feature, "names", None) else None
+
+
+def _text(value: Any, where: str) -> str:
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{where} is not UTF-8 at byte {error.start}; prepare the dataset again."
+            ) from error
+    return str(value)
