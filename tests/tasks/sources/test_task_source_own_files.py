@@ -1,0 +1,228 @@
+"""One's own files in every format, and what is wrong with them."""
+
+import gzip
+import json
+import lzma
+
+import pytest
+import zstandard
+
+from electra_jax.config.schema import TaskConfig
+from electra_jax.errors import UserError
+from electra_jax.tasks.protocol import Answer, QuestionExample, TextExample, WordsExample
+from electra_jax.tasks.sources import load_examples
+
+PACKED = {
+    "": bytes,
+    ".gz": gzip.compress,
+    ".xz": lzma.compress,
+    ".zst": zstandard.ZstdCompressor().compress,
+}
+TEXTS = TaskConfig(kind="classification", text="body", pair="reply", label="class", id="key")
+EXPECTED = [
+    TextExample("a", 'He said "no",\nand left', "Why?", "good"),
+    TextExample("b", "Übung", "", "bad"),
+]
+CSV = '\ufeffkey,body,reply,class,more\r\na,"He said ""no"",\nand left",Why?,good,1\r\nb,Übung,,bad,2\r\n'
+JSONL = "".join(
+    json.dumps({"key": e.id, "body": e.text, "reply": e.pair, "class": e.label}) + "\n" for e in EXPECTED
+)
+
+
+def _load(tmp_path, config, name="mine", **files):
+    """Writes files, each ``split="extension", content``, and loads them."""
+    paths = {}
+    for split, (extension, content) in files.items():
+        paths[split] = tmp_path / f"{split}{extension}"
+        data = content.encode()
+        for packed, compress in PACKED.items():
+            if packed and extension.endswith(packed):
+                data = compress(data)
+        paths[split].write_bytes(data)
+    return load_examples(name, config.model_copy(update={split: str(path) for split, path in paths.items()}))
+
+
+@pytest.mark.parametrize("packed", PACKED)
+@pytest.mark.parametrize(("extension", "content"), [(".csv", CSV), (".jsonl", JSONL)])
+def test_tables_and_json_lines_give_the_same_examples(tmp_path, extension, content, packed):
+    assert _load(tmp_path, TEXTS, train=(extension + packed, content)) == {"train": EXPECTED}
+
+
+def test_quotes_of_tsv_are_literal(tmp_path):
+    content = 'body\tclass\n"quoted"\t1\nan " open one\t0\n\n'
+    config = TaskConfig(kind="classification", text="body", label="class")
+    assert _load(tmp_path, config, dev=(".tsv", content))["dev"] == [
+        TextExample("0", '"quoted"', None, "1"),
+        TextExample("1", 'an " open one', None, "0"),
+    ]
+
+
+def test_numbers_and_words_of_json_are_spelled_as_json_does(tmp_path):
+    lines = '{"t": "a", "l": 1}\n{"t": "b", "l": true}\n{"t": "c\\ud800", "l": "x"}\n'
+    examples = _load(
+        tmp_path, TaskConfig(kind="classification", text="t", label="l"), train=(".jsonl", lines)
+    )
+    assert [e.label for e in examples["train"]] == ["1", "true", "x"]
+    assert examples["train"][2].text == "c\ufffd"
+    numbers = '{"t": "a", "l": 1}\n{"t": "b", "l": -2.5}\n{"t": "c", "l": "3e-1"}\n'
+    examples = _load(tmp_path, TaskConfig(kind="regression", text="t", label="l"), train=(".jsonl", numbers))
+    assert [e.label for e in examples["train"]] == [1.0, -2.5, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("extension", "content", "expected"),
+    [
+        (".csv", "body\nx\ny\n", [None, None]),
+        (".csv", "body,class\nx,\ny,good\n", [None, "good"]),
+        (".jsonl", '{"body": "x"}\n{"body": "y", "class": null}\n', [None, None]),
+    ],
+)
+def test_labels_of_a_test_file_may_be_missing(tmp_path, extension, content, expected):
+    config = TaskConfig(kind="classification", text="body", label="class")
+    train = (".csv", "body,class\nx,good\ny,bad\n")
+    examples = _load(tmp_path, config, train=train, test=(extension, content))
+    assert [e.label for e in examples["test"]] == expected
+    with pytest.raises(UserError, match=r"label|column 'class'"):
+        _load(tmp_path, config, train=train, dev=(extension, content))
+
+
+def test_a_benchmarks_name_with_files_of_ones_own(tmp_path):
+    examples = _load(
+        tmp_path, TaskConfig(text="t", label="l"), name="rte", train=(".csv", "t,l\na,yes\nb,no\n")
+    )
+    assert [e.label for e in examples["train"]] == ["yes", "no"]
+
+
+WORDS = [
+    WordsExample("0", ("The", "a\u00a0b", "cat"), ("B-NP", "I-NP", "I-NP")),
+    WordsExample("1", ("sat",), ("B-VP",)),
+]
+
+
+@pytest.mark.parametrize("content", [
+    "The x B-NP\na\u00a0b x I-NP\ncat x I-NP\n\nsat x B-VP\n",
+    "-DOCSTART- x O\n\n\nThe\tx  B-NP \r\na\u00a0b x I-NP\ncat x I-NP\n \nsat x B-VP",
+])  # fmt: skip
+def test_columns_of_words(tmp_path, content):
+    config = TaskConfig(kind="tagging")
+    bare = "The\na\u00a0b\ncat\n\nsat\n"
+    examples = _load(tmp_path, config, train=(".txt", content), test=(".txt.xz", bare))
+    assert examples["train"] == WORDS
+    assert examples["test"] == [WordsExample(e.id, e.words) for e in WORDS]
+    with pytest.raises(UserError, match="line 1 has a word and no tag"):
+        _load(tmp_path, config, dev=(".txt", bare))
+
+
+def test_lists_of_words(tmp_path):
+    config = TaskConfig(kind="tagging", text="tokens", label="tags")
+    lines = [{"tokens": e.words, "tags": e.tags} for e in WORDS]
+    content = "\n".join(map(json.dumps, lines))
+    test = json.dumps({"tokens": ["sat"]})
+    examples = _load(tmp_path, config, train=(".jsonl", content), test=(".jsonl", test))
+    assert examples == {"train": WORDS, "test": [WordsExample("0", ("sat",))]}
+
+
+CONTEXT = "Ann met Bob. Ann left."
+
+
+def _mrqa(question):
+    return (
+        json.dumps({"header": {"dataset": "x"}}) + "\n" + json.dumps({"context": CONTEXT, "qas": [question]})
+    )
+
+
+def test_mrqa(tmp_path):
+    detected = [{"text": "Ann", "char_spans": [[0, 2], [13, 15]]}]
+    question = {
+        "qid": "q1",
+        "question": "Who?",
+        "answers": ["Ann", "Bob", "Carl"],
+        "detected_answers": detected,
+    }
+    config = TaskConfig(kind="question_answering")
+    examples = _load(tmp_path, config, train=(".jsonl.gz", _mrqa(question)))
+    answers = (Answer("Ann", 0), Answer("Ann", 13), Answer("Bob", 8))  # Carl is not in the context.
+    assert examples["train"] == [QuestionExample("q1", "Who?", CONTEXT, answers)]
+    hidden = _mrqa({"qid": "q1", "question": "Who?"})
+    assert _load(tmp_path, config, test=(".jsonl", hidden))["test"][0].hidden
+    with pytest.raises(UserError, match=r"line 2: qas\[0\] has neither 'answers' nor"):
+        _load(tmp_path, config, dev=(".jsonl", hidden))
+    with pytest.raises(UserError, match=r"none of the answers is in the context"):
+        _load(tmp_path, config, dev=(".jsonl", _mrqa({"qid": "q", "question": "Who?", "answers": ["Carl"]})))
+
+
+def _squad(question):
+    return json.dumps({"data": [{"paragraphs": [{"context": CONTEXT, "qas": [question]}]}]})
+
+
+def test_squad_questions_without_answers_are_impossible_or_hidden(tmp_path):
+    config = TaskConfig(kind="question_answering")
+    base = {"id": "q1", "question": "Who?"}
+    impossible = _load(tmp_path, config, dev=(".json", _squad(base | {"answers": [], "is_impossible": True})))
+    assert impossible["dev"] == [QuestionExample("q1", "Who?", CONTEXT)]
+    hidden = _load(tmp_path, config, test=(".json", _squad(base)))
+    assert hidden["test"] == [QuestionExample("q1", "Who?", CONTEXT, hidden=True)]
+    with pytest.raises(UserError, match=r"qas\[0\] has no field 'answers' \(it has 'id', 'question'\)"):
+        _load(tmp_path, config, dev=(".json", _squad(base)))
+
+
+C, R, T, Q = (
+    TaskConfig(kind="classification", text="t", label="l", id="i"),
+    TaskConfig(kind="regression", text="t", label="l"),
+    TaskConfig(kind="tagging", text="t", label="l"),
+    TaskConfig(kind="question_answering"),
+)
+ANSWER = {"id": "q", "question": "Who?"}
+WRONG = [
+    (C, {"train": (".csv", "t,l\na,b\n")}, r"train\.csv has no column 'i'; its columns are 't', 'l'"),
+    (C, {"train": (".csv", "t,l,l\na,b,c\n")}, "more than one column 'l'"),
+    (C, {"train": (".csv", 'i,t,l\n1,"a"b,c\n')}, "line 2 is not CSV"),
+    (C, {"train": (".csv", "i,t,l\n1,a,b\n1,c,d\n")}, "2 train examples have the id '1'"),
+    (C, {"train": (".csv", "i,t,l\n1,a,b\n"), "dev": (".csv", "i,t,l\n1,a,c\n")},
+     r"finetune\.tasks\.mine: the dev example '1' has the label 'c', which is not in the training examples; .* 'b'"),
+    (C, {"train": (".csv", "i,t,l\n1,a,b\n"), "test": (".csv", "i,t,l\n1,a,c\n")}, "the test example '1'"),
+    (C, {"train": (".jsonl", '{"t": "a"}\n')}, r"line 1 has no field 'l', the label \(it has 't'\)"),
+    (C, {"train": (".jsonl", '{"i": 1, "t": "a", "l": 1}\n\n{"t" "b"}\n')}, "line 3 is not JSON: expecting ':'"),
+    (C, {"train": (".jsonl", "[1]\n")}, "line 1 is not a JSON object .* but a list"),
+    (C, {"train": (".jsonl", '{"i": 1, "t": 3, "l": 1}')}, "line 1: the field 't' is a whole number and not text"),
+    (C, {"train": (".jsonl", '{"i": 1, "t": "a", "l": [1]}')}, "line 1: the label is a list or an object"),
+    (C, {"train": (".txt", "a b\n")}, r"not a file classification can be read from; give \.csv, \.tsv, \.jsonl"),
+    (C, {"train": (".jsonl", "\n")}, "there are no train examples"),
+    (R, {"train": (".csv", "t,l\na,many\n")}, "line 2: the label 'many' is not a number"),
+    (R, {"train": (".csv", "t,l\na,inf\n")}, "line 2: the label 'inf' is not a number"),
+    (R, {"train": (".jsonl", '{"t": "a", "l": true}')}, "line 1: the label True is not a number"),
+    (T, {"train": (".jsonl", '{"t": ["a", "b"], "l": ["O"]}')}, "line 1 has 2 words and 1 tags"),
+    (T, {"train": (".jsonl", '{"t": [], "l": []}')}, "line 1 has no words"),
+    (T, {"train": (".jsonl", '{"t": ["a", 1], "l": ["O", "O"]}')}, "'t' holds 1, which is not text"),
+    (Q, {"train": (".json", _squad(ANSWER | {"answers": [{"text": "x", "answer_start": 99}]}))},
+     "the answer 'x' begins at character 99 of a context of 22"),
+    (Q, {"train": (".json", _squad(ANSWER | {"answers": [{"text": "", "answer_start": 0}]}))}, "an empty answer"),
+    (Q, {"train": (".json", _squad(ANSWER | {"answers": [{"text": "x", "answer_start": "0"}]}))},
+     "the field 'answer_start' is text and not a whole number"),
+    (Q, {"train": (".jsonl", '{"question": "Who?"}')}, "line 1 is not in MRQA's format: it has 'question'"),
+    (TaskConfig(kind="tagging"), {"train": (".txt", "a O\n\nb c O\n")}, "line 3 has 3 columns where line 1 has 2"),
+    (TaskConfig(kind="classification"), {"train": (".csv", "t,l\n")}, r"finetune\.tasks\.mine\.text is not set"),
+    (TaskConfig(kind="classification", text="t"), {"train": (".csv", "t,l\n")}, r"mine\.label is not set"),
+    (TaskConfig(text="t"), {"train": (".csv", "t,l\n")}, r"mine\.kind is not set and 'mine' is no benchmark"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("config", "files", "message"), WRONG)
+def test_files_that_are_wrong_are_refused_in_one_sentence(tmp_path, config, files, message):
+    with pytest.raises(UserError, match=message) as caught:
+        _load(tmp_path, config, **files)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_names_those_beside_it(tmp_path):
+    (tmp_path / "train.csv").touch()
+    config = C.model_copy(update={"train": str(tmp_path / "trian.csv")})
+    with pytest.raises(UserError, match=r"trian\.csv does not exist; files beside it: 'train\.csv'"):
+        load_examples("mine", config)
+
+
+def test_a_packed_file_that_was_cut_off(tmp_path):
+    path = tmp_path / "train.jsonl.gz"
+    path.write_bytes(gzip.compress(JSONL.encode())[:-10])
+    with pytest.raises(UserError, match=r"train\.jsonl\.gz is damaged or incomplete"):
+        load_examples("mine", TEXTS.model_copy(update={"train": str(path)}))
