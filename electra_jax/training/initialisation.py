@@ -28,6 +28,10 @@ from electra_jax.training.program import Program
 from electra_jax.training.workdir import WorkDir
 
 DISCRIMINATOR = ("embeddings", "encoder", "discriminator_head")
+_MODEL_SIZES = (
+    *("model.hidden_size", "model.num_layers", "model.num_heads", "model.intermediate_size"),
+    *("model.embedding_size", "model.max_positions", "model.type_vocab_size"),
+)
 
 
 @dataclass(frozen=True)
@@ -82,11 +86,11 @@ def check_origin(config: Config, init_from: str) -> None:
     """
     origin = find_origin(init_from)
     ours, theirs = (network_sizes(c, vocab_size=1) for c in (config, origin.config))
-    sections: tuple[str, ...] = ("model.",) if _encoder(ours) != _encoder(theirs) else ()
+    keys: tuple[str, ...] = _MODEL_SIZES if _encoder(ours) != _encoder(theirs) else ()
     if _has_our_generator(config, origin) and _generator(config, ours) != _generator(origin.config, theirs):
-        sections = (*sections, "generator.", "model.")
-    if sections:
-        changes = [change for change in differences(origin.config, config) if change.key.startswith(sections)]
+        keys = (*_MODEL_SIZES, "generator.")
+    if keys:
+        changes = [change for change in differences(origin.config, config) if change.key.startswith(keys)]
         raise UserError(
             f"init_from {init_from}: {origin.path} has the parameters of another model: "
             f"{format_differences(changes)}; set them as they were there"
