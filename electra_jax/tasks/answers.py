@@ -1,0 +1,103 @@
+"""From the beams of a question's windows to its best answers."""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from electra_jax.tasks.windows import Window
+
+
+@dataclass(frozen=True)
+class FoundAnswer:
+    """An answer, the characters ``start`` … ``end`` - 1 of the context.
+
+    Attributes:
+        text: those characters.
+        start: of the first.
+        end: behind the last.
+        score: of its start and its end together.
+        probability: among the answers kept for its question.
+    """
+
+    text: str
+    start: int
+    end: int
+    score: float
+    probability: float
+
+
+def valid_spans(
+    window: Window, beam: Mapping[str, np.ndarray], max_answer_tokens: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Spans of a row's beam that can be answers, in the order of the beam: (float ``[spans]``, int ``[spans, 2]``).
+
+    Both ends are in the window, the start with its max context; the end is not before the start, nor
+    ``max_answer_tokens`` behind it.
+
+    Args:
+        window: what the row shows.
+        beam: ``start_scores`` and ``start_positions`` ``[k]``, ``end_scores`` and ``end_positions`` ``[k, k]``.
+        max_answer_tokens: the longest answer.
+    """
+    starts = np.broadcast_to(beam["start_positions"][:, None], beam["end_positions"].shape)
+    ends = beam["end_positions"]
+    scores = beam["start_scores"].astype(np.float64)[:, None] + beam["end_scores"]
+    first, behind = window.position, window.position + len(window)
+    valid = (starts >= first) & (ends >= starts) & (ends < behind) & (ends - starts < max_answer_tokens)
+    # Starts in the question or behind the window are looked up too; they are not valid whatever is found.
+    begins_well = np.zeros(max(behind, int(starts.max()) + 1), bool)
+    begins_well[first:behind] = window.max_context
+    valid &= begins_well[starts]
+    return scores[valid], np.stack([starts[valid], ends[valid]], axis=-1)
+
+
+def best_answers(
+    context: str,
+    windows: Sequence[Window],
+    beams: Sequence[Mapping[str, np.ndarray]],
+    *,
+    n_best: int,
+    max_answer_tokens: int,
+) -> list[FoundAnswer]:
+    """The ``n_best`` answers of different text over all windows of a context, best first; fewer if there are fewer.
+
+    Scores of different windows are compared as they are. Of answers that are the same text the best is kept.
+    """
+    scores, spans, origin = [], [], []
+    for number, (window, beam) in enumerate(zip(windows, beams, strict=True)):
+        some_scores, some_spans = valid_spans(window, beam, max_answer_tokens)
+        scores.append(some_scores)
+        spans.append(some_spans)
+        origin.append(np.full(len(some_scores), number))
+    all_scores, all_spans, all_origins = (np.concatenate(parts) for parts in (scores, spans, origin))
+    kept: dict[str, tuple[int, int, float]] = {}
+    for i in np.argsort(-all_scores, kind="stable"):
+        if len(kept) == n_best:
+            break
+        begin, end = windows[all_origins[i]].characters(*all_spans[i])
+        end = behind_marks(context, end)
+        text = context[begin:end]
+        if text and text not in kept:
+            kept[text] = (begin, end, float(all_scores[i]))
+    probabilities = softmax([score for _, _, score in kept.values()])
+    return [
+        FoundAnswer(text, *place, probability=probability)
+        for (text, place), probability in zip(kept.items(), probabilities, strict=True)
+    ]
+
+
+def behind_marks(text: str, end: int) -> int:
+    """``end``, or behind the combining marks that stand there, which a tokenizer that strips accents leaves out."""
+    while end < len(text) and unicodedata.category(text[end]) == "Mn":
+        end += 1
+    return end
+
+
+def softmax(scores: Sequence[float]) -> list[float]:
+    """Probabilities of scores; none of none."""
+    if not scores:
+        return []
+    powers = np.exp(np.array(scores, np.float64) - max(scores))
+    return (powers / powers.sum()).tolist()

@@ -1,0 +1,221 @@
+"""Question answering as a task: spans of a context, with or without "no answer" (reference §11)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax import Array
+
+from electra_jax.config.schema import TaskConfig
+from electra_jax.errors import UserError
+from electra_jax.model.layers import Dtype
+from electra_jax.model.task_heads import (
+    NOT_AN_ANSWER,
+    HeadStyle,
+    QuestionAnsweringHead,
+    SpanHead,
+    answer_mask,
+    independent_beam,
+)
+from electra_jax.tasks.answers import best_answers
+from electra_jax.tasks.losses import question_answering_loss, span_loss
+from electra_jax.tasks.protocol import QuestionExample, Rows, TaskBatch
+from electra_jax.tasks.squad_metrics import squad1_scores, squad2_scores
+from electra_jax.tasks.windows import check_room, question_rows
+from electra_jax.tokenizers.protocol import Tokenizer
+
+METRICS = ("f1", "exact")
+BEAM = ("start_scores", "start_positions", "end_scores", "end_positions")
+
+
+@dataclass(frozen=True)
+class QuestionAnsweringTask:
+    """Implements `Task` for SQuAD 1.1 and 2.0, MRQA, and questions of one's own.
+
+    How much speaks for "no answer" is read from the windows of a question, of which the one that speaks least for it
+    decides, as in the reference: that window has an answer. With the reference's classifier it is the window's logit;
+    without it, and in Hugging Face's style, the score of [CLS] as start and end, less that of the best answer.
+
+    Attributes:
+        name: of the task.
+        config: its options.
+        tokenizer: of questions and contexts.
+        max_length: of a row.
+        head_style: "reference" (one or two hidden layers, as `TaskConfig` says) or "huggingface" (one linear layer).
+        head_dropout: taken since all tasks are built alike; neither head has dropout, here as in both originals.
+        dtype: of the head's products.
+        initializer_range: of Hugging Face's head.
+        no_answer_threshold: questions with a score above it have no answer; None answers all of them.
+        reference_quirks: see `question_rows`.
+
+    Raises:
+        UserError: rows too short for the questions; a metric there is not.
+    """
+
+    name: str
+    config: TaskConfig
+    tokenizer: Tokenizer
+    max_length: int
+    head_style: HeadStyle
+    head_dropout: float
+    dtype: Dtype
+    initializer_range: float = 0.02
+    no_answer_threshold: float | None = None
+    reference_quirks: bool = False
+    kind: str = "question_answering"
+    labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_room(self.name, self.max_length, self.config.max_question_tokens)
+        if self.metric not in METRICS:
+            raise UserError(
+                f"finetune.tasks.{self.name}.metric is {self.metric!r}, but must be one of: {', '.join(METRICS)}"
+            )
+
+    @property
+    def metric(self) -> str:
+        """The metric that decides what is best, and which the threshold is chosen for."""
+        return self.config.metric or METRICS[0]
+
+    def encode(self, examples: Sequence[QuestionExample], *, training: bool) -> Rows:
+        """A row for each window of each question; see `question_rows`.
+
+        Raises:
+            UserError: an answer to train on that is hidden, or not in its context.
+        """
+        return question_rows(
+            examples,
+            self.tokenizer,
+            name=self.name,
+            config=self.config,
+            max_length=self.max_length,
+            training=training,
+            reference_quirks=self.reference_quirks,
+        )
+
+    def head(self) -> nn.Module:
+        """The reference's head, or Hugging Face's."""
+        if self.head_style == "huggingface":
+            return SpanHead(self.dtype, self.initializer_range)
+        return QuestionAnsweringHead(
+            joint=self.config.joint, answerable=self.config.answerable, dtype=self.dtype
+        )
+
+    def loss(self, head: Any, hidden: Array, batch: TaskBatch, rng: Array | None) -> Array:
+        """Float32 ``[batch]``: cross-entropies of start and end, and of the classifier where there is one."""
+        del rng
+        start, end = batch.targets["start"], batch.targets["end"]
+        if self.head_style == "huggingface":
+            logits = head(hidden)
+            return span_loss(logits.start, logits.end, start, end)
+        logits = head(hidden, answer_mask(batch.inputs), start)
+        return question_answering_loss(
+            logits.start, logits.end, logits.answerable, start, end, batch.targets["is_impossible"]
+        )
+
+    def outputs(self, head: Any, hidden: Array, batch: TaskBatch) -> dict[str, Array]:
+        """The beam of each row, and what speaks for "no answer".
+
+        ``start_scores`` and ``start_positions`` are ``[batch, k]``, ``end_scores`` and ``end_positions``
+        ``[batch, k, k]``. ``answerable`` ``[batch]`` is the classifier's logit, > 0 for no answer; where there is no
+        classifier ``null_scores`` ``[batch]`` are those of [CLS] as start and end.
+        """
+        mask = answer_mask(batch.inputs)
+        answerable = None
+        if self.head_style == "huggingface":
+            logits = head(hidden)
+            # Hugging Face's own scripts look at the best tokens of the whole row, and throw those of the question away.
+            forbidden = jnp.where(mask, 0.0, NOT_AN_ANSWER)
+            beam = independent_beam(logits.start + forbidden, logits.end + forbidden, self.config.beam)
+        else:
+            beam, answerable = head.beam(hidden, mask, self.config.beam)
+        outputs = {name: getattr(beam, name) for name in BEAM}
+        if answerable is not None:
+            return outputs | {"answerable": answerable}
+        if self.head_style == "reference":
+            logits = head(hidden, mask, jnp.zeros(hidden.shape[0], jnp.int32))
+        start, end = logits.start, logits.end
+        if self.head_style == "reference" and self.config.joint:  # whose beam has log-probabilities
+            start, end = jax.nn.log_softmax(start), jax.nn.log_softmax(end)
+        return outputs | {"null_scores": start[:, 0] + end[:, 0]}
+
+    def predictions(
+        self, examples: Sequence[QuestionExample], rows: Rows, outputs: Mapping[str, np.ndarray]
+    ) -> list[dict[str, Any]]:
+        """One object a question.
+
+        ``id``; ``answer``, exactly as it stands in the context, its characters ``start`` … ``end`` - 1 and its
+        ``probability`` among ``n_best``: "" and three times None for "no answer"; ``no_answer_score``, which is
+        compared with the threshold; ``n_best``, the best answers (`FoundAnswer`), without "no answer" and whatever the
+        threshold. Only a context without tokens has no ``n_best``, and the ``no_answer_score`` of its one window.
+        """
+        behind = np.searchsorted(rows.example, np.arange(len(examples) + 1))
+        results = []
+        for number, example in enumerate(examples):
+            own = range(behind[number], behind[number + 1])
+            answers = best_answers(
+                example.context,
+                [rows.details[row] for row in own],
+                [{name: outputs[name][row] for name in BEAM} for row in own],
+                n_best=self.config.n_best,
+                max_answer_tokens=self.config.max_answer_tokens,
+            )
+            if "answerable" in outputs:
+                no_answer = float(min(outputs["answerable"][row] for row in own))
+            else:
+                no_answer = float(min(outputs["null_scores"][row] for row in own))
+                no_answer -= answers[0].score if answers else 0.0
+            withheld = self.no_answer_threshold is not None and no_answer > self.no_answer_threshold
+            best = answers[0] if answers and not withheld else None
+            results.append(
+                {
+                    "id": example.id,
+                    "answer": best.text if best else "",
+                    "start": best.start if best else None,
+                    "end": best.end if best else None,
+                    "probability": best.probability if best else None,
+                    "no_answer_score": no_answer,
+                    "n_best": [_as_json(answer) for answer in answers],
+                }
+            )
+        return results
+
+    def score(
+        self, examples: Sequence[QuestionExample], predictions: Sequence[Mapping[str, Any]]
+    ) -> dict[str, float]:
+        """SQuAD's metrics, `squad1_scores` where every question has an answer and `squad2_scores` else.
+
+        With impossible questions ``exact`` and ``f1`` are those at the task's threshold, or where it has none yet at
+        the best one for these very predictions.
+        """
+        if any(example.hidden for example in examples):
+            raise ValueError("answers that are hidden cannot be compared with")
+        golds = [[answer.text for answer in example.answers] for example in examples]
+        if all(golds):
+            scores = squad1_scores(golds, [prediction["answer"] for prediction in predictions])
+        else:
+            scores = squad2_scores(
+                golds,
+                [p["n_best"][0]["answer"] if p["n_best"] else "" for p in predictions],
+                [p["no_answer_score"] for p in predictions],
+                self.no_answer_threshold,
+                self.metric,
+            )
+        return {self.metric: scores[self.metric], **scores}
+
+    def find_threshold(
+        self, examples: Sequence[QuestionExample], predictions: Sequence[Mapping[str, Any]]
+    ) -> float | None:
+        """The best threshold for the task's metric on these (dev) examples; None if all have an answer."""
+        if all(example.answers for example in examples):
+            return None
+        return self.score(examples, predictions)[f"best_{self.metric}_thresh"]
+
+
+def _as_json(answer: Any) -> dict[str, Any]:
+    values = asdict(answer)
+    return {"answer": values.pop("text"), **values}

@@ -1,0 +1,135 @@
+"""SQuAD's official metrics, versions 1.1 and 2.0: exact match, F1 of words, and the best threshold for "no answer"."""
+
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def normalize_answer(text: str) -> str:
+    """Lower case, without ASCII punctuation, without articles, one space between words."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def exact_match(gold: str, prediction: str) -> float:
+    """1.0 if both are the same once normalised, else 0.0."""
+    return float(normalize_answer(gold) == normalize_answer(prediction))
+
+
+def token_f1(gold: str, prediction: str) -> float:
+    """F1 of the normalised words, each as often as it occurs; 0.0 where no word is shared, as version 1.1 has it."""
+    wanted, given = normalize_answer(gold).split(), normalize_answer(prediction).split()
+    shared = sum((Counter(wanted) & Counter(given)).values())
+    if shared == 0:
+        return 0.0
+    precision, recall = shared / len(given), shared / len(wanted)
+    return 2 * precision * recall / (precision + recall)
+
+
+def token_f1_or_none(gold: str, prediction: str) -> float:
+    """`token_f1` of version 2.0: two texts without words agree."""
+    wanted, given = normalize_answer(gold), normalize_answer(prediction)
+    if not wanted or not given:
+        return float(wanted == given)
+    return token_f1(gold, prediction)
+
+
+def squad1_scores(golds: Sequence[Sequence[str]], predictions: Sequence[str]) -> dict[str, float]:
+    """``exact`` and ``f1`` in percent of version 1.1: of each question the best over its gold answers.
+
+    Args:
+        golds: the answers of each question, at least one.
+        predictions: an answer for each.
+    """
+    pairs = list(zip(golds, predictions, strict=True))
+    return {
+        "exact": _percent([max(exact_match(gold, given) for gold in answers) for answers, given in pairs]),
+        "f1": _percent([max(token_f1(gold, given) for gold in answers) for answers, given in pairs]),
+    }
+
+
+def squad2_scores(
+    golds: Sequence[Sequence[str]],
+    predictions: Sequence[str],
+    no_answer_scores: Sequence[float],
+    threshold: float | None = None,
+    threshold_for: str = "f1",
+) -> dict[str, float]:
+    """The official metrics of version 2.0, in percent.
+
+    Args:
+        golds: the answers of each question, none where it is impossible.
+        predictions: the best answer for each that is not "no answer" ("" is no answer as well).
+        no_answer_scores: for each, how much speaks for "no answer".
+        threshold: questions whose score is above it have no answer; None is the best one for ``threshold_for``.
+        threshold_for: ``exact`` or ``f1``.
+
+    Returns:
+        ``exact`` and ``f1`` at the threshold, the same of the questions with (``HasAns_…``) and without an answer
+        (``NoAns_…``) where there are any, ``best_exact`` and ``best_f1`` with ``best_exact_thresh`` and
+        ``best_f1_thresh``, which are no percentages.
+    """
+    # The official script has it both ways: an answer of nothing but articles is one when questions are counted, and
+    # none when they are scored.
+    has_answer = [bool(answers) for answers in golds]
+    worded = [[gold for gold in answers if normalize_answer(gold)] or [""] for answers in golds]
+    pairs = list(zip(worded, predictions, strict=True))
+    raw = {
+        "exact": [max(exact_match(gold, given) for gold in answers) for answers, given in pairs],
+        "f1": [max(token_f1_or_none(gold, given) for gold in answers) for answers, given in pairs],
+    }
+    best: dict[str, float] = {}
+    for name, scores in raw.items():
+        best[f"best_{name}"], best[f"best_{name}_thresh"] = best_threshold(
+            scores, predictions, no_answer_scores, has_answer
+        )
+    if threshold is None:
+        threshold = best[f"best_{threshold_for}_thresh"]
+    final = {
+        name: [
+            float(not answerable) if no_answer > threshold else score
+            for score, no_answer, answerable in zip(scores, no_answer_scores, has_answer, strict=True)
+        ]
+        for name, scores in raw.items()
+    }
+    result = {name: _percent(scores) for name, scores in final.items()}
+    for prefix, wanted in (("HasAns", True), ("NoAns", False)):
+        if wanted in has_answer:
+            for name, scores in final.items():
+                chosen = [score for score, answerable in zip(scores, has_answer) if answerable is wanted]
+                result[f"{prefix}_{name}"] = _percent(chosen)
+    return result | best
+
+
+def best_threshold(
+    scores: Sequence[float],
+    predictions: Sequence[str],
+    no_answer_scores: Sequence[float],
+    has_answer: Sequence[bool],
+) -> tuple[float, float]:
+    """The best score in percent, and the threshold that gives it, as the official script searches for it.
+
+    It begins with "no answer" for all and threshold 0.0, and answers one question after the other by increasing score
+    for "no answer"; of equal results the first is kept. Questions of equal scores are counted one by one, in the order
+    given, so that a best score between two of them is more than the threshold gives.
+
+    Args:
+        scores: of each question if it is answered.
+        predictions: its answer, "" for none.
+        no_answer_scores: how much speaks for "no answer".
+        has_answer: whether it has one.
+    """
+    current = best = float(sum(not answerable for answerable in has_answer))
+    threshold = 0.0
+    for i in sorted(range(len(scores)), key=no_answer_scores.__getitem__):
+        current += scores[i] if has_answer[i] else -float(bool(predictions[i]))
+        if current > best:
+            best, threshold = current, float(no_answer_scores[i])
+    return 100.0 * best / len(scores), threshold
+
+
+def _percent(scores: Sequence[float]) -> float:
+    return 100.0 * sum(scores) / len(scores)
