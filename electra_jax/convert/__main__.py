@@ -94,13 +94,17 @@ def _check_options(args: argparse.Namespace, found: Found, target: str) -> None:
             f"--generator goes with the Hugging Face folder of a discriminator, which {args.source} is not"
         )
     if args.step is not None and found.format != "electra_jax":
-        raise UserError(f"--step chooses among the checkpoints of a run, and {args.source} is none")
+        raise UserError(
+            f"--step chooses among the checkpoints of a run, and {args.source} is none: leave it out"
+        )
     if args.optimizer and "huggingface" in (found.format, target):
-        raise UserError("--optimizer: Hugging Face's folders hold no optimizer state")
+        raise UserError("--optimizer: Hugging Face's folders hold no optimizer state, so leave it out")
     if args.vocab is not None and found.format == "electra_jax":
-        raise UserError(f"--vocab: {args.source} has its own tokenizer")
+        raise UserError(f"--vocab: {args.source} has its own tokenizer, so leave it out")
     if args.allow_missing and found.format == "electra_jax":
-        raise UserError(f"--allow-missing is for foreign checkpoints, and {args.source} is ours")
+        raise UserError(
+            f"--allow-missing is for foreign checkpoints, and {args.source} is ours: leave it out"
+        )
 
 
 def _read(args: argparse.Namespace, found: Found) -> Weights:

@@ -32,6 +32,7 @@ from electra_jax.convert.weights import (
 from electra_jax.errors import UserError
 from electra_jax.model.sizes import EncoderSizes, network_sizes
 from electra_jax.tokenizers import Tokenizer
+from electra_jax.training.checkpoints import listed
 
 CONFIG, SAFETENSORS, PICKLE = "config.json", "model.safetensors", "pytorch_model.bin"
 ARCHITECTURES: dict[Network, str] = {
@@ -200,7 +201,7 @@ def _translated(folder: Path, tensors: Flat, table: NameTable) -> tuple[dict[str
     """(parameters by flat name, names that are not in the table).
 
     Raises:
-        UserError: a parameter that is no floating-point number, such as a quantised one.
+        UserError: none is in the table, or one is no floating-point number, such as a quantised one.
     """
     found: dict[str, np.ndarray] = {}
     unexpected: list[str] = []
@@ -215,6 +216,11 @@ def _translated(folder: Path, tensors: Flat, table: NameTable) -> tuple[dict[str
             )
         else:
             found[row.ours] = np.ascontiguousarray(array.T) if row.transposed else array
+    if not found:
+        raise UserError(
+            f"{folder} holds no weights of ELECTRA, but {listed(unexpected, most=3) or 'nothing'}: give the folder of "
+            f"an {' or '.join(ARCHITECTURES.values())}"
+        )
     return found, unexpected
 
 
@@ -238,7 +244,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(
-            f"{path.parent} has no {path.name}: a Hugging Face model cannot be read without it"
+            f"{path.parent} has no {path.name}, without which a Hugging Face model cannot be read: copy it there"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
@@ -249,7 +255,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (RecursionError, ValueError):  # nested too deeply, a number too long
         raise UserError(f"{path} is not valid JSON: download it again") from None
     if not isinstance(values, dict):
-        raise UserError(f"{path} does not hold a JSON object")
+        raise UserError(f"{path} does not hold a JSON object: download it again")
     return values
 
 
@@ -284,7 +290,9 @@ def _read_tensors(folder: Path) -> dict[str, np.ndarray]:
             return tensors
     others = [name for name in ("tf_model.h5", "flax_model.msgpack") if (folder / name).is_file()]
     there = f"; {', '.join(others)} cannot be read" if others else ""
-    raise UserError(f"{folder} holds no weights: there is neither {SAFETENSORS} nor {PICKLE}{there}")
+    raise UserError(
+        f"{folder} holds no weights: there is neither {SAFETENSORS} nor {PICKLE}, download one of them{there}"
+    )
 
 
 def _shards(index: Path) -> list[str]:
@@ -352,7 +360,8 @@ def _check_pair(discriminator: tuple[Path, dict[str, Any]], generator: tuple[Pat
         ours, theirs = discriminator[1][key], generator[1][key]
         if ours != theirs:
             raise UserError(
-                f"{generator[0]} does not belong to {discriminator[0]}: its {key} is {theirs}, there {ours}"
+                f"{generator[0]} does not belong to {discriminator[0]}: its {key} is {theirs}, there {ours}; give the "
+                "generator trained with it"
             )
 
 

@@ -102,7 +102,7 @@ def _check_same_model(where: Path, trained: Config, config: Config, vocab_size: 
 def _read_moments(config: Config, tokenizer: Tokenizer | None, directory: Path, step: int) -> Moments:
     where = directory / str(step)
     if tokenizer is None or not has_progress(directory, step):
-        raise UserError(f"{where} has no optimizer state for --optimizer to carry along")
+        raise UserError(f"{where} has no optimizer state for --optimizer to carry along: leave that out")
     program = build_program(config, tokenizer, make_mesh(MeshConfig()))
     state = restore_state(directory, step, program.abstract)
     adams = [part for part in jax.tree.leaves(state.opt_state, is_leaf=_is_adam) if _is_adam(part)]

@@ -208,7 +208,7 @@ def _moments(prefix: Path, tensors: Flat, parameters: Flat) -> Moments:
     if absent:
         raise UserError(
             f"{prefix} has no optimizer state for --optimizer to carry along: {absent[0]} is missing "
-            f"({len(absent)} of {2 * len(parameters)})"
+            f"({len(absent)} of {2 * len(parameters)}), leave that out"
         )
     for name, pair in slots.items():
         if odd := [slot for slot in pair if tensors[slot].shape != parameters[name].shape]:
