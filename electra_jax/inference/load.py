@@ -21,11 +21,12 @@ from electra_jax.model.electra import Electra, build_electra
 from electra_jax.partitioning.axes import parameter_specs
 from electra_jax.partitioning.mesh import batch_sharding, make_mesh
 from electra_jax.tasks.batches import usable_buckets
-from electra_jax.tasks.build import FILE, build_task, read_settings
+from electra_jax.tasks.build import build_task
 from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.prediction import predict_rows
 from electra_jax.tasks.protocol import QuestionExample, Rows, Task, TaskBatch, TextExample, WordsExample
 from electra_jax.tasks.results import best_seed
+from electra_jax.tasks.settings import FILE, read_settings
 from electra_jax.tokenizers import Tokenizer, load_tokenizer
 from electra_jax.training.checkpoints import find_checkpoint, read_params
 from electra_jax.training.workdir import WorkDir

@@ -1,55 +1,79 @@
-"""From configuration and examples to a task, and what of the examples a trained model must remember."""
+"""From configuration and examples to a task."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from electra_jax.errors import UserError
+import jax.numpy as jnp
 
-FILE = "tasks.json"
+from electra_jax.config.schema import Config
+from electra_jax.tasks.classification import ClassificationTask
+from electra_jax.tasks.protocol import Example, Task, TextExample
+from electra_jax.tasks.question_answering import QuestionAnsweringTask
+from electra_jax.tasks.settings import TaskSettings
+from electra_jax.tasks.sources import BENCHMARKS, kind_of, labels_of, warnings_of
+from electra_jax.tasks.tagging import TaggingTask
+from electra_jax.tokenizers import Tokenizer
 
-
-@dataclass(frozen=True)
-class TaskSettings:
-    """What was learned from the examples of a task, kept beside the parameters.
-
-    Attributes:
-        kind: of the task.
-        labels: the classes in the order of their numbers.
-        low: least value of a regression's training labels; 0 otherwise.
-        high: the greatest.
-        scheme: how tags are spelled in the files ("BIO", "plain", …); "" otherwise.
-        no_answer_threshold: above it a question has no answer, as found on the dev examples; None until then.
-    """
-
-    kind: str
-    labels: tuple[str, ...] = ()
-    low: float = 0.0
-    high: float = 1.0
-    scheme: str = ""
-    no_answer_threshold: float | None = None
+Splits = Mapping[str, Sequence[Example]]
 
 
-def write_settings(directory: Path, settings: Mapping[str, TaskSettings]) -> None:
-    """Writes ``tasks.json``."""
-    values = {name: asdict(value) for name, value in settings.items()}
-    (directory / FILE).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def read_settings(directory: Path) -> dict[str, TaskSettings]:
-    """Reads ``tasks.json``.
+def settings_of(name: str, config: Config, splits: Splits) -> tuple[TaskSettings, list[str]]:
+    """What a task must remember of its examples, and warnings about them.
 
     Raises:
-        UserError: it is missing, or not what was written.
+        UserError: labels that cannot be used.
     """
-    try:
-        values = json.loads((directory / FILE).read_text(encoding="utf-8"))
-        return {
-            name: TaskSettings(**{**value, "labels": tuple(value["labels"])})
-            for name, value in values.items()
-        }
-    except FileNotFoundError:
-        raise UserError(f"{directory} holds no fine-tuned model: it has no {FILE}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{directory / FILE} cannot be read: {error}") from None
+    task = config.finetune.tasks[name]
+    kind = kind_of(name, task)
+    labels: tuple[str, ...] = ()
+    low, high = 0.0, 1.0
+    if kind in ("classification", "tagging"):
+        labels = labels_of(task, BENCHMARKS.get(name), splits["train"])
+    elif kind == "regression":
+        values = [
+            float(e.label) for e in splits["train"] if isinstance(e, TextExample) and e.label is not None
+        ]
+        low, high = min(values), max(values)
+    return TaskSettings(kind, labels, low, high), warnings_of(splits)
+
+
+def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tokenizer) -> Task:
+    """The task ``finetune.tasks.<name>``.
+
+    Raises:
+        UserError: options that do not fit.
+    """
+    task, recipe = config.finetune.tasks[name], config.finetune
+    shared: dict[str, Any] = {
+        "name": name,
+        "tokenizer": tokenizer,
+        "max_length": config.data.sequence_length,
+        "head_style": recipe.head_style,
+        "head_dropout": recipe.head_dropout,
+        "dtype": jnp.dtype(config.compute.dtype),
+        "initializer_range": config.model.initializer_range,
+    }
+    if settings.kind == "question_answering":
+        return QuestionAnsweringTask(
+            config=task,
+            no_answer_threshold=settings.no_answer_threshold,
+            reference_quirks=recipe.reference_quirks,
+            **shared,
+        )
+    benchmark = BENCHMARKS.get(name)
+    if settings.kind == "tagging":
+        return TaggingTask(labels=settings.labels, metric=task.metric, **shared)
+    known = benchmark.metrics if benchmark is not None and benchmark.kind == settings.kind else ()
+    if not known:
+        known = ("spearman", "pearson") if settings.kind == "regression" else ("accuracy", "f1")
+    metrics = known if task.metric is None else (task.metric, *(m for m in known if m != task.metric))
+    swap = task.swap_pairs
+    return ClassificationTask(
+        kind=settings.kind,
+        labels=settings.labels,
+        metrics=metrics,
+        low=settings.low,
+        high=settings.high,
+        swap_pairs=(benchmark is not None and benchmark.swap_pairs) if swap is None else swap,
+        **shared,
+    )

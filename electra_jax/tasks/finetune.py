@@ -17,11 +17,13 @@ from electra_jax.errors import UserError
 from electra_jax.model.electra import build_electra
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.tasks.batches import TrainingOrder, make_batch, share_of, usable_buckets
-from electra_jax.tasks.build import TaskSettings, build_task, settings_of, write_settings
+from electra_jax.tasks.build import build_task, settings_of
 from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.prediction import predict_rows, predict_step
 from electra_jax.tasks.protocol import Example, Rows, Task, TaskBatch
+from electra_jax.tasks.question_answering import QuestionAnsweringTask
 from electra_jax.tasks.results import print_table, summarise, write_json, write_jsonl
+from electra_jax.tasks.settings import TaskSettings, write_settings
 from electra_jax.tasks.sources import fingerprint_of, load_examples
 from electra_jax.tasks.starting_point import starting_point
 from electra_jax.tasks.submission import write_submission
@@ -117,14 +119,14 @@ def read_material(config: Config, tokenizer: Tokenizer, notes: list[str]) -> Mat
     Raises:
         UserError: examples that cannot be used.
     """
-    examples = {name: load_examples(name, task) for name, task in config.finetune.tasks.items()}
+    examples = {
+        name: load_examples(name, task, tfds_data_dir=config.data.tfds_data_dir, needs=("train", "dev"))
+        for name, task in config.finetune.tasks.items()
+    }
     settings: dict[str, TaskSettings] = {}
     tasks: dict[str, Task] = {}
     rows: dict[str, Rows] = {}
     for name, splits in examples.items():
-        for split in ("train", "dev"):
-            if not splits.get(split):
-                raise UserError(f"finetune.tasks.{name} has no {split} examples: fine-tuning needs both")
         settings[name], warnings = settings_of(name, config, splits)
         notes += [f"warning: finetune.tasks.{name}: {warning}" for warning in warnings]
         tasks[name] = build_task(name, settings[name], config, tokenizer)
@@ -238,6 +240,7 @@ class FineTuningWork:
         self._config, self._material, self._program = config, material, program
         self._workdir = workdir
         self._step = predict_step(objective, program.mesh)
+        self._lengths: list[int] = []  # of the batches handed out since speeds were logged
         self.settings = dict(material.settings)
         self.tokens_a_step = config.train.batch_size * config.data.sequence_length
         file, folder = (shlex.quote(str(path)) for path in (root.config, root.root))
@@ -248,12 +251,16 @@ class FineTuningWork:
         material = self._material
         for name, plan in material.order(self._config.seed).plans(start, self._config.train.steps):
             batch = make_batch(name, material.rows[name], plan, material.tokenizer.pad_id, targets=True)
+            self._lengths.append(plan.length)
             yield share_of(batch, jax.process_index(), jax.process_count())
 
     def rates(self, seconds_a_step: float | None) -> Metrics:
-        """Sequences a second; tokens are not counted, as lengths differ."""
-        rows = self._config.train.batch_size
-        return {"sequences_per_second": rows / seconds_a_step if seconds_a_step else None}
+        """Sequences and tokens a second, padding included, over the batches since the last time."""
+        rows, lengths = self._config.train.batch_size, self._lengths
+        self._lengths = []
+        speed = rows / seconds_a_step if seconds_a_step else None
+        tokens = speed * float(np.mean(lengths)) if speed and lengths else None
+        return {"sequences_per_second": speed, "tokens_per_second": tokens}
 
     def evaluate(self, params: Any, step: int) -> Metrics:
         """The tasks' metrics on their dev examples; the best parameters so far are kept if they are wanted."""
@@ -261,7 +268,7 @@ class FineTuningWork:
         several = len(self._material.tasks) > 1
         primary = []
         for name, task in self._material.tasks.items():
-            scores = task.score(self._material.examples[name]["dev"], self._predictions(params, name, "dev"))
+            scores = task.score(self._material.examples[name]["dev"], self._predictions(params, task, "dev"))
             primary.append(scores[task.metric])
             metrics |= {f"{name}_{metric}" if several else metric: v for metric, v in scores.items()}
         if self._config.finetune.select == "best":
@@ -288,15 +295,15 @@ class FineTuningWork:
         step = json.loads((best / "metric.json").read_text())["step"]
         return restore_params(best / "checkpoints", step, self._program.abstract.params)
 
-    def _predictions(self, params: Any, name: str, split: str) -> list[dict[str, Any]]:
-        material, task = self._material, self._material.tasks[name]
-        examples = material.examples[name][split]
+    def _predictions(self, params: Any, task: Task, split: str) -> list[dict[str, Any]]:
+        material = self._material
+        examples = material.examples[task.name][split]
         rows = task.encode(examples, training=False)
         outputs = predict_rows(
             self._step,
             self._program.mesh,
             params,
-            name,
+            task.name,
             rows,
             batch_size=self._config.train.batch_size,
             buckets=material.buckets,
@@ -310,10 +317,15 @@ class FineTuningWork:
         folder = self._workdir.root / "predictions"
         for name, task in self._material.tasks.items():
             scores[name] = {}
+            if isinstance(task, QuestionAnsweringTask):
+                dev = self._material.examples[name]["dev"]
+                threshold = task.find_threshold(dev, self._predictions(params, task, "dev"))
+                task = replace(task, no_answer_threshold=threshold)
+                self.settings[name] = replace(self.settings[name], no_answer_threshold=threshold)
             for split, examples in self._material.examples[name].items():
                 if split == "train":
                     continue
-                predictions = self._predictions(params, name, split)
+                predictions = self._predictions(params, task, split)
                 if jax.process_index() == 0:
                     write_jsonl(folder / f"{name}.{split}.jsonl", predictions)
                 if not any(_is_hidden(example) for example in examples):

@@ -1,0 +1,185 @@
+"""Classification and regression of texts and pairs of texts (reference §11)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+from jax import Array
+
+from electra_jax.errors import UserError
+from electra_jax.model.layers import Dtype
+from electra_jax.model.task_heads import ClassificationHead, HeadStyle
+from electra_jax.tasks.losses import softmax_cross_entropy, squared_error
+from electra_jax.tasks.metrics import check_metric, classification_scores
+from electra_jax.tasks.protocol import Rows, TaskBatch, TextExample
+from electra_jax.tokenizers import Tokenizer
+
+
+@dataclass(frozen=True)
+class ClassificationTask:
+    """Implements `Task` for classes, and for numbers.
+
+    Attributes:
+        name: of the task.
+        kind: "classification" or "regression".
+        labels: the classes; () for numbers.
+        metrics: by name, the first decides what is best.
+        tokenizer: of the texts.
+        max_length: of a row.
+        head_style: the original's head or Hugging Face's.
+        head_dropout: in the head.
+        dtype: of the head's products.
+        initializer_range: of Hugging Face's head.
+        low: the number that is 0 in training.
+        high: the number that is 1.
+        swap_pairs: train on every pair in both orders.
+
+    Raises:
+        UserError: fewer than two classes, or a metric there is not.
+    """
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    tokenizer: Tokenizer
+    max_length: int
+    head_style: HeadStyle
+    head_dropout: float
+    dtype: Dtype
+    initializer_range: float = 0.02
+    low: float = 0.0
+    high: float = 1.0
+    swap_pairs: bool = False
+
+    def __post_init__(self) -> None:
+        for name in self.metrics:
+            check_metric(self.name, self.kind, name)
+        if self.kind == "classification" and len(self.labels) < 2:
+            raise UserError(
+                f"finetune.tasks.{self.name}: there is nothing to learn, since the only label is "
+                f"{', '.join(self.labels) or 'none'}"
+            )
+
+    @property
+    def metric(self) -> str:
+        """What decides which parameters are best."""
+        return self.metrics[0]
+
+    def encode(self, examples: Sequence[TextExample], *, training: bool) -> Rows:
+        """``[CLS] text [SEP]`` or ``[CLS] text [SEP] pair [SEP]``; of a long pair the longer text is cut first.
+
+        Raises:
+            UserError: a label that is missing in training, or not among the classes.
+        """
+        firsts = self.tokenizer.encode_batch([example.text for example in examples])
+        seconds = self.tokenizer.encode_batch([example.pair or "" for example in examples])
+        rows = []
+        for number, (example, first, second) in enumerate(zip(examples, firsts, seconds, strict=True)):
+            pair = None if example.pair is None else second
+            rows.append((number, *self._row(first, pair)))
+            if training and self.swap_pairs and pair is not None:
+                rows.append((number, *self._row(pair, first)))
+        targets: dict[str, np.ndarray] = {}
+        if training or all(example.label is not None for example in examples):
+            values = [self._target(example) for example in examples]
+            name, kind = ("label", np.int32) if self.kind == "classification" else ("value", np.float32)
+            targets = {name: np.array([values[number] for number, *_ in rows], kind)}
+        return Rows(
+            input_ids=[ids for _, ids, _ in rows],
+            token_type_ids=[types for *_, types in rows],
+            targets=targets,
+            example=np.array([number for number, *_ in rows], np.int32),
+        )
+
+    def _row(self, first: Sequence[int], second: Sequence[int] | None) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and types, int32."""
+        cls, sep = self.tokenizer.cls_id, self.tokenizer.sep_id
+        if second is None:
+            ids = [cls, *first[: self.max_length - 2], sep]
+            return np.array(ids, np.int32), np.zeros(len(ids), np.int32)
+        first, second = cut_pair(list(first), list(second), self.max_length - 3)
+        ids = [cls, *first, sep, *second, sep]
+        types = [0] * (len(first) + 2) + [1] * (len(second) + 1)
+        return np.array(ids, np.int32), np.array(types, np.int32)
+
+    def _target(self, example: TextExample) -> float:
+        if example.label is None:
+            raise UserError(f"finetune.tasks.{self.name}: example {example.id!r} has no label to train on")
+        if self.kind == "regression":
+            return (float(example.label) - self.low) / ((self.high - self.low) or 1.0)
+        if example.label not in self.labels:
+            raise UserError(
+                f"finetune.tasks.{self.name}: example {example.id!r} has the label {example.label!r}, which is not "
+                f"known; the labels are: {', '.join(self.labels)}"
+            )
+        return self.labels.index(str(example.label))
+
+    def head(self) -> nn.Module:
+        """One logit a class, or one number."""
+        return ClassificationHead(
+            num_labels=max(1, len(self.labels)),
+            style=self.head_style,
+            dtype=self.dtype,
+            dropout_rate=self.head_dropout,
+            initializer_range=self.initializer_range,
+        )
+
+    def loss(self, head: Any, hidden: Array, batch: TaskBatch, rng: Array | None) -> Array:
+        """Cross-entropy, or the squared error of the number scaled to 0 … 1; float32 ``[batch]``."""
+        logits = head(hidden, rng)
+        if self.kind == "regression":
+            return squared_error(logits[:, 0], batch.targets["value"])
+        return softmax_cross_entropy(logits, batch.targets["label"])
+
+    def outputs(self, head: Any, hidden: Array, batch: TaskBatch) -> dict[str, Array]:
+        """``probabilities`` ``[batch, classes]``, or ``value`` ``[batch]``."""
+        del batch
+        logits = head(hidden, None)
+        if self.kind == "regression":
+            return {"value": logits[:, 0]}
+        return {"probabilities": jax.nn.softmax(logits)}
+
+    def predictions(
+        self, examples: Sequence[TextExample], rows: Rows, outputs: Mapping[str, np.ndarray]
+    ) -> list[dict[str, Any]]:
+        """``id``, ``label``, its ``probability`` and all ``probabilities``; or ``id`` and ``value``."""
+        del rows  # one an example
+        results: list[dict[str, Any]] = []
+        for number, example in enumerate(examples):
+            if self.kind == "regression":
+                value = float(outputs["value"][number]) * ((self.high - self.low) or 1.0) + self.low
+                results.append({"id": example.id, "value": value})
+                continue
+            shares = outputs["probabilities"][number].tolist()
+            best = int(np.argmax(shares))
+            results.append(
+                {
+                    "id": example.id,
+                    "label": self.labels[best],
+                    "probability": shares[best],
+                    "probabilities": dict(zip(self.labels, shares, strict=True)),
+                }
+            )
+        return results
+
+    def score(
+        self, examples: Sequence[TextExample], predictions: Sequence[Mapping[str, Any]]
+    ) -> dict[str, float]:
+        """The task's metrics, in percent."""
+        gold: Any = [example.label for example in examples]
+        field = "value" if self.kind == "regression" else "label"
+        return classification_scores(self.kind, self.metrics, gold, [p[field] for p in predictions])
+
+
+def cut_pair(first: list[int], second: list[int], room: int) -> tuple[list[int], list[int]]:
+    """Takes tokens off the end of the longer one until both fit ``room``, as the original does."""
+    excess = len(first) + len(second) - room
+    while excess > 0:
+        longer = first if len(first) > len(second) else second
+        longer.pop()
+        excess -= 1
+    return first, second

@@ -1,0 +1,55 @@
+"""What of a task's examples a trained model must remember, kept beside its parameters."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from electra_jax.errors import UserError
+
+FILE = "tasks.json"
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """What was learned from the examples of a task, kept beside the parameters.
+
+    Attributes:
+        kind: of the task.
+        labels: the classes in the order of their numbers.
+        low: least value of a regression's training labels; 0 otherwise.
+        high: the greatest.
+        scheme: how tags are spelled in the files ("BIO", "plain", …); "" otherwise.
+        no_answer_threshold: above it a question has no answer, as found on the dev examples; None until then.
+    """
+
+    kind: str
+    labels: tuple[str, ...] = ()
+    low: float = 0.0
+    high: float = 1.0
+    scheme: str = ""
+    no_answer_threshold: float | None = None
+
+
+def write_settings(directory: Path, settings: Mapping[str, TaskSettings]) -> None:
+    """Writes ``tasks.json``."""
+    values = {name: asdict(value) for name, value in settings.items()}
+    (directory / FILE).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_settings(directory: Path) -> dict[str, TaskSettings]:
+    """Reads ``tasks.json``.
+
+    Raises:
+        UserError: it is missing, or not what was written.
+    """
+    try:
+        values = json.loads((directory / FILE).read_text(encoding="utf-8"))
+        return {
+            name: TaskSettings(**{**value, "labels": tuple(value["labels"])})
+            for name, value in values.items()
+        }
+    except FileNotFoundError:
+        raise UserError(f"{directory} holds no fine-tuned model: it has no {FILE}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{directory / FILE} cannot be read: {error}") from None
