@@ -61,7 +61,7 @@ class ClassificationTask:
         if self.kind == "classification" and len(self.labels) < 2:
             raise UserError(
                 f"finetune.tasks.{self.name}: there is nothing to learn, since the only label is "
-                f"{', '.join(self.labels) or 'none'}"
+                f"{', '.join(self.labels) or 'none'}; give examples with at least two"
             )
 
     @property
@@ -72,20 +72,25 @@ class ClassificationTask:
     def encode(self, examples: Sequence[TextExample], *, training: bool) -> Rows:
         """``[CLS] text [SEP]`` or ``[CLS] text [SEP] pair [SEP]``; of a long pair the longer text is cut first.
 
+        A second text without tokens makes no pair, as in the reference. The target is int32 ``label`` or float32
+        ``value``, there with ``training``, or if all examples have a label.
+
         Raises:
-            UserError: a label that is missing in training, or not among the classes.
+            UserError: a label that is missing in training, not among the classes, or no number where one is needed.
         """
         firsts = self.tokenizer.encode_batch([example.text for example in examples])
         seconds = self.tokenizer.encode_batch([example.pair or "" for example in examples])
         rows = []
         for number, (example, first, second) in enumerate(zip(examples, firsts, seconds, strict=True)):
-            pair = None if example.pair is None else second
-            rows.append((number, *self._row(first, pair)))
-            if training and self.swap_pairs and pair is not None:
-                rows.append((number, *self._row(pair, first)))
+            rows.append((number, *self._row(first, second)))
+            if training and self.swap_pairs and example.pair is not None:
+                rows.append((number, *self._row(second, first)))
+        # Labels that are there are looked at, so that a wrong one is found before anything is trained.
+        values = [
+            self._target(example) if training or example.label is not None else None for example in examples
+        ]
         targets: dict[str, np.ndarray] = {}
-        if training or all(example.label is not None for example in examples):
-            values = [self._target(example) for example in examples]
+        if None not in values:
             name, kind = ("label", np.int32) if self.kind == "classification" else ("value", np.float32)
             targets = {name: np.array([values[number] for number, *_ in rows], kind)}
         return Rows(
@@ -95,10 +100,10 @@ class ClassificationTask:
             example=np.array([number for number, *_ in rows], np.int32),
         )
 
-    def _row(self, first: Sequence[int], second: Sequence[int] | None) -> tuple[np.ndarray, np.ndarray]:
+    def _row(self, first: Sequence[int], second: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Ids and types, int32."""
         cls, sep = self.tokenizer.cls_id, self.tokenizer.sep_id
-        if second is None:
+        if not second:
             ids = [cls, *first[: self.max_length - 2], sep]
             return np.array(ids, np.int32), np.zeros(len(ids), np.int32)
         first, second = cut_pair(list(first), list(second), self.max_length - 3)
@@ -107,16 +112,26 @@ class ClassificationTask:
         return np.array(ids, np.int32), np.array(types, np.int32)
 
     def _target(self, example: TextExample) -> float:
+        where = f"finetune.tasks.{self.name}: the example {example.id!r}"
         if example.label is None:
-            raise UserError(f"finetune.tasks.{self.name}: example {example.id!r} has no label to train on")
+            raise UserError(f"{where} has no label to train on; leave it out, or give it one")
         if self.kind == "regression":
-            return (float(example.label) - self.low) / ((self.high - self.low) or 1.0)
+            try:
+                return (float(example.label) - self.low) / self._range
+            except ValueError:
+                raise UserError(
+                    f"{where} has the label {example.label!r}; regression needs numbers"
+                ) from None
         if example.label not in self.labels:
             raise UserError(
-                f"finetune.tasks.{self.name}: example {example.id!r} has the label {example.label!r}, which is not "
-                f"known; the labels are: {', '.join(self.labels)}"
+                f"{where} has the label {example.label!r}, which is not known; the labels are: {', '.join(self.labels)}"
             )
         return self.labels.index(str(example.label))
+
+    @property
+    def _range(self) -> float:
+        # The reference divides by the greatest, which is the same where the least is 0, as in STS-B.
+        return (self.high - self.low) or 1.0
 
     def head(self) -> nn.Module:
         """One logit a class, or one number."""
@@ -147,11 +162,11 @@ class ClassificationTask:
         self, examples: Sequence[TextExample], rows: Rows, outputs: Mapping[str, np.ndarray]
     ) -> list[dict[str, Any]]:
         """``id``, ``label``, its ``probability`` and all ``probabilities``; or ``id`` and ``value``."""
-        del rows  # one an example
+        del rows  # one an example where nothing is swapped
         results: list[dict[str, Any]] = []
         for number, example in enumerate(examples):
             if self.kind == "regression":
-                value = float(outputs["value"][number]) * ((self.high - self.low) or 1.0) + self.low
+                value = float(outputs["value"][number]) * self._range + self.low
                 results.append({"id": example.id, "value": value})
                 continue
             shares = outputs["probabilities"][number].tolist()
@@ -169,10 +184,21 @@ class ClassificationTask:
     def score(
         self, examples: Sequence[TextExample], predictions: Sequence[Mapping[str, Any]]
     ) -> dict[str, float]:
-        """The task's metrics, in percent."""
-        gold: Any = [example.label for example in examples]
-        field = "value" if self.kind == "regression" else "label"
-        return classification_scores(self.kind, self.metrics, gold, [p[field] for p in predictions])
+        """The task's metrics, in percent, on the original scale of numbers; class 1 is the positive one of two."""
+        if any(example.label is None for example in examples):
+            raise ValueError("labels that are hidden cannot be compared with")
+        gold: list[Any] = [example.label for example in examples]
+        if self.kind == "regression":
+            values = [prediction["value"] for prediction in predictions]
+            return classification_scores(self.kind, self.metrics, [float(label) for label in gold], values)
+        numbers = {label: number for number, label in enumerate(self.labels)}
+        return classification_scores(
+            self.kind,
+            self.metrics,
+            [numbers[label] for label in gold],
+            [numbers[prediction["label"]] for prediction in predictions],
+            num_classes=len(self.labels),
+        )
 
 
 def cut_pair(first: list[int], second: list[int], room: int) -> tuple[list[int], list[int]]:

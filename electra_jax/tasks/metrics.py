@@ -1,78 +1,134 @@
-"""Metrics of classification and regression by scikit-learn and SciPy, in percent, with GLUE's definitions."""
+"""Metrics of all tasks but question answering, in percent: scikit-learn's and SciPy's, and conlleval's for spans."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
+from typing import Any
 
+import sklearn.metrics
 from scipy import stats
-from sklearn import metrics as sklearn
 
 from electra_jax.errors import UserError
+from electra_jax.tasks.tag_schemes import spans_of
 
-Values = Sequence[str] | Sequence[float]
-
-
-def accuracy(gold: Values, predicted: Values) -> float:
-    """Share of the examples that are right."""
-    return 100.0 * sum(a == b for a, b in zip(gold, predicted, strict=True)) / len(gold)
-
-
-def matthews(gold: Values, predicted: Values) -> float:
-    """Matthews' correlation coefficient; 0 where either has one class only."""
-    return 100.0 * float(sklearn.matthews_corrcoef(list(gold), list(predicted)))
-
-
-def binary_f1(gold: Values, predicted: Values) -> float:
-    """F1 of the class ``1`` where there is one (MRPC, QQP), else the mean of the classes' F1 (macro)."""
-    classes = set(gold) | set(predicted)
-    if classes <= {"0", "1"}:
-        return 100.0 * float(
-            sklearn.f1_score(list(gold), list(predicted), pos_label="1", average="binary", zero_division=0.0)
-        )
-    return 100.0 * float(sklearn.f1_score(list(gold), list(predicted), average="macro", zero_division=0.0))
-
-
-def pearson(gold: Values, predicted: Values) -> float:
-    """Pearson's correlation; 0 where it is not defined, as of constant predictions."""
-    return _correlation(stats.pearsonr, gold, predicted)
-
-
-def spearman(gold: Values, predicted: Values) -> float:
-    """Spearman's rank correlation, ties averaged; 0 where it is not defined."""
-    return _correlation(stats.spearmanr, gold, predicted)
-
-
-def _correlation(measure: Callable[..., object], gold: Values, predicted: Values) -> float:
-    if len(gold) < 2:
-        return 0.0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        value = float(measure(list(map(float, gold)), list(map(float, predicted)))[0])  # type: ignore[index]
-    return 0.0 if value != value else 100.0 * value
-
-
-METRICS: Mapping[str, Mapping[str, Callable[[Values, Values], float]]] = MappingProxyType(
+# What may be named as a task's metric; the first is its default.
+METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "classification": {"accuracy": accuracy, "f1": binary_f1, "matthews": matthews},
-        "regression": {"spearman": spearman, "pearson": pearson},
+        "classification": ("accuracy", "f1", "matthews"),
+        "regression": ("spearman", "pearson"),
+        "tagging of spans": ("f1", "precision", "recall", "accuracy"),
+        "tagging with plain labels": ("accuracy",),
     }
 )
 
 
 def check_metric(task: str, kind: str, name: str) -> None:
-    """Refuses a metric that the kind of task does not have.
+    """Refuses a metric that the kind of task, a key of `METRICS`, does not have.
 
     Raises:
         UserError: see above.
     """
     if name not in METRICS[kind]:
         raise UserError(
-            f"finetune.tasks.{task}.metric is {name!r}, but {kind} has: {', '.join(METRICS[kind])}"
+            f"finetune.tasks.{task}.metric is {name!r}, but for {kind} it must be one of: {', '.join(METRICS[kind])}"
         )
 
 
 def classification_scores(
-    kind: str, names: Sequence[str], gold: Values, predicted: Values
+    kind: str, names: Sequence[str], labels: Sequence[Any], predictions: Sequence[Any], num_classes: int = 2
 ) -> dict[str, float]:
-    """The metrics ``names`` of a classification or regression, in that order."""
-    return {name: METRICS[kind][name](gold, predicted) for name in names}
+    """The metrics ``names`` in that order.
+
+    Args:
+        kind: "classification" or "regression".
+        names: some of `METRICS`.
+        labels: numbers of the right classes, or the right values.
+        predictions: those predicted.
+        num_classes: of the task, whether or not they all occur.
+    """
+    functions: dict[str, Callable[..., float]] = {"pearson": pearson, "spearman": spearman}
+    if kind == "classification":
+        functions = {
+            "accuracy": accuracy,
+            "f1": partial(f1, num_classes=num_classes),
+            "matthews": matthews,
+        }
+    return {name: functions[name](labels, predictions) for name in names}
+
+
+def accuracy(labels: Sequence[Any], predictions: Sequence[Any]) -> float:
+    """Share of the predictions that are right; 0 of none."""
+    right = sum(label == prediction for label, prediction in zip(labels, predictions, strict=True))
+    return percent(right, len(labels))
+
+
+def matthews(labels: Sequence[int], predictions: Sequence[int]) -> float:
+    """Matthews' correlation coefficient (CoLA), of any number of classes; 0 where either side has one class only."""
+    return 100.0 * float(sklearn.metrics.matthews_corrcoef(labels, predictions))
+
+
+def f1(labels: Sequence[int], predictions: Sequence[int], num_classes: int = 2) -> float:
+    """F1 of class 1 where there are two, as GLUE has it (MRPC, QQP); else the mean over classes that occur (macro).
+
+    It is 0 for a class that is never predicted rightly.
+    """
+    average = "binary" if num_classes == 2 else "macro"
+    return 100.0 * float(sklearn.metrics.f1_score(labels, predictions, average=average, zero_division=0.0))
+
+
+def pearson(labels: Sequence[float], predictions: Sequence[float]) -> float:
+    """Pearson's correlation; 0 where SciPy has nan, as of constant predictions, or less than two values."""
+    return _correlation(stats.pearsonr, labels, predictions)
+
+
+def spearman(labels: Sequence[float], predictions: Sequence[float]) -> float:
+    """Spearman's rank correlation, ties averaged; 0 where SciPy has nan, as `pearson`."""
+    return _correlation(stats.spearmanr, labels, predictions)
+
+
+def _correlation(measure: Callable[..., Any], labels: Sequence[float], predictions: Sequence[float]) -> float:
+    if len(labels) < 2:
+        return 0.0
+    with warnings.catch_warnings():
+        # A constant side: said in the docstring, and what an untrained head may well predict.
+        warnings.simplefilter("ignore", stats.ConstantInputWarning)
+        warnings.simplefilter("ignore", stats.NearConstantInputWarning)
+        value = float(measure(labels, predictions).statistic)
+    return 100.0 * value if value == value else 0.0
+
+
+def entity_scores(
+    gold_tags: Sequence[Sequence[str]], predicted_tags: Sequence[Sequence[str]]
+) -> dict[str, float]:
+    """conlleval's figures over all sentences: a span is right if its type, its first and its last word are.
+
+    Args:
+        gold_tags: of each sentence, in any of the schemes.
+        predicted_tags: of the same words; in the same scheme, as ``accuracy`` compares tags.
+
+    Returns:
+        ``f1``, ``precision`` and ``recall`` of spans, ``accuracy`` of tags; 0 where there is nothing to divide by.
+
+    Raises:
+        ValueError: plain labels, or another number of tags.
+    """
+    right = predicted = there = right_tags = words = 0
+    for gold, guess in zip(gold_tags, predicted_tags, strict=True):
+        gold_spans, guessed_spans = set(spans_of(gold)), set(spans_of(guess))
+        right += len(gold_spans & guessed_spans)
+        predicted += len(guessed_spans)
+        there += len(gold_spans)
+        right_tags += sum(a == b for a, b in zip(gold, guess, strict=True))
+        words += len(gold)
+    return {
+        "f1": percent(2 * right, predicted + there),
+        "precision": percent(right, predicted),
+        "recall": percent(right, there),
+        "accuracy": percent(right_tags, words),
+    }
+
+
+def percent(part: float, whole: float) -> float:
+    """100 · part / whole; 0 where the whole is 0."""
+    return 100.0 * part / whole if whole else 0.0

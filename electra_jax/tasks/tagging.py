@@ -1,0 +1,242 @@
+"""Tagging as a task: a label for every word, spans of words among them (reference §11)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax import Array
+
+from electra_jax.errors import UserError
+from electra_jax.model.layers import Dtype
+from electra_jax.model.task_heads import HeadStyle, TaggingHead
+from electra_jax.tasks.losses import in_range, tagging_loss
+from electra_jax.tasks.metrics import METRICS, accuracy, check_metric, entity_scores
+from electra_jax.tasks.protocol import Rows, TaskBatch, WordsExample
+from electra_jax.tasks.tag_schemes import (
+    OUTSIDE,
+    Scheme,
+    convert,
+    scheme_labels,
+    spans_of,
+    split_tag,
+    tags_of,
+    types_of,
+)
+from electra_jax.tasks.word_windows import WordWindow, word_windows
+from electra_jax.tokenizers.protocol import Tokenizer
+
+# Target of the tokens that no label is asked for.
+NO_TAG = -100
+
+# Spans are learned in this scheme, whatever the files have, as in the reference.
+LEARNED: Scheme = "BIOES"
+
+
+@dataclass(frozen=True)
+class TaggingTask:
+    """Implements `Task` for spans of words (named entities, chunks) and for plain labels (parts of speech).
+
+    A word's label is that of its first wordpiece. Spans are learned as BIOES and predicted in the scheme of the files;
+    predictions that are no valid sequence are read as conlleval reads them.
+
+    Attributes:
+        name: of the task.
+        file_labels: the tags of the training files; of spans only their types matter.
+        scheme: how the files spell spans, and so do predictions; "plain" for labels that are no spans.
+        tokenizer: of the words.
+        max_length: of a row; longer sentences have several.
+        head_style: "reference" or "huggingface".
+        head_dropout: of Hugging Face's head; the reference's has none.
+        dtype: of the head's products.
+        initializer_range: of Hugging Face's head.
+        chosen_metric: that decides what is best; None is f1 for spans, accuracy for plain labels.
+
+    Raises:
+        UserError: fewer than two classes; a metric there is not.
+    """
+
+    name: str
+    file_labels: tuple[str, ...]
+    scheme: Scheme
+    tokenizer: Tokenizer
+    max_length: int
+    head_style: HeadStyle
+    head_dropout: float
+    dtype: Dtype
+    initializer_range: float = 0.02
+    chosen_metric: str | None = None
+    kind: str = "tagging"
+
+    def __post_init__(self) -> None:
+        if len(self.labels) < 2:
+            raise UserError(
+                f"finetune.tasks.{self.name}: there is nothing to learn, since the only tag is "
+                f"{', '.join(self.labels) or 'none'}; give examples with at least two"
+            )
+        check_metric(self.name, self._metrics, self.metric)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes: of spans every BIOES tag of their types, else the labels as they are."""
+        return self._spelled(LEARNED)
+
+    @property
+    def metric(self) -> str:
+        """The metric that decides what is best."""
+        return self.chosen_metric or METRICS[self._metrics][0]
+
+    @property
+    def _metrics(self) -> str:
+        return "tagging with plain labels" if self.scheme == "plain" else "tagging of spans"
+
+    def _spelled(self, scheme: Scheme) -> tuple[str, ...]:
+        """All tags in a scheme."""
+        return (
+            self.file_labels if self.scheme == "plain" else scheme_labels(types_of(self.file_labels), scheme)
+        )
+
+    def encode(self, examples: Sequence[WordsExample], *, training: bool) -> Rows:
+        """``[CLS] wordpieces [SEP]``, in windows where they do not fit; ``details`` is a `WordWindow` a row.
+
+        Words are encoded one by one. One that gives no wordpiece is [UNK], and one that fills more than a row is cut.
+        A sentence without words has no row. The target ``tags`` of a token is the number of the class at the first
+        wordpiece of a word that the row answers for, and −100 elsewhere; it is there with ``training``, or if all
+        sentences have tags.
+
+        Raises:
+            UserError: tags that are missing in training, are too few or too many, or are not known.
+        """
+        tagged = training or all(example.tags is not None for example in examples)
+        numbers = {label: number for number, label in enumerate(self.labels)}
+        cls, sep, room = self.tokenizer.cls_id, self.tokenizer.sep_id, self.max_length - 2
+        wordpieces = self._wordpieces(examples, room)
+        input_ids, targets, owners, details = [], [], [], []
+        for owner, example in enumerate(examples):
+            if training or example.tags is not None:
+                self._check(example)
+            classes = np.array([numbers[tag] for tag in self._learned(example)] if tagged else (), np.int32)
+            pieces = [wordpieces[word] for word in example.words]
+            for window in word_windows(np.array([len(some) for some in pieces], int), room):
+                shown = pieces[window.first : window.behind]
+                row = np.array([cls, *(token for some in shown for token in some), sep], np.int32)
+                target = np.full(len(row), NO_TAG, np.int32)
+                if tagged:
+                    target[window.positions] = classes[window.words]
+                input_ids.append(row)
+                targets.append(target)
+                owners.append(owner)
+                details.append(window)
+        return Rows(
+            input_ids=input_ids,
+            token_type_ids=[np.zeros_like(row) for row in input_ids],
+            targets={"tags": targets} if tagged else {},
+            example=np.array(owners, np.int32),
+            details=details,
+        )
+
+    def _wordpieces(self, examples: Sequence[WordsExample], room: int) -> dict[str, list[int]]:
+        words = list(dict.fromkeys(word for example in examples for word in example.words))
+        encoded = self.tokenizer.encode_batch(words)
+        return {word: ids[:room] or [self.tokenizer.unk_id] for word, ids in zip(words, encoded, strict=True)}
+
+    def _check(self, example: WordsExample) -> None:
+        where = f"finetune.tasks.{self.name}: the example {example.id!r}"
+        if example.tags is None:
+            raise UserError(f"{where} has no tags to train on; leave it out, or give a tag for every word")
+        if len(example.tags) != len(example.words):
+            raise UserError(
+                f"{where} has {len(example.words)} words and {len(example.tags)} tags; give a tag for every word"
+            )
+        # Files of other splits may have another scheme: what matters is that their types are known.
+        for tag in dict.fromkeys(example.tags):
+            if not self._knows(tag):
+                raise UserError(
+                    f"{where} has the tag {tag!r}, which is not known; the tags are: "
+                    f"{', '.join(self._spelled(self.scheme))}"
+                )
+
+    def _knows(self, tag: str) -> bool:
+        if self.scheme == "plain":
+            return tag in self.file_labels
+        split = split_tag(tag)
+        return split is not None and (split[0] == OUTSIDE or split[1] in types_of(self.file_labels))
+
+    def _learned(self, example: WordsExample) -> Sequence[str]:
+        tags = example.tags or ()
+        return tags if self.scheme == "plain" else convert(tags, LEARNED)
+
+    def head(self) -> nn.Module:
+        """One logit a class for every token."""
+        return TaggingHead(
+            num_labels=len(self.labels),
+            style=self.head_style,
+            dtype=self.dtype,
+            dropout_rate=self.head_dropout,
+            initializer_range=self.initializer_range,
+        )
+
+    def loss(self, head: Any, hidden: Array, batch: TaskBatch, rng: Array | None) -> Array:
+        """Cross-entropy summed over the words a row answers for, as in the reference; float32 ``[batch]``."""
+        tags = batch.targets["tags"]
+        return tagging_loss(head(hidden, None, rng), tags, in_range(tags, len(self.labels)))
+
+    def outputs(self, head: Any, hidden: Array, batch: TaskBatch) -> dict[str, Array]:
+        """The most likely class of every token, int32 ``tags``, and float32 ``probability``; ``[batch, length]``."""
+        del batch
+        probabilities = jax.nn.softmax(head(hidden, None, None))
+        return {
+            "tags": jnp.argmax(probabilities, axis=-1).astype(jnp.int32),
+            "probability": jnp.max(probabilities, axis=-1),
+        }
+
+    def predictions(
+        self, examples: Sequence[WordsExample], rows: Rows, outputs: Mapping[str, np.ndarray]
+    ) -> list[dict[str, Any]]:
+        """``id``, ``words``, their ``tags`` and ``probabilities``; for spans, ``entities`` too.
+
+        Tags are in the scheme of the files. Probabilities are those of the classes that were most likely, before
+        mistakes in their sequence were repaired. An entity has its ``type``, its words ``start`` … ``end`` - 1, and
+        their ``text``.
+        """
+        classes = [np.zeros(len(example.words), int) for example in examples]
+        probabilities = [np.zeros(len(example.words)) for example in examples]
+        window: WordWindow
+        for row, (owner, window) in enumerate(zip(rows.example, rows.details, strict=True)):
+            classes[owner][window.words] = outputs["tags"][row, window.positions]
+            probabilities[owner][window.words] = outputs["probability"][row, window.positions]
+        labels = self.labels
+        results = []
+        for number, example in enumerate(examples):
+            result = {
+                "id": example.id,
+                "words": list(example.words),
+                "tags": [labels[i] for i in classes[number]],
+                "probabilities": probabilities[number].tolist(),
+            }
+            if self.scheme != "plain":
+                spans = spans_of(result["tags"])
+                result["tags"] = tags_of(spans, len(example.words), self.scheme)
+                result["entities"] = [
+                    {**span._asdict(), "text": " ".join(example.words[span.start : span.end])}
+                    for span in spans
+                ]
+            results.append(result)
+        return results
+
+    def score(
+        self, examples: Sequence[WordsExample], predictions: Sequence[Mapping[str, Any]]
+    ) -> dict[str, float]:
+        """`entity_scores` for spans, the accuracy of the labels for plain ones, in percent."""
+        gold = [list(example.tags) for example in examples if example.tags is not None]
+        if len(gold) != len(examples):
+            raise ValueError("tags that are hidden cannot be compared with")
+        predicted = [prediction["tags"] for prediction in predictions]
+        if self.scheme == "plain":
+            return {"accuracy": accuracy(list(chain(*gold)), list(chain(*predicted)))}
+        scores = entity_scores([convert(tags, self.scheme) for tags in gold], predicted)
+        return {self.metric: scores[self.metric], **scores}
