@@ -1,16 +1,17 @@
 """From configuration and examples to a task."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 
 from electra_jax.config.schema import Config
 from electra_jax.tasks.classification import ClassificationTask
-from electra_jax.tasks.protocol import Example, Task, TextExample
+from electra_jax.tasks.protocol import Example, Task, TextExample, WordsExample
 from electra_jax.tasks.question_answering import QuestionAnsweringTask
 from electra_jax.tasks.settings import TaskSettings
 from electra_jax.tasks.sources import BENCHMARKS, kind_of, labels_of, warnings_of
+from electra_jax.tasks.tag_schemes import Scheme, scheme_of
 from electra_jax.tasks.tagging import TaggingTask
 from electra_jax.tokenizers import Tokenizer
 
@@ -26,15 +27,17 @@ def settings_of(name: str, config: Config, splits: Splits) -> tuple[TaskSettings
     task = config.finetune.tasks[name]
     kind = kind_of(name, task)
     labels: tuple[str, ...] = ()
-    low, high = 0.0, 1.0
+    low, high, scheme = 0.0, 1.0, ""
     if kind in ("classification", "tagging"):
         labels = labels_of(task, BENCHMARKS.get(name), splits["train"])
+        if kind == "tagging":
+            scheme = scheme_of(e.tags or () for e in splits["train"] if isinstance(e, WordsExample))
     elif kind == "regression":
         values = [
             float(e.label) for e in splits["train"] if isinstance(e, TextExample) and e.label is not None
         ]
         low, high = min(values), max(values)
-    return TaskSettings(kind, labels, low, high), warnings_of(splits)
+    return TaskSettings(kind, labels, low, high, scheme), warnings_of(splits)
 
 
 def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tokenizer) -> Task:
@@ -62,7 +65,12 @@ def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tok
         )
     benchmark = BENCHMARKS.get(name)
     if settings.kind == "tagging":
-        return TaggingTask(labels=settings.labels, metric=task.metric, **shared)
+        return TaggingTask(
+            file_labels=settings.labels,
+            scheme=cast(Scheme, settings.scheme),
+            chosen_metric=task.metric,
+            **shared,
+        )
     known = benchmark.metrics if benchmark is not None and benchmark.kind == settings.kind else ()
     if not known:
         known = ("spearman", "pearson") if settings.kind == "regression" else ("accuracy", "f1")

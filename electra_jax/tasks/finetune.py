@@ -315,10 +315,11 @@ class FineTuningWork:
         """Predicts every split but the training examples, writes it down, and scores those with known answers."""
         scores: dict[str, dict[str, dict[str, float]]] = {}
         folder = self._workdir.root / "predictions"
+        task: Any
         for name, task in self._material.tasks.items():
             scores[name] = {}
             if isinstance(task, QuestionAnsweringTask):
-                dev = self._material.examples[name]["dev"]
+                dev: Any = self._material.examples[name]["dev"]
                 threshold = task.find_threshold(dev, self._predictions(params, task, "dev"))
                 task = replace(task, no_answer_threshold=threshold)
                 self.settings[name] = replace(self.settings[name], no_answer_threshold=threshold)

@@ -62,6 +62,6 @@ def _in_order(
     out = np.full((count, *widest), -np.inf if kind.kind == "f" else 0, kind)
     for (rows, _), array in zip(pieces, arrays, strict=True):
         real = rows >= 0
-        place = tuple(slice(0, size) for size in array.shape[1:])
-        out[(rows[real], *place)] = array[real]
+        place: Any = (rows[real], *(slice(0, size) for size in array.shape[1:]))
+        out[place] = array[real]
     return out

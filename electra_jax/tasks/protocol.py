@@ -103,10 +103,14 @@ class Task(Protocol):
         metric: the metric that decides which checkpoint or seed is best; larger is better.
     """
 
-    name: str
-    kind: str
-    labels: tuple[str, ...]
-    metric: str
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+    @property
+    def labels(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def metric(self) -> str: ...  # noqa: D102
 
     def encode(self, examples: Sequence[Any], *, training: bool) -> Rows:
         """Rows of examples; with ``training`` their targets must be there.
