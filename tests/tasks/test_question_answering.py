@@ -167,6 +167,10 @@ def test_a_shorter_beam_finds_the_same_best_answer_less_often_but_valid_ones(ans
     small = _task(task.tokenizer, **STYLES[name], beam=3, n_best=2)
     outputs = {key: np.asarray(x) for key, x in small.outputs(head, states, batch).items()}
     assert outputs["end_scores"].shape == (len(states), 3, 3)
+    mask = np.asarray(answer_mask(batch.inputs))
+    for row in np.flatnonzero(mask.sum(axis=1) >= 3):  # no place is wasted on the question or padding
+        assert mask[row][outputs["start_positions"][row]].all()
+        assert mask[row][outputs["end_positions"][row]].all()
     for prediction in small.predictions(EXAMPLES, rows, outputs):
         assert len(prediction["n_best"]) <= 2
         assert sum(answer["probability"] for answer in prediction["n_best"]) in (0, pytest.approx(1.0))

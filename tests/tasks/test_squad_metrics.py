@@ -111,6 +111,11 @@ def test_an_answer_of_articles_alone_is_none_when_scored_and_one_when_the_thresh
     assert (scores["exact"], scores["best_exact"]) == (100.0, 50.0)
 
 
+def test_gold_answers_of_articles_alone_do_not_count_beside_others():
+    assert squad2_scores([["the", "x"]], [""], [0.0], threshold=0.0)["HasAns_exact"] == 0.0
+    assert squad2_scores([["the"]], [""], [0.0], threshold=0.0)["HasAns_exact"] == 100.0
+
+
 def test_the_threshold_is_that_of_the_metric_asked_for():
     golds = [["x"], ["y z"], []]
     arguments = golds, ["x", "y", "w"], [0.5, 1.5, 2.0]

@@ -180,7 +180,7 @@ def _context_scores(starts, lengths, token):
 
 @pytest.mark.parametrize(
     ("tokens", "room", "step"),
-    [(1, 5, 2), (5, 5, 2), (6, 5, 5), (37, 5, 2), (37, 8, 3), (300, 64, 16), (9, 1, 1)],
+    [(1, 5, 2), (5, 5, 2), (6, 5, 5), (37, 5, 2), (37, 8, 3), (300, 64, 16), (560, 300, 128), (9, 1, 1)],
 )
 def test_every_token_is_in_a_window_and_has_one_with_most_context(tokens, room, step):
     starts = window_starts(tokens, room, step)
@@ -199,6 +199,8 @@ def test_rows_mark_each_token_of_a_context_once(tokenizer):
     context = " ".join(LETTERS * 3)
     rows = _rows([QuestionExample("1", "a?", context)], tokenizer, 20, max_question_tokens=4, training=False)
     assert len(rows) > 5
+    assert {len(row) for row in rows.input_ids[:-1]} == {20}
+    assert len(rows.input_ids[-1]) <= 20
     marked = [window.first + place for window in rows.details for place in np.flatnonzero(window.max_context)]
     assert sorted(marked) == list(range(len(LETTERS) * 3))
 
