@@ -8,10 +8,10 @@ CONFIG ?= configs/pretrain/tiny.yaml
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-slow lint format bench clean
+.PHONY: help install train test test-slow test-huggingface parity lint format bench clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # One stamp a kind of environment; it is remade when what is to be installed changes.
 $(VENV)/.installed: requirements.txt pyproject.toml
@@ -24,6 +24,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
+$(VENV)/.installed-huggingface: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,huggingface]'
+	@touch $@
+
 install: $(VENV)/.installed  ## create the environment
 
 train: $(VENV)/.installed  ## pre-train a tiny ELECTRA on the embedded corpus (WORKDIR=, CONFIG=, ARGS=)
@@ -34,6 +38,21 @@ test: $(VENV)/.installed-dev  ## run the tests, the slow ones left out
 
 test-slow: $(VENV)/.installed-dev  ## run the slow tests
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# Tests that need transformers and PyTorch are skipped elsewhere.
+HUGGINGFACE_TESTS := tests/convert/test_huggingface_live.py tests/convert/test_huggingface_tokenizer.py \
+	tests/convert/test_torch_weights.py
+
+test-huggingface: $(VENV)/.installed-huggingface  ## install transformers and PyTorch, and test against them
+	$(BIN)/python -m pytest $(HUGGINGFACE_TESTS) $(ARGS)
+
+# What is compared with figures of other implementations; docs/parity.md has the table.
+PARITY_TESTS := tests/objectives/test_reference_figures.py tests/objectives/test_kept_figures.py \
+	tests/model/test_task_heads.py tests/tasks/test_task_losses.py tests/tokenizers/test_tokenizer_wordpiece.py \
+	tests/convert
+
+parity: $(VENV)/.installed-dev  ## compare with TensorFlow's and Hugging Face's figures, and print how closely
+	$(BIN)/python -m pytest --parity-table -rs $(PARITY_TESTS) $(ARGS)
 
 lint: $(VENV)/.installed-dev  ## ruff (lint and format) and mypy
 	$(BIN)/ruff check .
