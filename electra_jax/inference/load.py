@@ -72,6 +72,12 @@ def _native(folder: Path, checkpoint: Path) -> "Model":
     if (workdir.root / FILE).is_file():
         settings = read_settings(workdir.root)
         tasks = {name: build_task(name, settings[name], config, tokenizer) for name in settings}
+        for name, task in tasks.items():
+            if settings[name].classes != task.labels:
+                raise UserError(
+                    f"{workdir.root}: the classes of {name} are not those it was trained with: use the "
+                    "version of electra_jax that trained it"
+                )
     return Model(config, tokenizer, read_params(directory, step), tasks)
 
 

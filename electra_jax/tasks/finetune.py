@@ -130,6 +130,7 @@ def read_material(config: Config, tokenizer: Tokenizer, notes: list[str]) -> Mat
         settings[name], warnings = settings_of(name, config, splits)
         notes += [f"warning: finetune.tasks.{name}: {warning}" for warning in warnings]
         tasks[name] = build_task(name, settings[name], config, tokenizer)
+        settings[name] = replace(settings[name], classes=tasks[name].labels)
         rows[name] = tasks[name].encode(splits["train"], training=True)
         for split in splits:
             if split != "train":

@@ -16,7 +16,8 @@ class TaskSettings:
 
     Attributes:
         kind: of the task.
-        labels: the classes in the order of their numbers.
+        labels: of the training examples, in the order of their numbers.
+        classes: what the head's outputs mean; those of tags that spell entities are other than ``labels``.
         low: least value of a regression's training labels; 0 otherwise.
         high: the greatest.
         scheme: how tags are spelled in the files ("BIO", "plain", …); "" otherwise.
@@ -25,6 +26,7 @@ class TaskSettings:
 
     kind: str
     labels: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
     low: float = 0.0
     high: float = 1.0
     scheme: str = ""
