@@ -37,7 +37,7 @@ def settings_of(name: str, config: Config, splits: Splits) -> tuple[TaskSettings
             float(e.label) for e in splits["train"] if isinstance(e, TextExample) and e.label is not None
         ]
         low, high = min(values), max(values)
-    return TaskSettings(kind, labels, low, high, scheme), warnings_of(splits)
+    return TaskSettings(kind=kind, labels=labels, low=low, high=high, scheme=scheme), warnings_of(splits)
 
 
 def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tokenizer) -> Task:

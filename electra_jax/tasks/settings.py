@@ -10,7 +10,7 @@ from electra_jax.errors import UserError
 FILE = "tasks.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TaskSettings:
     """What was learned from the examples of a task, kept beside the parameters.
 

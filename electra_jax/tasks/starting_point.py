@@ -5,7 +5,7 @@ from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.tokenizers import Tokenizer, load_tokenizer
 from electra_jax.tokenizers.build import build_tokenizer
-from electra_jax.training.initialisation import find_origin
+from electra_jax.training.initialisation import check_origin, find_origin
 
 
 def starting_point(config: Config) -> tuple[Config, Tokenizer, list[str]]:
@@ -44,4 +44,7 @@ def starting_point(config: Config) -> tuple[Config, Tokenizer, list[str]]:
     if config.finetune.from_scratch:
         notes.append(f"from scratch: sizes and vocabulary of {origin.path}, parameters at random")
         values["init_from"] = None
-    return validate(values, config.init_from), tokenizer, notes
+    resolved = validate(values, config.init_from)
+    if resolved.init_from is not None:
+        check_origin(resolved, resolved.init_from)
+    return resolved, tokenizer, notes

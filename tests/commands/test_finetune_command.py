@@ -1,0 +1,149 @@
+"""Fine-tuning from the command line: seeds, results, predictions, resuming, and the model in Python."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_run import OBJECTS, SUBJECTS
+
+import electra_jax
+from electra_jax import predict, train
+from electra_jax.partitioning import mesh
+
+RECIPE = Path(__file__).resolve().parents[2] / "configs" / "finetune" / "recipe.yaml"
+
+TEXTS = {
+    "animal": ("the cat", "a small dog", "the red fox"),
+    "person": ("the old king", "my sister", "the sailor"),
+}
+
+
+def _write(path, count, seed):
+    """Text that says its class in one word."""
+    rng = random.Random(seed)
+    lines = ["text,label"]
+    for _ in range(count):
+        label = rng.choice(list(TEXTS))
+        lines.append(f"{rng.choice(TEXTS[label])} watches {rng.choice(OBJECTS)},{label}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def _arguments(finished, folder, workdir, *more):
+    for name, count in (("train", 96), ("dev", 37), ("test", 5)):
+        if not (folder / f"{name}.csv").exists():
+            _write(folder / f"{name}.csv", count, seed=count)
+    files = ", ".join(f"{name}: {folder / name}.csv" for name in ("train", "dev", "test"))
+    return [
+        *("--config", RECIPE, "--workdir", folder / workdir),
+        f"init_from={finished / 'work'}",
+        f"finetune.tasks.mine={{kind: classification, {files}, text: text, label: label}}",
+        *(
+            "finetune.epochs=6",
+            "optimizer.learning_rate=5e-3",
+            "optimizer.layer_decay=1.0",
+            "train.batch_size=8",
+        ),
+        *("model.hidden_dropout=0.0", "model.attention_dropout=0.0", "data.sequence_length=16"),
+        *more,
+    ]
+
+
+@pytest.fixture(scope="module")
+def tuned(finished, compiled, tmp_path_factory):
+    """A folder with a fine-tuning of two seeds in ``work``; not to be changed."""
+    folder = tmp_path_factory.mktemp("tuned")
+    train.main([str(a) for a in _arguments(finished, folder, "work", "finetune.seeds=2")])
+    return folder
+
+
+def test_a_separable_task_is_learned_wholly_with_every_seed(tuned):
+    results = json.loads((tuned / "work" / "results.json").read_text())
+    accuracy = results["tasks"]["mine"]["dev"]["accuracy"]
+    assert accuracy["values"] == [100.0, 100.0]
+    assert (accuracy["mean"], accuracy["sd"], accuracy["median"], accuracy["best"]) == (
+        100.0,
+        0.0,
+        100.0,
+        100.0,
+    )
+    assert results["seeds"] == [0, 1]
+    assert results["steps"] == 6 * 12  # 96 rows in batches of 8
+
+
+def test_every_split_is_predicted_example_by_example(tuned):
+    for seed in (0, 1):
+        folder = tuned / "work" / f"seed-{seed}" / "predictions"
+        for split, count in (("dev", 37), ("test", 5)):
+            lines = [json.loads(line) for line in (folder / f"mine.{split}.jsonl").read_text().splitlines()]
+            rows = (tuned / f"{split}.csv").read_text().splitlines()[1:]
+            assert [line["label"] for line in lines] == [row.rpartition(",")[2] for row in rows]
+            assert len({line["id"] for line in lines}) == count
+            assert all(sum(line["probabilities"].values()) == pytest.approx(1, abs=1e-5) for line in lines)
+
+
+def test_run_again_nothing_is_trained_and_another_seed_is_added(tuned, finished, tmp_path, command):
+    shutil.copytree(tuned, tmp_path / "tuned")
+    argv = _arguments(finished, tmp_path / "tuned", "work")
+    files = ", ".join(f"{name}: {tuned / name}.csv" for name in ("train", "dev", "test"))
+    argv = [str(a) for a in argv if not str(a).startswith("finetune.tasks")]
+    argv.append(f"finetune.tasks.mine={{kind: classification, {files}, text: text, label: label}}")
+    outcome = command(train.main, *argv, "finetune.seeds=3")
+    assert outcome.status == 0, outcome.err
+    results = json.loads((tmp_path / "tuned" / "work" / "results.json").read_text())
+    assert results["seeds"] == [0, 1, 2]
+    assert outcome.err.count("parameters from") == 1  # only the third was trained
+
+
+def test_predict_and_load_agree(tuned, command, tmp_path):
+    texts = ["the cat watches the moon", "my sister watches old books"]
+    (tmp_path / "in.txt").write_text("\n".join(texts) + "\n")
+    outcome = command(predict.main, "--workdir", tuned / "work", "--input", tmp_path / "in.txt")
+    assert outcome.status == 0, outcome.err
+    lines = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [line["label"] for line in lines] == ["animal", "person"]
+    model = electra_jax.load(tuned / "work")
+    for line, answer in zip(lines, model.classify(texts), strict=True):
+        assert line["probabilities"] == pytest.approx(answer["probabilities"], abs=1e-6)
+    vectors = model.encode(texts)
+    assert vectors.shape == (2, 32)
+    np.testing.assert_allclose(model.encode(texts[::-1]), vectors[::-1], atol=1e-6)
+
+
+def test_a_pre_trained_model_detects_and_encodes(finished):
+    model = electra_jax.load(finished / "work")
+    text = f"{SUBJECTS[0]} likes the moon."
+    (tokens,) = model.detect([text])
+    assert tokens
+    assert all(text[token.start : token.end] == token.text and 0 <= token.replaced <= 1 for token in tokens)
+    assert model.encode([text, "a"], pooling="first").shape == (2, 32)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["finetune.tasks.mine.label=klass"], ["klass"]),
+        (["finetune.tasks.mine.dev=nowhere.csv"], ["nowhere.csv"]),
+        (["finetune.tasks.mine.metric=bleu"], ["bleu"]),
+        (
+            ["finetune.tasks.mine.labl=x"],
+            ["finetune.tasks.mine.labl", "did you mean finetune.tasks.mine.label"],
+        ),
+        (["init_from=null"], ["fine-tuning starts from a checkpoint"]),
+        (["model.num_heads=4"], ["model.num_heads: 2 -> 4"]),
+    ],
+    ids=lambda part: str(part[0]),
+)
+def test_mistakes_are_one_sentence_and_nothing_is_written(
+    more, words, finished, tmp_path, command, monkeypatch
+):
+    monkeypatch.setattr(mesh, "_all_devices", lambda: pytest.fail("a device was asked for"))
+    ended = command(train.main, *_arguments(finished, tmp_path, "work", *more))
+    assert ended.status == 2
+    assert ended.err.startswith("error: ")
+    assert ended.err.count("\n") == 1
+    assert all(word in ended.err for word in words), ended.err
+    assert not (tmp_path / "work").exists()
