@@ -48,7 +48,9 @@ def read_settings(directory: Path) -> dict[str, TaskSettings]:
     try:
         values = json.loads((directory / FILE).read_text(encoding="utf-8"))
         return {
-            name: TaskSettings(**{**value, "labels": tuple(value["labels"])})
+            name: TaskSettings(
+                **{**value, "labels": tuple(value["labels"]), "classes": tuple(value["classes"])}
+            )
             for name, value in values.items()
         }
     except FileNotFoundError:
