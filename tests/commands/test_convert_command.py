@@ -174,6 +174,31 @@ def test_from_tensorflow_to_hugging_face_is_their_own_conversion(shared, tmp_pat
             np.testing.assert_array_equal(arrays[name.removesuffix(" T")], expected)
 
 
+ORIGINALS = {
+    "tiny": "electra",
+    "tiny_untied_generator": "electra",
+    "tiny_untied_generator_embeddings": "electra",
+    "tiny_electra_objective": "masked_lm",
+    "tiny_electra_objective_electric_objective": "electric",
+}
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("name", ORIGINALS)
+def test_the_originals_files_come_back_byte_for_byte_with_the_optimizer(name, shared, tmp_path, command):
+    prefix = shared / "golden" / "tf" / f"{name}_ckpt" / "model.ckpt-3"
+    vocab = shared / "golden" / "tf" / "data" / "vocab.txt"
+    argv = [prefix, tmp_path / "ours", "--vocab", vocab, "--optimizer", "model.num_heads=2"]
+    ended = command(convert.main, *argv)
+    assert ended.status == 0, ended.err
+    assert read_native(tmp_path / "ours").config.objective.kind == ORIGINALS[name]
+    argv = [tmp_path / "ours", tmp_path / "theirs", "--to", "tensorflow", "--optimizer"]
+    assert command(convert.main, *argv).status == 0
+    for ending in (".index", ".data-00000-of-00001"):
+        written = (tmp_path / "theirs" / f"model.ckpt-3{ending}").read_bytes()
+        assert written == prefix.with_name(prefix.name + ending).read_bytes()
+
+
 def _sources(folder, command):
     """Arguments that name the same pair, in the forms a source has."""
     pair = write_pair(folder / "pair")

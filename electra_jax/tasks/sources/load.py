@@ -56,7 +56,8 @@ def load_examples(
         UserError: the examples cannot be read, are not what the configuration says, or a split of ``needs`` is missing.
     """
     where, kind = f"finetune.tasks.{name}", kind_of(name, config)
-    own = {split: path for split in ("train", "dev", "test") if (path := getattr(config, split)) is not None}
+    files = {"train": config.train, "dev": config.dev, "test": config.test}
+    own = {split: path for split, path in files.items() if path is not None}
     if (config.data is not None) == bool(own):
         both = f"both data and {', '.join(own)}" if own else "neither data nor files of its own"
         raise UserError(f"{where} names {both}; set either data, or train, dev and test.")
@@ -76,11 +77,11 @@ def load_examples(
     if benchmark is not None and benchmark.held_out is not None:
         examples = hold_out_dev(examples, benchmark.held_out)
     if missing := [split for split in needs if split not in examples]:
-        files = ""
+        official_files = ""
         if benchmark is not None and not config.data.startswith(_TFDS):  # type: ignore[union-attr]
             official = [split for split in missing if split in benchmark.files]
-            files = f" ({expected_files(benchmark, official)})" if official else ""
-        raise UserError(f"{where} has no {' and no '.join(missing)} examples{files}; {there}.")
+            official_files = f" ({expected_files(benchmark, official)})" if official else ""
+        raise UserError(f"{where} has no {' and no '.join(missing)} examples{official_files}; {there}.")
     check_examples(examples, kind, config, benchmark, where)
     return examples
 
