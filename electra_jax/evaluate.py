@@ -38,6 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     workdir = WorkDir(args.workdir)
     trained = workdir.load_config()
     config = workdir.load_config(args.overrides)
+    if trained.objective.kind == "finetune":
+        raise UserError(
+            f"{workdir.root} was fine-tuned, which evaluates itself: its metrics are in results.json, and "
+            "electra_jax.predict answers for other examples"
+        )
     if model := [change for change in differences(trained, config) if _changes_model(change)]:
         raise UserError(
             f"the model in {workdir.root} cannot be evaluated as another: {format_differences(model)}; "

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from electra_jax import cli
 from electra_jax.data.prepare import prepare
 from electra_jax.data.token_rows import TokenRows
+from electra_jax.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,6 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "  python -m electra_jax.prepare --config configs/pretrain/small.yaml 'data.source=text:corpus/*.jsonl.zst'\n",
     )
     config = cli.load_config(parser.parse_args(argv))
+    if config.objective.kind == "finetune":
+        raise UserError(
+            "there is nothing to prepare for fine-tuning: electra_jax.train reads the examples as they are"
+        )
     prepared = prepare(config)
     tokenizer = prepared.tokenizer
     print(f"tokenizer  {tokenizer.kind}, {tokenizer.vocab_size:,} tokens: {prepared.tokenizer_dir}")

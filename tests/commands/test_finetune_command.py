@@ -10,7 +10,7 @@ import pytest
 from small_run import OBJECTS, SUBJECTS
 
 import electra_jax
-from electra_jax import predict, train
+from electra_jax import evaluate, predict, prepare, train
 from electra_jax.partitioning import mesh
 
 RECIPE = Path(__file__).resolve().parents[2] / "configs" / "finetune" / "recipe.yaml"
@@ -111,6 +111,15 @@ def test_predict_and_load_agree(tuned, command, tmp_path):
     vectors = model.encode(texts)
     assert vectors.shape == (2, 32)
     np.testing.assert_allclose(model.encode(texts[::-1]), vectors[::-1], atol=1e-6)
+
+
+def test_commands_of_pre_training_say_that_they_are(tuned, command):
+    ended = command(evaluate.main, "--workdir", tuned / "work" / "seed-0")
+    assert ended.status == 2
+    assert "was fine-tuned" in ended.err
+    ended = command(prepare.main, "--config", RECIPE)
+    assert ended.status == 2
+    assert "nothing to prepare for fine-tuning" in ended.err
 
 
 def test_a_pre_trained_model_detects_and_encodes(finished):
