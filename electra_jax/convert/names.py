@@ -184,27 +184,6 @@ def huggingface_table(
     return NameTable(tuple(rows))
 
 
-# Heads of Hugging Face's fine-tuned classes: kind of task → (our module, theirs).
-_TASK_HEADS = {
-    "classification": (("dense", "classifier.dense"), ("prediction", "classifier.out_proj")),
-    "regression": (("dense", "classifier.dense"), ("prediction", "classifier.out_proj")),
-    "tagging": (("prediction", "classifier"),),
-    "question_answering": (("prediction", "qa_outputs"),),
-}
-
-
-def huggingface_task_table(kind: str, task: str) -> NameTable:
-    """Our names and the tensors of a fine-tuned Hugging Face model, whose head is ours of ``task``."""
-    rows = [
-        *_huggingface_rows(_EMBEDDINGS, "embeddings", "electra.embeddings"),
-        *_huggingface_encoder("encoder"),
-    ]
-    for ours, theirs in _TASK_HEADS[kind]:
-        for our_leaf, _, their_leaf, transposed in _TENSORS["dense"]:
-            rows.append(Row(f"heads/{task}/{ours}/{our_leaf}", f"{theirs}.{their_leaf}", transposed))
-    return NameTable(tuple(rows))
-
-
 def scopes(names: Iterable[str] | Mapping[str, object]) -> set[str]:
     """The top-level parts of our tree that flat names belong to."""
     return {name.partition("/")[0] for name in names}
