@@ -266,7 +266,7 @@ def start_and_stop(config, tmp_path, number):
 
 @pytest.fixture
 def large(config, tmp_path):
-    source = write_text(tmp_path / "large.txt", documents_of(200) * 150)
+    source = write_text(tmp_path / "large.txt", documents_of(200) * 50)
     return changed(config, source=source, prepare_processes=2)
 
 
