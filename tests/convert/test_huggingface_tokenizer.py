@@ -326,7 +326,8 @@ def test_how_text_is_cleaned(tmp_path, config, fast, lowercase, strip_accents):
 
 
 @pytest.mark.parametrize(
-    ("tokens", "lowercase"), [([], True), (["É"], False), (["##xx", "Walk"], False), (["[Unused2]"], True)]
+    ("tokens", "lowercase"),
+    [([], True), (["É"], False), (["##xx", "Walk"], False), (["[Unused2]"], True), (["ℝ", "ς"], True)],
 )
 def test_capitals_decide_where_nothing_else_does(tmp_path, tokens, lowercase):
     content = CONTENT + "".join(f"{token}\n" for token in tokens).encode()
@@ -334,6 +335,15 @@ def test_capitals_decide_where_nothing_else_does(tmp_path, tokens, lowercase):
     assert found.lowercase == found.strip_accents == lowercase
     assert len(found.notes) == 1
     assert found.notes[0].endswith("capitals.")
+
+
+@pytest.mark.shared_data
+def test_the_vocabulary_of_the_releases_alone_is_uncased(shared, tmp_path):
+    """It holds ℝ, which is an upper-case letter that lower-casing leaves alone."""
+    vocabulary = (shared / "data/vocab/bert-base-uncased.txt").read_bytes()
+    found = read_huggingface_tokenizer(folder(tmp_path, vocabulary=vocabulary))
+    assert found.lowercase
+    assert found.strip_accents
 
 
 def test_what_is_done_otherwise_is_noted(tmp_path):
