@@ -4,6 +4,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -74,13 +75,24 @@ def new_destination(path: Path) -> Iterator[Path]:
         yield temporary
         _replace(path, temporary)
     except BaseException as error:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
         if isinstance(error, OSError):
             error.filename = str(path)  # not a file of a directory that is gone
         for parent in made:
             with suppress(OSError):  # it is not there, or another program uses it by now
                 parent.rmdir()
         raise
+
+
+def _remove(directory: Path) -> None:
+    """Removes a directory for good: after a failed write, tensorstore's threads write on, and make it anew."""
+    looks_without = 0
+    for _ in range(100):
+        shutil.rmtree(directory, ignore_errors=True)
+        looks_without = 0 if directory.exists() else looks_without + 1
+        if looks_without == 6:
+            return
+        time.sleep(0.05)
 
 
 def _replace(path: Path, new: Path) -> None:

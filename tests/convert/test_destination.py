@@ -109,6 +109,22 @@ def test_a_failure_leaves_everything_as_it_was(error, before, tmp_path):
         assert error.filename == str(tmp_path / "deep" / "there")
 
 
+def test_threads_that_still_write_are_waited_for(tmp_path, monkeypatch):
+    """A full disk stops one of the threads that write a checkpoint first, and removal meets the files of the others."""
+    remove = destination.shutil.rmtree
+    writes = iter([True, False, True, True, False, False, True])
+
+    def remove_while_they_write(directory, **options):
+        remove(directory, **options)
+        if next(writes, False):
+            _write(directory, ["late/file"])
+
+    monkeypatch.setattr(destination.shutil, "rmtree", remove_while_they_write)
+    with pytest.raises(UserError):
+        _write_half(tmp_path / "deep" / "there", UserError("no"))
+    assert _tree(tmp_path) == {}
+
+
 def _write_half(path: Path, error: BaseException) -> None:
     with new_destination(path) as directory:
         _write(directory, ["half"])
