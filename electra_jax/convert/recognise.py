@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from electra_jax.convert.huggingface_format import is_huggingface_folder, network_folders
+from electra_jax.convert.huggingface_folder import is_huggingface_folder
+from electra_jax.convert.huggingface_format import network_folders
 from electra_jax.convert.native_format import is_native
 from electra_jax.convert.tensorflow_format import find_prefix
 from electra_jax.errors import UserError
