@@ -13,6 +13,7 @@ from electra_jax.config.schema import Config, ElectraObjective, MaskedLMObjectiv
 from electra_jax.data.prepare import check_prepare, prepare
 from electra_jax.errors import UserError
 from electra_jax.inference.showcase import showcase
+from electra_jax.partitioning.layout import describe_layout
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.training.checkpoints import RunIdentity
 from electra_jax.training.loop import run_loop
@@ -56,7 +57,7 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
             f"note: optimizer.warmup_steps {config.optimizer.warmup_steps} is not below train.steps "
             f"{config.train.steps}: the learning rate never reaches its peak"
         )
-    for line in [*changes, *notes]:
+    for line in [*changes, *notes, *describe_layout(program.abstract, mesh)]:
         print(line, file=sys.stderr)
 
     work = Pretraining(config, prepared, program, workdir)
