@@ -9,10 +9,7 @@ import jax
 import numpy as np
 
 from electra_jax.model.inputs import EncoderInputs
-from electra_jax.tasks.protocol import Rows, TaskBatch
-
-# Targets of tokens that fill a row up: no class, so that they cost nothing.
-NO_TARGET = -100
+from electra_jax.tasks.protocol import NO_TARGET, Rows, TaskBatch
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from jax import Array
 
 from electra_jax.model.inputs import EncoderInputs
 
+# Target of tokens that no class is asked for, those that fill a row up among them: no class, so they cost nothing.
+NO_TARGET = -100
+
 
 @dataclass(frozen=True)
 class TextExample:

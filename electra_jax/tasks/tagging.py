@@ -16,7 +16,7 @@ from electra_jax.model.layers import Dtype
 from electra_jax.model.task_heads import HeadStyle, TaggingHead
 from electra_jax.tasks.losses import in_range, tagging_loss
 from electra_jax.tasks.metrics import METRICS, accuracy, check_metric, entity_scores
-from electra_jax.tasks.protocol import Rows, TaskBatch, WordsExample
+from electra_jax.tasks.protocol import NO_TARGET, Rows, TaskBatch, WordsExample
 from electra_jax.tasks.tag_schemes import (
     OUTSIDE,
     Scheme,
@@ -29,9 +29,6 @@ from electra_jax.tasks.tag_schemes import (
 )
 from electra_jax.tasks.word_windows import WordWindow, word_windows
 from electra_jax.tokenizers.protocol import Tokenizer
-
-# Target of the tokens that no label is asked for.
-NO_TAG = -100
 
 # Spans are learned in this scheme, whatever the files have, as in the reference.
 LEARNED: Scheme = "BIOES"
@@ -124,7 +121,7 @@ class TaggingTask:
             for window in word_windows(np.array([len(some) for some in pieces], int), room):
                 shown = pieces[window.first : window.behind]
                 row = np.array([cls, *(token for some in shown for token in some), sep], np.int32)
-                target = np.full(len(row), NO_TAG, np.int32)
+                target = np.full(len(row), NO_TARGET, np.int32)
                 if tagged:
                     target[window.positions] = classes[window.words]
                 input_ids.append(row)

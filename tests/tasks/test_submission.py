@@ -16,12 +16,13 @@ def test_rows_are_in_the_order_of_their_index(tmp_path):
     assert [p.name for p in folder.iterdir()] == ["CoLA.tsv"]
 
 
-def test_mnli_has_two_files(tmp_path):
+def test_mnli_has_three_files(tmp_path):
     one, two = [{"id": "0", "label": "neutral"}], [{"id": "0", "label": "contradiction"}]
-    paths = write_submission(tmp_path, "mnli", {"test": one, "test_mismatched": two})
+    paths = write_submission(tmp_path, "mnli", {"test": one, "test_mismatched": two, "test_diagnostic": one})
     assert [(p.name, p.read_text()) for p in paths] == [
         ("MNLI-m.tsv", "index\tprediction\n0\tneutral\n"),
         ("MNLI-mm.tsv", "index\tprediction\n0\tcontradiction\n"),
+        ("AX.tsv", "index\tprediction\n0\tneutral\n"),
     ]
 
 

@@ -20,10 +20,10 @@ from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.tasks.batches import Plan, make_batch
 from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.prediction import predict_rows, predict_step
-from electra_jax.tasks.protocol import WordsExample
+from electra_jax.tasks.protocol import NO_TARGET, WordsExample
 from electra_jax.tasks.sources.word_columns import read_word_columns
 from electra_jax.tasks.tag_schemes import convert
-from electra_jax.tasks.tagging import NO_TAG, TaggingTask
+from electra_jax.tasks.tagging import TaggingTask
 from electra_jax.tasks.word_windows import window_bounds, word_windows
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
 
@@ -136,7 +136,7 @@ def test_a_row_letter_by_letter(tokenizer):
         *["g", "##h", "##e", "##n", "##t", "[SEP]"],
     ]
     assert (rows.token_type_ids[0] == 0).all()
-    tags = [task.labels[i] if i != NO_TAG else "" for i in rows.targets["tags"][0]]
+    tags = [task.labels[i] if i != NO_TARGET else "" for i in rows.targets["tags"][0]]
     expected = ["", "B-PER", "", "", "I-PER", "", "E-PER", "", "", "O", "O", "", "S-LOC", "", "", "", "", ""]
     assert tags == expected
     assert {array.dtype for array in (*rows.input_ids, *rows.targets["tags"], rows.example)} == {
@@ -154,7 +154,7 @@ def test_words_of_nothing_are_unknown_and_words_of_too_much_are_cut(tokenizer):
     assert shown[0][:2] == ["[CLS]", "[UNK]"]
     assert ["[CLS]", "a", "##b", "##c", "##d", "##e", "##f", "[SEP]"] in shown
     assert shown[-1][-3:] == ["[UNK]", "b", "[SEP]"]
-    assert sum((target != NO_TAG).sum() for target in rows.targets["tags"]) == 4
+    assert sum((target != NO_TARGET).sum() for target in rows.targets["tags"]) == 4
 
 
 def _random_examples(rng, count, labels=BIO):
@@ -186,7 +186,7 @@ def test_what_rows_answer_for_is_every_word_once_and_comes_back(tokenizer, seed,
     assert max(len(row) for row in rows.input_ids) <= task.max_length
     for number, example in enumerate(examples):
         own = [row for row in range(len(rows)) if rows.example[row] == number]
-        asked = sum((rows.targets["tags"][row] != NO_TAG).sum() for row in own)
+        asked = sum((rows.targets["tags"][row] != NO_TARGET).sum() for row in own)
         assert asked == len(example.words)
         for row in own:
             window = rows.details[row]
@@ -417,7 +417,7 @@ def test_no_word_of_a_benchmark_is_lost(shared, bert, name, max_length):
     words = sum(len(example.words) for example in examples)
     assert words == {"conll2000": 47377, "conll2003": 46435}[name]
     assert sum(len(window.words) for window in rows.details) == words
-    assert sum((target != NO_TAG).sum() for target in rows.targets["tags"]) == words
+    assert sum((target != NO_TARGET).sum() for target in rows.targets["tags"]) == words
     # One sentence of CoNLL-2003's does not fit 128 tokens.
     windows_more = len(rows) - len(examples)
     assert windows_more > 100 if max_length == 32 else windows_more == {"conll2000": 0, "conll2003": 1}[name]

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from electra_jax.tasks.batches import (
-    NO_TARGET,
     TrainingOrder,
     bucket_of,
     make_batch,
@@ -14,7 +13,7 @@ from electra_jax.tasks.batches import (
     share_of,
     usable_buckets,
 )
-from electra_jax.tasks.protocol import Rows
+from electra_jax.tasks.protocol import NO_TARGET, Rows
 
 BUCKETS = (8, 16, 32)
 

@@ -49,8 +49,8 @@ def open_tfds(spec: str, config: DataConfig) -> TfdsSource:
     if not dataset:
         raise UserError("tfds: names no dataset; write for example tfds:wikipedia/20230601.en:train.")
     name, split, field = f"tfds:{spec}", split or DEFAULT_SPLIT, config.text_field
-    builder = _find_builder(name, dataset, config.tfds_data_dir)
-    _check_format(name, builder)
+    builder = find_builder(name, dataset, config.tfds_data_dir)
+    check_format(name, builder)
     split_info = _split_info(name, builder, split)
     _check_field(name, builder, field)
     directory = str(builder.data_dir)
@@ -77,7 +77,7 @@ def open_embedded(corpus: str, config: DataConfig) -> TfdsSource:
 
     data_dir = prepare_python_docs(Path(os.path.expanduser(config.cache_dir)))
     field = "text"  # The corpus's own, whatever the field of the user's files is called.
-    builder = _find_builder(name, DATASET_NAME, str(data_dir))
+    builder = find_builder(name, DATASET_NAME, str(data_dir))
     directory = str(builder.data_dir)
     fingerprint = documents_fingerprint(read_documents(name, directory, DEFAULT_SPLIT, field))
     count = builder.info.splits[DEFAULT_SPLIT].num_examples
@@ -109,7 +109,7 @@ def read_documents(name: str, directory: str, split: str, field: str) -> Iterato
                     yield document
     except (OSError, RuntimeError, ValueError, IndexError) as error:
         raise UserError(
-            f"{name}: the records from {first} on in {directory} cannot be read ({_first_line(error)}); "
+            f"{name}: the records from {first} on in {directory} cannot be read ({first_line(error)}); "
             "delete that folder and prepare the dataset again."
         ) from error
 
@@ -123,8 +123,17 @@ def _decoded(name: str, number: int, value: Any) -> str:
         raise UserError(f"{name}: the text of record {number} is not UTF-8 at byte {error.start}.") from error
 
 
-def _find_builder(name: str, dataset: str, data_dir: str | None) -> Any:
-    """Returns the builder of a dataset on disk, made from its files: the code that prepared it is not needed."""
+def find_builder(name: str, dataset: str, data_dir: str | None) -> Any:
+    """Returns the builder of a dataset on disk, made from its files: the code that prepared it is not needed.
+
+    Args:
+        name: as the user wrote it, for messages.
+        dataset: ``NAME[/CONFIG]``.
+        data_dir: where datasets are; None is TFDS's own place.
+
+    Raises:
+        UserError: it is not there, or cannot be opened.
+    """
     from google.protobuf import json_format
     from tensorflow_datasets.core import read_only_builder, registered
 
@@ -135,7 +144,7 @@ def _find_builder(name: str, dataset: str, data_dir: str | None) -> Any:
     except registered.DatasetNotFoundError as error:
         raise _not_found(name, dataset, data_dir) from error
     except (ValueError, OSError, json_format.Error) as error:  # Not a name, in two directories, or damaged.
-        raise UserError(f"{name} cannot be opened: {_first_line(error)}") from error
+        raise UserError(f"{name} cannot be opened: {first_line(error)}") from error
 
 
 def _not_found(name: str, dataset: str, data_dir: str | None) -> UserError:
@@ -170,7 +179,12 @@ def _not_found(name: str, dataset: str, data_dir: str | None) -> UserError:
     )
 
 
-def _check_format(name: str, builder: Any) -> None:
+def check_format(name: str, builder: Any) -> None:
+    """Refuses a dataset whose files have no random access.
+
+    Raises:
+        UserError: see above; it says how to convert them.
+    """
     from tensorflow_datasets.core import file_adapters
 
     available = builder.info.available_file_formats()
@@ -226,5 +240,6 @@ def _file_size(name: str, filename: str) -> int:
         ) from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error of a library says, for a message of one sentence."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -60,6 +60,7 @@ class Benchmark:
         spellings: other spellings of labels, as TFDS or the original files have them.
         swap_pairs: whether the reference trains on every pair in both orders.
         features: TFDS features its fields are in; None if TFDS does not have it.
+        beside: by split, the TFDS configuration of another dataset whose test examples it is, if that is prepared.
         submission: GLUE's file names by split.
         held_out: the tenth of the training examples that becomes dev where there is none: the "end", so that
             neighbours of a document stay together, or "every_tenth", where the file is sorted.
@@ -73,6 +74,7 @@ class Benchmark:
     spellings: Mapping[str, str] = field(default_factory=dict)
     swap_pairs: bool = False
     features: Columns | None = None
+    beside: Mapping[str, str] = field(default_factory=dict)
     submission: Mapping[str, str] = field(default_factory=dict)
     held_out: Literal["end", "every_tenth"] | None = None
 
@@ -96,6 +98,10 @@ def _glue_files(header: Columns, test_header: Columns | None = None) -> dict[str
 
 _COLA = Columns((3,), label=1)
 _MNLI = Columns(("sentence1",), "sentence2", "gold_label")
+_DIAGNOSTIC = (
+    *("AX.tsv", "diagnostic.tsv"),
+    *("../AX/AX.tsv", "../AX/test.tsv", "../diagnostic/diagnostic.tsv"),
+)
 _MNLI_TEST = Columns(("sentence1",), "sentence2", None, "index")
 _AG_NEWS = {
     "header": Columns(("text",), label="label"),
@@ -172,10 +178,17 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
                 "dev_mismatched": OfficialFile(("dev_mismatched.tsv",), _MNLI),
                 "test": OfficialFile(("test_matched.tsv",), _MNLI_TEST),
                 "test_mismatched": OfficialFile(("test_mismatched.tsv",), _MNLI_TEST),
+                # GLUE's diagnostic examples: nothing is trained on them, and they have a folder of their own.
+                "test_diagnostic": OfficialFile(_DIAGNOSTIC, _MNLI_TEST),
             },
             labels=_ENTAILMENT,
             features=Columns(("premise",), "hypothesis", "label", "idx"),
-            submission={"test": "MNLI-m.tsv", "test_mismatched": "MNLI-mm.tsv"},
+            submission={
+                "test": "MNLI-m.tsv",
+                "test_mismatched": "MNLI-mm.tsv",
+                "test_diagnostic": "AX.tsv",
+            },
+            beside={"test_diagnostic": "ax"},
         ),
         "qnli": Benchmark(
             "classification",
@@ -204,16 +217,6 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             spellings={"not_entailment": "0", "entailment": "1"},
             features=Columns(("sentence1",), "sentence2", "label", "idx"),
             submission={"test": "WNLI.tsv"},
-        ),
-        # GLUE's diagnostic examples: there is nothing to train on, they are predicted with a network for MNLI.
-        "ax": Benchmark(
-            "classification",
-            ("matthews",),
-            ("AX", "diagnostic"),
-            {"test": OfficialFile(("AX.tsv", "diagnostic.tsv"), _MNLI_TEST)},
-            labels=_ENTAILMENT,
-            features=Columns(("premise",), "hypothesis", "label", "idx"),
-            submission={"test": "AX.tsv"},
         ),
         "squad": Benchmark(
             "question_answering",

@@ -49,8 +49,8 @@ def load_examples(
         needs: splits without which there is no point in going on.
 
     Returns:
-        examples by split: "train", "dev", "test", for MNLI also "dev_mismatched" and "test_mismatched"; those that do
-        not exist are absent.
+        examples by split: "train", "dev", "test", for MNLI also "dev_mismatched", "test_mismatched" and
+        "test_diagnostic" (GLUE's AX); those that do not exist are absent.
 
     Raises:
         UserError: the examples cannot be read, are not what the configuration says, or a split of ``needs`` is missing.

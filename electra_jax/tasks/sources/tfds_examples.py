@@ -1,14 +1,13 @@
 """`tfds:NAME[/CONFIG]`: examples of a prepared TFDS dataset, read without TensorFlow."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from electra_jax.config.schema import TaskConfig, TaskKind
-
-# The text source finds datasets in just this way.
-from electra_jax.data.sources.tfds_source import _check_format, _find_builder, _first_line
+from electra_jax.data.sources.tfds_source import check_format, find_builder, first_line
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Example, QuestionExample, TextExample, WordsExample
 from electra_jax.tasks.sources.benchmarks import JOINT, Benchmark, Columns
@@ -58,8 +57,8 @@ def read_tfds(
         raise UserError(
             f"{where}.data is {name}; write tfds:NAME or tfds:NAME/CONFIG, all its splits are read."
         )
-    builder = _find_builder(name, spec, data_dir)
-    _check_format(name, builder)
+    builder = find_builder(name, spec, data_dir)
+    check_format(name, builder)
     columns = _columns(kind, config, benchmark, where)
     features = builder.info.features
     if missing := [column for column in columns.all if column not in features]:
@@ -67,13 +66,25 @@ def read_tfds(
             f"{name} has no feature {listed(missing)}; its features are {listed(sorted(features))}."
         )
     examples: dict[str, list[Example]] = {}
+
+    def read(name: str, builder: Any, there: str, split: str) -> None:
+        convert = _converter(
+            kind, columns, builder.info.features, benchmark, is_test=split.startswith("test")
+        )
+        examples[split] = [
+            convert(record, number, f"{name}, split {there}, record {number}")
+            for number, record in enumerate(_records(name, builder, there))
+        ]
+
     for split, names in _SPLITS.items():
         if there := next((item for item in names if item in builder.info.splits), None):
-            convert = _converter(kind, columns, features, benchmark, is_test=split.startswith("test"))
-            examples[split] = [
-                convert(record, number, f"{name}, split {there}, record {number}")
-                for number, record in enumerate(_records(name, builder, there))
-            ]
+            read(name, builder, there, split)
+    for split, config_name in (benchmark.beside if benchmark is not None else {}).items():
+        beside = f"{spec.partition('/')[0]}/{config_name}"
+        with suppress(UserError):  # not prepared: they can be done without
+            other = find_builder(f"tfds:{beside}", beside, data_dir)
+            check_format(f"tfds:{beside}", other)
+            read(f"tfds:{beside}", other, "test", split)
     if not examples:
         raise UserError(
             f"{name} has no split train, validation or test; its splits are {listed(builder.info.splits)}."
@@ -101,7 +112,7 @@ def _records(name: str, builder: Any, split: str) -> list[Record]:
             records += source.__getitems__(range(first, min(first + _READ_AT_ONCE, len(source))))
     except (OSError, RuntimeError, ValueError, IndexError) as error:
         raise UserError(
-            f"{name}: the records from {len(records)} on of split {split} cannot be read ({_first_line(error)}); "
+            f"{name}: the records from {len(records)} on of split {split} cannot be read ({first_line(error)}); "
             f"delete {builder.data_dir} and prepare the dataset again."
         ) from error
     return records

@@ -139,7 +139,7 @@ def test_mnli_has_five_splits(tmp_path):
     }
 
 
-def test_qqp_and_ax_and_packed_files(tmp_path):
+def test_qqp_and_packed_files(tmp_path):
     header = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
     (tmp_path / "QQP").mkdir()
     (tmp_path / "QQP/train.tsv.gz").write_bytes(gzip.compress((header + "5\t1\t2\tWhy?\tHow?\t1\n").encode()))
@@ -148,8 +148,19 @@ def test_qqp_and_ax_and_packed_files(tmp_path):
         "train": [TextExample("0", "Why?", "How?", "1")],
         "test": [TextExample("3", "Who?", "What?")],
     }
-    (tmp_path / "diagnostic.tsv").write_text("index\tsentence1\tsentence2\n0\ta\tb\n")
-    assert load_examples("ax", TaskConfig(data=str(tmp_path))) == {"test": [TextExample("0", "a", "b")]}
+
+
+@pytest.mark.parametrize("file", ["diagnostic/diagnostic.tsv", "AX/AX.tsv", "MNLI/diagnostic.tsv"])
+@pytest.mark.parametrize("given", ["", "MNLI"])
+def test_glues_diagnostic_examples_go_with_mnli(tmp_path, file, given):
+    header, more = "sentence1\tsentence2\tgold_label\n", "index\tsentence1\tsentence2\n0\ta\tb\n"
+    for path, text in (("MNLI/train.tsv", header + "a\tb\tneutral\n"), (file, more)):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    assert load_examples("mnli", TaskConfig(data=str(tmp_path / given))) == {
+        "train": [TextExample("0", "a", "b", "neutral")],
+        "test_diagnostic": [TextExample("0", "a", "b")],
+    }
 
 
 def test_squad_1_and_2_are_told_apart_by_their_files(tmp_path):

@@ -31,6 +31,7 @@ SHAPES = {
         "label": F.ClassLabel(names=["entailment", "neutral", "contradiction"]),
     },
 }
+SHAPES["ax"] = SHAPES["mnli"]
 MNLI_SPLITS = ("train", "validation_matched", "validation_mismatched", "test_matched", "test_mismatched")
 
 
@@ -62,6 +63,7 @@ RECORDS = {
         split: [{"premise": split, "hypothesis": "b", "idx": 4, "label": -1 if "test" in split else 2}]
         for split in MNLI_SPLITS
     },
+    "ax": {"test": [{"premise": "diagnostic", "hypothesis": "b", "idx": 4, "label": -1}]},
 }
 
 
@@ -116,7 +118,13 @@ def test_splits_of_mnli(prepared):
         ("dev_mismatched", "validation_mismatched", "contradiction"),
         ("test", "test_matched", None),
         ("test_mismatched", "test_mismatched", None),
+        ("test_diagnostic", "diagnostic", None),
     ]
+
+
+def test_diagnostic_examples_that_are_not_prepared_are_absent(tmp_path):
+    ExampleSource(data_dir=tmp_path, config="mnli", file_format="array_record").download_and_prepare()
+    assert "test_diagnostic" not in _load(str(tmp_path), "mnli")
 
 
 def test_questions(prepared):
