@@ -40,7 +40,8 @@ test-slow: $(VENV)/.installed-dev  ## run the slow tests
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 # Tests that need transformers and PyTorch are skipped elsewhere.
-HUGGINGFACE_TESTS := tests/convert/test_huggingface_live.py tests/convert/test_huggingface_tokenizer.py \
+HUGGINGFACE_TESTS := tests/convert/test_huggingface_live.py tests/convert/test_huggingface_heads_live.py \
+	tests/convert/test_huggingface_tokenizer.py \
 	tests/convert/test_torch_weights.py
 
 test-huggingface: $(VENV)/.installed-huggingface  ## install transformers and PyTorch, and test against them

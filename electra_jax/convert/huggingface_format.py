@@ -17,6 +17,17 @@ from electra_jax.convert.huggingface_folder import (
     read_tensors,
     write_safetensors,
 )
+from electra_jax.convert.huggingface_heads import ARCHITECTURES as HEAD_ARCHITECTURES
+from electra_jax.convert.huggingface_heads import (
+    Head,
+    arranged,
+    check_exportable,
+    described_head,
+    head_of,
+    heads_of,
+    on_original_scale,
+    task_sections,
+)
 from electra_jax.convert.huggingface_tokenizer import write_huggingface_tokenizer
 from electra_jax.convert.names import NameTable, Network, huggingface_table, scopes
 from electra_jax.convert.vocabulary import (
@@ -85,7 +96,11 @@ def read_huggingface(
     main = networks.get("discriminator") or networks["generator"]
     parameters: dict[str, np.ndarray] = {}
     unexpected: dict[str, list[str]] = {}
-    tables = {network: _table(network, alone=len(networks) == 1) for network in networks}
+    head = None
+    if list(networks) == ["discriminator"]:
+        folder, settings, tensors = networks["discriminator"]
+        head = head_of(settings, tensors, str(folder / CONFIG))
+    tables = {network: _table(network, head, alone=len(networks) == 1) for network in networks}
     for network, (folder, _, tensors) in networks.items():
         found, unexpected[network] = _translated(folder, tensors, tables[network])
         parameters |= found
@@ -95,6 +110,11 @@ def read_huggingface(
         parameters = {n: a for n, a in parameters.items() if not n.startswith("generator_embeddings/")}
     if sharing == "all":
         parameters = {n: a for n, a in parameters.items() if not n.startswith("generator_encoder/")}
+
+    if head is not None:
+        values |= task_sections(head, main[1])
+        values["data"] = {"sequence_length": main[1]["max_position_embeddings"]}
+        parameters = arranged(head, parameters)
 
     words = parameters.get("embeddings/word/embedding")
     rows = main[1]["vocab_size"] if words is None or not words.ndim else words.shape[0]
@@ -108,7 +128,9 @@ def read_huggingface(
 
     expected = expected_shapes(config, main[1]["vocab_size"])
     if "generator" not in networks:
-        expected = {n: s for n, s in expected.items() if n.partition("/")[0] in _DISCRIMINATOR_PARTS}
+        parts = _DISCRIMINATOR_PARTS if head is None else ("embeddings", "encoder")
+        expected = {n: s for n, s in expected.items() if n.partition("/")[0] in parts}
+        expected |= {} if head is None else head.shapes(main[1]["hidden_size"])
     spellings: set[str] = set()
     for network in networks:
         spellings |= {*unexpected[network], *expected, *parameters}
@@ -125,6 +147,7 @@ def read_huggingface(
         vocab_size=rows,
         tokenizer=tokenizer,
         notes=notes,
+        tasks={} if head is None else {head.task: head.settings},
     )
 
 
@@ -138,10 +161,20 @@ def _belongs(name: str, network: Network, networks: Collection[Network]) -> bool
     return (name.partition("/")[0] in _DISCRIMINATOR_PARTS) == (network == "discriminator")
 
 
-def _table(network: Network, *, alone: bool) -> NameTable:
+def _table(network: Network, head: Head | None, *, alone: bool) -> NameTable:
+    if head is not None:
+        return _with_head(head)
     if network == "discriminator" or alone:
         return huggingface_table(network)
     return huggingface_table(network, embeddings="generator_embeddings", encoder="generator_encoder")
+
+
+def _with_head(head: Head) -> NameTable:
+    """The encoder with a head of fine-tuning, in place of the one of pre-training."""
+    encoder = [
+        r for r in huggingface_table("discriminator").rows if not r.ours.startswith("discriminator_head/")
+    ]
+    return NameTable((*encoder, *head.rows))
 
 
 def _tokenizer(folders: Sequence[Path], vocab: Path | None) -> tuple[Tokenizer | None, tuple[str, ...]]:
@@ -258,7 +291,7 @@ def _configuration(
 
 
 def write_huggingface(weights: Weights, directory: Path) -> list[str]:
-    """Writes the folders ``discriminator`` and ``generator``, of those the model has.
+    """Writes the folders ``discriminator`` and ``generator``, of those the model has; of a fine-tuned one, its tasks'.
 
     Returns:
         What a user should know about the result.
@@ -267,6 +300,8 @@ def write_huggingface(weights: Weights, directory: Path) -> list[str]:
         UserError: parameters that Hugging Face's models have no place for; then nothing is written.
         OSError: the disk is full, or something else prevents writing.
     """
+    if weights.tasks:
+        return _write_finetuned(weights, directory)
     parts = scopes(weights.parameters)
     sizes = network_sizes(weights.config, weights.vocab_size)
     own = "generator_embeddings" in parts
@@ -296,30 +331,53 @@ def write_huggingface(weights: Weights, directory: Path) -> list[str]:
         )
     notes: list[str] = []
     for network, (table, encoder, embedding_size) in made.items():
-        tensors = {}
-        for name, array in weights.parameters.items():
-            row = table.to_foreign(name)
-            if row is not None:
-                tensors[row.foreign] = np.ascontiguousarray(array.T if row.transposed else array)
-        folder = directory / network
-        folder.mkdir(parents=True)
-        write_safetensors(folder / SAFETENSORS, tensors)
-        description = _description(weights, network, encoder, embedding_size)
-        (folder / CONFIG).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-        if weights.tokenizer is not None:
-            notes = write_huggingface_tokenizer(
-                weights.tokenizer, folder, max_length=weights.config.model.max_positions
-            )
+        description = _description(weights, ARCHITECTURES[network], encoder, embedding_size)
+        notes = _write_folder(weights, directory / network, table, weights.parameters, description)
     return notes
 
 
+def _write_finetuned(weights: Weights, directory: Path) -> list[str]:
+    """A folder for each task, named after it: the encoder with its head."""
+    sizes = network_sizes(weights.config, weights.vocab_size)
+    heads = heads_of(weights.tasks)
+    for head in heads:
+        check_exportable(weights.config, head)
+    notes: list[str] = []
+    for head in heads:
+        parameters = on_original_scale(head, weights.parameters)
+        architecture = HEAD_ARCHITECTURES[head.settings.kind]
+        description = _description(weights, architecture, sizes.discriminator, sizes.embedding_size)
+        description |= described_head(weights.config, head)
+        notes = _write_folder(weights, directory / head.task, _with_head(head), parameters, description)
+    return notes
+
+
+def _write_folder(
+    weights: Weights, folder: Path, table: NameTable, parameters: Flat, description: Mapping[str, Any]
+) -> list[str]:
+    """One folder with the parameters that are in the table, and the tokenizer; notes on the latter."""
+    tensors = {}
+    for name, array in parameters.items():
+        row = table.to_foreign(name)
+        if row is not None:
+            tensors[row.foreign] = np.ascontiguousarray(array.T if row.transposed else array)
+    folder.mkdir(parents=True)
+    write_safetensors(folder / SAFETENSORS, tensors)
+    (folder / CONFIG).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    if weights.tokenizer is None:
+        return []
+    return write_huggingface_tokenizer(
+        weights.tokenizer, folder, max_length=weights.config.model.max_positions
+    )
+
+
 def _description(
-    weights: Weights, network: Network, encoder: EncoderSizes, embedding_size: int
+    weights: Weights, architecture: str, encoder: EncoderSizes, embedding_size: int
 ) -> dict[str, Any]:
     """config.json, every value spelled out, so that no version's defaults matter."""
     model = weights.config.model
     return {
-        "architectures": [ARCHITECTURES[network]],
+        "architectures": [architecture],
         "model_type": "electra",
         "vocab_size": weights.vocab_size,
         "embedding_size": embedding_size,

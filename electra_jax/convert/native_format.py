@@ -21,6 +21,8 @@ from electra_jax.convert.weights import Moments, Weights
 from electra_jax.errors import UserError
 from electra_jax.optim.adam import ElectraAdamState
 from electra_jax.partitioning.mesh import make_mesh
+from electra_jax.tasks.results import chosen_run
+from electra_jax.tasks.settings import FILE, read_settings, write_settings
 from electra_jax.tokenizers import Tokenizer, load_tokenizer
 from electra_jax.training.checkpoints import (
     CheckpointWriter,
@@ -38,14 +40,17 @@ from electra_jax.training.workdir import WorkDir
 
 
 def is_native(path: Path) -> bool:
-    """Whether ``path`` is a work directory with checkpoints, or one of its checkpoints."""
-    return (path / "checkpoints").is_dir() or (path.parent.name == "checkpoints" and path.name.isdigit())
+    """Whether ``path`` is a work directory with checkpoints or finished seeds, or one of its checkpoints."""
+    _, checkpoints = chosen_run(path)
+    return (checkpoints / "checkpoints").is_dir() or (
+        path.parent.name == "checkpoints" and path.name.isdigit()
+    )
 
 
 def read_native(
     path: Path, *, step: int | None = None, overrides: Sequence[str] = (), optimizer: bool = False
 ) -> Weights:
-    """Reads a checkpoint; ``path`` is a work directory, or ``…/checkpoints/STEP``.
+    """Reads a checkpoint; ``path`` is a work directory, or ``…/checkpoints/STEP``; see `chosen_run` for several seeds.
 
     Args:
         path: see above.
@@ -56,11 +61,13 @@ def read_native(
     Raises:
         UserError: there is none, it cannot be read, or it has no such moments.
     """
-    step, directory = find_checkpoint(path, step)
+    run, checkpoints = chosen_run(path)
+    step, directory = find_checkpoint(checkpoints, step)
     where = directory / str(step)
     trained = validate(dict(read_identity(directory, step).config), str(where))
     config = with_overrides(trained.model_dump(), overrides, str(where)) if overrides else trained
-    folder = WorkDir(directory.parent).tokenizer
+    run = run if (run / "config.yaml").is_file() else directory.parent
+    folder = WorkDir(run).tokenizer
     tokenizer = load_tokenizer(folder) if folder.exists() else None
     vocab_size = tokenizer.vocab_size if tokenizer else config.tokenizer.vocab_size
     if vocab_size is None:
@@ -76,6 +83,7 @@ def read_native(
         tokenizer=tokenizer,
         step=step,
         moments=moments,
+        tasks=read_settings(run) if (run / FILE).is_file() else {},
     )
 
 
@@ -151,6 +159,8 @@ def write_native(weights: Weights, directory: Path, final: Path) -> list[str]:
         writer.save(weights.step, state)
         writer.close()
     workdir.config.write_text(dump_config(config))
+    if weights.tasks:
+        write_settings(directory, weights.tasks)
     return []
 
 

@@ -1,7 +1,7 @@
 """What is exchanged: one model as plain values, and the checks that nothing is lost on the way."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from electra_jax.config.schema import Config
 from electra_jax.convert.names import Row
 from electra_jax.errors import UserError
+from electra_jax.tasks.settings import TaskSettings
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.checkpoints import listed
 
@@ -35,6 +36,7 @@ class Weights:
         step: updates it was trained for, as far as the source says.
         moments: the optimizer's, if asked for and there.
         notes: what a user should know about how the source was read.
+        tasks: of a fine-tuned model, what its heads' outputs mean.
     """
 
     config: Config
@@ -44,6 +46,7 @@ class Weights:
     step: int = 0
     moments: Moments | None = None
     notes: tuple[str, ...] = ()
+    tasks: Mapping[str, TaskSettings] = field(default_factory=dict)
 
 
 def check_complete(

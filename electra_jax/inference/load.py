@@ -25,8 +25,8 @@ from electra_jax.tasks.build import build_task
 from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.prediction import predict_rows
 from electra_jax.tasks.protocol import QuestionExample, Rows, Task, TaskBatch, TextExample, WordsExample
-from electra_jax.tasks.results import best_seed
-from electra_jax.tasks.settings import FILE, read_settings
+from electra_jax.tasks.results import chosen_run
+from electra_jax.tasks.settings import FILE, TaskSettings, read_settings
 from electra_jax.tokenizers import Tokenizer, load_tokenizer
 from electra_jax.training.checkpoints import find_checkpoint, read_params
 from electra_jax.training.workdir import WorkDir
@@ -46,19 +46,20 @@ def load(path: str | Path) -> "Model":
         UserError: nothing that can be read, or a checkpoint without a vocabulary.
     """
     path = Path(path).expanduser()
-    seed = best_seed(path)
-    folder = path if seed is None else path / f"seed-{seed}"
-    if (folder / "best" / "checkpoints").is_dir():
-        return _native(folder, folder / "best")
-    found = recognise(folder)
+    found = recognise(path)
     if found.format == "electra_jax":
-        return _native(folder, folder)
+        return _native(*chosen_run(path))
     foreign = found.format == "huggingface"
     weights = read_huggingface(found.paths) if foreign else read_tensorflow(found.paths[0])
     if weights.tokenizer is None:
         raise UserError(f"{path} has no vocabulary, so no text can be read: put its vocab.txt beside it")
     params = unflatten(weights.parameters, weights.config.model.vocab_multiple)
-    return Model(weights.config, weights.tokenizer, params, {})
+    return Model(
+        weights.config,
+        weights.tokenizer,
+        params,
+        _tasks(path, weights.config, weights.tokenizer, weights.tasks),
+    )
 
 
 def _native(folder: Path, checkpoint: Path) -> "Model":
@@ -68,17 +69,22 @@ def _native(folder: Path, checkpoint: Path) -> "Model":
     if not workdir.tokenizer.is_dir():
         raise UserError(f"{workdir.root} has no vocabulary: convert it again with --vocab FILE")
     tokenizer = load_tokenizer(workdir.tokenizer)
-    tasks = {}
-    if (workdir.root / FILE).is_file():
-        settings = read_settings(workdir.root)
-        tasks = {name: build_task(name, settings[name], config, tokenizer) for name in settings}
-        for name, task in tasks.items():
-            if settings[name].classes != task.labels:
-                raise UserError(
-                    f"{workdir.root}: the classes of {name} are not those it was trained with: use the "
-                    "version of electra_jax that trained it"
-                )
+    settings = read_settings(workdir.root) if (workdir.root / FILE).is_file() else {}
+    tasks = _tasks(workdir.root, config, tokenizer, settings)
     return Model(config, tokenizer, read_params(directory, step), tasks)
+
+
+def _tasks(
+    where: Path, config: Config, tokenizer: Tokenizer, settings: Mapping[str, TaskSettings]
+) -> dict[str, Task]:
+    tasks = {name: build_task(name, settings[name], config, tokenizer) for name in settings}
+    for name, task in tasks.items():
+        if settings[name].classes != task.labels:
+            raise UserError(
+                f"{where}: the classes of {name} are not those it was trained with: use the version of electra_jax "
+                "that trained it"
+            )
+    return tasks
 
 
 @dataclass(frozen=True)

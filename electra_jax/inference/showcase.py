@@ -3,10 +3,10 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TextIO
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -14,6 +14,8 @@ from electra_jax.config.schema import Config
 from electra_jax.data.prepare import Prepared
 from electra_jax.objectives.electra import ReplacedTokenDetection
 from electra_jax.objectives.electric import EnergyBasedCloze
+from electra_jax.partitioning.hosts import is_first
+from electra_jax.partitioning.mesh import replicated
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.program import Program
 from electra_jax.training.step import SHOW_STREAM, stream
@@ -44,7 +46,7 @@ def showcase(
     numbers = np.linspace(0, prepared.eval.num_rows - 1, count).astype(np.int64)
     rows = prepared.eval.read(numbers)
 
-    @jax.jit
+    @partial(jax.jit, out_shardings=replicated(program.mesh))
     def replaced(params: object, rows: Array) -> tuple[Array, Array, Array]:
         """Documents by number, corrupted rows, and the log-odds of each token that it was replaced."""
         drawn = objective.draw(rows, stream(config.seed, SHOW_STREAM))
@@ -58,7 +60,9 @@ def showcase(
         return segments, corruption.input_ids, logits
 
     with program.on_mesh():
-        segments, corrupted, logits = map(np.asarray, replaced(params, jnp.asarray(rows)))
+        segments, corrupted, logits = map(np.asarray, replaced(params, rows))
+    if not is_first():
+        return
     marked = logits > 0
     colour = out.isatty()
     print(_legend(colour), file=out)

@@ -68,6 +68,7 @@ def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tok
         return TaggingTask(
             file_labels=settings.labels,
             scheme=cast(Scheme, settings.scheme),
+            learned=cast(Scheme, settings.learned),
             chosen_metric=task.metric,
             **shared,
         )

@@ -8,6 +8,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
+from electra_jax.partitioning.hosts import row_share
 from electra_jax.partitioning.mesh import batch_sharding, put_batch
 from electra_jax.tasks.batches import make_batch, plan_batches, share_of
 from electra_jax.tasks.objective import FineTuning
@@ -46,7 +47,7 @@ def predict_rows(
     with jax.set_mesh(mesh):
         for plan in plans:
             batch = make_batch(task, rows, plan, pad_id, targets=False)
-            mine = share_of(batch, jax.process_index(), jax.process_count())
+            mine = share_of(batch, *row_share(mesh))
             outputs = step(params, put_batch(mesh, mine))
             whole = multihost_utils.process_allgather(outputs, tiled=True)
             pieces.append((plan.rows, {name: np.asarray(array) for name, array in whole.items()}))

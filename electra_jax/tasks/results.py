@@ -74,6 +74,16 @@ def best_seed(root: Path) -> int | None:
     return summary["seeds"][means.index(max(means))]
 
 
+def chosen_run(root: Path) -> tuple[Path, Path]:
+    """(run, directory of its checkpoints): of a finished fine-tuning the best seed's, and there the best if kept.
+
+    Any other directory is both.
+    """
+    seed = best_seed(root)
+    run = root if seed is None else root / f"seed-{seed}"
+    return run, run / "best" if (run / "best" / "checkpoints").is_dir() else run
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replaces a JSON file in one move."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ class TaskSettings:
         low: least value of a regression's training labels; 0 otherwise.
         high: the greatest.
         scheme: how tags are spelled in the files ("BIO", "plain", …); "" otherwise.
+        learned: the scheme of the head's classes, where tags spell spans.
         no_answer_threshold: above it a question has no answer, as found on the dev examples; None until then.
     """
 
@@ -30,6 +31,7 @@ class TaskSettings:
     low: float = 0.0
     high: float = 1.0
     scheme: str = ""
+    learned: str = "BIOES"
     no_answer_threshold: float | None = None
 
 

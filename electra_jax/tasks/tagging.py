@@ -30,16 +30,13 @@ from electra_jax.tasks.tag_schemes import (
 from electra_jax.tasks.word_windows import WordWindow, word_windows
 from electra_jax.tokenizers.protocol import Tokenizer
 
-# Spans are learned in this scheme, whatever the files have, as in the reference.
-LEARNED: Scheme = "BIOES"
-
 
 @dataclass(frozen=True)
 class TaggingTask:
     """Implements `Task` for spans of words (named entities, chunks) and for plain labels (parts of speech).
 
-    A word's label is that of its first wordpiece. Spans are learned as BIOES and predicted in the scheme of the files;
-    predictions that are no valid sequence are read as conlleval reads them.
+    A word's label is that of its first wordpiece. Spans are predicted in the scheme of the files; predictions that are
+    no valid sequence are read as conlleval reads them.
 
     Attributes:
         name: of the task.
@@ -52,6 +49,8 @@ class TaggingTask:
         dtype: of the head's products.
         initializer_range: of Hugging Face's head.
         chosen_metric: that decides what is best; None is f1 for spans, accuracy for plain labels.
+        learned: the scheme that spans are learned in, whatever the files have; BIOES as in the reference, another for
+            models that were trained elsewhere.
 
     Raises:
         UserError: fewer than two classes; a metric there is not.
@@ -67,6 +66,7 @@ class TaggingTask:
     dtype: Dtype
     initializer_range: float = 0.02
     chosen_metric: str | None = None
+    learned: Scheme = "BIOES"
     kind: str = "tagging"
 
     def __post_init__(self) -> None:
@@ -79,8 +79,8 @@ class TaggingTask:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The classes: of spans every BIOES tag of their types, else the labels as they are."""
-        return self._spelled(LEARNED)
+        """The classes: of spans every tag of their types in the learned scheme, else the labels as they are."""
+        return self._spelled(self.learned)
 
     @property
     def metric(self) -> str:
@@ -165,7 +165,7 @@ class TaggingTask:
 
     def _learned(self, example: WordsExample) -> Sequence[str]:
         tags = example.tags or ()
-        return tags if self.scheme == "plain" else convert(tags, LEARNED)
+        return tags if self.scheme == "plain" else convert(tags, self.learned)
 
     def head(self) -> nn.Module:
         """One logit a class for every token."""

@@ -321,24 +321,24 @@ def test_missing_and_extra_tensors_can_be_allowed(place, command):
     def change(tensors):
         for name in [n for n in tensors if n.startswith("discriminator_predictions.")]:
             del tensors[name]
-        tensors |= {"classifier.weight": np.ones(3, np.float32), "classifier.bias": np.ones(3, np.float32)}
+        tensors |= {"pooler.weight": np.ones(3, np.float32), "pooler.bias": np.ones(3, np.float32)}
 
     _weights(place / "good", change)
     before = contents(place)
-    head, classifier = ("--allow-missing", "discriminator_predictions.*"), ("--allow-missing", "classifier.*")
+    head, pooler = ("--allow-missing", "discriminator_predictions.*"), ("--allow-missing", "pooler.*")
     refused(
         command(convert.main, "good", "ours"),
         "missing: discriminator_predictions",
-        "not part of this model: classifier",
+        "not part of this model: pooler",
     )
-    refused(command(convert.main, "good", "ours", *head), "not part of this model: classifier.")
-    refused(command(convert.main, "good", "ours", *classifier), "missing: discriminator_predictions.")
+    refused(command(convert.main, "good", "ours", *head), "not part of this model: pooler.")
+    refused(command(convert.main, "good", "ours", *pooler), "missing: discriminator_predictions.")
     refused(
-        command(convert.main, "good", "ours", *head, *classifier, "--allow-missing", "clasifier.*"),
-        "--allow-missing clasifier.*: good neither has nor needs a parameter of such a name",
+        command(convert.main, "good", "ours", *head, *pooler, "--allow-missing", "poler.*"),
+        "--allow-missing poler.*: good neither has nor needs a parameter of such a name",
     )
     assert contents(place) == before
-    ended = command(convert.main, "good", "ours", *head, *classifier)
+    ended = command(convert.main, "good", "ours", *head, *pooler)
     assert ended.status == 0, ended.err
     assert "(embeddings, encoder)" in ended.out
 

@@ -1,0 +1,205 @@
+"""Heads of fine-tuned models: `ElectraForSequenceClassification`, `…TokenClassification`, `…QuestionAnswering`."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from electra_jax.config.schema import Config
+from electra_jax.convert.names import Row
+from electra_jax.errors import UserError
+from electra_jax.tasks.settings import TaskSettings
+from electra_jax.tasks.tag_schemes import Scheme, scheme_labels, types_of
+
+Kind = Literal["classification", "regression", "tagging", "question_answering"]
+
+ARCHITECTURES: dict[str, str] = {
+    "classification": "ElectraForSequenceClassification",
+    "regression": "ElectraForSequenceClassification",
+    "tagging": "ElectraForTokenClassification",
+    "question_answering": "ElectraForQuestionAnswering",
+}
+# Our module and theirs, below the head.
+_SEQUENCE = (("dense", "classifier.dense"), ("prediction", "classifier.out_proj"))
+_MODULES: dict[str, tuple[tuple[str, str], ...]] = {
+    "classification": _SEQUENCE,
+    "regression": _SEQUENCE,
+    "tagging": (("prediction", "classifier"),),
+    "question_answering": (("prediction", "qa_outputs"),),
+}
+# A name of ours in config.json, which `transformers` keeps and does not use: SQuAD 2.0's threshold.
+THRESHOLD = "null_score_diff_threshold"
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head of one task.
+
+    Attributes:
+        task: our name of it, below ``heads/``.
+        settings: what its outputs mean.
+    """
+
+    task: str
+    settings: TaskSettings
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Its names, ours and theirs."""
+        scope = f"heads/{self.task}"
+        return tuple(
+            row
+            for ours, theirs in _MODULES[self.settings.kind]
+            for row in (
+                Row(f"{scope}/{ours}/kernel", f"{theirs}.weight", transposed=True),
+                Row(f"{scope}/{ours}/bias", f"{theirs}.bias"),
+            )
+        )
+
+    def shapes(self, hidden_size: int) -> dict[str, tuple[int, ...]]:
+        """Its parameters by our names."""
+        outputs = 2 if self.settings.kind == "question_answering" else max(1, len(self.settings.classes))
+        shapes: dict[str, tuple[int, ...]] = {}
+        for ours, _ in _MODULES[self.settings.kind]:
+            width = outputs if ours == "prediction" else hidden_size
+            shapes |= {
+                f"heads/{self.task}/{ours}/kernel": (hidden_size, width),
+                f"heads/{self.task}/{ours}/bias": (width,),
+            }
+        return shapes
+
+
+def head_of(settings: Mapping[str, Any], names: Iterable[str], where: str) -> Head | None:
+    """The head of a folder with this config.json and tensors of these names; None if it is not fine-tuned.
+
+    The task is called after its kind. Tags that spell spans keep their scheme.
+
+    Raises:
+        UserError: classes that config.json does not name.
+    """
+    names = set(names)
+    if any(name.startswith("discriminator_predictions.") for name in names):
+        return None
+    if "qa_outputs.weight" in names:
+        threshold = settings.get(THRESHOLD)
+        return Head(
+            "question_answering", TaskSettings(kind="question_answering", no_answer_threshold=threshold)
+        )
+    if "classifier.weight" in names:
+        labels = _labels(settings, where)
+        scheme = _scheme(labels)
+        classes = labels if scheme == "plain" else scheme_labels(types_of(labels), scheme)
+        learned = "BIOES" if scheme == "plain" else scheme
+        return Head(
+            "tagging",
+            TaskSettings(kind="tagging", labels=labels, classes=classes, scheme=scheme, learned=learned),
+        )
+    if "classifier.out_proj.weight" not in names:
+        return None
+    labels = _labels(settings, where)
+    if len(labels) == 1:
+        return Head("regression", TaskSettings(kind="regression"))
+    return Head("classification", TaskSettings(kind="classification", labels=labels, classes=labels))
+
+
+def _labels(settings: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    """id2label in the order of its numbers; what `transformers` takes where there is none is two numbered labels."""
+    named = settings.get("id2label")
+    if named is None:
+        return tuple(f"LABEL_{number}" for number in range(settings.get("num_labels", 2)))
+    problem = UserError(f"{where}: id2label does not name the classes 0, 1, … one by one: put that right")
+    if not isinstance(named, dict) or not all(isinstance(label, str) for label in named.values()):
+        raise problem
+    if set(named) != {str(number) for number in range(len(named))} or len(set(named.values())) != len(named):
+        raise problem
+    return tuple(named[str(number)] for number in range(len(named)))
+
+
+def _scheme(labels: tuple[str, ...]) -> Scheme:
+    """The scheme of which these are all tags; "plain" if there is none."""
+    schemes: tuple[Scheme, ...] = ("BIO", "BIOES", "BILOU")
+    return next((s for s in schemes if set(scheme_labels(types_of(labels), s)) == set(labels)), "plain")
+
+
+def arranged(head: Head, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The head's parameters with their outputs in the order of ``classes`` instead of ``labels``."""
+    labels, classes = head.settings.labels, head.settings.classes
+    order = [labels.index(name) for name in classes]
+    prediction = f"heads/{head.task}/prediction/"
+    return {
+        name: array[..., order]
+        if name.startswith(prediction) and order and array.shape[-1] == len(order)
+        else array
+        for name, array in parameters.items()
+    }
+
+
+def task_sections(head: Head, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections ``objective`` and ``finetune`` of the configuration of a folder with this config.json."""
+    task: dict[str, Any] = {"kind": head.settings.kind}
+    if head.settings.kind == "classification":
+        task["labels"] = list(head.settings.labels)
+    dropout = settings.get("classifier_dropout")
+    return {
+        "objective": {"kind": "finetune"},
+        "finetune": {
+            "tasks": {head.task: task},
+            "head_style": "huggingface",
+            "head_dropout": settings["hidden_dropout_prob"] if dropout is None else dropout,
+        },
+    }
+
+
+def check_exportable(config: Config, head: Head) -> None:
+    """Refuses a head that Hugging Face's class of its kind does not compute.
+
+    The reference's tagging is one linear layer, as theirs; its other heads have another shape.
+
+    Raises:
+        UserError: see above.
+    """
+    if config.finetune.head_style != "huggingface" and head.settings.kind != "tagging":
+        raise UserError(
+            f"the head of {head.task} has the original's shape, which no class of Hugging Face computes: train with "
+            "finetune.head_style=huggingface to export it"
+        )
+
+
+def on_original_scale(head: Head, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Regression as others expect it: the output is the number itself, not its place between least and greatest."""
+    low, high = head.settings.low, head.settings.high
+    if head.settings.kind != "regression" or (low, high) == (0.0, 1.0):
+        return dict(parameters)
+    span = np.float32((high - low) or 1.0)
+    kernel, bias = (f"heads/{head.task}/prediction/{leaf}" for leaf in ("kernel", "bias"))
+    return {
+        **parameters,
+        kernel: parameters[kernel] * span,
+        bias: parameters[bias] * span + np.float32(low),
+    }
+
+
+def described_head(config: Config, head: Head) -> dict[str, Any]:
+    """What config.json says of the head."""
+    settings = head.settings
+    described: dict[str, Any] = {
+        "classifier_dropout": config.finetune.head_dropout,
+        "finetuning_task": head.task,
+    }
+    classes = settings.classes
+    if settings.kind == "regression":
+        described["problem_type"], classes = "regression", ("LABEL_0",)
+    elif settings.kind == "classification":
+        described["problem_type"] = "single_label_classification"
+    if classes:
+        described["id2label"] = {str(number): label for number, label in enumerate(classes)}
+        described["label2id"] = {label: number for number, label in enumerate(classes)}
+    if settings.no_answer_threshold is not None:
+        described[THRESHOLD] = settings.no_answer_threshold
+    return described
+
+
+def heads_of(tasks: Mapping[str, TaskSettings]) -> list[Head]:
+    """The heads of a model of ours."""
+    return [Head(name, settings) for name, settings in tasks.items()]

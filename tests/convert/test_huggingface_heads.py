@@ -1,0 +1,164 @@
+"""Fine-tuned folders of `transformers`: read, used, handed on and written, bit for bit."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from huggingface_folder import TINY, random_tensors, write_folder
+from safetensors.numpy import load_file
+
+import electra_jax
+from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
+from electra_jax.convert.native_format import read_native, write_native
+from electra_jax.errors import UserError
+
+SIZES = {**TINY, "max_position_embeddings": 128}
+HIDDEN = SIZES["hidden_size"]
+LABELS = {
+    "classification": ["no", "yes", "who knows"],
+    "regression": ["LABEL_0"],
+    "tagging": ["O", "I-PER", "B-LOC", "B-PER", "I-LOC"],  # not in our order
+    "question_answering": ["start", "end"],
+}
+ARCHITECTURES = {
+    "classification": "ElectraForSequenceClassification",
+    "regression": "ElectraForSequenceClassification",
+    "tagging": "ElectraForTokenClassification",
+    "question_answering": "ElectraForQuestionAnswering",
+}
+
+
+def _dense(rng, name, inputs, outputs):
+    weight = rng.standard_normal((outputs, inputs), np.float32)
+    return {f"{name}.weight": weight, f"{name}.bias": rng.standard_normal(outputs, np.float32)}
+
+
+def _tensors(kind):
+    tensors = random_tensors("discriminator", SIZES)
+    tensors = {n: a for n, a in tensors.items() if not n.startswith("discriminator_predictions")}
+    rng, outputs = np.random.default_rng(7), len(LABELS[kind])
+    if kind == "question_answering":
+        return tensors | _dense(rng, "qa_outputs", HIDDEN, outputs)
+    if kind == "tagging":
+        return tensors | _dense(rng, "classifier", HIDDEN, outputs)
+    dense = _dense(rng, "classifier.dense", HIDDEN, HIDDEN)
+    return tensors | dense | _dense(rng, "classifier.out_proj", HIDDEN, outputs)
+
+
+def _folder(path, kind, **more):
+    named = {str(number): label for number, label in enumerate(LABELS[kind])}
+    described = {"architectures": [ARCHITECTURES[kind]]} | ({} if "question" in kind else {"id2label": named})
+    return write_folder(path, "discriminator", SIZES, tensors=_tensors(kind), **(described | more))
+
+
+def _written(folder):
+    return load_file(folder / "model.safetensors"), json.loads((folder / "config.json").read_text())
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_there_and_back_is_the_same_bits(tmp_path, kind):
+    source = _folder(tmp_path / "theirs", kind, null_score_diff_threshold=-1.5)
+    write_native(read_huggingface([source]), tmp_path / "ours", tmp_path / "ours")
+    write_huggingface(read_native(tmp_path / "ours"), tmp_path / "again")
+    tensors, config = _written(tmp_path / "again" / kind)
+    expected, before = _written(source)
+    assert tensors.keys() == expected.keys()
+    order = list(range(len(LABELS[kind])))
+    if kind == "tagging":  # ours are sorted, and so are the outputs
+        order = [LABELS[kind].index(config["id2label"][str(number)]) for number in order]
+        assert config["id2label"] == dict(zip("01234", sorted(LABELS[kind]), strict=True))
+    else:
+        assert config.get("id2label") == before.get("id2label")
+    for name, array in tensors.items():
+        last = name.startswith(("classifier.out_proj", "qa_outputs")) or (
+            kind == "tagging" and "classifier" in name
+        )
+        np.testing.assert_array_equal(array, expected[name][order] if last else expected[name], err_msg=name)
+    assert config["architectures"] == [ARCHITECTURES[kind]]
+    assert config.get("null_score_diff_threshold") == (-1.5 if kind == "question_answering" else None)
+
+
+def _gelu(x):
+    return 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_a_folder_is_used_as_it_is(tmp_path, kind):
+    """The head worked out by hand on the state of [CLS]."""
+    model = electra_jax.load(_folder(tmp_path, kind))
+    texts = ["word1 word2 word3", "word30"]
+    states, tensors = model.encode(texts, pooling="first").astype(np.float64), _tensors(kind)
+    dense = _gelu(states @ tensors["classifier.dense.weight"].T + tensors["classifier.dense.bias"])
+    logits = dense @ tensors["classifier.out_proj.weight"].T + tensors["classifier.out_proj.bias"]
+    answers = model.classify(texts)
+    if kind == "regression":
+        np.testing.assert_allclose([a["value"] for a in answers], logits[:, 0], rtol=1e-4)
+        return
+    shares = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    assert list(answers[0]["probabilities"]) == LABELS[kind]
+    np.testing.assert_allclose([list(a["probabilities"].values()) for a in answers], shares, rtol=1e-3)
+
+
+def test_tags_keep_their_scheme_and_make_entities(tmp_path):
+    (answer,) = electra_jax.load(_folder(tmp_path, "tagging")).tag(["word1 word2 word3 word4"])
+    assert len(answer["tags"]) == 4
+    assert set(answer["tags"]) <= set(LABELS["tagging"])
+    assert [entity["type"] for entity in answer["entities"]] == [
+        tag[2:] for tag in answer["tags"] if tag.startswith("B-")
+    ]
+
+
+def test_tags_that_are_no_whole_scheme_are_plain_labels(tmp_path):
+    named = {"0": "NOUN", "1": "VERB", "2": "O", "3": "B-X", "4": "DET"}
+    (answer,) = electra_jax.load(_folder(tmp_path, "tagging", id2label=named)).tag(["word1 word2"])
+    assert "entities" not in answer
+    assert set(answer["tags"]) <= set(named.values())
+
+
+def test_answers_are_the_best_span_of_the_context(tmp_path):
+    folder = _folder(tmp_path, "question_answering")
+    model = electra_jax.load(folder)
+    context = " ".join(f"word{n}" for n in range(5, 12))
+    answer = model.answer("word1 word2", context)
+    assert answer["answer"] == context[answer["start"] : answer["end"]] != ""
+    best = answer["n_best"][0]
+    assert all(best["score"] >= other["score"] for other in answer["n_best"])
+
+
+def test_regression_is_written_on_the_scale_of_its_labels(tmp_path):
+    write_native(read_huggingface([_folder(tmp_path / "a", "regression")]), tmp_path / "b", tmp_path / "b")
+    file = tmp_path / "b" / "tasks.json"
+    settings = json.loads(file.read_text())
+    settings["regression"] |= {"low": 1.0, "high": 5.0}
+    file.write_text(json.dumps(settings))
+    write_huggingface(read_native(tmp_path / "b"), tmp_path / "c")
+    before = electra_jax.load(tmp_path / "b").classify(["word1 word2"])[0]["value"]
+    after = electra_jax.load(tmp_path / "c" / "regression").classify(["word1 word2"])[0]["value"]
+    unscaled = electra_jax.load(tmp_path / "a").classify(["word1 word2"])[0]["value"]
+    assert before == pytest.approx(4 * unscaled + 1, rel=1e-5)
+    assert after == pytest.approx(before, rel=1e-5)
+
+
+def test_what_cannot_be_written(tmp_path):
+    write_native(
+        read_huggingface([_folder(tmp_path / "a", "classification")]), tmp_path / "b", tmp_path / "b"
+    )
+    weights = read_native(tmp_path / "b", overrides=["finetune.head_style=reference"])
+    with pytest.raises(UserError, match=r"classification has the original's shape.*head_style=huggingface"):
+        write_huggingface(weights, tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(
+    "named", [{"0": "a", "2": "b"}, {"0": "a", "1": "a", "2": "b"}, ["a", "b"], {"0": 1, "1": 2, "2": 3}]
+)
+def test_classes_without_names(tmp_path, named):
+    with pytest.raises(UserError, match=r"config\.json: id2label does not name the classes"):
+        read_huggingface([_folder(tmp_path, "classification", id2label=named)])
+
+
+def test_another_number_of_classes(tmp_path):
+    folder = _folder(tmp_path, "classification", id2label={"0": "a", "1": "b"})
+    with pytest.raises(UserError, match=r"classifier\.out_proj\.weight is 3 x 32, expected 2 x 32"):
+        read_huggingface([folder])
