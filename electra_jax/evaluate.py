@@ -6,8 +6,10 @@ from pathlib import Path
 
 from electra_jax import cli
 from electra_jax.config.compare import Difference, differences, format_differences
+from electra_jax.config.schema import Config
 from electra_jax.data.prepare import check_prepare_eval, prepare_eval_rows
 from electra_jax.errors import UserError
+from electra_jax.partitioning.hosts import alike, first_then_all, from_first, is_first, joined
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.tokenizers import load_tokenizer
 from electra_jax.training.checkpoints import find_checkpoint, restore_params
@@ -48,21 +50,38 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"the model in {workdir.root} cannot be evaluated as another: {format_differences(model)}; "
             "leave these settings out"
         )
-    step, directory = find_checkpoint(args.workdir, args.step)
+    with joined(config.hosts):
+        return _evaluate(alike(config), workdir, args.step)
+
+
+def _evaluate(config: Config, workdir: WorkDir, step: int | None) -> int:
+    step, found = from_first("checkpoint", lambda: _found(workdir.root, step))
+    directory = Path(found)
     tokenizer = load_tokenizer(workdir.tokenizer)
     check_prepare_eval(config)
     mesh = make_mesh(config.mesh)
     check_batch(config, mesh)
-    rows = prepare_eval_rows(config, tokenizer)
+    rows = first_then_all(
+        "preparing text",
+        lambda: prepare_eval_rows(config, tokenizer),
+        lambda made: made.fingerprint,
+        timeout=config.hosts.prepare_timeout,
+    )
     program = build_program(config, tokenizer, mesh)
     params = restore_params(directory, step, program.abstract.params)
     metrics = evaluate(
         program, params, rows, batch_size=config.train.batch_size, pad_id=tokenizer.pad_id, limit=None
     )
     record = {**metrics, "eval_source": config.data.eval_source or config.data.source}
-    print(json.dumps({"step": step, **record}, indent=2))
-    append_to(workdir.metrics, step, "eval", record)
+    if is_first():
+        print(json.dumps({"step": step, **record}, indent=2))
+        append_to(workdir.metrics, step, "eval", record)
     return 0
+
+
+def _found(root: Path, step: int | None) -> tuple[int, str]:
+    step, directory = find_checkpoint(root, step)
+    return step, str(directory)
 
 
 def _changes_model(change: Difference) -> bool:

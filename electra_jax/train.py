@@ -4,7 +4,6 @@ A run from top to bottom: check → prepare → restore → train (`training.loo
 each of its seeds (`tasks.finetune`).
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,13 +12,14 @@ from electra_jax.config.schema import Config, ElectraObjective, MaskedLMObjectiv
 from electra_jax.data.prepare import check_prepare, prepare
 from electra_jax.errors import UserError
 from electra_jax.inference.showcase import showcase
+from electra_jax.partitioning.hosts import alike, check_alike, first_then_all, joined, say
 from electra_jax.partitioning.layout import describe_layout
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.training.checkpoints import RunIdentity
 from electra_jax.training.loop import run_loop
 from electra_jax.training.pretraining import Pretraining
 from electra_jax.training.program import build_program
-from electra_jax.training.start import check_data, check_run, check_tokenizer, starting_state
+from electra_jax.training.start import begin, check_data, check_run, check_tokenizer, starting_state
 from electra_jax.training.workdir import WorkDir
 
 
@@ -37,7 +37,12 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     check_batch(config, mesh)
 
     # Prepare tokenizer and tokens, found in the cache or made
-    prepared = prepare(config, accept=lambda tokenizer: check_tokenizer(config, workdir, tokenizer))
+    prepared = first_then_all(
+        "preparing tokenizer and text",
+        lambda: prepare(config, accept=lambda tokenizer: check_tokenizer(config, workdir, tokenizer)),
+        lambda made: f"{made.tokenizer.fingerprint} {made.train.fingerprint} {made.eval.fingerprint}",
+        timeout=config.hosts.prepare_timeout,
+    )
     check_data(workdir, prepared.train.fingerprint)
     identity = RunIdentity(prepared.tokenizer.fingerprint, prepared.train.fingerprint, config.model_dump())
 
@@ -46,10 +51,7 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     start, state, notes = starting_state(config, program, prepared.tokenizer, workdir)
 
     # The work directory is written from here on
-    workdir.write_config(config)
-    if not workdir.tokenizer.exists():
-        prepared.tokenizer.save(workdir.tokenizer)
-    workdir.truncate_metrics(start)
+    begin(config, workdir, prepared.tokenizer, start)
     if start >= config.train.steps:
         notes.append(f"already trained to step {start}; raise train.steps to go on")
     elif config.optimizer.warmup_steps >= config.train.steps:
@@ -58,12 +60,12 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
             f"{config.train.steps}: the learning rate never reaches its peak"
         )
     for line in [*changes, *notes, *describe_layout(program.abstract, mesh)]:
-        print(line, file=sys.stderr)
+        say(line)
 
     work = Pretraining(config, prepared, program, workdir)
     state, metrics, stopped = run_loop(config, work, program, workdir, identity, start, state)
     if stopped is None and start < config.train.steps:
-        print(accuracy_baselines(config, prepared.eval.most_frequent_token_share), file=sys.stderr)
+        say(accuracy_baselines(config, prepared.eval.most_frequent_token_share))
     if stopped is None and config.train.show_examples:
         showcase(program, state.params, prepared, config)
     return metrics
@@ -110,14 +112,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = cli.load_config(args)
     if args.workdir is None:
         raise UserError("--workdir is missing: the directory that is to hold the run")
-    if config.objective.kind == "finetune":
-        from electra_jax.tasks.finetune import finetune  # brings the libraries of its metrics along
-
-        finetune(config, WorkDir(args.workdir), args.submission)
-    elif args.submission is not None:
+    finetuning = config.objective.kind == "finetune"
+    if args.submission is not None and not finetuning:
         raise UserError("--submission goes with fine-tuning on tasks of GLUE (objective.kind=finetune)")
-    else:
-        train(config, WorkDir(args.workdir))
+    with joined(config.hosts):
+        config = alike(config)
+        check_alike(config)
+        if finetuning:
+            from electra_jax.tasks.finetune import finetune  # brings the libraries of its metrics along
+
+            finetune(config, WorkDir(args.workdir), args.submission)
+        else:
+            train(config, WorkDir(args.workdir))
     return 0
 
 

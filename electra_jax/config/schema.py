@@ -433,6 +433,42 @@ class MeshConfig(Section):
         return self
 
 
+class HostsConfig(Section):
+    """Several processes, on as many hosts or not, as one run."""
+
+    join: Literal["auto", "on", "off"] = _field(
+        "auto",
+        "auto: join the others where these keys, JAX_COORDINATOR_ADDRESS and the like, Slurm or a TPU pod say that "
+        "there are any; on: always; off: never. Hosts that do not meet are an error.",
+        free=True,
+    )
+    coordinator: str | None = _field(
+        None, "ADDRESS:PORT of host 0; null: JAX_COORDINATOR_ADDRESS, or what the cluster says.", free=True
+    )
+    num_processes: int | None = _field(
+        None, "Processes in the run; null: JAX_NUM_PROCESSES, or what the cluster says.", free=True, ge=1
+    )
+    process_id: int | None = _field(
+        None,
+        "Number of this process, from 0; null: JAX_PROCESS_ID, JOB_COMPLETION_INDEX, or what the cluster says.",
+        free=True,
+        ge=0,
+    )
+    join_timeout: int = _field(300, "Seconds to wait for all hosts at the start.", free=True, ge=1)
+    prepare_timeout: int = _field(
+        86_400,
+        "Seconds that hosts wait for each other while tokenizer and text are prepared.",
+        free=True,
+        ge=1,
+    )
+    heartbeat_timeout: int = _field(
+        60,
+        "Seconds without a sign of life after which a host counts as lost and the others stop.",
+        free=True,
+        ge=1,
+    )
+
+
 class Config(Section):
     """A whole run."""
 
@@ -452,6 +488,7 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     compute: ComputeConfig = ComputeConfig()
     mesh: MeshConfig = MeshConfig()
+    hosts: HostsConfig = HostsConfig()
 
     @model_validator(mode="before")
     @classmethod

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.model.electra import build_electra
+from electra_jax.partitioning.hosts import from_first, is_first, say
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.tasks.batches import TrainingOrder, make_batch, share_of, usable_buckets
 from electra_jax.tasks.build import build_task, settings_of
@@ -31,7 +31,7 @@ from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.checkpoints import RunIdentity, restore_params, saved_steps, write_params
 from electra_jax.training.loop import Metrics, run_loop
 from electra_jax.training.program import Program, program_of
-from electra_jax.training.start import check_data, check_run, check_tokenizer, starting_state
+from electra_jax.training.start import begin, check_data, check_run, check_tokenizer, starting_state
 from electra_jax.training.workdir import WorkDir
 
 Splits = Mapping[str, Sequence[Example]]
@@ -94,11 +94,9 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
     mesh = make_mesh(config.mesh)
     check_batch(config, mesh)
 
-    workdir.write_config(config)
-    if not workdir.tokenizer.exists():
-        tokenizer.save(workdir.tokenizer)
+    begin(config, workdir, tokenizer, start=0)
     for line in [*changes, *notes]:
-        print(line, file=sys.stderr)
+        say(line)
     results = []
     for number in range(config.finetune.seeds):
         result = run_seed(material, workdir, config.seed + number, mesh)
@@ -106,10 +104,11 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
             return {}
         results.append(result)
     summary = summarise(config, results)
-    write_json(workdir.root / "results.json", summary)
-    print_table(summary)
-    if submission is not None:
-        write_submissions(material, workdir, summary, submission)
+    if is_first():
+        write_json(workdir.root / "results.json", summary)
+        print_table(summary)
+        if submission is not None:
+            write_submissions(material, workdir, summary, submission)
     return summary
 
 
@@ -137,11 +136,10 @@ def read_material(config: Config, tokenizer: Tokenizer, notes: list[str]) -> Mat
                 tasks[name].encode(
                     splits[split], training=False
                 )  # an unknown label is found now, not at the end
-        print(
+        say(
             f"{name}: "
             + ", ".join(f"{len(splits[split]):,} {split}" for split in splits)
-            + f" examples, {len(rows[name]):,} training rows",
-            file=sys.stderr,
+            + f" examples, {len(rows[name]):,} training rows"
         )
     fingerprint = fingerprint_of({f"{n}.{s}": e for n, splits in examples.items() for s, e in splits.items()})
     return Material(config, tokenizer, examples, settings, tasks, rows, fingerprint)
@@ -167,8 +165,9 @@ def run_seed(material: Material, root: WorkDir, seed: int, mesh: jax.sharding.Me
     """
     workdir = WorkDir(root.root / f"seed-{seed}")
     done = workdir.root / "result.json"
-    if done.is_file():
-        return json.loads(done.read_text())
+    result = from_first(f"result of {workdir.root}", lambda: _read_json(done))
+    if result is not None:
+        return result
     config = seed_config(material, seed)
     check_run(config, workdir)
     workdir.check_usable(config)
@@ -180,29 +179,30 @@ def run_seed(material: Material, root: WorkDir, seed: int, mesh: jax.sharding.Me
     first = next(iter(objective.examples.values()))
     program = program_of(config, objective, first, mesh)
     start, state, notes = starting_state(config, program, material.tokenizer, workdir)
-    workdir.write_config(config)
-    if not workdir.tokenizer.exists():
-        material.tokenizer.save(workdir.tokenizer)
-    workdir.truncate_metrics(start)
+    begin(config, workdir, material.tokenizer, start)
     for line in notes:
-        print(line, file=sys.stderr)
+        say(line)
 
     work = FineTuningWork(config, material, objective, program, workdir, root)
     identity = RunIdentity(material.tokenizer.fingerprint, material.fingerprint, config.model_dump())
     state, _, stopped = run_loop(config, work, program, workdir, identity, start, state)
-    if stopped is not None and start < config.train.steps and not _finished(workdir, config):
+    finished = from_first(
+        f"end of {workdir.root}", lambda: config.train.steps in saved_steps(workdir.checkpoints)
+    )
+    if stopped is not None and start < config.train.steps and not finished:
         return None
     params = work.selected(state.params)
     scores = work.predict_all(params)
     result = {"seed": seed, "steps": config.train.steps, "scores": scores}
-    write_settings(workdir.root, work.settings)
-    if jax.process_index() == 0:
+    if is_first():
+        write_settings(workdir.root, work.settings)
         write_json(done, result)
     return result
 
 
-def _finished(workdir: WorkDir, config: Config) -> bool:
-    return config.train.steps in saved_steps(workdir.checkpoints)
+def _read_json(path: Path) -> Any:
+    """What a file holds; None where there is none."""
+    return json.loads(path.read_text()) if path.is_file() else None
 
 
 def _example_batches(material: Material) -> dict[str, TaskBatch]:
@@ -253,7 +253,7 @@ class FineTuningWork:
         for name, plan in material.order(self._config.seed).plans(start, self._config.train.steps):
             batch = make_batch(name, material.rows[name], plan, material.tokenizer.pad_id, targets=True)
             self._lengths.append(plan.length)
-            yield share_of(batch, jax.process_index(), jax.process_count())
+            yield share_of(batch, *self._program.share)
 
     def rates(self, seconds_a_step: float | None) -> Metrics:
         """Sequences and tokens a second, padding included, over the batches since the last time."""
@@ -279,13 +279,15 @@ class FineTuningWork:
     def _keep_if_best(self, params: Any, step: int, value: float) -> None:
         best = self._workdir.root / "best"
         file = best / "metric.json"
-        kept = json.loads(file.read_text()) if file.is_file() else None
+        kept, saved = from_first(
+            f"step {step} of {best}", lambda: (_read_json(file), saved_steps(best / "checkpoints"))
+        )
         if kept is not None and kept["step"] < step and kept["value"] >= value:
             return
         identity = RunIdentity(self._material.tokenizer.fingerprint, None, self._config.model_dump())
-        if step not in saved_steps(best / "checkpoints"):
+        if step not in saved:
             write_params(best / "checkpoints", step, params, identity)
-        if jax.process_index() == 0:
+        if is_first():
             write_json(file, {"step": step, "value": value})
 
     def selected(self, params: Any) -> Any:
@@ -293,7 +295,7 @@ class FineTuningWork:
         if self._config.finetune.select == "last":
             return params
         best = self._workdir.root / "best"
-        step = json.loads((best / "metric.json").read_text())["step"]
+        step = from_first(f"best step of {best}", lambda: _read_json(best / "metric.json"))["step"]
         return restore_params(best / "checkpoints", step, self._program.abstract.params)
 
     def _predictions(self, params: Any, task: Task, split: str) -> list[dict[str, Any]]:
@@ -328,7 +330,7 @@ class FineTuningWork:
                 if split == "train":
                     continue
                 predictions = self._predictions(params, task, split)
-                if jax.process_index() == 0:
+                if is_first():
                     write_jsonl(folder / f"{name}.{split}.jsonl", predictions)
                 if not any(_is_hidden(example) for example in examples):
                     scores[name][split] = task.score(examples, predictions)

@@ -22,6 +22,7 @@ import orbax.checkpoint as ocp
 from electra_jax.config.schema import TrainConfig
 from electra_jax.errors import UserError
 from electra_jax.partitioning.axes import path_name
+from electra_jax.partitioning.hosts import from_all, from_first, is_first
 from electra_jax.training.state import TrainState
 
 
@@ -189,8 +190,8 @@ def read_params(directory: Path, step: int) -> Any:
     """
     path = directory / str(step) / "params"
     as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), _saved_tree(path))
-    with _readable(path), ocp.PyTreeCheckpointer() as checkpointer:
-        return checkpointer.restore(path.absolute(), args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+    with _readable(path), _tree_reader() as reader:
+        return reader.restore(path.absolute(), args=ocp.args.PyTreeRestore(restore_args=as_numpy))
 
 
 def restore_params(directory: Path, step: int, abstract: Any) -> Any:
@@ -217,8 +218,8 @@ def restore_params(directory: Path, step: int, abstract: Any) -> Any:
         lambda leaf: ocp.ArrayRestoreArgs(sharding=leaf.sharding, global_shape=leaf.shape, dtype=leaf.dtype),
         abstract,
     )
-    with _readable(path), ocp.PyTreeCheckpointer() as checkpointer:
-        return checkpointer.restore(
+    with _readable(path), _tree_reader() as reader:
+        return reader.restore(
             path.absolute(),
             args=ocp.args.PyTreeRestore(item=abstract, restore_args=layout, partial_restore=True),
         )
@@ -247,13 +248,18 @@ def restore_newest(directory: Path, abstract: TrainState) -> tuple[int, TrainSta
     """
     notes: list[str] = []
     damaged: list[Path] = []
-    for step in reversed(saved_steps(directory)):
+    steps = from_first(f"steps in {directory}", lambda: saved_steps(directory))
+    for step in reversed(steps):
+        problem = state = None
         try:
             read_identity(directory, step)
             state = restore_state(directory, step, abstract)
         except UserError as error:
+            problem = str(error)
+        problems = from_all(f"reading step {step} in {directory}", problem)  # what one cannot read none uses
+        if state is None or any(problems):
             damaged.append(directory / str(step))
-            notes.append(f"{error}; falling back to the one before")
+            notes.append(f"{next(filter(None, problems))}; falling back to the one before")
             continue
         _set_aside(damaged)
         return step, state, notes
@@ -266,7 +272,7 @@ def restore_newest(directory: Path, abstract: TrainState) -> tuple[int, TrainSta
 
 
 def _set_aside(checkpoints: list[Path]) -> None:
-    if jax.process_index() != 0:
+    if not is_first():
         return
     for checkpoint in checkpoints:
         aside = checkpoint.parent.parent / "damaged_checkpoints" / checkpoint.name
@@ -280,12 +286,24 @@ def _progress(state: TrainState) -> dict[str, Any]:
 
 
 def _restore_item(path: Path, abstract: Any) -> Any:
-    with _readable(path), ocp.StandardCheckpointer() as checkpointer:
+    with _readable(path), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
         return checkpointer.restore(path.absolute(), abstract)
 
 
+def _tree_reader() -> ocp.Checkpointer:
+    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(), multiprocessing_options=_alone())
+
+
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """A host reads without waiting for the others: one that meets a damaged file would leave them waiting."""
+    host = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=host, active_processes={host}, barrier_sync_key_prefix=f"host{host}"
+    )
+
+
 def _saved_tree(path: Path) -> Any:
-    with _readable(path), ocp.StandardCheckpointer() as checkpointer:
+    with _readable(path), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
         metadata: Any = checkpointer.metadata(path.absolute())
         if metadata is None or metadata.item_metadata is None:
             raise FileNotFoundError(f"{path} has no description of its arrays")

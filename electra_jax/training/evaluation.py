@@ -3,7 +3,7 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from electra_jax.data.batches import eval_batches
 from electra_jax.data.token_rows import TokenRows
@@ -16,16 +16,10 @@ def evaluate(
 ) -> dict[str, float | None]:
     """Metrics over ``rows``, or over their first ``limit`` batches."""
     total: Sums | None = None
-    batches = eval_batches(
-        rows,
-        batch_size=batch_size,
-        pad_id=pad_id,
-        limit=limit,
-        host=jax.process_index(),
-        hosts=jax.process_count(),
-    )
+    host, hosts = program.share
+    batches = eval_batches(rows, batch_size=batch_size, pad_id=pad_id, limit=limit, host=host, hosts=hosts)
     with program.on_mesh():
         for number, batch in enumerate(batches):
-            sums = program.eval_step(params, program.put_batch(batch), jnp.int32(number))
+            sums = program.eval_step(params, program.put_batch(batch), np.int32(number))
             total = sums if total is None else add(total, sums)
     return program.objective.summarize(jax.device_get(total))

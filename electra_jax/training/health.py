@@ -6,10 +6,10 @@ import jax
 import numpy as np
 
 from electra_jax.errors import UserError
-from electra_jax.training.logs import Console
+from electra_jax.training.logs import Console, Quiet
 
 
-def read_report(step: int, report: Any, console: Console) -> dict[str, float]:
+def read_report(step: int, report: Any, console: Console | Quiet) -> dict[str, float]:
     """Waits for the scalars of a step and counts it as done.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from electra_jax.partitioning.hosts import is_first
 from electra_jax.training.workdir import WorkDir
 
 Metrics = Mapping[str, float | str | None]
@@ -57,6 +58,35 @@ def append_to(path: Path, step: int, split: str, metrics: Metrics) -> None:
     """Appends one line to a metrics.jsonl that nobody has open."""
     with path.open("a") as file:
         append_metrics(file, step, split, metrics)
+
+
+class Quiet:
+    """Writer and console of all hosts but the first: nothing is written or said."""
+
+    def write(self, step: int, split: str, metrics: Metrics) -> None:
+        """As `MetricsWriter.write`."""
+
+    def step(self, loss: float) -> None:
+        """As `Console.step`."""
+
+    def metrics(self, step: int, metrics: Mapping[str, float | None], seconds_a_step: float) -> None:
+        """As `Console.metrics`."""
+
+    def say(self, text: str) -> None:
+        """As `Console.say`."""
+
+    def close(self) -> None:
+        """As both."""
+
+
+def open_writer(workdir: WorkDir, *, resumed_step: int) -> "MetricsWriter | Quiet":
+    """The writer of this host."""
+    return MetricsWriter(workdir, resumed_step=resumed_step) if is_first() else Quiet()
+
+
+def open_console(*, start: int, steps: int, tokens_a_step: int) -> "Console | Quiet":
+    """The console of this host."""
+    return Console(start=start, steps=steps, tokens_a_step=tokens_a_step) if is_first() else Quiet()
 
 
 class Console:

@@ -10,7 +10,7 @@ from electra_jax.config.schema import Config
 from electra_jax.training.checkpoints import CheckpointWriter, RunIdentity
 from electra_jax.training.health import read_report
 from electra_jax.training.interrupt import StopRequest
-from electra_jax.training.logs import Console, MetricsWriter, format_metrics
+from electra_jax.training.logs import format_metrics, open_console, open_writer
 from electra_jax.training.program import Program
 from electra_jax.training.speed import Stopwatch
 from electra_jax.training.state import TrainState
@@ -84,9 +84,9 @@ def train_loop(
     pending: tuple[int, Any] | None = None  # the newest step whose report has not been read
 
     with (
-        StopRequest() as stop,
-        closing(MetricsWriter(workdir, resumed_step=start)) as writer,
-        closing(Console(start=start, steps=settings.steps, tokens_a_step=work.tokens_a_step)) as console,
+        StopRequest(program.mesh) as stop,
+        closing(open_writer(workdir, resumed_step=start)) as writer,
+        closing(open_console(start=start, steps=settings.steps, tokens_a_step=work.tokens_a_step)) as console,
         program.on_mesh(),
     ):
         for step in range(start + 1, settings.steps + 1):
@@ -94,7 +94,7 @@ def train_loop(
             if pending is not None:
                 read_report(*pending, console)
             pending = (step, report)
-            stopping = stop.requested  # read once: a signal that comes later is for the next step
+            stopping = stop.agreed()  # asked once: a signal that comes later is for the next step
             logs = step % settings.log_every == 0 or step == settings.steps
             evaluates = step % settings.eval_every == 0 or step == settings.steps
             saves = step % settings.checkpoint_every == 0 or step == settings.steps or stopping is not None

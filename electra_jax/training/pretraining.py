@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 
 from electra_jax.config.schema import Config
@@ -40,13 +39,14 @@ class Pretraining:
 
     def batches(self, start: int) -> Iterator[np.ndarray]:
         """This host's rows of the steps after ``start``, int32 ``[rows, length]``."""
+        host, hosts = self.program.share
         return train_batches(
             self.prepared.train,
             batch_size=self.config.train.batch_size,
             seed=self.config.seed,
             start_step=start,
-            host=jax.process_index(),
-            hosts=jax.process_count(),
+            host=host,
+            hosts=hosts,
             prefetch=self.config.data.prefetch_batches,
         )
 

@@ -14,6 +14,7 @@ from electra_jax.config.schema import Config
 from electra_jax.objectives import PretrainingObjective, build_objective
 from electra_jax.objectives.metrics import Sums
 from electra_jax.optim import build_optimizer, learning_rate_schedule
+from electra_jax.partitioning.hosts import row_share
 from electra_jax.partitioning.mesh import batch_sharding, put_batch, replicated
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.state import TrainState, init_state, state_shardings
@@ -36,6 +37,11 @@ class Program:
     init: Callable[[], TrainState]
     train_step: Callable[[TrainState, Array], tuple[TrainState, Report]]
     eval_step: Callable[[Any, Array, Any], Sums]
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """(which part, of how many) of a batch's rows this host reads."""
+        return row_share(self.mesh)
 
     @contextmanager
     def on_mesh(self) -> Iterator[None]:

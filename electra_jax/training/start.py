@@ -12,6 +12,7 @@ from electra_jax.config.compare import differences, format_differences
 from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
+from electra_jax.partitioning.hosts import from_all, from_first
 from electra_jax.tokenizers import Tokenizer, load_tokenizer
 from electra_jax.training.checkpoints import (
     RunIdentity,
@@ -44,6 +45,28 @@ def starting_state(
         return 0, state, []
     params, notes = initial_params(config, config.init_from, tokenizer, program, state.params)
     return 0, replace(state, params=params), notes
+
+
+def begin(config: Config, workdir: WorkDir, tokenizer: Tokenizer, start: int) -> None:
+    """Writes what a work directory holds before its first step; on several hosts the first does, and all see it.
+
+    Raises:
+        UserError: it cannot be made, or not all hosts see it.
+    """
+
+    def write() -> None:
+        workdir.write_config(config)
+        if not workdir.tokenizer.exists():
+            tokenizer.save(workdir.tokenizer)
+        workdir.truncate_metrics(start)
+
+    from_first(f"writing {workdir.root}", write)
+    seen = from_all(f"finding {workdir.root}", workdir.appears())
+    if absent := [str(host) for host, there in enumerate(seen) if not there]:
+        raise UserError(
+            f"--workdir {workdir.root}, which host 0 has written, is not there on host {', '.join(absent)}: give a "
+            "directory of a file system that all hosts share"
+        )
 
 
 def check_run(config: Config, workdir: WorkDir) -> None:

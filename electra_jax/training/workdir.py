@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,13 @@ class WorkDir:
         except OSError as error:
             raise UserError(f"--workdir {self.root} cannot be made: {error.strerror}") from error
         write_atomically(self.config, dump_config(config))
+
+    def appears(self, seconds: float = 60) -> bool:
+        """Whether config.yaml is there; what another host wrote may take a while to be seen."""
+        end = time.monotonic() + seconds
+        while not (there := self.config.exists()) and time.monotonic() < end:
+            time.sleep(1)
+        return there
 
     def truncate_metrics(self, step: int) -> None:
         """Drops the lines of steps after ``step``, which a resumed run will write again."""

@@ -112,7 +112,9 @@ class ToyRun:
         self.workdir.truncate_metrics(start)
         program = self.program
         if self._wrap is not None:
-            program = SimpleNamespace(**vars(program), on_mesh=program.on_mesh, put_batch=program.put_batch)
+            program = SimpleNamespace(
+                **vars(program), on_mesh=program.on_mesh, put_batch=program.put_batch, share=program.share
+            )
             program.train_step = self._wrap(self.program.train_step)
         work = Pretraining(self.config, self.prepared, program, self.workdir)
         identity = RunIdentity("t", "d", {})
