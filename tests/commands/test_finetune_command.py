@@ -11,6 +11,7 @@ from small_run import OBJECTS, SUBJECTS
 
 import electra_jax
 from electra_jax import evaluate, predict, prepare, train
+from electra_jax.convert import __main__ as convert
 from electra_jax.partitioning import mesh
 
 RECIPE = Path(__file__).resolve().parents[2] / "configs" / "finetune" / "recipe.yaml"
@@ -83,6 +84,50 @@ def test_every_split_is_predicted_example_by_example(tuned):
             assert [line["label"] for line in lines] == [row.rpartition(",")[2] for row in rows]
             assert len({line["id"] for line in lines}) == count
             assert all(sum(line["probabilities"].values()) == pytest.approx(1, abs=1e-5) for line in lines)
+
+
+def test_several_tasks_at_once_and_their_export(tuned, finished, tmp_path, command):
+    """A head each on one encoder; both are learned, used by name, and handed on as folders of Hugging Face."""
+    lines = (tuned / "train.csv").read_text().splitlines()[1:]
+    tags = {"animal": "B-ANIMAL", "person": "B-PERSON"}
+    for name, some in (("train", lines[:64]), ("dev", lines[64:])):
+        sentences = []
+        for line in some:
+            text, _, label = line.rpartition(",")
+            words = text.split()
+            noun = words.index("watches") - 1
+            sentences.append(
+                "\n".join(f"{w} {tags[label] if i == noun else 'O'}" for i, w in enumerate(words))
+            )
+        (tmp_path / f"{name}.txt").write_text("\n\n".join(sentences) + "\n")
+    files = ", ".join(f"{name}: {tmp_path / name}.txt" for name in ("train", "dev"))
+    more = (
+        f"finetune.tasks.nouns={{kind: tagging, {files}, weight: 2}}",
+        "finetune.tasks.mine.weight=1",
+        "finetune.head_style=huggingface",
+        "finetune.epochs=10",
+    )
+    ended = command(train.main, *_arguments(finished, tmp_path, "both", *more))
+    assert ended.status == 0, ended.err
+    scores = json.loads((tmp_path / "both" / "results.json").read_text())["tasks"]
+    assert scores["mine"]["dev"]["accuracy"]["mean"] == 100.0
+    assert scores["nouns"]["dev"]["f1"]["mean"] > 95
+    metrics = [json.loads(line) for line in (tmp_path / "both/seed-0/metrics.jsonl").read_text().splitlines()]
+    assert {"mine_accuracy", "nouns_f1"} <= next(line for line in metrics if line["split"] == "eval").keys()
+
+    ended = command(convert.main, tmp_path / "both", tmp_path / "exported")
+    assert ended.status == 0, ended.err
+    ours, sentence = electra_jax.load(tmp_path / "both"), "my sister watches the moon"
+    assert ours.classify([sentence], "mine")[0]["label"] == "person"
+    assert [entity["text"] for entity in ours.tag([sentence])[0]["entities"]] == ["sister"]
+    theirs = electra_jax.load(tmp_path / "exported" / "nouns")
+    assert theirs.tag([sentence])[0]["entities"] == ours.tag([sentence])[0]["entities"]
+    assert theirs.tag([sentence])[0]["tags"] == ["O", "S-PERSON", "O", "O", "O"]  # the scheme that is learned
+    given, expected = (
+        model.classify([sentence])[0]["probabilities"]
+        for model in (electra_jax.load(tmp_path / "exported" / "mine"), ours)
+    )
+    assert given == pytest.approx(expected, abs=1e-6)
 
 
 def test_run_again_nothing_is_trained_and_another_seed_is_added(tuned, finished, tmp_path, command):

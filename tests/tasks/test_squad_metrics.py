@@ -1,7 +1,9 @@
 """The official metrics of SQuAD: closed forms, worked examples, and thresholds against trying all of them."""
 
+import json
 import math
 import random
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,19 @@ from electra_jax.tasks.squad_metrics import (
     token_f1,
     token_f1_or_none,
 )
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "squad2_predictions.json"
+
+
+def test_the_official_scripts_own_figures():
+    kept = json.loads(GOLDEN.read_text())
+    found = squad2_scores(kept["golds"], kept["predictions"], kept["no_answer_scores"], kept["threshold"])
+    official = {name: value for name, value in kept["official"].items() if not name.endswith("total")}
+    assert found == pytest.approx(official, rel=1e-12)
+    assert (
+        len({value for name, value in found.items() if "thresh" not in name})
+        == 7  # only those of NoAns are the same
+    )  # of which none is trivial
 
 
 @pytest.mark.parametrize(
