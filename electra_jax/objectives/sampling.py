@@ -6,6 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from electra_jax.model.sizes import round_up
+from electra_jax.partitioning.constraints import parts_on_mesh
+
 DISALLOWED_LOGIT = -1000.0
 
 
@@ -40,7 +43,8 @@ def sample_by_inverse_cdf(logits: Array, uniforms: Array) -> Array:
     """
     vocab = logits.shape[-1]
     block = math.isqrt(vocab - 1) + 1
-    blocks = -(-vocab // block)
+    # Empty blocks at the end change no draw; with as many as the devices divide, no device sees all the logits.
+    blocks = round_up(-(-vocab // block), parts_on_mesh("vocab_logits"))
     mass = jnp.exp(logits - logits.max(axis=-1, keepdims=True))
     mass = jnp.pad(mass, [(0, 0)] * (mass.ndim - 1) + [(0, blocks * block - vocab)])
     mass = mass.reshape(*mass.shape[:-1], blocks, block)

@@ -1,9 +1,11 @@
 """Pinning activations to the mesh, so that the compiler does not choose a layout that runs out of memory."""
 
+import math
+
 import jax
 from jax import Array
 
-from electra_jax.partitioning.axes import partition_spec
+from electra_jax.partitioning.axes import RULES, partition_spec
 
 
 def constrain(x: Array, *axes: str) -> Array:
@@ -11,3 +13,9 @@ def constrain(x: Array, *axes: str) -> Array:
     if jax.sharding.get_abstract_mesh().empty:
         return x
     return jax.lax.with_sharding_constraint(x, partition_spec(axes))
+
+
+def parts_on_mesh(axis: str) -> int:
+    """Into how many parts the current mesh cuts a dimension of this logical axis; 1 outside a mesh."""
+    sizes = jax.sharding.get_abstract_mesh().shape
+    return math.prod(sizes.get(mesh_axis, 1) for mesh_axis in RULES[axis])

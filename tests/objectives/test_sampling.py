@@ -2,8 +2,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
+from electra_jax.config.schema import MeshConfig
 from electra_jax.objectives.sampling import replacement_logits, sample_by_gumbel, sample_by_inverse_cdf
+from electra_jax.partitioning.mesh import make_mesh
+from electra_jax.planning.collectives import find_collectives
+from electra_jax.planning.hlo import parse_hlo
 
 
 @pytest.mark.parametrize("vocab", [2, 7, 30, 101])
@@ -34,3 +39,21 @@ def test_disallow_correct_and_temperature():
     logits = jnp.array([[[1.0, 3.0, 2.0]]])
     out = replacement_logits(logits, jnp.array([[1]]), temperature=0.5, disallow_correct=True)
     np.testing.assert_allclose(out, [[[2.0, 6.0 - 1000.0, 4.0]]])
+
+
+@pytest.mark.parametrize("tensor", [2, 8])
+def test_logits_that_lie_over_devices_give_the_same_draws_and_are_gathered_nowhere(tensor):
+    vocab = 992  # 32 blocks of 31: what is given as 8 x 124 has to be cut anew
+    rng = np.random.default_rng(0)
+    logits, uniforms = rng.normal(0, 2, (8, 3, vocab)).astype(np.float32), rng.random((8, 3, 2), np.float32)
+    expected = sample_by_inverse_cdf(jnp.asarray(logits), jnp.asarray(uniforms))
+    mesh = make_mesh(MeshConfig(tensor=tensor))
+    with jax.set_mesh(mesh):
+        lies = NamedSharding(mesh, PartitionSpec(("data", "fsdp"), None, "tensor"))
+        laid = jax.device_put(logits, lies), jax.device_put(uniforms, NamedSharding(mesh, PartitionSpec()))
+        step = jax.jit(sample_by_inverse_cdf).lower(*laid).compile()
+        np.testing.assert_array_equal(step(*laid), expected)
+    for one in find_collectives(parse_hlo(step.as_text()), 8):
+        assert one.full_bytes < 4 * 8 // (8 // tensor) * 3 * vocab / tensor, (
+            one
+        )  # less than a device's own logits

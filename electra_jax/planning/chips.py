@@ -1,0 +1,67 @@
+"""Published figures of accelerators, the only ones an estimate is made from."""
+
+from dataclasses import dataclass
+
+import jax
+
+_TPU = "docs.cloud.google.com/tpu/docs/"
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One device as jax counts them, by its vendor's data sheet.
+
+    name: as a topology is named, or the vendor's name.
+    kind: jax's device_kind.
+    hbm_bytes: capacity of its memory.
+    hbm_bandwidth: bytes a second.
+    link_bandwidth: bytes a second to its neighbours, out and in added up, over all its links.
+    torus_axes: dimensions of the network of such chips; 0 where any chip reaches any other.
+    source: where the figures are published.
+    """
+
+    name: str
+    kind: str
+    hbm_bytes: float
+    hbm_bandwidth: float
+    link_bandwidth: float
+    torus_axes: int
+    source: str
+
+    def outgoing_bandwidth(self, shape: tuple[int, ...]) -> float:
+        """Bytes a second that a chip can send in a slice of this shape.
+
+        A dimension of 1 has no link, one of 2 has one to the only neighbour, longer ones have two.
+        """
+        out = self.link_bandwidth / 2
+        if not self.torus_axes:
+            return out
+        links = sum(min(size - 1, 2) for size in shape)
+        return out * links / (2 * self.torus_axes)
+
+
+CHIPS = (
+    Chip(
+        "v4",
+        "TPU v4",
+        32 * 2**30,
+        1200e9,
+        600e9,
+        3,
+        f"{_TPU}v4; links: Jouppi et al. 2023, six of 50 GB/s each way",
+    ),
+    Chip("v5e", "TPU v5 lite", 16e9, 819e9, 400e9, 2, f"{_TPU}v5e"),
+    Chip("v5p", "TPU v5", 95 * 2**30, 2765e9, 1200e9, 3, f"{_TPU}v5p"),
+    Chip("v6e", "TPU v6 lite", 32e9, 1638e9, 800e9, 2, f"{_TPU}v6e"),
+    Chip("A100 40GB", "NVIDIA A100-SXM4-40GB", 40e9, 1555e9, 600e9, 0, "NVIDIA A100 data sheet, SXM"),
+    Chip("A100 80GB", "NVIDIA A100-SXM4-80GB", 80e9, 2039e9, 600e9, 0, "NVIDIA A100 data sheet, SXM"),
+    Chip("H100", "NVIDIA H100 80GB HBM3", 80e9, 3350e9, 900e9, 0, "NVIDIA H100 data sheet, SXM"),
+    Chip("H200", "NVIDIA H200", 141e9, 4800e9, 900e9, 0, "NVIDIA H200 data sheet, SXM"),
+)
+
+TPU_CHIPS = {chip.name: chip for chip in CHIPS if chip.torus_axes}
+
+
+def chip_of(device: jax.Device) -> Chip | None:
+    """The figures of a device, None where none are known (CPUs among them)."""
+    return next((chip for chip in CHIPS if chip.kind == device.device_kind), None)

@@ -1,0 +1,155 @@
+"""Trying meshes and microbatches on one machine, and ranking them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from electra_jax.config.schema import Config
+from electra_jax.errors import UserError
+from electra_jax.planning.report import Plan
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to lay a run over the devices."""
+
+    data: int
+    fsdp: int
+    tensor: int
+    microbatches: int
+
+    def __str__(self) -> str:
+        return (
+            f"mesh.data={self.data} mesh.fsdp={self.fsdp} mesh.tensor={self.tensor} "
+            f"train.accumulation_steps={self.microbatches}"
+        )
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What became of the choices: plans, fastest first and those that do not fit last; and what was left out, why."""
+
+    plans: list[tuple[Choice, Plan]]
+    skipped: list[tuple[Choice, str]]
+
+
+MAX_TENSOR = 8
+MAX_MICROBATCHES = 16
+
+
+def choices(config: Config, devices: int) -> list[Choice]:
+    """All factorizations of ``devices`` into data, fsdp and tensor, each with 1, 2, 4, … microbatches.
+
+    Simple ones come first, few microbatches before many. Microbatches must divide the batch evenly over the devices.
+    """
+    meshes = [
+        (devices // fsdp // tensor, fsdp, tensor)
+        for tensor in _divisors(devices)
+        for fsdp in _divisors(devices // tensor)
+        if tensor <= MAX_TENSOR
+    ]
+    # Data alone, then fsdp over everything, then what is between; tensor parallelism sends most and comes last.
+    meshes.sort(key=lambda mesh: (mesh[2], mesh[1] > 1, mesh[0] > 1, mesh[1]))
+    batch = config.train.batch_size
+    counts = [n for n in (2**power for power in range(5)) if n <= MAX_MICROBATCHES]
+    return [
+        Choice(*mesh, pieces)
+        for pieces in counts
+        for mesh in meshes
+        if batch % (pieces * mesh[0] * mesh[1]) == 0
+    ]
+
+
+def _divisors(n: int) -> Iterator[int]:
+    return (d for d in range(1, n + 1) if n % d == 0)
+
+
+def apply(config: Config, choice: Choice) -> Config:
+    """The configuration with another mesh and number of microbatches."""
+    mesh = config.mesh.model_copy(update={"data": choice.data, "fsdp": choice.fsdp, "tensor": choice.tensor})
+    train = config.train.model_copy(update={"accumulation_steps": choice.microbatches})
+    return config.model_copy(update={"mesh": mesh, "train": train})
+
+
+def sweep(
+    config: Config,
+    devices: int,
+    plan: Callable[[Config], Plan],
+    *,
+    limit: int,
+    say: Callable[[str], None],
+) -> Swept:
+    """Plans at most ``limit`` choices; a mesh that fits is not tried with more microbatches, which only cost time.
+
+    Args:
+        config: the run.
+        devices: how many there are.
+        plan: compiles one configuration.
+        limit: most compilations.
+        say: told what is being done.
+
+    Raises:
+        UserError: the batch cannot be split over these devices in any way.
+    """
+    candidates = choices(config, devices)
+    if not candidates:
+        raise UserError(
+            f"train.batch_size {config.train.batch_size} cannot be split evenly over {devices} devices by any mesh: "
+            f"use a multiple of {devices}"
+        )
+    plans: list[tuple[Choice, Plan]] = []
+    skipped: list[tuple[Choice, str]] = []
+    fitting: set[tuple[int, int, int]] = set()
+    for choice in candidates:
+        mesh = choice.data, choice.fsdp, choice.tensor
+        if mesh in fitting:
+            skipped.append((choice, "fits with fewer microbatches"))
+        elif len(plans) == limit:
+            skipped.append((choice, f"more than {limit} compilations (--limit)"))
+        else:
+            say(f"{len(plans) + 1}: {choice}")
+            try:
+                made = plan(apply(config, choice))
+            except UserError as error:  # such as a dimension that this mesh does not divide
+                skipped.append((choice, str(error)))
+                continue
+            plans.append((choice, made))
+            if made.fits:
+                fitting.add(mesh)
+    return Swept(sorted(plans, key=_rank), skipped)
+
+
+def _rank(pair: tuple[Choice, Plan]) -> tuple[bool, float, float]:
+    """Those that fit by their time, at worst, or where nothing is published by their memory."""
+    plan = pair[1]
+    memory = sum(size for size in plan.memory.values() if size is not None)
+    return not plan.fits, plan.times.worst if plan.times else 0.0, memory
+
+
+def format_sweep(swept: Swept) -> str:
+    """A table, the best first, and what was not tried."""
+    lines = [
+        f"{'data':>5}{'fsdp':>6}{'tensor':>8}{'micro':>7}{'memory':>11}{'sent':>11}{'step at best':>14}{'at worst':>11}"
+    ]
+    for choice, plan in swept.plans:
+        head = f"{choice.data:>5}{choice.fsdp:>6}{choice.tensor:>8}{choice.microbatches:>7}"
+        memory = sum(size for size in plan.memory.values() if size is not None)
+        if not plan.fits:
+            lines.append(f"{head}{memory / 1e9:>8.2f} GB   does not fit")
+            continue
+        sent = (
+            f"{plan.work.sent_bytes / 1e6:>8,.0f} MB" if plan.work and plan.collectives is not None else "-"
+        )
+        lines.append(f"{head}{memory / 1e9:>8.2f} GB{sent:>11}" + _times(plan))
+    reasons: dict[str, list[Choice]] = {}
+    for choice, reason in swept.skipped:
+        reasons.setdefault(reason, []).append(choice)
+    for reason, left_out in reasons.items():
+        more = f" and {len(left_out) - 1} others" if len(left_out) > 1 else ""
+        lines.append(f"not tried: {left_out[0]}{more}: {reason}")
+    return "\n".join(lines)
+
+
+def _times(plan: Plan) -> str:
+    if plan.times is None:
+        return f"{'-':>14}{'-':>11}"
+    return f"{plan.times.best * 1e3:>11,.2f} ms{plan.times.worst * 1e3:>8,.2f} ms"
