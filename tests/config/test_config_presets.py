@@ -12,7 +12,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SHIPPED = sorted(CONFIGS.rglob("*.yaml"))
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(CONFIGS)))
 def test_shipped_file_parses_and_round_trips(path, tmp_path):
     config = load_config(path)
     resolved = tmp_path / "config.yaml"
@@ -20,7 +20,7 @@ def test_shipped_file_parses_and_round_trips(path, tmp_path):
     assert load_config(resolved) == config
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(CONFIGS)))
 def test_shipped_file_says_only_what_differs_from_the_defaults(path):
     text = path.read_text(encoding="utf-8")
     assert text.startswith("# ")
@@ -67,3 +67,21 @@ def test_preset_has_the_papers_numbers(name):
     model = config.model
     assert (model.hidden_dropout, model.attention_dropout, model.initializer_range) == (0.1, 0.1, 0.02)
     assert model.layer_norm_epsilon == 1e-12
+
+
+# Appendix B: rate and layer-wise decay by size; passes and length by task, 3 and 128 where nothing else is said.
+RECIPES = {"small": (3e-4, 0.8), ".": (1e-4, 0.8), "large": (5e-5, 0.9)}
+TASKS = sorted(path.stem for path in (CONFIGS / "finetune").glob("*.yaml") if path.stem != "recipe")
+
+
+@pytest.mark.parametrize("size", RECIPES)
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_has_the_papers_recipe_for_every_size(size, task):
+    config = load_config(CONFIGS / "finetune" / size / f"{task}.yaml")
+    assert (config.optimizer.learning_rate, config.optimizer.layer_decay) == RECIPES[size]
+    assert list(config.finetune.tasks) == [task]
+    questions = task in ("squad", "squad2")
+    epochs = {"rte": 10.0, "stsb": 10.0, "squad": 2.0, "squad2": 2.0}.get(task, 3.0)
+    length = {"chunk": 256}.get(task, 512 if questions else 128)
+    assert (config.finetune.epochs, config.data.sequence_length) == (epochs, length)
+    assert (config.finetune.warmup_fraction, config.train.batch_size) == (0.1, 32)

@@ -28,7 +28,7 @@ def test_the_official_scripts_own_figures():
     assert (
         len({value for name, value in found.items() if "thresh" not in name})
         == 7  # only those of NoAns are the same
-    )  # of which none is trivial
+    )
 
 
 @pytest.mark.parametrize(
