@@ -1,0 +1,57 @@
+"""Trains as ``python -m electra_jax.train`` does, and says by its exit status whether to run it again.
+
+    python launch/train.py --config FILE --workdir DIR [key.path=value ...]
+
+Exit status 0: trained to the last step. 75: stopped before it, or another host was lost; what was saved is intact and
+the same command goes on. 2: a mistake in the settings, where trying again is of no use. All launchers run this file.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+
+from electra_jax import cli, train
+from electra_jax.errors import UserError
+from electra_jax.training.workdir import WorkDir
+
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Trains; see the top of this file for the exit status."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        status = train.main(argv)
+    except UserError as error:
+        if not isinstance(error.__cause__, jax.errors.JaxRuntimeError):
+            raise
+        # Other hosts no longer answer. Without the usual way out, which would wait for them.
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        os._exit(TRY_AGAIN)
+    return status or (0 if finished(WorkDir(_workdir(argv))) else TRY_AGAIN)
+
+
+def finished(workdir: WorkDir) -> bool:
+    """Whether the run in ``workdir`` was saved at its last step; any host can tell, as all see the same files.
+
+    Raises:
+        UserError: it is not a work directory.
+    """
+    config = workdir.load_config()
+    if config.objective.kind == "finetune":
+        return (workdir.root / "results.json").is_file()  # written after the last seed
+    saved = [int(path.name) for path in workdir.checkpoints.glob("*") if path.name.isdigit()]
+    return max(saved, default=0) >= config.train.steps
+
+
+def _workdir(argv: Sequence[str]) -> Path:
+    parser = cli.bare_parser("launch/train.py", "")
+    parser.add_argument("--workdir", type=Path, required=True)
+    return Path(parser.parse_known_args(argv)[0].workdir)
+
+
+if __name__ == "__main__":
+    cli.run(main)
