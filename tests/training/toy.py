@@ -8,6 +8,7 @@ import numpy as np
 from small_run import SmallVocabulary, small_config
 
 from electra_jax.objectives.metrics import mean, weighted
+from electra_jax.partitioning.hosts import is_first
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.training.checkpoints import RunIdentity
 from electra_jax.training.loop import run_loop
@@ -109,7 +110,8 @@ class ToyRun:
         start, state, self.notes = starting_state(
             self.config, self.program, self.prepared.tokenizer, self.workdir
         )
-        self.workdir.truncate_metrics(start)
+        if is_first():
+            self.workdir.truncate_metrics(start)
         program = self.program
         if self._wrap is not None:
             program = SimpleNamespace(

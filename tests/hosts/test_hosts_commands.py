@@ -1,0 +1,97 @@
+"""The commands on two hosts: what they write, once, is what one process with as many devices writes."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from processes import TESTS, Hosts
+
+sys.path.append(str(TESTS / "commands"))
+from command_runs import metrics_of, write_run, write_vocabulary
+from small_run import write_corpus
+
+RECIPE = TESTS.parent / "configs" / "finetune" / "recipe.yaml"
+
+
+def _run(folder: Path, hosts: int, module: str, *arguments: object):
+    """Four devices, on one host or on two; what host 0 printed."""
+    ended = Hosts(folder, ("-m", f"electra_jax.{module}", *arguments), hosts, 4 // hosts).ended()
+    assert [e.status for e in ended] == [0] * hosts, [e.err for e in ended]
+    first, *others = (re.sub(r"(?m)^.*(Gloo|peer ranks).*\n", "", e.out) for e in ended)  # which it prints itself
+    assert not any(others)
+    return first
+
+
+def _assert_close(one, other):
+    """Equal but for the order in which float32 sums of devices are added, which differs across hosts."""
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert other[name] == (pytest.approx(value, rel=1e-4) if isinstance(value, float) else value), name
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with the same run by one host in ``one`` and by two in ``two``."""
+    folder = tmp_path_factory.mktemp("trained")
+    config = write_run(folder)
+    for hosts, name in ((2, "two"), (1, "one")):
+        shown = _run(folder / f"said_{name}", hosts, "train", "--config", config, "--workdir", folder / name)
+        assert "Held-out text with replacements" in shown
+    return folder
+
+
+@pytest.mark.slow
+def test_training_on_two_hosts(trained):
+    one, two = metrics_of(trained / "one"), metrics_of(trained / "two")
+    assert len(one) == len(two) == 4
+    for line, other in zip(one, two, strict=True):
+        _assert_close(line, other)
+    assert (trained / "one" / "config.yaml").read_text() == (trained / "two" / "config.yaml").read_text()
+    waited = (trained / "said_two" / "err.1").read_text()
+    assert "waiting for host 0: preparing tokenizer and text" in waited
+    assert "is in the cache" in waited
+    assert "tokenising" not in waited
+
+
+@pytest.mark.slow
+def test_evaluating_on_two_hosts(trained, tmp_path):
+    shown = [
+        json.loads(_run(tmp_path / str(hosts), hosts, "evaluate", "--workdir", trained / "two"))
+        for hosts in (1, 2)
+    ]
+    _assert_close(*shown)
+    assert [line["step"] for line in metrics_of(trained / "two")[-2:]] == [6, 6]
+
+
+def test_fine_tuning_on_two_hosts_answers_every_example_once(tmp_path):
+    for name, count in (("train", 24), ("dev", 37)):
+        lines = [
+            f"the {'cat' if i % 3 else 'king'} likes river {i},{'pet' if i % 3 else 'man'}"
+            for i in range(count)
+        ]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *lines]) + "\n")
+    vocabulary = write_vocabulary(tmp_path / "vocab.txt", write_corpus(tmp_path / "corpus.txt"))
+    files = f"train: {tmp_path}/train.csv, dev: {tmp_path}/dev.csv"
+    results = {}
+    for hosts in (1, 2):
+        work = tmp_path / f"hosts{hosts}"
+        _run(
+            tmp_path / f"said{hosts}", hosts, "train", "--config", RECIPE, "--workdir", work,
+            "tokenizer.kind=wordpiece", f"tokenizer.vocab_file={vocabulary}", "model.hidden_size=32",
+            "model.num_layers=1", "model.num_heads=2", "model.embedding_size=16", "model.max_positions=16",
+            f"finetune.tasks.mine={{kind: classification, {files}, text: text, label: label}}",
+            "finetune.epochs=1", "finetune.select=best", "optimizer.layer_decay=1.0", "train.batch_size=8",
+            "model.hidden_dropout=0.0", "model.attention_dropout=0.0", "data.sequence_length=16",
+        )  # fmt: skip
+        lines = (work / "seed-0" / "predictions" / "mine.dev.jsonl").read_text().splitlines()
+        results[hosts] = [json.loads(line) for line in lines]
+        assert len(results[hosts]) == 37
+    for one, two in zip(results[1], results[2], strict=True):
+        assert (one["id"], one["label"]) == (two["id"], two["label"])
+        assert one["probabilities"] == pytest.approx(two["probabilities"], rel=1e-4)
+    one, two = (json.loads((tmp_path / f"hosts{hosts}" / "results.json").read_text()) for hosts in (1, 2))
+    assert (
+        one["tasks"]["mine"]["dev"]["accuracy"]["values"] == two["tasks"]["mine"]["dev"]["accuracy"]["values"]
+    )
