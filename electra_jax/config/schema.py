@@ -425,11 +425,20 @@ class MeshConfig(Section):
     )
     fsdp: int = _field(1, "Devices that split the batch and shard the parameters.", free=True, ge=1)
     tensor: int = _field(1, "Devices that split heads, feed-forward and vocabulary.", free=True, ge=1)
+    dcn_data: int = _field(
+        -1,
+        "Slices (parts of the machine joined by a slower network) that split the axis data, which counts those of all; "
+        "-1: as many as the devices say they are; 1: take no account of slices.",
+        free=True,
+        ge=-1,
+    )
 
     @model_validator(mode="after")
     def _check(self) -> MeshConfig:
         if self.data == 0:
             raise ValueError("data must be -1 (all the devices left) or at least 1")
+        if self.dcn_data == 0:
+            raise ValueError("dcn_data must be -1 (as many as there are slices) or at least 1")
         return self
 
 

@@ -3,6 +3,7 @@
 Every axis is listed, the replicated ones too, so that a typo is an error and never a silent replication.
 """
 
+import math
 import re
 
 import jax
@@ -119,11 +120,30 @@ def parameter_specs(params: object, mesh: jax.sharding.Mesh) -> object:
             for mesh_axis in RULES[axis]:
                 parts *= mesh.shape[mesh_axis]
             if size % parts:
-                over = " x ".join(f"mesh.{a}={mesh.shape[a]}" for a in RULES[axis])
-                raise UserError(
-                    f"{name} has {size} {axis} rows or columns, which {over} does not divide: "
-                    "choose a smaller mesh axis or another model size"
-                )
+                raise UserError(_uneven(name, axis, size, mesh))
         return partition_spec(axes)
 
     return jax.tree_util.tree_map_with_path(spec, params)
+
+
+def _uneven(name: str, axis: str, size: int, mesh: jax.sharding.Mesh) -> str:
+    """That the mesh does not divide a dimension, in words of the configuration."""
+    parts = math.prod(mesh.shape[mesh_axis] for mesh_axis in RULES[axis])
+    over = " x ".join(f"mesh.{mesh_axis}={mesh.shape[mesh_axis]}" for mesh_axis in RULES[axis])
+    if axis == "vocab":
+        return (
+            f"{over} does not divide the {size} rows of the vocabulary ({name}): nearest "
+            f"{nearest_divisors(parts, size)}; or make model.vocab_multiple a multiple of {parts}"
+        )
+    section = "generator" if name.startswith("generator") else "model"
+    within_layer = "/layers/" in name and axis == "mlp"
+    key = f"{section}.{'intermediate_size' if within_layer else 'hidden_size'}"
+    return f"{over} does not divide {key} {size} ({name}): nearest {nearest_divisors(parts, size)}"
+
+
+def nearest_divisors(wrong: int, size: int) -> str:
+    """The divisors of ``size`` next to ``wrong``, as ``is 1`` or ``are 2 and 4``."""
+    divisors = [n for n in range(1, size + 1) if size % n == 0]
+    below = [n for n in divisors if n < wrong][-1:]
+    above = [n for n in divisors if n > wrong][:1]
+    return f"{'are' if below and above else 'is'} {' and '.join(map(str, below + above))}"

@@ -1,14 +1,15 @@
-"""The device mesh with axes data, fsdp and tensor."""
+"""The device mesh with axes data, fsdp and tensor; slices of a larger machine split the axis data."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from electra_jax.config.schema import Config, MeshConfig
 from electra_jax.errors import UserError
-from electra_jax.partitioning.axes import BATCH_AXES
+from electra_jax.partitioning.axes import BATCH_AXES, nearest_divisors
 
 AXES = ("data", "fsdp", "tensor")
 
@@ -22,9 +23,15 @@ def mesh_shape(config: MeshConfig, devices: int) -> tuple[int, int, int]:
     others = config.fsdp * config.tensor
     data = config.data if config.data != -1 else devices // others
     if data * others != devices:
+        advice = (
+            f"choose a product of fsdp and tensor that divides {devices}: nearest to {others} "
+            f"{nearest_divisors(others, devices)}"
+            if config.data == -1
+            else f"their product must be {devices} (data=-1 takes what is left)"
+        )
         raise UserError(
             f"mesh.data={config.data} x mesh.fsdp={config.fsdp} x mesh.tensor={config.tensor} does not make "
-            f"{devices}, the number of devices: their product must be {devices} (data=-1 takes what is left)"
+            f"{devices}, the number of devices: {advice}"
         )
     return data, config.fsdp, config.tensor
 
@@ -32,13 +39,65 @@ def mesh_shape(config: MeshConfig, devices: int) -> tuple[int, int, int]:
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """The mesh over ``devices`` (all by default), ordered to suit the interconnect.
 
+    Within a slice devices are joined by a fast network (ICI, NVLink), between slices by a slow one (DCN). The axis
+    data goes over the slices, outermost; fsdp and tensor stay within each. With mesh.dcn_data=1 any axis may go over
+    slices.
+
     Raises:
-        UserError: the axes do not multiply to the number of devices, or there is no device.
+        UserError: the axes do not multiply to the number of devices, or do not fit the slices, or there is no device.
     """
     devices = list(_all_devices() if devices is None else devices)
     shape = mesh_shape(config, len(devices))
-    # Auto: shardings are ours at the edges and the compiler's between them, steered by `constrain`.
-    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+    slices = _slices(config, shape, devices)
+    if len(slices) == 1:
+        return _one_slice(shape, slices[0])
+    if config.dcn_data == 1:
+        inner, outer = (len(slices[0]), 1, 1), shape
+    else:
+        inner, outer = (shape[0] // len(slices), *shape[1:]), shape
+    grid = np.concatenate([_one_slice(inner, devices).devices for devices in slices]).reshape(outer)
+    return Mesh(grid, AXES, axis_types=_AUTO)
+
+
+# Auto: shardings are ours at the edges and the compiler's between them, steered by `constrain`.
+_AUTO = (AxisType.Auto,) * len(AXES)
+
+
+def _one_slice(shape: tuple[int, ...], devices: Sequence[jax.Device]) -> Mesh:
+    return jax.make_mesh(shape, AXES, axis_types=_AUTO, devices=devices)
+
+
+def _slices(
+    config: MeshConfig, shape: tuple[int, int, int], devices: Sequence[jax.Device]
+) -> list[list[jax.Device]]:
+    """The devices of each slice, in the order of the slices.
+
+    Devices that say nothing of slices, such as CPUs, are cut in their order, which is that of the processes.
+
+    Raises:
+        UserError: mesh.dcn_data is not the number of slices, or does not divide the axis data.
+    """
+    said: dict[int, list[jax.Device]] = {}
+    for device in devices:
+        said.setdefault(getattr(device, "slice_index", 0), []).append(device)
+    groups = [said[index] for index in sorted(said)]
+    count = len(groups) if config.dcn_data == -1 else config.dcn_data
+    if len(groups) > 1 and count not in (1, len(groups)):
+        raise UserError(
+            f"mesh.dcn_data={count}, but the devices are {len(groups)} slices: say {len(groups)}, or -1 for as many as "
+            "there are, or 1 to take no account of them"
+        )
+    if shape[0] % count:
+        within = len(devices) // count
+        raise UserError(
+            f"mesh.fsdp={config.fsdp} x mesh.tensor={config.tensor} does not fit into the {within} devices of each of "
+            f"{count} slices, so the axis data ({shape[0]}) cannot be split over them: choose a product that divides "
+            f"{within}, or mesh.dcn_data=1 to let every axis go over the slower network between slices"
+        )
+    if len(groups) > 1:
+        return groups
+    each = len(devices) // count
+    return [groups[0][start : start + each] for start in range(0, len(devices), each)]
 
 
 def _all_devices() -> Sequence[jax.Device]:
@@ -50,11 +109,19 @@ def _all_devices() -> Sequence[jax.Device]:
 
 
 def check_batch(config: Config, mesh: Mesh) -> None:
-    """Refuses a batch that the mesh cannot split evenly.
+    """Refuses a batch, or attention heads, that the mesh cannot split evenly; needs nothing but the configuration.
+
+    The widths of the networks are checked with their parameters (`axes.parameter_specs`).
 
     Raises:
-        UserError: train.batch_size is not divisible.
+        UserError: train.batch_size or model.num_heads is not divisible.
     """
+    tensor, heads = mesh.shape["tensor"], config.model.num_heads
+    if heads % tensor:
+        raise UserError(
+            f"mesh.tensor={tensor} does not divide model.num_heads {heads}: nearest "
+            f"{nearest_divisors(tensor, heads)}"
+        )
     parts = mesh.shape["data"] * mesh.shape["fsdp"]
     micro = config.train.batch_size // config.train.accumulation_steps
     if micro % parts:
