@@ -173,24 +173,24 @@ def joined(config: HostsConfig) -> Iterator[None]:
     if place is None or place.num_processes == 1:
         yield
         return
-    _join(config, place)
+    ended = _say_when_aborted()
+    _join(config, place, ended)
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
         if not re.search("Gloo|closed by peer|UNAVAILABLE|coordination service", str(error)):
             raise
-        _leave_at_once()
+        _leave_at_once(ended)
         raise UserError(_LOST) from error
     # One that is still writing is waited for; then all leave together.
     _client().wait_at_barrier("electra_jax/end", _PATIENCE * 1000)
 
 
-def _join(config: HostsConfig, place: Place) -> None:
+def _join(config: HostsConfig, place: Place, ended: Callable[[], None]) -> None:
     """`jax.distributed.initialize` with a bounded wait.
 
     When it gives up by itself jax ends the process, so it is left to wait longer than we do, in a thread.
     """
-    _say_when_aborted()
     # Our own handlers of signals agree on when to stop; jax's would take SIGTERM away from them.
     jax.config.update("jax_enable_preemption_service", False)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -214,6 +214,8 @@ def _join(config: HostsConfig, place: Place) -> None:
     thread = threading.Thread(target=initialize, daemon=True)
     thread.start()
     thread.join(config.join_timeout)
+    if thread.is_alive() or failure:
+        _leave_at_once(ended)
     if thread.is_alive():
         _fail_to_join(
             config, place, f"not all were there within hosts.join_timeout={config.join_timeout} seconds"
@@ -223,7 +225,6 @@ def _join(config: HostsConfig, place: Place) -> None:
 
 
 def _fail_to_join(config: HostsConfig, place: Place, why: str) -> NoReturn:
-    _leave_at_once()
     where = (
         f"host {place.process_id} of {place.num_processes}, with host 0 at {place.coordinator}"
         if place.coordinator
@@ -235,16 +236,20 @@ def _fail_to_join(config: HostsConfig, place: Place, why: str) -> NoReturn:
     )
 
 
-def _leave_at_once() -> None:
-    """At exit, does not wait for hosts that are not there (registered last, it comes first)."""
+def _leave_at_once(ended: Callable[[], None]) -> None:
+    """At exit, does not wait for hosts that are not there (what is registered last comes first)."""
     atexit.register(os._exit, 2)
+    atexit.register(ended)
 
 
-def _say_when_aborted() -> None:
+def _say_when_aborted() -> Callable[[], None]:
     """Has a sentence written when this process dies without having ended in order.
 
     jax aborts the process, from a thread of its own, when another host no longer answers. The shell that waits for
     the other end of a pipe outlives that.
+
+    Returns:
+        What to call when the process ends in order.
     """
     watcher = subprocess.Popen(
         ["/bin/sh", "-c", 'read -r _ || printf "error: %s\\n" "$0" >&2', _LOST],
@@ -254,10 +259,12 @@ def _say_when_aborted() -> None:
 
     def ended() -> None:
         assert watcher.stdin is not None
-        watcher.stdin.write(b"ended\n")
-        watcher.stdin.close()
+        if not watcher.stdin.closed:
+            watcher.stdin.write(b"ended\n")
+            watcher.stdin.close()
 
     atexit.register(ended)
+    return ended
 
 
 def alike(config: Config) -> Config:

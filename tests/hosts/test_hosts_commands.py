@@ -19,7 +19,9 @@ def _run(folder: Path, hosts: int, module: str, *arguments: object):
     """Four devices, on one host or on two; what host 0 printed."""
     ended = Hosts(folder, ("-m", f"electra_jax.{module}", *arguments), hosts, 4 // hosts).ended()
     assert [e.status for e in ended] == [0] * hosts, [e.err for e in ended]
-    first, *others = (re.sub(r"(?m)^.*(Gloo|peer ranks).*\n", "", e.out) for e in ended)  # which it prints itself
+    first, *others = (
+        re.sub(r"(?m)^.*(Gloo|peer ranks).*\n", "", e.out) for e in ended
+    )  # which it prints itself
     assert not any(others)
     return first
 

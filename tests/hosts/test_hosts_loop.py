@@ -123,4 +123,5 @@ def test_host_that_is_left_alone_says_so_in_time(tmp_path):
         "error: joining the other hosts failed: not all were there within hosts.join_timeout=3" in ended.err
     )
     assert "host 1 of 2, with host 0 at 127.0.0.1:1" in ended.err
+    assert ended.err.count("error: ") == 1
     assert not (tmp_path / "run").exists()
