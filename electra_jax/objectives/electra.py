@@ -12,7 +12,7 @@ import optax
 from flax import struct
 from jax import Array
 
-from electra_jax.config.schema import Config, ElectraObjective
+from electra_jax.config.schema import Config, ElectraObjective, MaskingConfig
 from electra_jax.model.electra import Electra, init_params
 from electra_jax.model.inputs import EncoderInputs
 from electra_jax.objectives.masked_lm import (
@@ -50,6 +50,17 @@ class ElectraDrawn:
     inputs: EncoderInputs
     masked: MaskedBatch
     sample_uniforms: Array
+
+
+def draw_with_noise(
+    batch: Array, rng: Array, objective: MaskingConfig, special: SpecialIds, vocab_rows: int
+) -> ElectraDrawn:
+    """Draws masks and sampling noise of ``batch``, int32 ``[batch, length]``."""
+    mask_rng, sample_rng = jax.random.split(rng)
+    drawn = draw_masked_batch(batch, mask_rng, objective, special)
+    width = vocab_rows if objective.reference_quirks else 2
+    uniforms = jax.random.uniform(sample_rng, (*drawn.masked.positions.shape, width))
+    return ElectraDrawn(inputs=drawn.inputs, masked=drawn.masked, sample_uniforms=uniforms)
 
 
 @struct.dataclass
@@ -127,11 +138,7 @@ class ReplacedTokenDetection:
 
     def draw(self, batch: Array, rng: Array) -> ElectraDrawn:
         """Draws masks and sampling noise of ``batch``, int32 ``[batch, length]``."""
-        mask_rng, sample_rng = jax.random.split(rng)
-        drawn = draw_masked_batch(batch, mask_rng, self.objective, self.special)
-        width = self.network.sizes.vocab_rows if self.objective.reference_quirks else 2
-        uniforms = jax.random.uniform(sample_rng, (*drawn.masked.positions.shape, width))
-        return ElectraDrawn(inputs=drawn.inputs, masked=drawn.masked, sample_uniforms=uniforms)
+        return draw_with_noise(batch, rng, self.objective, self.special, self.network.sizes.vocab_rows)
 
     def totals(self, drawn: ElectraDrawn) -> tuple[Array, Array]:
         """Masked tokens and real tokens of the batch."""

@@ -21,11 +21,10 @@ from jax import Array
 from electra_jax.config.schema import Config, ElectricObjective
 from electra_jax.model.electra import Electra, init_params
 from electra_jax.model.inputs import EncoderInputs, packed_inputs
-from electra_jax.objectives.electra import Corruption, ElectraDrawn, discriminator_terms
+from electra_jax.objectives.electra import Corruption, ElectraDrawn, discriminator_terms, draw_with_noise
 from electra_jax.objectives.masked_lm import (
     LOSS_EPSILON,
     SpecialIds,
-    draw_masked_batch,
     masked_lm_terms,
     padding_sum,
     token_nll,
@@ -109,11 +108,7 @@ class EnergyBasedCloze:
 
     def draw(self, batch: Array, rng: Array) -> ElectraDrawn:
         """Draws what is replaced in ``batch``, int32 ``[batch, length]``, and the noise to sample with."""
-        mask_rng, sample_rng = jax.random.split(rng)
-        drawn = draw_masked_batch(batch, mask_rng, self.objective, self.special)
-        width = self.network.sizes.vocab_rows if self.objective.reference_quirks else 2
-        uniforms = jax.random.uniform(sample_rng, (*drawn.masked.positions.shape, width))
-        return ElectraDrawn(inputs=drawn.inputs, masked=drawn.masked, sample_uniforms=uniforms)
+        return draw_with_noise(batch, rng, self.objective, self.special, self.network.sizes.vocab_rows)
 
     def totals(self, drawn: ElectraDrawn) -> tuple[Array, Array]:
         """Tokens of text, and real tokens (special ones counted), of the batch."""
