@@ -1,0 +1,174 @@
+"""The command: a plan for the devices here, mistakes in one sentence, and, where libtpu is, for TPUs that are not."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from small_run import small_config
+
+from electra_jax import plan
+from electra_jax.config import dump_config
+from electra_jax.errors import UserError
+from electra_jax.planning import compiling, machine, report
+from electra_jax.planning.machine import parse_topology, topology_machine
+
+HAS_LIBTPU = importlib.util.find_spec("libtpu") is not None
+
+
+@pytest.fixture
+def run_file(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        dump_config(small_config(tokenizer={"vocab_size": 300}, model={"num_layers": 1}, mesh={"fsdp": 2}))
+    )
+    return path
+
+
+def test_plan_and_sweep_of_the_devices_here(run_file, capsys, monkeypatch):
+    assert plan.main(["--config", str(run_file), "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values["mesh"] == {"data": 4, "fsdp": 2, "tensor": 1}
+    assert {one["kind"] for one in values["collectives"]} >= {"all-reduce", "all-gather"}
+
+    # What was compiled once stands for every choice.
+    monkeypatch.setattr(report, "make_plan", lambda config, machine: PlanOf(values))
+    assert plan.main(["--config", str(run_file), "--sweep", "--limit", "2", "--json"]) == 0
+    swept = json.loads(capsys.readouterr().out)
+    assert len(swept["plans"]) == 2
+    assert swept["skipped"]
+
+
+class PlanOf:
+    """A plan as its JSON says it."""
+
+    fits, times, memory = True, None, {}
+
+    def __init__(self, values):
+        self.values = values
+
+    def as_json(self):
+        return self.values
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("v9:2x2", "no figures are known of the chip v9; known: v4, v5e, v5p, v6e"),
+        ("v5e", "not of the form CHIP:AxB, such as v5e:4x4"),
+        ("v5e:0x4", "not of the form"),
+        ("v5e:4x4x4", "v5e is wired in 2 dimensions, as in v5e:4x4"),
+        ("v4:8x8", "v4 is wired in 3 dimensions, as in v4:4x4x4"),
+    ],
+)
+def test_topology_that_is_none(name, words):
+    with pytest.raises(UserError) as refused:
+        parse_topology(name)
+    assert words in str(refused.value)
+    assert f"--topology {name}" in str(refused.value)
+
+
+def test_topologies_are_read():
+    assert parse_topology("v5e:16x16") == ("v5e", (16, 16))
+    assert parse_topology("v5p:2x2x4") == ("v5p", (2, 2, 4))
+
+
+def test_libtpu_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "libtpu", None)
+    with pytest.raises(UserError, match=r"needs libtpu.*pip install 'electra_jax\[plan\]'"):
+        topology_machine("v5e:2x2")
+
+
+def test_mistake_ends_with_status_2_and_one_sentence(run_file):
+    ended = subprocess.run(
+        [sys.executable, "-m", "electra_jax.plan", "--config", run_file, "--topology", "v9:2x2"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: --topology v9:2x2: no figures are known")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_what_does_not_fit_is_a_users_error(run_file, capsys, monkeypatch):
+    failed = compiling.Compiled(
+        1.0, 2.0, 3.0, 4.0, 5.0, 6.0, temporaries=65e9, out_of_memory="Ran out of memory on HBM"
+    )
+    monkeypatch.setattr(report, "compile_step", lambda *_: failed)
+    with pytest.raises(UserError, match=r"does not fit on 8 x cpu: use more train\.accumulation_steps"):
+        plan.main(["--config", str(run_file)])
+    assert "DOES NOT FIT: Ran out of memory on HBM" in capsys.readouterr().out
+    with pytest.raises(UserError, match="nothing that was tried fits"):
+        plan.main(["--config", str(run_file), "--sweep", "--limit", "2"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["mesh.data=3"], "does not make 8, the number of devices"),
+        (["train.batch_size=12"], "not divisible by the 8 devices"),
+        (["--sweep", "--limit", "0"], "--limit 0 must be at least 1"),
+    ],
+)
+def test_settings_that_cannot_be_planned(settings, words, run_file):
+    with pytest.raises(UserError) as refused:
+        plan.main(["--config", str(run_file), *settings])
+    assert words in str(refused.value)
+
+
+def test_fine_tuning_has_no_one_step_to_plan():
+    with pytest.raises(UserError, match=r"electra_jax\.plan is for pre-training"):
+        compiling.check_plannable(small_config(objective={"kind": "finetune"}))
+
+
+def test_machine_here_is_known_by_its_devices():
+    here = machine.local_machine()
+    assert (here.name, here.chip, len(here.devices)) == ("8 x cpu", None, 8)
+
+
+needs_libtpu = pytest.mark.skipif(not HAS_LIBTPU, reason="libtpu is not installed: pip install -e '.[plan]'")
+
+
+def _plan(run_file, *arguments):
+    ended = subprocess.run(
+        [sys.executable, "-m", "electra_jax.plan", "--config", run_file, *arguments],
+        env={name: value for name, value in os.environ.items() if name != "XLA_FLAGS"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    return ended
+
+
+@needs_libtpu
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("topology", "devices"), [("v5e:2x2", 4), ("v4:2x2x1", 4), ("v5p:2x2x1", 4), ("v6e:2x2", 4)]
+)
+def test_plan_for_tpus_that_are_not_there(topology, devices, run_file):
+    ended = _plan(run_file, "--topology", topology, "--json", "compute.dtype=bfloat16")
+    assert ended.returncode == 0, ended.stderr
+    values = json.loads(ended.stdout)
+    assert (values["devices"], values["chip"]) == (devices, topology.split(":")[0])
+    assert values["work"]["sent_bytes"] > 0
+    assert 0 < values["times"]["best"]["model_flops_utilization"] < 1
+    assert values["times"]["best"]["hours"] <= values["times"]["worst"]["hours"]
+
+
+@needs_libtpu
+@pytest.mark.slow
+def test_run_too_large_for_a_tpu_is_said_so(run_file):
+    ended = _plan(run_file, "--topology", "v5e:2x2", "train.batch_size=4194304")
+    assert ended.returncode == 2, ended.stderr
+    assert "DOES NOT FIT: Ran out of memory" in ended.stdout
+    assert ended.stderr.splitlines()[-1].startswith("error: it does not fit on v5e:2x2")
+
+
+@needs_libtpu
+def test_slice_that_libtpu_does_not_know(run_file):
+    ended = _plan(run_file, "--topology", "v5e:3x3")
+    assert ended.returncode == 2
+    assert "libtpu knows no such slice" in ended.stderr
