@@ -12,10 +12,12 @@ from electra_jax.config.schema import Config, ElectraObjective, MaskedLMObjectiv
 from electra_jax.data.prepare import check_prepare, prepare
 from electra_jax.errors import UserError
 from electra_jax.inference.showcase import showcase
+from electra_jax.model.attention_choice import choose_attention
 from electra_jax.partitioning.hosts import alike, check_alike, first_then_all, joined, say
 from electra_jax.partitioning.layout import describe_layout
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.training.checkpoints import RunIdentity
+from electra_jax.training.compilation_cache import use_compilation_cache
 from electra_jax.training.loop import run_loop
 from electra_jax.training.pretraining import Pretraining
 from electra_jax.training.program import build_program
@@ -35,6 +37,8 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     check_prepare(config)
     mesh = make_mesh(config.mesh)
     check_batch(config, mesh)
+    use_compilation_cache(config, mesh.devices.flat[0].platform)
+    attention = choose_attention(config, mesh.devices.flat[0].platform)
 
     # Prepare tokenizer and tokens, found in the cache or made
     prepared = first_then_all(
@@ -59,7 +63,7 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
             f"note: optimizer.warmup_steps {config.optimizer.warmup_steps} is not below train.steps "
             f"{config.train.steps}: the learning rate never reaches its peak"
         )
-    for line in [*changes, *notes, *describe_layout(program.abstract, mesh)]:
+    for line in [*changes, *notes, attention.line, *describe_layout(program.abstract, mesh)]:
         say(line)
 
     work = Pretraining(config, prepared, program, workdir)

@@ -6,6 +6,7 @@ A field marked ``free`` may differ when a run is resumed; every other field is p
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -388,9 +389,21 @@ class TrainConfig(Section):
     show_examples: int = _field(
         4, "Held-out sentences shown with their replaced tokens when training ends; 0: none.", free=True, ge=0
     )
+    profile_steps: str | None = _field(
+        None,
+        "FIRST:LAST, steps (both included) of which a trace is written to WORKDIR/profile; null: none.",
+        free=True,
+    )
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
+        if self.profile_steps is not None:
+            found = re.fullmatch(r"([0-9]+):([0-9]+)", self.profile_steps)
+            if found is None or not 1 <= int(found[1]) <= int(found[2]):
+                raise ValueError(
+                    f"profile_steps is {self.profile_steps!r}, but must be FIRST:LAST, two steps from 1 in their "
+                    "order, such as 10:20"
+                )
         if self.batch_size % self.accumulation_steps:
             raise ValueError(
                 f"batch_size {self.batch_size} is not divisible by "
@@ -413,6 +426,18 @@ class ComputeConfig(Section):
     remat: Literal["none", "dots", "full"] = _field(
         "none",
         "What is recomputed in the backward pass: nothing, all but matrix products, or whole layers.",
+        free=True,
+    )
+    attention: Literal["auto", "xla", "blocked", "cudnn", "splash"] = _field(
+        "auto",
+        "xla: plain array operations; blocked: the same in memory linear in the length; cudnn: fused, NVIDIA GPUs; "
+        "splash: fused, TPUs; auto: the fused one where it can do what is asked, else xla, above 1,024 tokens blocked.",
+        free=True,
+    )
+    compilation_cache: str | None = _field(
+        "auto",
+        "Directory where compiled programs are kept for the next start; auto: compiled/ in data.cache_dir, but none on "
+        "CPU; null: none.",
         free=True,
     )
 

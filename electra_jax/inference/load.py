@@ -117,7 +117,11 @@ class Model:
         self.config, self.tokenizer, self.tasks = config, tokenizer, dict(tasks)
         self.max_length = config.data.sequence_length if tasks else config.model.max_positions
         self._mesh: Mesh = make_mesh(MeshConfig())
-        self._network: Electra = build_electra(config, tokenizer.vocab_size)
+        # What it was trained with may not run here.
+        compute = config.compute.model_copy(update={"attention": "auto"})
+        self._network: Electra = build_electra(
+            config.model_copy(update={"compute": compute}), tokenizer.vocab_size
+        )
         specs: Any = parameter_specs(params, self._mesh)
         self._params = jax.tree.map(
             lambda array, spec: jax.device_put(array, NamedSharding(self._mesh, spec)), dict(params), specs

@@ -19,11 +19,13 @@ towers over the shared embeddings instead of one::
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array
 
 from electra_jax.config.schema import Config, ElectricObjective
-from electra_jax.model.attention import Direction
+from electra_jax.model.attention_choice import choose_attention
+from electra_jax.model.attention_xla import Direction
 from electra_jax.model.embeddings import Embeddings
 from electra_jax.model.encoder import Encoder
 from electra_jax.model.heads import DiscriminatorHead, MaskedLMHead
@@ -45,6 +47,10 @@ class Electra(nn.Module):
     def setup(self) -> None:  # noqa: D102
         model, compute = self.config.model, self.config.compute
         dtype = jnp.dtype(compute.dtype)
+        # Training has chosen for the devices of its mesh before (`attention_choice.settle_attention`).
+        backend = compute.attention
+        if backend == "auto":
+            backend = choose_attention(self.config, jax.default_backend()).backend
 
         def embeddings(size: int) -> Embeddings:
             return Embeddings(
@@ -71,6 +77,7 @@ class Electra(nn.Module):
                 dtype=dtype,
                 scan_layers=compute.scan_layers,
                 remat=compute.remat,
+                backend=backend,
                 direction=direction,
             )
 

@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from electra_jax.model.attention import Direction, SelfAttention, attention_mask
+from electra_jax.model.attention import SelfAttention
+from electra_jax.model.attention_choice import Backend
+from electra_jax.model.attention_xla import Direction
 from electra_jax.model.inputs import EncoderInputs
 from electra_jax.model.layers import Dense, Dtype, LayerNorm, dropout, gelu, split_or_none, truncated_normal
 from electra_jax.model.local_init import fits
@@ -31,9 +33,11 @@ class EncoderLayer(nn.Module):
     local_attention: bool
     layer_norm_epsilon: float
     dtype: Dtype
+    backend: Backend
+    direction: Direction
 
     @nn.compact
-    def __call__(self, x: Array, mask: Array, rng: Array | None) -> Array:
+    def __call__(self, x: Array, segment_ids: Array, rng: Array | None) -> Array:
         """``[batch, length, hidden]`` → the same shape."""
         init = truncated_normal(self.initializer_range)
         attention_rng, first_rng, second_rng = split_or_none(rng, 3)
@@ -49,8 +53,10 @@ class EncoderLayer(nn.Module):
             self.initializer_range,
             self.local_attention,
             self.dtype,
+            self.backend,
+            self.direction,
             name="attention",
-        )(x, mask, attention_rng)
+        )(x, segment_ids, attention_rng)
         x = normalise("attention_layer_norm", x + dropout(attended, self.hidden_dropout, first_rng))
         y = gelu(Dense(self.sizes.intermediate_size, self.dtype, init, name="intermediate")(x))
         y = Dense(self.sizes.hidden_size, self.dtype, init, name="output")(y)
@@ -69,6 +75,7 @@ class Encoder(nn.Module):
     dtype: Dtype
     scan_layers: bool
     remat: Remat
+    backend: Backend
     direction: Direction = "both"
 
     @nn.compact
@@ -78,7 +85,6 @@ class Encoder(nn.Module):
         if x.shape[-1] != self.sizes.hidden_size:
             glorot = nn.initializers.glorot_uniform()
             x = Dense(self.sizes.hidden_size, self.dtype, glorot, name="embeddings_project")(x)
-        mask = attention_mask(inputs.segment_ids, self.direction)
         layer = EncoderLayer(
             self.sizes,
             self.hidden_dropout,
@@ -87,12 +93,15 @@ class Encoder(nn.Module):
             self.local_attention and fits(embedded.shape[-1], self.sizes.hidden_size, self.sizes.num_heads),
             self.layer_norm_epsilon,
             self.dtype,
+            # Parameters do not depend on the back end, and may be made where it does not run.
+            "xla" if self.is_initializing() else self.backend,
+            self.direction,
             parent=None,
         )
 
         def init_stack(key: Array) -> Any:
             keys = jax.random.split(key, self.sizes.num_layers)
-            return jax.vmap(lambda k: layer.init(k, x[:1], mask[:1], None)["params"])(keys)
+            return jax.vmap(lambda k: layer.init(k, x[:1], inputs.segment_ids[:1], None)["params"])(keys)
 
         stack = self.param("layers", init_stack)
         numbers = jnp.arange(self.sizes.num_layers)
@@ -100,7 +109,7 @@ class Encoder(nn.Module):
         def step(x: Array, params_and_number: tuple[Any, Array]) -> tuple[Array, None]:
             params, number = params_and_number
             layer_rng = None if rng is None else jax.random.fold_in(rng, number)
-            out: Any = layer.apply({"params": params}, x, mask, layer_rng)
+            out: Any = layer.apply({"params": params}, x, inputs.segment_ids, layer_rng)
             return out, None
 
         step = _rematerialised(step, self.remat)

@@ -13,6 +13,7 @@ import numpy as np
 from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
+from electra_jax.model.attention_choice import choose_attention
 from electra_jax.model.electra import build_electra
 from electra_jax.partitioning.hosts import from_first, is_first, say
 from electra_jax.partitioning.mesh import check_batch, make_mesh
@@ -29,6 +30,7 @@ from electra_jax.tasks.starting_point import starting_point
 from electra_jax.tasks.submission import write_submission
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.checkpoints import RunIdentity, restore_params, saved_steps, write_params
+from electra_jax.training.compilation_cache import use_compilation_cache
 from electra_jax.training.loop import Metrics, run_loop
 from electra_jax.training.program import Program, program_of
 from electra_jax.training.start import begin, check_data, check_run, check_tokenizer, starting_state
@@ -93,6 +95,8 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
     material = read_material(config, tokenizer, notes)
     mesh = make_mesh(config.mesh)
     check_batch(config, mesh)
+    use_compilation_cache(config, mesh.devices.flat[0].platform)
+    notes.append(choose_attention(config, mesh.devices.flat[0].platform).line)
 
     begin(config, workdir, tokenizer, start=0)
     for line in [*changes, *notes]:

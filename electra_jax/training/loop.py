@@ -11,6 +11,7 @@ from electra_jax.training.checkpoints import CheckpointWriter, RunIdentity
 from electra_jax.training.health import read_report
 from electra_jax.training.interrupt import StopRequest
 from electra_jax.training.logs import format_metrics, open_console, open_writer
+from electra_jax.training.profiling import Profile
 from electra_jax.training.program import Program
 from electra_jax.training.speed import Stopwatch
 from electra_jax.training.state import TrainState
@@ -85,12 +86,15 @@ def train_loop(
 
     with (
         StopRequest(program.mesh) as stop,
+        closing(Profile(settings.profile_steps, workdir.root / "profile")) as profile,
         closing(open_writer(workdir, resumed_step=start)) as writer,
         closing(open_console(start=start, steps=settings.steps, tokens_a_step=work.tokens_a_step)) as console,
         program.on_mesh(),
     ):
         for step in range(start + 1, settings.steps + 1):
-            state, report = program.train_step(state, program.put_batch(next(batches)))
+            with profile.step(step):
+                state, report = program.train_step(state, program.put_batch(next(batches)))
+            profile.done(step, report)
             if pending is not None:
                 read_report(*pending, console)
             pending = (step, report)

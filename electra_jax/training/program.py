@@ -11,6 +11,7 @@ from jax import Array
 from jax.sharding import Mesh
 
 from electra_jax.config.schema import Config
+from electra_jax.model.attention_choice import settle_attention
 from electra_jax.objectives import PretrainingObjective, build_objective
 from electra_jax.objectives.metrics import Sums
 from electra_jax.optim import build_optimizer, learning_rate_schedule
@@ -58,8 +59,9 @@ def build_program(config: Config, tokenizer: Tokenizer, mesh: Mesh) -> Program:
     """The program of a pre-training run; compiles nothing yet.
 
     Raises:
-        UserError: a parameter that the mesh does not divide.
+        UserError: a parameter that the mesh does not divide; an attention back end that its devices have not.
     """
+    config = settle_attention(config, mesh.devices.flat[0].platform)
     shape = (config.train.batch_size, config.data.sequence_length)
     return program_of(config, build_objective(config, tokenizer), np.zeros(shape, np.int32), mesh)
 

@@ -12,7 +12,7 @@ from parity import encoder_inputs, gradients_difference, largest, load_params
 from electra_jax.convert.flat_parameters import flatten
 from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
 from electra_jax.convert.names import huggingface_table
-from electra_jax.model.attention import attention_mask, scaled_dot_product_attention
+from electra_jax.model.attention_xla import attention_mask, scaled_dot_product_attention
 from electra_jax.model.electra import build_electra
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[huggingface]'")

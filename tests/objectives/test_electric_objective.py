@@ -7,7 +7,7 @@ import pytest
 from small_run import SmallVocabulary, small_config
 
 from electra_jax.config import Config
-from electra_jax.model.attention import attention_mask
+from electra_jax.model.attention_xla import attention_mask
 from electra_jax.model.inputs import packed_inputs
 from electra_jax.model.two_tower import join_towers, shift_in_segment
 from electra_jax.objectives import build_objective

@@ -1,0 +1,74 @@
+"""Attention a block of queries at a time: exact, on every platform, in memory linear in the length."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from electra_jax.model.attention_xla import Direction, attention_mask, scaled_dot_product_attention
+
+# Queries whose scores exist at one time; memory is batch x heads x this x length.
+QUERY_BLOCK = 128
+
+# (query, key, value, mask, number of the block) → what the queries of a block attend to.
+AttendBlock = Callable[[Array, Array, Array, Array, Array], Array]
+
+
+def blocked_attention(
+    query: Array,
+    key: Array,
+    value: Array,
+    segment_ids: Array,
+    direction: Direction,
+    *,
+    rate: float,
+    rng: Array | None,
+) -> Array:
+    """What `scaled_dot_product_attention` gives, but for rounding and other dropout masks.
+
+    Arrays are ``[batch, heads, length, head_dim]``, ``segment_ids`` ``[batch, length]``.
+    """
+
+    def attend(query: Array, key: Array, value: Array, mask: Array, number: Array) -> Array:
+        block_rng = None if rng is None else jax.random.fold_in(rng, number)
+        return scaled_dot_product_attention(query, key, value, mask, rate=rate, rng=block_rng)
+
+    return over_query_blocks(attend, query, key, value, segment_ids, direction, block=QUERY_BLOCK)
+
+
+def over_query_blocks(
+    attend: AttendBlock,
+    query: Array,
+    key: Array,
+    value: Array,
+    segment_ids: Array,
+    direction: Direction,
+    *,
+    block: int,
+) -> Array:
+    """``attend`` for ``block`` queries after ``block`` queries; each is computed again in the backward pass.
+
+    A query's softmax is over all keys at once, so nothing is approximated and nothing has to be rescaled.
+    """
+    batch, heads, length, head_dim = query.shape
+    blocks = -(-length // block)
+    missing = blocks * block - length
+    # Queries added at the end are padding, and cut off again.
+    query = jnp.pad(query, ((0, 0), (0, 0), (0, missing), (0, 0)))
+    queries = jnp.pad(segment_ids, ((0, 0), (0, missing)))
+    query = jnp.moveaxis(query.reshape(batch, heads, blocks, block, head_dim), 2, 0)
+    queries = jnp.moveaxis(queries.reshape(batch, blocks, block), 1, 0)
+    # Gradients of keys and values are summed over the blocks, in the type that the loop is given them in.
+    dtype, key, value = value.dtype, key.astype(jnp.float32), value.astype(jnp.float32)
+
+    @jax.checkpoint
+    def one_block(query: Array, queries: Array, number: Array) -> Array:
+        mask = attention_mask(segment_ids, direction, queries=queries, first_query=number * block)
+        return attend(query, key.astype(dtype), value.astype(dtype), mask, number)
+
+    def body(_: None, inputs: tuple[Array, Array, Array]) -> tuple[None, Array]:
+        return None, one_block(*inputs)
+
+    _, context = jax.lax.scan(body, None, (query, queries, jnp.arange(blocks)))
+    return jnp.moveaxis(context, 0, 2).reshape(batch, heads, blocks * block, value.shape[-1])[:, :, :length]

@@ -1,0 +1,41 @@
+"""A trace of a few steps, for TensorBoard's profiler, xprof or Perfetto."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import jax
+
+
+class Profile:
+    """Records the steps "FIRST:LAST" (checked by the configuration) of a loop below ``folder``; None: nothing.
+
+    Each host writes files of its own, under its name.
+    """
+
+    def __init__(self, steps: str | None, folder: Path):
+        self._first, self._last = (0, 0) if steps is None else map(int, steps.split(":"))
+        self._folder, self._running = folder, False
+
+    @contextmanager
+    def step(self, number: int) -> Iterator[None]:
+        """Around the dispatch of step ``number``; begins the recording if it is due."""
+        if not self._running and self._first <= number <= self._last:
+            jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
+            self._running = True
+        named = jax.profiler.StepTraceAnnotation("train", step_num=number) if self._running else nullcontext()
+        with named:
+            yield
+
+    def done(self, number: int, report: Any) -> None:
+        """After step ``number`` was dispatched; at the last one it waits for ``report`` and writes the files."""
+        if self._running and number >= self._last:
+            jax.block_until_ready(report)
+            self.close()
+
+    def close(self) -> None:
+        """Writes what was recorded, if the loop ends early."""
+        if self._running:
+            self._running = False
+            jax.profiler.stop_trace()
