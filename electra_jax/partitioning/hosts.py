@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -252,7 +252,7 @@ def _say_when_aborted() -> Callable[[], None]:
         What to call when the process ends in order.
     """
     watcher = subprocess.Popen(
-        ["/bin/sh", "-c", 'read -r _ || printf "error: %s\\n" "$0" >&2', _LOST],
+        ["/bin/sh", "-c", 'trap "" TERM INT; read -r _ || printf "error: %s\\n" "$0" >&2', _LOST],
         stdin=subprocess.PIPE,
         start_new_session=True,
     )
@@ -260,8 +260,9 @@ def _say_when_aborted() -> Callable[[], None]:
     def ended() -> None:
         assert watcher.stdin is not None
         if not watcher.stdin.closed:
-            watcher.stdin.write(b"ended\n")
-            watcher.stdin.close()
+            with suppress(BrokenPipeError):  # the shell itself was killed
+                watcher.stdin.write(b"ended\n")
+                watcher.stdin.close()
 
     atexit.register(ended)
     return ended
@@ -290,7 +291,12 @@ def check_alike(config: Config) -> None:
 
 def is_first() -> bool:
     """Whether this host is the one that writes and speaks."""
-    return jax.process_index() == 0
+    return _alone() or jax.process_index() == 0
+
+
+def _alone() -> bool:
+    """Whether this process is the whole run; looks for no device unless hosts were joined."""
+    return not jax.distributed.is_initialized() or jax.process_count() == 1
 
 
 def say(line: str) -> None:
@@ -316,7 +322,7 @@ def from_first(what: str, make: Callable[[], T], *, timeout: float = _PATIENCE) 
     Raises:
         UserError: ``make`` raised one, or host 0 took too long.
     """
-    if jax.process_count() == 1:
+    if _alone():
         return make()
     key = f"electra_jax/{what}"
     if is_first():
@@ -349,7 +355,7 @@ def first_then_all(what: str, make: Callable[[], T], fingerprint: Callable[[T], 
     Raises:
         UserError: ``make`` raised one, a host took too long, or the hosts made different things.
     """
-    if jax.process_count() == 1:
+    if _alone():
         return make()
     made: list[T] = []
     if not is_first():
@@ -376,7 +382,7 @@ def from_all(what: str, value: Any, *, timeout: float = _PATIENCE) -> list[Any]:
     Raises:
         UserError: some took too long.
     """
-    if jax.process_count() == 1:
+    if _alone():
         return [value]
     key = f"electra_jax/{what}/"
     _client().key_value_set(f"{key}{jax.process_index()}", json.dumps(value))
