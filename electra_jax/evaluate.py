@@ -9,6 +9,7 @@ from electra_jax.config.compare import Difference, differences, format_differenc
 from electra_jax.config.schema import Config
 from electra_jax.data.prepare import check_prepare_eval, prepare_eval_rows
 from electra_jax.errors import UserError
+from electra_jax.host_memory import keep_freed_memory
 from electra_jax.partitioning.hosts import alike, first_then_all, from_first, is_first, joined
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.tokenizers import load_tokenizer
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--step", type=int, metavar="N", help="which checkpoint (default: the newest)")
     cli.add_overrides(parser, "settings that win over those of the run; the model's own cannot change")
     args = parser.parse_args(argv)
+    keep_freed_memory()
 
     workdir = WorkDir(args.workdir)
     trained = workdir.load_config()

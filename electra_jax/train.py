@@ -11,6 +11,7 @@ from electra_jax import cli
 from electra_jax.config.schema import Config, ElectraObjective, MaskedLMObjective
 from electra_jax.data.prepare import check_prepare, prepare
 from electra_jax.errors import UserError
+from electra_jax.host_memory import keep_freed_memory
 from electra_jax.inference.showcase import showcase
 from electra_jax.model.attention_choice import choose_attention
 from electra_jax.partitioning.hosts import alike, check_alike, first_then_all, joined, say
@@ -113,6 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--submission", type=Path, metavar="DIR", help="fine-tuning: write GLUE's submission files there"
     )
     args = parser.parse_args(argv)
+    keep_freed_memory()
     config = cli.load_config(args)
     if args.workdir is None:
         raise UserError("--workdir is missing: the directory that is to hold the run")

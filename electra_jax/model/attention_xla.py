@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from electra_jax.model.layers import dropout
+from electra_jax.model.products import attention_scores, weighted_values
 
 # The reference adds this to forbidden scores; finite, so that a row of padding gives an average and no NaN.
 MASKED_SCORE = -10000.0
@@ -48,7 +49,7 @@ def scaled_dot_product_attention(
 ) -> Array:
     """softmax(q kᵀ / √d) v in float32 softmax; arrays ``[batch, heads, length, head_dim]``."""
     scale = query.shape[-1] ** -0.5
-    scores = jnp.einsum("bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32) * scale
+    scores = attention_scores(query, key) * scale
     scores = scores + jnp.where(mask, 0.0, MASKED_SCORE)
     probabilities = dropout(jax.nn.softmax(scores, axis=-1), rate, rng).astype(value.dtype)
-    return jnp.einsum("bhqk,bhkd->bhqd", probabilities, value)
+    return weighted_values(probabilities, value)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from electra_jax.model.layers import Dense, Dtype, LayerNorm, gelu, truncated_normal
+from electra_jax.model.products import vocabulary_logits
 from electra_jax.partitioning.constraints import constrain
 
 # Added to the logits of the rows that only round the embedding table up.
@@ -30,10 +31,10 @@ class MaskedLMHead(nn.Module):
         x = gelu(Dense(embedding_size, self.dtype, init, name="dense")(hidden))
         x = LayerNorm(self.layer_norm_epsilon, self.dtype, name="layer_norm")(x)
         bias = self.param("output_bias", nn.initializers.zeros, (rows,))
-        table = word_table.astype(self.dtype)
-        logits = jnp.einsum("bne,ve->bnv", x, table, preferred_element_type=jnp.float32) + bias
-        logits = constrain(logits, "batch", "length", "vocab_logits")
-        return jnp.where(jnp.arange(rows) < self.vocab_size, logits, UNUSED_ROW_LOGIT)
+        # Unused rows of the table are zeros, so the bias alone is their logit.
+        bias = jnp.where(jnp.arange(rows) < self.vocab_size, bias, UNUSED_ROW_LOGIT)
+        logits = vocabulary_logits(x, word_table.astype(self.dtype), bias)
+        return constrain(logits, "batch", "length", "vocab_logits")
 
 
 class DiscriminatorHead(nn.Module):

@@ -1,11 +1,15 @@
 """Pure functions and initialisers that every module is made of."""
 
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+from electra_jax.model.counter_bits import counter_bits
+from electra_jax.model.products import dense_product
 
 Dtype = jnp.dtype
 Initializer = Callable[..., Array]
@@ -17,17 +21,11 @@ def truncated_normal(stddev: float) -> Initializer:
 
 
 def dropout(x: Array, rate: float, rng: Array | None) -> Array:
-    """Inverted dropout; ``rng`` None (or rate 0) means evaluation.
-
-    One 32-bit word decides two elements by 16 bits each, which halves the random numbers; the rate is exact to
-    1/131072.
-    """
+    """Inverted dropout; ``rng`` None (or rate 0) means evaluation. The rate is exact to 2⁻³³."""
     if rng is None or rate == 0.0:
         return x
-    threshold = jnp.uint32(round((1.0 - rate) * 65536))
-    words = jax.random.bits(rng, (*x.shape[:-1], (x.shape[-1] + 1) // 2), jnp.uint32)
-    bits = jnp.concatenate([words & 0xFFFF, words >> 16], axis=-1)[..., : x.shape[-1]]
-    return jnp.where(bits < threshold, x / (1.0 - rate), jnp.zeros((), x.dtype))
+    kept = counter_bits(rng, x.shape) < jnp.uint32(min(round((1.0 - rate) * 2**32), 2**32 - 1))
+    return jnp.where(kept, x / (1.0 - rate), jnp.zeros((), x.dtype))
 
 
 def split_or_none(rng: Array | None, n: int) -> list[Array | None]:
@@ -35,9 +33,31 @@ def split_or_none(rng: Array | None, n: int) -> list[Array | None]:
     return [None] * n if rng is None else list(jax.random.split(rng, n))
 
 
+@jax.custom_vjp
 def gelu(x: Array) -> Array:
-    """The exact GELU, x · Φ(x) by erf (not the tanh approximation), as BERT and ELECTRA use it."""
-    return jax.nn.gelu(x, approximate=False)
+    """The exact GELU, x · Φ(x) by erf (not the tanh approximation), as BERT and ELECTRA use it; in float32.
+
+    The backward pass computes Φ and its density anew out of ``x``, which alone is kept.
+    """
+    wide = x.astype(jnp.float32)
+    return (wide * _normal_cdf(wide)).astype(x.dtype)
+
+
+def _gelu_forward(x: Array) -> tuple[Array, Array]:
+    return gelu(x), x
+
+
+def _gelu_backward(x: Array, gradient: Array) -> tuple[Array]:
+    wide = x.astype(jnp.float32)
+    density = jnp.exp(-0.5 * jnp.square(wide)) / math.sqrt(2.0 * math.pi)
+    return ((gradient.astype(jnp.float32) * (_normal_cdf(wide) + wide * density)).astype(x.dtype),)
+
+
+gelu.defvjp(_gelu_forward, _gelu_backward)
+
+
+def _normal_cdf(x: Array) -> Array:
+    return 0.5 * (1.0 + jax.lax.erf(x * math.sqrt(0.5)))
 
 
 class Dense(nn.Module):
@@ -52,7 +72,7 @@ class Dense(nn.Module):
         """``[..., in]`` → ``[..., features]``."""
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return x.astype(self.dtype) @ kernel.astype(self.dtype) + bias.astype(self.dtype)
+        return dense_product(x.astype(self.dtype), kernel.astype(self.dtype)) + bias.astype(self.dtype)
 
 
 class LayerNorm(nn.Module):

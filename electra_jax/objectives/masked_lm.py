@@ -63,6 +63,13 @@ def token_nll(logits: Array, ids: Array) -> Array:
     return jax.nn.logsumexp(logits, axis=-1) - picked
 
 
+def first_largest(logits: Array) -> Array:
+    """argmax over the last axis, int32 ``[...]``; two plain reductions, where XLA's argmax is slow on a CPU."""
+    entries = logits.shape[-1]
+    is_largest = logits == logits.max(axis=-1, keepdims=True)
+    return jnp.where(is_largest, jnp.arange(entries, dtype=jnp.int32), entries).min(axis=-1)
+
+
 def masked_lm_terms(logits: Array, masked: MaskedBatch) -> tuple[Array, Sums]:
     """The summed loss Σ w·nll (float32 scalar), and the generator's metrics.
 
@@ -71,7 +78,7 @@ def masked_lm_terms(logits: Array, masked: MaskedBatch) -> tuple[Array, Sums]:
         masked: the masks; ids and weights ``[batch, slots]``.
     """
     nll = token_nll(logits, masked.ids)
-    predictions = jnp.argmax(logits, axis=-1)
+    predictions = first_largest(logits)
     sums = {
         "masked_lm_loss": weighted(nll, masked.weights),
         "masked_lm_accuracy": weighted(predictions == masked.ids, masked.weights),

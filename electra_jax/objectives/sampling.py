@@ -28,6 +28,15 @@ def replacement_logits(logits: Array, ids: Array, *, temperature: float, disallo
     return logits
 
 
+def block_size(vocab: int) -> int:
+    """Entries of a block: the first number from √vocab on that divides the vocabulary, so that nothing is padded.
+
+    √vocab rounded up where there is none up to twice that.
+    """
+    root = math.isqrt(vocab - 1) + 1
+    return next((size for size in range(root, 2 * root + 1) if vocab % size == 0), root)
+
+
 def sample_by_inverse_cdf(logits: Array, uniforms: Array) -> Array:
     """Draws from softmax(logits) by a two-level inverse of its distribution function.
 
@@ -42,7 +51,7 @@ def sample_by_inverse_cdf(logits: Array, uniforms: Array) -> Array:
         int32 ``[...]``.
     """
     vocab = logits.shape[-1]
-    block = math.isqrt(vocab - 1) + 1
+    block = block_size(vocab)
     # Empty blocks at the end change no draw; with as many as the devices divide, no device sees all the logits.
     blocks = round_up(-(-vocab // block), parts_on_mesh("vocab_logits"))
     mass = jnp.exp(logits - logits.max(axis=-1, keepdims=True))

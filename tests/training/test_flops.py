@@ -22,10 +22,15 @@ def _inner(value):
 
 
 def _product_flops(jaxpr):
-    """2 x multiply-adds of every dot_general, with scan bodies counted as often as they run."""
+    """2 x multiply-adds of every dot_general, with scan bodies counted as often as they run.
+
+    A product with a row of ones (`products.vocabulary_logits`) is a sum and does not count.
+    """
     total = 0
     for eqn in jaxpr.eqns:
-        if eqn.primitive.name == "dot_general":
+        if eqn.primitive.name == "dot_general" and not (
+            eqn.outvars[0].aval.shape[0] == 1 == eqn.invars[0].aval.shape[-1]
+        ):
             (contracted, _), _ = eqn.params["dimension_numbers"]
             left = eqn.invars[0].aval.shape
             total += 2 * math.prod(eqn.outvars[0].aval.shape) * math.prod(left[i] for i in contracted)
