@@ -8,7 +8,7 @@ CONFIG ?= configs/pretrain/tiny.yaml
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-slow test-huggingface parity lint format bench clean
+.PHONY: help install train test test-slow test-huggingface parity lint format bench bench-data bench-step clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,8 +64,14 @@ format: $(VENV)/.installed-dev  ## rewrite the sources as ruff formats them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed-dev  ## measure prepare, loader and step throughput on this machine
+bench: bench-data bench-step  ## measure this machine: text to batches, the step and inference against rivals
+
+bench-data: $(VENV)/.installed-dev  ## prepare, loader and step throughput
 	$(BIN)/python -m benchmarks.data $(ARGS)
+
+# The rivals are there after `make test-huggingface`; without them the rest is measured.
+bench-step: $(VENV)/.installed-dev  ## the step and inference against Hugging Face PyTorch
+	$(BIN)/python -m benchmarks.step $(ARGS)
 
 clean:  ## remove the environment (runs and caches stay)
 	rm -rf $(VENV)
