@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from small_run import SmallVocabulary, small_config
 
+from electra_jax.config.schema import MeshConfig
 from electra_jax.inference.showcase import showcase
 from electra_jax.objectives import build_objective
+from electra_jax.partitioning.mesh import make_mesh
 
 V = SmallVocabulary
 
@@ -35,7 +37,7 @@ def _shown(kind):
     objective, out = build_objective(config, V()), io.StringIO()
     shapes, rng = jax.eval_shape(objective.init, jax.random.key(0)), np.random.default_rng(1)
     params = jax.tree.map(lambda leaf: rng.normal(0, 0.05, leaf.shape).astype(leaf.dtype), shapes)
-    program = SimpleNamespace(objective=objective, on_mesh=nullcontext)
+    program = SimpleNamespace(objective=objective, on_mesh=nullcontext, mesh=make_mesh(MeshConfig()))
     showcase(program, params, SimpleNamespace(tokenizer=_Words(), eval=held_out), config, out)
     return out.getvalue().splitlines(), rows[[0, 3, 7]]
 
