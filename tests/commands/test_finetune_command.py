@@ -102,10 +102,12 @@ def test_several_tasks_at_once_and_their_export(tuned, finished, tmp_path, comma
         (tmp_path / f"{name}.txt").write_text("\n\n".join(sentences) + "\n")
     files = ", ".join(f"{name}: {tmp_path / name}.txt" for name in ("train", "dev"))
     more = (
-        f"finetune.tasks.nouns={{kind: tagging, {files}, weight: 2}}",
-        "finetune.tasks.mine.weight=1",
+        f"finetune.tasks.nouns={{kind: tagging, {files}, weight: 1}}",
+        "finetune.tasks.mine.weight=2",
+        "finetune.head_dropout=0.0",
+        "optimizer.learning_rate=3e-3",
         "finetune.head_style=huggingface",
-        "finetune.epochs=10",
+        "finetune.epochs=12",
     )
     ended = command(train.main, *_arguments(finished, tmp_path, "both", *more))
     assert ended.status == 0, ended.err
