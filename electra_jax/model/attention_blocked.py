@@ -64,6 +64,8 @@ def over_query_blocks(
 
     @jax.checkpoint
     def one_block(query: Array, queries: Array, number: Array) -> Array:
+        # Tied to the query, or a loop over layers would make the masks of all blocks once, and keep them.
+        query, queries = jax.lax.optimization_barrier((query, queries))
         mask = attention_mask(segment_ids, direction, queries=queries, first_query=number * block)
         return attend(query, key.astype(dtype), value.astype(dtype), mask, number)
 
