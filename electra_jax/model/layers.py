@@ -60,6 +60,26 @@ def _normal_cdf(x: Array) -> Array:
     return 0.5 * (1.0 + jax.lax.erf(x * math.sqrt(0.5)))
 
 
+@jax.custom_vjp
+def add_bias(x: Array, bias: Array) -> Array:
+    """``[..., features]`` + ``[features]``, in the type of ``x``.
+
+    The bias's gradient, a sum over all tokens, is asked for in float32; a compiler may sum bfloat16 as it likes.
+    """
+    return x + bias.astype(x.dtype)
+
+
+def _bias_forward(x: Array, bias: Array) -> tuple[Array, None]:
+    return add_bias(x, bias), None
+
+
+def _bias_backward(_: None, gradient: Array) -> tuple[Array, Array]:
+    return gradient, gradient.sum(tuple(range(gradient.ndim - 1)), dtype=jnp.float32)
+
+
+add_bias.defvjp(_bias_forward, _bias_backward)
+
+
 class Dense(nn.Module):
     """x · kernel + bias over the last axis; float32 parameters, products in ``dtype``."""
 
@@ -72,7 +92,7 @@ class Dense(nn.Module):
         """``[..., in]`` → ``[..., features]``."""
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return dense_product(x.astype(self.dtype), kernel.astype(self.dtype)) + bias.astype(self.dtype)
+        return add_bias(dense_product(x.astype(self.dtype), kernel.astype(self.dtype)), bias)
 
 
 class LayerNorm(nn.Module):

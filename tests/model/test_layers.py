@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax.model.layers import Dense, dropout, gelu
+from electra_jax.model.layers import add_bias, dropout, gelu
 from electra_jax.model.products import attention_scores, dense_product, vocabulary_logits, weighted_values
 
 
@@ -31,10 +31,11 @@ def test_gelu_of_a_narrow_type_is_the_wide_one_rounded():
     np.testing.assert_array_equal(slopes(x), slopes(x.astype(jnp.float32)).astype(jnp.bfloat16))
 
 
+@pytest.mark.parametrize("features", [3, 7, 11])
 @pytest.mark.parametrize("shape", [(7,), (5, 7), (2, 5, 7)])
-def test_the_gradient_of_a_product_is_what_jax_derives(shape):
+def test_the_gradient_of_a_product_is_what_jax_derives(shape, features):
     keys = jax.random.split(jax.random.key(0), 3)
-    x, kernel = jax.random.normal(keys[0], shape), jax.random.normal(keys[1], (7, 3))
+    x, kernel = jax.random.normal(keys[0], shape), jax.random.normal(keys[1], (7, features))
     y, back = jax.vjp(dense_product, x, kernel)
     expected, expected_back = jax.vjp(lambda x, kernel: x @ kernel, x, kernel)
     np.testing.assert_array_equal(y, expected)
@@ -43,13 +44,26 @@ def test_the_gradient_of_a_product_is_what_jax_derives(shape):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
 
 
-def test_no_gradient_of_a_kernel_is_turned_around():
-    layer = Dense(3, jnp.dtype("float32"), jax.nn.initializers.ones)
-    x = jnp.ones((2, 5, 7))
-    params = layer.init(jax.random.key(0), x)
-    backward = jax.make_jaxpr(jax.grad(lambda p: layer.apply(p, x).sum()))(params)
-    assert "dot_general" in str(backward)
-    assert "transpose" not in str(backward)
+@pytest.mark.parametrize(("features", "outputs"), [(3, 7), (7, 3), (5, 5)])
+def test_the_narrower_operand_comes_first_in_the_gradient_of_a_kernel(features, outputs):
+    x, kernel = jnp.ones((2, 5, features)), jnp.ones((features, outputs))
+    backward = jax.make_jaxpr(jax.grad(lambda kernel: dense_product(x, kernel).sum()))(kernel)
+    products = [equation for equation in backward.eqns if equation.primitive.name == "dot_general"]
+    (by_kernel,) = [
+        product for product in products if product.invars[0].aval.ndim == product.invars[1].aval.ndim
+    ]
+    widths = [operand.aval.shape[-1] for operand in by_kernel.invars]
+    assert widths == sorted((features, outputs))
+
+
+def test_the_gradient_of_a_bias_is_summed_in_float32():
+    dtype = jnp.dtype("bfloat16")
+    x, bias = jnp.ones((4095, 2), dtype), jnp.zeros(2)
+    y, back = jax.vjp(add_bias, x, bias)
+    assert y.dtype == dtype
+    by_x, by_bias = back(jnp.full(x.shape, 1.0078125, dtype))
+    assert by_x.dtype == dtype
+    np.testing.assert_allclose(by_bias, 4095 * 1.0078125, rtol=1e-6)  # 4126.99; bfloat16 has 4096 and 4128
 
 
 @pytest.mark.parametrize("rate", [1e-12, 0.1, 0.999])
