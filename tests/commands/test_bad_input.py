@@ -159,6 +159,7 @@ def test_work_directory_that_cannot_be_written(place, no_device, command, monkey
         (3, [], ["train.batch_size 8", "not divisible by the 3 devices", "a multiple of 3"]),
         (4, ["mesh.data=3"], ["mesh.data=3", "does not make 4, the number of devices"]),
         (4, ["mesh.tensor=3"], ["mesh.tensor=3", "does not make 4, the number of devices"]),
+        (4, ["compute.attention=splash"], ["compute.attention=splash needs a TPU", "choose xla or blocked"]),
     ],
 )
 def test_devices_that_do_not_fit_are_found_before_preparing(
