@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 from small_run import SmallVocabulary, small_config
-from test_flops import _product_flops
+from test_flops import traced_product_flops
 from tiny import padded_rows, quickly
 from toy import ToyRun
 
@@ -128,5 +128,6 @@ def test_step_flops_are_the_matrix_products_of_the_traced_step(sections):
         return jax.grad(lambda p: objective.loss(p, drawn, objective.totals(drawn), None)[0])(params)
 
     params = jax.eval_shape(objective.init, jax.random.key(0))
-    traced = _product_flops(jax.make_jaxpr(step)(params, jax.random.key(0)).jaxpr)
-    assert train_step_flops(config, network_sizes(config, V.vocab_size)) == traced
+    sizes = network_sizes(config, V.vocab_size)
+    jaxpr = jax.make_jaxpr(step)(params, jax.random.key(0)).jaxpr
+    assert train_step_flops(config, sizes) == traced_product_flops(jaxpr, sizes.vocab_rows)
