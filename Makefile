@@ -34,7 +34,7 @@ train: $(VENV)/.installed  ## pre-train a tiny ELECTRA on the embedded corpus (W
 	$(BIN)/python -m electra_jax.train --config $(CONFIG) --workdir $(WORKDIR) $(ARGS)
 
 test: $(VENV)/.installed-dev  ## run the tests, the slow ones left out
-	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
 
 test-slow: $(VENV)/.installed-dev  ## run the slow tests
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -1,6 +1,8 @@
-"""Eight fake CPU devices for every test, so that sharding is always under test."""
+"""Eight fake CPU devices for every test, so that sharding is always under test; and a compiler that hurries."""
 
 import os
+import shutil
+import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Eight devices on two busy cores meet slowly; by default XLA ends the process when they take 40 seconds.
@@ -8,6 +10,12 @@ os.environ["XLA_FLAGS"] = (
     "--xla_force_host_platform_device_count=8 --xla_cpu_collective_call_terminate_timeout_seconds=600"
 )
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Nearly all that the tests wait for is compiling. Machine code that is less optimized takes half as long to make;
+# and what a process has compiled (a test, a program it starts) serves the others.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+if "PYTEST_XDIST_WORKER" not in os.environ:  # workers inherit it
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="electra_jax-tests-")
 
 from pathlib import Path
 
@@ -42,6 +50,11 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.stash[_MEASURED] = {}
+
+
+def pytest_unconfigure():
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""One finished run that the tests of the commands copy, and compiled programs that they share.
+"""One finished run that the tests of the commands copy.
 
 The commands see one device here: what many of them do is tested elsewhere, and two cores are soon exhausted.
 """
@@ -10,37 +10,21 @@ from pathlib import Path
 import jax
 import pytest
 from command_runs import Commands, write_run
-from jax.experimental.compilation_cache import compilation_cache
 
 from electra_jax import train
 from electra_jax.partitioning import mesh
 
-CACHE = {"jax_compilation_cache_dir": None, "jax_persistent_cache_min_compile_time_secs": 0}
-
 
 @contextlib.contextmanager
-def _one_device(compiled: Path):
-    before = {name: getattr(jax.config, name) for name in CACHE}
+def _one_device():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mesh, "_all_devices", lambda: jax.devices()[:1])
-        for name, value in (CACHE | {"jax_compilation_cache_dir": str(compiled)}).items():
-            jax.config.update(name, value)
-        compilation_cache.reset_cache()
         yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-
-
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory) -> Path:
-    """Where compiled programs are kept: nearly every run here compiles the same."""
-    return tmp_path_factory.mktemp("compiled")
 
 
 @pytest.fixture(autouse=True)
-def one_device(compiled):
-    with _one_device(compiled):
+def one_device():
+    with _one_device():
         yield
 
 
@@ -50,10 +34,10 @@ def command(capsys) -> Commands:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, compiled) -> Path:
+def finished(tmp_path_factory) -> Path:
     """A folder with run.yaml, corpus.txt, vocab.txt, cache/ and a finished run in work/; not to be changed."""
     folder = tmp_path_factory.mktemp("finished")
-    with _one_device(compiled):
+    with _one_device():
         train.main(["--config", str(write_run(folder)), "--workdir", str(folder / "work")])
     return folder
 

@@ -54,7 +54,7 @@ def _arguments(finished, folder, workdir, *more):
 
 
 @pytest.fixture(scope="module")
-def tuned(finished, compiled, tmp_path_factory):
+def tuned(finished, tmp_path_factory):
     """A folder with a fine-tuning of two seeds in ``work``; not to be changed."""
     folder = tmp_path_factory.mktemp("tuned")
     train.main([str(a) for a in _arguments(finished, folder, "work", "finetune.seeds=2")])

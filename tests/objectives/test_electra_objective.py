@@ -43,9 +43,7 @@ def _params(objective):
 
 
 def _run(function, *args):
-    """``function(*args)`` jitted, with a compiler that hurries."""
-    options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-    return jax.jit(function).lower(*args).compile(compiler_options=options)(*args)
+    return jax.jit(function)(*args)
 
 
 def _loss_and_gradient(objective, params, drawn):

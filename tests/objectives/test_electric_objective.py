@@ -45,9 +45,7 @@ def _draw(objective, *rows):
 
 
 def _run(function, *args):
-    """``function(*args)`` jitted, with a compiler that hurries."""
-    options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-    return jax.jit(function).lower(*args).compile(compiler_options=options)(*args)
+    return jax.jit(function)(*args)
 
 
 def _inputs(*rows):

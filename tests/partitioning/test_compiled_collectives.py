@@ -25,7 +25,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from small_run import SmallVocabulary
-from tiny import quickly
+from tiny import compiled
 from test_compiled_collectives import LENGTH, ROWS, config_for
 from electra_jax.partitioning import axes
 from electra_jax.partitioning.mesh import make_mesh
@@ -37,7 +37,7 @@ for name in sys.argv[3:]:
     config = config_for(name)
     program = build_program(config, SmallVocabulary(), make_mesh(config.mesh))
     with program.on_mesh():
-        step = quickly(program.train_step, program.abstract, np.zeros((ROWS, LENGTH), np.int32))
+        step = compiled(program.train_step, program.abstract, np.zeros((ROWS, LENGTH), np.int32))
     Path(sys.argv[1], name).write_text(step.as_text())
 """
 
@@ -58,6 +58,7 @@ def compile_steps(folder, table, *names):
     environment = {
         **os.environ,
         "TF_CPP_MIN_LOG_LEVEL": "0",
+        "JAX_ENABLE_COMPILATION_CACHE": "false",  # what is found there warns of nothing
         "PYTHONPATH": os.pathsep.join(
             map(str, [tests, tests / "partitioning", tests / "training", tests.parent])
         ),

@@ -5,7 +5,7 @@ import numpy as np
 import optax
 import pytest
 from small_run import SmallVocabulary, small_config
-from tiny import padded_rows, quickly
+from tiny import compiled, padded_rows
 
 from electra_jax.objectives import build_objective
 from electra_jax.training.state import TrainState, init_state
@@ -29,7 +29,7 @@ def _step(pieces, **model):
         accumulation_steps=pieces,
         log_every=LOG_EVERY,
     )
-    after, report = quickly(step, state, padded_rows())(state, padded_rows())
+    after, report = compiled(step, state, padded_rows())(state, padded_rows())
     gradient = jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), state.params, after.params)
     return gradient, jax.device_get(report), jax.device_get(after.window)
 

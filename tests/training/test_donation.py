@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 from small_run import SmallVocabulary, small_config
-from tiny import padded_rows, quickly
+from tiny import compiled, padded_rows
 from toy import ToyRun, toy_config
 
 from electra_jax.config.schema import MeshConfig
@@ -17,7 +17,7 @@ def test_the_step_copies_no_state():
         small_config(), SmallVocabulary(), make_mesh(MeshConfig(), jax.devices()[:1])
     )
     with made.on_mesh():
-        memory = quickly(made.train_step, made.abstract, padded_rows()).memory_analysis()
+        memory = compiled(made.train_step, made.abstract, padded_rows()).memory_analysis()
     state = sum(
         np.prod(leaf.shape, dtype=int) * leaf.dtype.itemsize for leaf in jax.tree.leaves(made.abstract)
     )

@@ -10,7 +10,7 @@ import optax
 import pytest
 from small_run import SmallVocabulary, small_config
 from test_flops import traced_product_flops
-from tiny import padded_rows, quickly
+from tiny import compiled, padded_rows
 from toy import ToyRun
 
 from electra_jax.model.sizes import network_sizes
@@ -77,7 +77,7 @@ def test_microbatches_give_the_gradient_of_the_whole_batch():
             accumulation_steps=pieces,
             log_every=4,
         )
-        after.append(quickly(step, state, padded_rows())(state, padded_rows())[0].params)
+        after.append(compiled(step, state, padded_rows())(state, padded_rows())[0].params)
     for a, b in zip(jax.tree.leaves(after[0]), jax.tree.leaves(after[1]), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6)
 
@@ -101,7 +101,7 @@ def test_a_step_on_a_mesh_is_the_step_on_one_device():
             )
             state = jax.device_put(first, jax.tree.map(lambda s: s.sharding, program.abstract))
             batch = program.put_batch(padded_rows())
-            state, report = quickly(program.train_step, state, batch)(state, batch)
+            state, report = compiled(program.train_step, state, batch)(state, batch)
             reports.append(jax.device_get(report))
     kernel = state.params["generator_rtl"]["layers"]["intermediate"]["kernel"]
     assert {shard.data.shape for shard in kernel.addressable_shards} == {(1, 8, 32)}

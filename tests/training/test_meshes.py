@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 from small_run import SmallVocabulary, small_config
-from tiny import padded_rows, quickly
+from tiny import compiled, padded_rows
 
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.training.program import build_program
@@ -58,8 +58,8 @@ def _run(mesh):
     with program.on_mesh():
         state = jax.device_put(first, jax.tree.map(lambda s: s.sharding, program.abstract))
         batch = program.put_batch(padded_rows())
-        drawn = jax.device_get(quickly(draw, state.params, batch)(state.params, batch))
-        step = quickly(program.train_step, state, batch)
+        drawn = jax.device_get(compiled(draw, state.params, batch)(state.params, batch))
+        step = compiled(program.train_step, state, batch)
         reports = []
         for number in range(STEPS):
             state, report = step(state, program.put_batch(padded_rows(seed=number)))
@@ -176,6 +176,6 @@ def test_evaluation_does_not_depend_on_the_mesh():
         with program.on_mesh():
             params = jax.device_put(first.params, jax.tree.map(lambda s: s.sharding, program.abstract.params))
             arguments = params, program.put_batch(padded_rows()), np.int32(3)
-            sums = quickly(program.eval_step, *arguments)(*arguments)
+            sums = compiled(program.eval_step, *arguments)(*arguments)
         metrics.append(program.objective.summarize(jax.device_get(sums)))
     _assert_close(*metrics)

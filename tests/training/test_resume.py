@@ -61,7 +61,6 @@ class Project:
         program = ["-m", "electra_jax.train"] if kill is None else ["-c", KILLED, *map(str, kill)]
         flags = (
             f"--xla_force_host_platform_device_count={devices} "
-            "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
             "--xla_cpu_collective_call_terminate_timeout_seconds=600"  # see conftest.py
         )
         return subprocess.Popen(
