@@ -3,12 +3,13 @@
 import os
 import shutil
 import tempfile
+from pathlib import Path
+
+import pytest
+from fake_devices import xla_flags
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Eight devices on two busy cores meet slowly; by default XLA ends the process when they take 40 seconds.
-os.environ["XLA_FLAGS"] = (
-    "--xla_force_host_platform_device_count=8 --xla_cpu_collective_call_terminate_timeout_seconds=600"
-)
+os.environ["XLA_FLAGS"] = xla_flags(8)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Nearly all that the tests wait for is compiling. Machine code that is less optimized takes half as long to make;
 # and what a process has compiled (a test, a program it starts) serves the others.
@@ -16,10 +17,6 @@ os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 if "PYTEST_XDIST_WORKER" not in os.environ:  # workers inherit it
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="electra_jax-tests-")
-
-from pathlib import Path
-
-import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fake_devices import xla_flags
+
 TESTS = Path(__file__).resolve().parents[1]
 # Several processes on two busy cores: nothing here is a measurement, this only keeps a hang from lasting for ever.
 PATIENCE = 240
@@ -60,8 +62,7 @@ class Hosts:
         environment = {
             **os.environ,
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} "
-            "--xla_cpu_collective_call_terminate_timeout_seconds=600",
+            "XLA_FLAGS": xla_flags(devices),
             "PYTHONPATH": os.pathsep.join(map(str, (TESTS, TESTS / "training", TESTS / "hosts"))),
         }
         out, err = (self._folder / f"{stream}.{number}" for stream in ("out", "err"))

@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from fake_devices import xla_flags
 from small_run import small_run_config
 
 from electra_jax.config import dump_config
@@ -59,17 +60,13 @@ class Project:
     def start(self, name, *arguments, devices=8, kill=None):
         """Starts training in work directory ``name``; ``kill`` is (step, seconds) after which it dies."""
         program = ["-m", "electra_jax.train"] if kill is None else ["-c", KILLED, *map(str, kill)]
-        flags = (
-            f"--xla_force_host_platform_device_count={devices} "
-            "--xla_cpu_collective_call_terminate_timeout_seconds=600"  # see conftest.py
-        )
         return subprocess.Popen(
             [
                 *(sys.executable, *program, "--config", str(self.file)),
                 *("--workdir", str(self.folder / name), *arguments),
             ],
             cwd=ROOT,
-            env={**os.environ, "XLA_FLAGS": flags},
+            env={**os.environ, "XLA_FLAGS": xla_flags(devices)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
