@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental.mesh_utils import create_device_mesh
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from electra_jax.config.schema import Config, MeshConfig
@@ -49,13 +50,9 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     devices = list(_all_devices() if devices is None else devices)
     shape = mesh_shape(config, len(devices))
     slices = _slices(config, shape, devices)
-    if len(slices) == 1:
-        return _one_slice(shape, slices[0])
-    if config.dcn_data == 1:
-        inner, outer = (len(slices[0]), 1, 1), shape
-    else:
-        inner, outer = (shape[0] // len(slices), *shape[1:]), shape
-    grid = np.concatenate([_one_slice(inner, devices).devices for devices in slices]).reshape(outer)
+    over_slices = len(slices) > 1 and config.dcn_data == 1
+    inner = (len(slices[0]), 1, 1) if over_slices else (shape[0] // len(slices), *shape[1:])
+    grid = np.concatenate([_one_slice(inner, devices) for devices in slices]).reshape(shape)
     return Mesh(grid, AXES, axis_types=_AUTO)
 
 
@@ -63,8 +60,9 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
 _AUTO = (AxisType.Auto,) * len(AXES)
 
 
-def _one_slice(shape: tuple[int, ...], devices: Sequence[jax.Device]) -> Mesh:
-    return jax.make_mesh(shape, AXES, axis_types=_AUTO, devices=devices)
+def _one_slice(shape: tuple[int, ...], devices: Sequence[jax.Device]) -> np.ndarray:
+    """The devices in an order that keeps to the axes of a TPU's torus, and splits one only if it must."""
+    return create_device_mesh(shape, devices, allow_split_physical_axes=True)
 
 
 def _slices(

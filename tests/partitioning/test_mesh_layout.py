@@ -148,6 +148,19 @@ def test_axes_follow_the_torus_within_each_slice():
     assert not np.array_equal(ids.ravel(), range(32))  # the order of the numbers would not do
 
 
+@pytest.mark.parametrize("slices", [1, 2])
+def test_every_mesh_of_a_torus_is_one(slices):
+    """Among them data 2 x fsdp 2 x tensor 4, for which the axes 2 x 2 x 4 must be split."""
+    chips = [TorusChip(number) for number in range(16 * slices)]
+    sizes = (1, 2, 4, 8, 16)
+    for fsdp, tensor in ((f, t) for f in sizes for t in sizes if f * t <= 16):
+        ids = grid(chips, fsdp=fsdp, tensor=tensor)
+        assert ids.shape == (16 * slices // (fsdp * tensor), fsdp, tensor)
+        assert sorted(ids.flat) == list(range(16 * slices))
+        for replica in ids:
+            assert len(set(replica.ravel() // 16)) == 1
+
+
 def test_axes_may_go_over_slices_if_that_is_asked_for():
     chips = [Chip(number, slices=2) for number in range(16)]
     with pytest.raises(
