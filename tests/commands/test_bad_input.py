@@ -177,6 +177,7 @@ def test_devices_that_do_not_fit_are_found_before_preparing(
         (["seed=4"], ["holds another run", "seed: 0 -> 4"]),
         (["model.hidden_size=64"], ["holds another run", "model.hidden_size: 32 -> 64"]),
         (["objective.mask_rate=0.2"], ["objective.mask_rate: 0.15 -> 0.2"]),
+        (["data.packing=segment_pairs"], ["data.packing: documents -> segment_pairs"]),
         (["train.batch_size=16", "train.steps=9"], ["train.batch_size: 8 -> 16; choose another --workdir"]),
     ],
     ids=lambda part: part[0],

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 from small_run import SmallVocabulary, small_config
 from tiny import compiled, padded_rows
 
@@ -30,13 +31,17 @@ def _temporaries(step):
     return step.memory_analysis().temp_size_in_bytes
 
 
-def test_a_step_on_rows_of_4096_tokens_learns_in_memory_that_grows_linearly():
-    program, step = _step(4096, attention="blocked")
+def test_a_step_on_rows_of_4096_tokens_needs_memory_that_grows_linearly():
+    _, step = _step(4096, attention="blocked")
     _, twice = _step(8192, attention="blocked")
     assert _temporaries(twice) < 2.05 * _temporaries(step)
     _, plain = _step(4096, attention="xla")
     assert _temporaries(step) < _temporaries(plain) / 10
 
+
+@pytest.mark.slow
+def test_a_step_on_rows_of_4096_tokens_learns():
+    program, step = _step(4096, attention="blocked")
     with program.on_mesh():
         state, batch = program.init(), program.put_batch(padded_rows(1, 4096))
         before = jax.tree.map(np.array, state.params)

@@ -81,14 +81,6 @@ class Project:
         program = build_program(self.config, self.prepared.tokenizer, make_mesh(self.config.mesh))
         return jax.device_get(restore_state(self.folder / name / "checkpoints", step, program.abstract))
 
-    def files(self, name):
-        """Every file of a work directory with its content and the time of its last change."""
-        return {
-            path: (path.read_bytes(), path.stat().st_mtime_ns)
-            for path in sorted((self.folder / name).rglob("*"))
-            if path.is_file()
-        }
-
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
@@ -164,19 +156,8 @@ def _stop(project, name, which):
     return said, step
 
 
-def test_sigterm_saves_and_another_run_is_refused_there(project):
+def test_sigterm_saves(project):
     _stop(project, "stopped", signal.SIGTERM)
-    before = project.files("stopped")
-    for override, shown in (
-        ("model.hidden_size=64", "model.hidden_size: 32 -> 64"),
-        ("train.batch_size=16", "train.batch_size: 8 -> 16"),
-        ("data.packing=segment_pairs", "data.packing: documents -> segment_pairs"),
-    ):
-        said = _ends(project.start("stopped", override), 2)
-        assert shown in said
-        assert "holds another run" in said
-        assert "Traceback" not in said
-        assert project.files("stopped") == before
 
 
 @pytest.mark.slow
