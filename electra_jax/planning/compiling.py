@@ -37,7 +37,7 @@ class Compiled:
     """A step compiled for a machine; bytes are those of one device.
 
     parameters, optimizer, other, batch: what the step is given.
-    temporaries: what it needs beside; if it did not fit, what the compiler asked for, None if it did not say.
+    temporaries: what it needs beside, at once; if it did not fit, what the compiler asked for, None if it did not say.
     program: its code.
     out_of_memory: the compiler's own words if it did not fit, else None.
     available: memory that the compiler may use, None if it did not say.
@@ -110,17 +110,29 @@ def compile_step(config: Config, tokenizer: Tokenizer, mesh: Mesh) -> Compiled:
     analysis = compiled.memory_analysis()
     text, text_error = _text(compiled)
     costs = compiled.cost_analysis() or {}
-    # Outputs lie where the state that was given up lay, all but a few scalars.
-    outputs = analysis.output_size_in_bytes - analysis.alias_size_in_bytes
     return Compiled(
         **given,
         seconds=seconds,
-        temporaries=analysis.temp_size_in_bytes + max(0, outputs),
+        temporaries=temporaries(analysis, mesh.devices.flat[0].platform),
         program=analysis.generated_code_size_in_bytes,
         text=text,
         text_error=text_error,
         bytes_accessed=costs.get("bytes accessed"),
     )
+
+
+def temporaries(analysis: Any, platform: str) -> float:
+    """Bytes that a step needs at once beside what it is given.
+
+    For a TPU they are the compiler's peak, which is what it compares with the memory there is (its size of
+    temporaries is up to a third more, and may exceed the memory of a step that it compiles). Its peak for a CPU
+    leaves temporaries out.
+    """
+    if platform == "tpu" and analysis.peak_memory_in_bytes:
+        return float(analysis.peak_memory_in_bytes - analysis.argument_size_in_bytes)
+    # Outputs lie where the state that was given up lay, all but a few scalars.
+    outputs = analysis.output_size_in_bytes - analysis.alias_size_in_bytes
+    return float(analysis.temp_size_in_bytes + max(0, outputs))
 
 
 def _text(compiled: Any) -> tuple[str | None, str | None]:
