@@ -365,10 +365,9 @@ def test_full_disk_while_saving_keeps_the_earlier_state(finished, workdir, tmp_p
     more = ["--config", finished / "run.yaml", "--workdir", workdir, "train.steps=8"]
     whole = shutil.copytree(workdir, tmp_path / "whole")
     before = contents(workdir / "checkpoints" / "6")
-    largest = max(len(data) for data in before.values() if data)
     assert command(train.main, *more[:3], whole, *more[4:]).status == 0
-    # Room for everything but the largest files of a checkpoint.
-    with _file_size_limit(largest // 2):
+    # Room for everything but a checkpoint, whose arrays end up in files of 43 and 87 kB.
+    with _file_size_limit(20_000):
         ended = command(train.main, *more)
     refused(ended, str(workdir))
     assert contents(workdir / "checkpoints" / "6") == before

@@ -67,6 +67,7 @@ def test_evaluating_on_two_hosts(trained, tmp_path):
     assert [line["step"] for line in metrics_of(trained / "two")[-2:]] == [6, 6]
 
 
+@pytest.mark.slow
 def test_fine_tuning_on_two_hosts_answers_every_example_once(tmp_path):
     for name, count in (("train", 24), ("dev", 37)):
         lines = [

@@ -82,6 +82,7 @@ def test_microbatches_give_the_gradient_of_the_whole_batch():
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_a_step_on_a_mesh_is_the_step_on_one_device():
     reports = []
     for data, fsdp, tensor in ((1, 1, 1), (2, 2, 2)):

@@ -75,7 +75,16 @@ def _run(mesh):
 
 
 # One test a mesh, for the sake of what it compiles.
-@pytest.mark.parametrize("mesh", ["8x1x1", "1x8x1", "4x1x2", "2x2x2", "4x2x1 in 2"])
+@pytest.mark.parametrize(
+    "mesh",
+    [
+        "8x1x1",
+        pytest.param("1x8x1", marks=pytest.mark.slow),
+        pytest.param("4x1x2", marks=pytest.mark.slow),
+        "2x2x2",
+        "4x2x1 in 2",
+    ],
+)
 def test_mesh_trains_as_one_device_does(mesh):
     ours, alone = _run(mesh), _run("1x1x1")
     _assert_same_draws(ours, alone)

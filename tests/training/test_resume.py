@@ -113,10 +113,11 @@ def _assert_goes_on_identically(project, straight, killed):
 def test_run_killed_at_random_goes_on_bit_for_bit(project):
     kill = _random_kill((6, 36))
     print("killed at", kill)  # shown when this fails
-    straight, killed = project.start("straight"), project.start("killed", kill=kill)
+    # Two devices: eight take half as long again. The slow tests have eight.
+    straight, killed = project.start("straight", devices=2), project.start("killed", devices=2, kill=kill)
     _ends(straight)
     _ends(killed, -signal.SIGKILL)
-    _ends(project.start("killed"))
+    _ends(project.start("killed", devices=2))
     lines = project.lines("straight")
     assert [line["step"] for line in lines if line["split"] == "train"] == list(range(1, 41))
     assert [line["step"] for line in lines if line["split"] == "eval"] == [20, 40]
@@ -156,6 +157,7 @@ def _stop(project, name, which):
     return said, step
 
 
+@pytest.mark.slow
 def test_sigterm_saves(project):
     _stop(project, "stopped", signal.SIGTERM)
 
