@@ -16,6 +16,8 @@ def keep_freed_memory() -> bool:
     A step on CPU devices allocates its temporary arrays anew, some hundred megabytes. glibc takes such blocks from
     the kernel and gives them back at once, and the kernel clears every page: a quarter of a step of ELECTRA-small.
     From now on blocks come from the heap, and the heap does not shrink.
+    The heap breaks up over the first twenty to sixty steps and then holds up to twice the memory of the first one
+    (docs/performance.md, "Memory that is kept").
 
     To be called before the first JAX device is asked for: threads that already run keep allocators of their own.
 
