@@ -37,11 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--step", type=int, metavar="N", help="which checkpoint (default: the newest)")
     cli.add_overrides(parser, "settings that win over those of the run; the model's own cannot change")
     args = parser.parse_args(argv)
-    keep_freed_memory()
 
     workdir = WorkDir(args.workdir)
     trained = workdir.load_config()
     config = workdir.load_config(args.overrides)
+    if config.compute.keep_memory:
+        keep_freed_memory()
     if trained.objective.kind == "finetune":
         raise UserError(
             f"{workdir.root} was fine-tuned, which evaluates itself: its metrics are in results.json, and "

@@ -114,8 +114,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--submission", type=Path, metavar="DIR", help="fine-tuning: write GLUE's submission files there"
     )
     args = parser.parse_args(argv)
-    keep_freed_memory()
     config = cli.load_config(args)
+    if config.compute.keep_memory:
+        keep_freed_memory()
     if args.workdir is None:
         raise UserError("--workdir is missing: the directory that is to hold the run")
     finetuning = config.objective.kind == "finetune"

@@ -4,6 +4,11 @@ import subprocess
 import sys
 
 import pytest
+from small_run import small_config
+
+from electra_jax import evaluate, train
+from electra_jax.config import dump_config
+from electra_jax.errors import UserError
 
 # Takes and frees 64 MB as a step does, and counts the pages that the kernel had to hand out after the first time.
 _FAULTS = """
@@ -36,3 +41,24 @@ def test_a_block_is_cleared_by_the_kernel_once_and_not_in_every_step():
         faults("leave") > 4 * (64 << 20) // (2 << 20) // 2
     )  # pages of 4 KB, or of 2 MB where those are given
     assert faults("keep") < 10
+
+
+class _KeptError(Exception):
+    """The process would have been told to keep its memory."""
+
+
+def _kept() -> None:
+    raise _KeptError
+
+
+@pytest.mark.parametrize("command", [train, evaluate])
+def test_memory_is_kept_unless_the_configuration_says_otherwise(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "keep_freed_memory", _kept)
+    file = tmp_path / "config.yaml"
+    file.write_text(dump_config(small_config()), encoding="utf-8")
+    arguments = ["--config", str(file)] if command is train else ["--workdir", str(tmp_path)]
+    with pytest.raises(_KeptError):
+        command.main(arguments)
+    # Going on, each misses what it needs next: a work directory, a checkpoint.
+    with pytest.raises(UserError, match=r"--workdir is missing|checkpoint"):
+        command.main([*arguments, "compute.keep_memory=false"])

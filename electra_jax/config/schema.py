@@ -440,6 +440,12 @@ class ComputeConfig(Section):
         "CPU; null: none.",
         free=True,
     )
+    keep_memory: bool = _field(
+        True,
+        "On CPU, keep the memory that a step of training or evaluation frees, for the next one: a sixth less time, up "
+        "to twice the memory. Linux only.",
+        free=True,
+    )
 
 
 class MeshConfig(Section):
