@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 
 from benchmarks.workload import Workload
+from electra_jax.host_devices import one_device_a_core
 from electra_jax.model.inputs import packed_inputs
 from electra_jax.objectives import build_objective
 from electra_jax.partitioning.mesh import make_mesh
@@ -36,6 +36,7 @@ def _training(workload: Workload) -> Callable[[int], None]:
 
 
 def _inference(workload: Workload) -> Callable[[int], None]:
+    one_device_a_core()  # as `electra_jax.predict` does
     config = workload.config()
     program = build_program(config, Vocabulary(), make_mesh(config.mesh))
     network = build_objective(config, Vocabulary()).network
@@ -47,7 +48,7 @@ def _inference(workload: Workload) -> Callable[[int], None]:
         return found
 
     with program.on_mesh():
-        params, ids = program.init().params, jnp.asarray(workload.rows())
+        params, ids = program.init().params, program.put_batch(workload.rows())
 
     def run(steps: int) -> None:
         with program.on_mesh():

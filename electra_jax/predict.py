@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from electra_jax import cli
 from electra_jax.errors import UserError
+from electra_jax.host_devices import one_device_a_core
 from electra_jax.host_memory import keep_freed_memory
 from electra_jax.inference.load import Model, load
 
@@ -45,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     what.add_argument("--encode", choices=("mean", "first"), help="a vector for each text, so pooled")
     args = parser.parse_args(argv)
     keep_freed_memory()
+    one_device_a_core()
     if args.input != "-" and not Path(args.input).is_file():
         raise UserError(f"--input {args.input} is not a file")
     model = load(args.workdir)

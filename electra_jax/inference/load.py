@@ -33,7 +33,7 @@ from electra_jax.training.workdir import WorkDir
 
 Text = str | tuple[str, str]
 
-# Rows of a batch for each device.
+# Rows of a batch for each device; of all CPU devices together, which are one machine.
 ROWS_A_DEVICE = 32
 
 
@@ -250,10 +250,17 @@ class Model:
             self._params,
             task,
             rows,
-            batch_size=ROWS_A_DEVICE * self._mesh.size,
+            batch_size=_batch_size(self._mesh),
             buckets=usable_buckets(fine_buckets(), self.max_length),
             pad_id=self.tokenizer.pad_id,
         )
+
+
+def _batch_size(mesh: Mesh) -> int:
+    """Rows of a batch, a multiple of the devices."""
+    if mesh.devices.flat[0].platform == "cpu":
+        return -(-ROWS_A_DEVICE // mesh.size) * mesh.size
+    return ROWS_A_DEVICE * mesh.size
 
 
 def fine_buckets(longest: int = 8192) -> list[int]:
