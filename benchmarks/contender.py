@@ -22,7 +22,8 @@ def starter(name: str, workload: Workload) -> Callable[[int], None]:
     if name == "electra_jax":
         from benchmarks import ours
 
-        keep_freed_memory()  # as the commands do
+        if workload.config().compute.keep_memory:
+            keep_freed_memory()  # as the commands do
         return ours.start(workload)
     if name == "peak":
         from benchmarks import peak

@@ -184,11 +184,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rivals", default="eager", metavar="NAMES", help="eager,compile (default: eager)")
     parser.add_argument("--rounds", type=int, default=7, help="of which the median is shown")
     parser.add_argument("--threads", type=int, default=2, help="threads of every contender")
+    cli.add_overrides(parser, "settings over ELECTRA-small's, such as train.accumulation_steps=2")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write what was measured")
     args = parser.parse_args(argv)
     if args.rounds < 1 or not 1 <= args.threads <= (os.cpu_count() or 1):
         raise UserError(f"--rounds must be at least 1, and --threads between 1 and {os.cpu_count()}")
-    workloads = [parse_workload(text, args.threads) for text in args.workload or WORKLOADS]
+    workloads = [
+        dataclasses.replace(parse_workload(text, args.threads), settings=args.overrides)
+        for text in args.workload or WORKLOADS
+    ]
+    for workload in workloads:
+        workload.config()  # refused before anything is started
     names = [OURS, *rivals(args.rivals)]
     print(
         f"{'':<33} {'ms':>8} {'rows/s':>8} {'× eager':>8} {'CPU ms':>8} {'× eager':>8} {'peak':>6} {'MB':>8} "

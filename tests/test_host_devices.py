@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from electra_jax import predict
+
 _DEVICES = """
 import os
 from electra_jax.host_devices import one_device_a_core
@@ -39,3 +41,17 @@ def test_a_device_for_each_core_and_four_at_most(cores, expected):
 )
 def test_what_the_environment_says_stands(environment):
     assert devices(2, **environment) == "None 3"
+
+
+class _AskedError(Exception):
+    """Devices were asked for."""
+
+
+def test_predict_takes_them_before_it_looks_for_devices(monkeypatch, tmp_path):
+    def asked():
+        raise _AskedError
+
+    monkeypatch.setattr(predict, "one_device_a_core", asked)
+    monkeypatch.setattr(predict, "load", lambda path: pytest.fail("the model was there first"))
+    with pytest.raises(_AskedError):
+        predict.main(["--workdir", str(tmp_path), "--input", "-"])

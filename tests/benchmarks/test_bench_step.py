@@ -33,6 +33,15 @@ def test_flops_of_the_small_model_are_those_of_the_paper():
     assert step.model_flops(Workload("inference", 32, 128, 2)) == pytest.approx(86e9, rel=0.05)
 
 
+def test_settings_are_over_those_of_electra_small_and_cannot_change_the_rows():
+    assert Workload("train", 4, 16, 2, ["train.accumulation_steps=2"]).config().train.accumulation_steps == 2
+    for setting in ("train.batch_size=8", "data.sequence_length=32"):
+        with pytest.raises(UserError, match="--workload"):
+            step.main(["--workload", "train:4x16", setting])
+    with pytest.raises(UserError, match="nothing_like_it"):
+        step.main(["--workload", "train:4x16", "train.nothing_like_it=8"])
+
+
 def test_rows_are_the_same_for_everyone_and_full():
     rows = Workload("train", 4, 16, 2).rows()
     assert (rows == Workload("train", 4, 16, 1).rows()).all()
