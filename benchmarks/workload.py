@@ -20,8 +20,8 @@ class Workload:
     train: masking, generator, sampling, discriminator, backward pass, clipped AdamW update, with dropout.
     inference: logits of the discriminator.
 
-    ``settings`` (``key.path=value``) are over those of ELECTRA-small. Of them, rivals follow the model's sizes and rates
-    of dropout.
+    ``settings`` (``key.path=value``) are over those of ELECTRA-small. Of them, rivals follow the model's sizes and its
+    rates of dropout.
     """
 
     kind: Literal["train", "inference"]
