@@ -52,7 +52,9 @@ class Workload:
         }
         config = with_overrides(values, self.settings, "the benchmark")
         if (config.train.batch_size, config.data.sequence_length) != (self.batch, self.length):
-            raise UserError("train.batch_size and data.sequence_length are those of --workload: change them there")
+            raise UserError(
+                "train.batch_size and data.sequence_length are those of --workload: change them there"
+            )
         return config
 
     def rows(self) -> np.ndarray:
