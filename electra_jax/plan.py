@@ -23,10 +23,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog="examples:\n"
         "  python -m electra_jax.plan --config configs/pretrain/small.yaml --topology v5e:2x4 compute.dtype=bfloat16\n"
         "  python -m electra_jax.plan --config configs/pretrain/base.yaml --topology v4:2x2x4 --sweep --limit 6\n"
+        "  python -m electra_jax.plan --config configs/pretrain/base.yaml --topology v5e:16x16 --slices 2\n"
         "  python -m electra_jax.plan --config configs/pretrain/tiny.yaml --json\n",
     )
     parser.add_argument(
         "--topology", metavar="CHIP:AxB", help="TPU slice: v5e:4x4, v6e:8x8, v4:2x2x4, v5p:4x4x4"
+    )
+    parser.add_argument(
+        "--slices",
+        type=int,
+        default=1,
+        metavar="N",
+        help="slices of that shape, joined by the data-centre network (1)",
     )
     parser.add_argument("--sweep", action="store_true", help="try meshes and microbatches, and rank them")
     parser.add_argument("--limit", type=int, default=8, metavar="N", help="most compilations of --sweep (8)")
@@ -35,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = cli.load_config(args)
     if args.limit < 1:
         raise UserError(f"--limit {args.limit} must be at least 1")
+    if args.slices != 1 and args.topology is None:
+        raise UserError(f"--slices {args.slices} needs --topology, the shape of each slice")
     if args.topology is not None:
         os.environ.update(COMPILE_ONLY)  # before jax is imported, which the next lines do
 
@@ -44,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from electra_jax.planning.sweep import format_sweep, sweep
 
     check_plannable(config)
-    machine = topology_machine(args.topology) if args.topology is not None else local_machine()
+    machine = topology_machine(args.topology, args.slices) if args.topology is not None else local_machine()
     if args.sweep:
         swept = sweep(
             config,

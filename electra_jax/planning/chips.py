@@ -16,6 +16,8 @@ class Chip:
     hbm_bytes: capacity of its memory.
     hbm_bandwidth: bytes a second.
     link_bandwidth: bytes a second to its neighbours, out and in added up, over all its links.
+    slices_bandwidth: bytes a second that it sends to other slices, through the data-centre network, its share of its
+        host's or pod's; None where none is published.
     torus_axes: dimensions of the network of such chips; 0 where any chip reaches any other.
     source: where the figures are published.
     """
@@ -27,6 +29,7 @@ class Chip:
     link_bandwidth: float
     torus_axes: int
     source: str
+    slices_bandwidth: float | None = None
 
     def outgoing_bandwidth(self, shape: tuple[int, ...]) -> float:
         """Bytes a second that a chip can send in a slice of this shape.
@@ -50,9 +53,10 @@ CHIPS = (
         3,
         f"{_TPU}v4; links: Jouppi et al. 2023, six of 50 GB/s each way",
     ),
-    Chip("v5e", "TPU v5 lite", 16e9, 819e9, 400e9, 2, f"{_TPU}v5e"),
-    Chip("v5p", "TPU v5", 95 * 2**30, 2765e9, 1200e9, 3, f"{_TPU}v5p"),
-    Chip("v6e", "TPU v6 lite", 32e9, 1638e9, 800e9, 2, f"{_TPU}v6e"),
+    # Between slices: 6.4 and 25.6 Tbit/s for a pod of 256 chips of v5e and v6e, 50 Gbit/s a chip of v5p.
+    Chip("v5e", "TPU v5 lite", 16e9, 819e9, 400e9, 2, f"{_TPU}v5e", 6.4e12 / 8 / 256),
+    Chip("v5p", "TPU v5", 95 * 2**30, 2765e9, 1200e9, 3, f"{_TPU}v5p", 50e9 / 8),
+    Chip("v6e", "TPU v6 lite", 32e9, 1638e9, 800e9, 2, f"{_TPU}v6e", 25.6e12 / 8 / 256),
     Chip("A100 40GB", "NVIDIA A100-SXM4-40GB", 40e9, 1555e9, 600e9, 0, "NVIDIA A100 data sheet, SXM"),
     Chip("A100 80GB", "NVIDIA A100-SXM4-80GB", 80e9, 2039e9, 600e9, 0, "NVIDIA A100 data sheet, SXM"),
     Chip("H100", "NVIDIA H100 80GB HBM3", 80e9, 3350e9, 900e9, 0, "NVIDIA H100 data sheet, SXM"),

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from electra_jax.planning.hlo import Executed, Module, executed
+from electra_jax.planning.hlo import Array, Executed, Instruction, Module, executed
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 
@@ -20,6 +20,7 @@ class Collective:
     times: how often it runs in a step.
     arrays: types and shapes that go in, such as "f32[512,96]"; many are cut short.
     operation: the part of the model it comes from, as far as the compiler knows.
+    between_slices: whether it goes over the slower network between slices, where ``devices`` counts one of each.
     """
 
     kind: str
@@ -28,6 +29,7 @@ class Collective:
     times: int
     arrays: str
     operation: str
+    between_slices: bool = False
 
     @property
     def sent_bytes(self) -> float:
@@ -48,15 +50,22 @@ class Collective:
         return self.operand_bytes * (self.devices if self.kind == "all-gather" else 1)
 
 
-def find_collectives(module: Module, devices: int) -> list[Collective]:
-    """All collectives of a program over ``devices``, largest traffic first; those of one device alone are none.
+def find_collectives(module: Module, devices: int, slices: int = 1) -> list[Collective]:
+    """All collectives of a program over ``devices`` in each of ``slices``, largest traffic first.
+
+    Those of one device alone are none.
 
     A TPU program may hold one collective in several pieces, fused with computations it overlaps with; they share a
-    channel and count once. An all-reduce of which each device keeps only its slice is a reduce-scatter.
+    channel and count once. An all-reduce of which each device keeps only its slice is a reduce-scatter. What goes to
+    other slices is a send that says which collective it is a part of; within a slice the rest of it is another one.
     """
     found: list[Collective] = []
     channels: set[str] = set()
     for step in executed(module):
+        if step.instruction.opcode == "send":
+            if (between := _between_slices(step, slices)) is not None:
+                found.append(between)
+            continue
         kind = step.instruction.opcode.removesuffix("-start")
         if kind not in KINDS:
             continue
@@ -74,18 +83,64 @@ def _collective(kind: str, step: Executed, devices: int) -> Collective:
     instruction = step.instruction
     if kind == "all-reduce" and step.fused and step.computation.name.startswith("all-reduce-scatter"):
         kind = "reduce-scatter"
-    operands = [array for operand in step.computation.operands(instruction) for array in operand.arrays]
-    names = [f"{a.dtype}[{','.join(map(str, a.shape))}]" for a in sorted(operands, key=lambda a: -a.bytes)]
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    operation = re.search(r'op_name="([^"]*)"', instruction.attributes)
+    operands = _operands(step)
     return Collective(
         kind=kind,
         operand_bytes=sum(array.bytes for array in operands),
         devices=2 if kind == "collective-permute" else group_size(instruction.attributes, devices),
         times=step.times,
-        arrays=", ".join(names[:3]) + more,
-        operation=operation[1].removeprefix("jit(train_step)/") if operation else "",
+        arrays=_names(operands),
+        operation=_operation(instruction),
     )
+
+
+# As libtpu calls what goes between slices ("megascale").
+_BETWEEN = {
+    "ALL_REDUCE": "all-reduce",
+    "ALL_GATHER": "all-gather",
+    "REDUCE_SCATTER": "reduce-scatter",
+    "ALL_TO_ALL": "all-to-all",
+}
+
+
+def _between_slices(step: Executed, slices: int) -> Collective | None:
+    """What a send hands to other slices; None for a send of another kind.
+
+    Anything but the known kinds counts as sent once, as from neighbour to neighbour.
+    """
+    attributes = step.instruction.attributes
+    said = re.search(r'_xla_megascale_transfer_type="(\w+)"', attributes)
+    if said is None:
+        return None
+    listed = re.search(r'_xla_megascale_target="\{([\d,]+)\}', attributes)
+    kind = _BETWEEN.get(said[1], "collective-permute")
+    operands = _operands(step)
+    return Collective(
+        kind=kind,
+        operand_bytes=sum(array.bytes for array in operands),
+        devices=2 if kind == "collective-permute" else len(listed[1].split(",")) if listed else slices,
+        times=step.times,
+        arrays=_names(operands),
+        operation=_operation(step.instruction),
+        between_slices=True,
+    )
+
+
+def _operands(step: Executed) -> list[Array]:
+    """The arrays that go in; tokens, which order what is done, are none."""
+    operands = step.computation.operands(step.instruction)
+    return [array for operand in operands for array in operand.arrays if array.dtype != "token"]
+
+
+def _names(operands: list[Array]) -> str:
+    names = [f"{a.dtype}[{','.join(map(str, a.shape))}]" for a in sorted(operands, key=lambda a: -a.bytes)]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def _operation(instruction: Instruction) -> str:
+    said = re.search(r'op_name="([^"]*)"', instruction.attributes)
+    return said[1].removeprefix("jit(train_step)/") if said else ""
 
 
 def group_size(attributes: str, devices: int) -> int:
@@ -101,10 +156,10 @@ def group_size(attributes: str, devices: int) -> int:
 
 
 def merge(collectives: Iterable[Collective]) -> list[Collective]:
-    """Collectives of the same kind, group and arrays added up: ``times`` is that of all together."""
+    """Collectives of the same kind, network, group and arrays added up: ``times`` is that of all together."""
     merged: dict[tuple[object, ...], Collective] = {}
     for one in collectives:
-        key = one.kind, one.devices, one.arrays, one.operand_bytes
+        key = one.kind, one.devices, one.arrays, one.operand_bytes, one.between_slices
         seen = merged.get(key)
         merged[key] = replace(one, times=one.times + seen.times) if seen else one
     return sorted(merged.values(), key=lambda c: -c.sent_bytes)

@@ -14,15 +14,17 @@ from electra_jax.planning.chips import TPU_CHIPS, Chip, chip_of
 class Machine:
     """Devices and what is known of them.
 
-    name: the topology's, or the kind of the local devices.
+    name: the topology's and how many of it, or the kind of the local devices.
     chip: published figures, None where there are none.
-    shape: chips along each axis of the network; () for local devices.
+    shape: chips along each axis of the network of one slice; () for local devices.
+    slices: how many of that shape, joined by a slower network.
     """
 
     name: str
     devices: tuple[jax.Device, ...]
     chip: Chip | None
     shape: tuple[int, ...]
+    slices: int = 1
 
 
 def parse_topology(name: str) -> tuple[str, tuple[int, ...]]:
@@ -45,14 +47,16 @@ def parse_topology(name: str) -> tuple[str, tuple[int, ...]]:
     return chip, shape
 
 
-def topology_machine(name: str) -> Machine:
-    """The devices of a TPU topology that need not be there; only good for compiling.
+def topology_machine(name: str, slices: int = 1) -> Machine:
+    """The devices of ``slices`` slices of a TPU topology that need not be there; only good for compiling.
 
     The environment must be `environment.COMPILE_ONLY`.
 
     Raises:
-        UserError: the name is wrong, libtpu is not installed, or it knows no such topology.
+        UserError: the name or number is wrong, libtpu is not installed, or it knows no such topology.
     """
+    if slices < 1:
+        raise UserError(f"--slices {slices} must be at least 1")
     from jax.experimental import topologies
 
     chip_name, shape = parse_topology(name)
@@ -68,6 +72,8 @@ def topology_machine(name: str) -> Machine:
     options: dict[str, object] = {"chip_config_name": "megacore"} if chip.torus_axes == 3 else {}
     if math.prod(shape) < 4:
         options["chips_per_host_bounds"] = (*shape, 1, 1)[:3]
+    if slices > 1:
+        options["num_slices"] = slices
     try:
         described = topologies.get_topology_desc(name, "tpu", **options)  # type: ignore[arg-type]
     except Exception as error:
@@ -75,7 +81,8 @@ def topology_machine(name: str) -> Machine:
         raise UserError(
             f"--topology {name}: libtpu knows no such slice ({first_line}); sides of 2, 4, 8 and 16 are usual"
         ) from None
-    return Machine(name, tuple(described.devices), chip, shape)
+    whole = name if slices == 1 else f"{slices} x {name}"
+    return Machine(whole, tuple(described.devices), chip, shape, slices)
 
 
 def local_machine() -> Machine:

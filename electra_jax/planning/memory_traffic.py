@@ -33,14 +33,26 @@ def _traffic(module: Module, computation: Computation, instruction: Instruction)
         called = instruction.called("calls")
         if called and called[0] in module.computations:
             return _fusion_traffic(module, module.computations[called[0]], instruction, operands)
-    if instruction.opcode in _SLICING:
-        return _main(operands[0].arrays and (_like(operands[0].arrays[0], instruction),)) + _main(
-            instruction.arrays
-        )
+    written = _written(computation, instruction)
+    if instruction.opcode.removesuffix("-start") in _SLICING:
+        return _main(operands[0].arrays and (_like(operands[0].arrays[0], written[0]),)) + _main(written)
     if instruction.opcode == "dynamic-update-slice":
-        return 2 * _main((_like(instruction.arrays[0], operands[1]),))
-    written = instruction.arrays[:1] if instruction.opcode.endswith("-start") else instruction.arrays
+        return 2 * _main((_like(written[0], operands[1].arrays[0]),))
     return sum(_main(operand.arrays) for operand in operands) + _main(written)
+
+
+def _written(computation: Computation, instruction: Instruction) -> tuple[Array, ...]:
+    """What an instruction writes; of one that only starts something, what its -done gives.
+
+    The arrays of a -start are a mixture of what it reads, what it writes and what it remembers, in an order of its own.
+    """
+    if instruction.opcode == "send":  # its result is a name for what it read
+        return ()
+    stem = instruction.opcode.removesuffix("-start")
+    if stem == instruction.opcode:
+        return instruction.arrays
+    done = next((user for user in computation.users(instruction.name) if user.opcode == f"{stem}-done"), None)
+    return instruction.arrays[:1] if done is None else done.arrays
 
 
 def _fusion_traffic(
@@ -107,6 +119,6 @@ def _main(arrays: tuple[Array, ...]) -> float:
     return sum(array.bytes for array in arrays if array.space == 0)
 
 
-def _like(array: Array, size_of: Instruction) -> Array:
-    """An array in the memory of ``array`` and of the size of another instruction's."""
-    return Array(array.dtype, size_of.arrays[0].shape, array.space)
+def _like(array: Array, size_of: Array) -> Array:
+    """An array in the memory of ``array`` and of the size of another."""
+    return Array(array.dtype, size_of.shape, array.space)

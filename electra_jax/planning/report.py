@@ -101,12 +101,12 @@ def make_plan(config: Config, machine: Machine) -> Plan:
     collectives: list[Collective] | None = None
     assumptions: list[str] = []
     if compiled.out_of_memory is None:
-        work, collectives, assumptions = _work(compiled, hardware_flops / devices, devices)
+        work, collectives, assumptions = _work(compiled, hardware_flops / devices, machine)
     chip, peak = machine.chip, peak_flops(machine.devices[0])
     times = None
     if work is not None and chip is not None and peak is not None:
         network = chip.outgoing_bandwidth(machine.shape)
-        times = roofline(work, Speeds(peak, chip.hbm_bandwidth, network))
+        times = roofline(work, Speeds(peak, chip.hbm_bandwidth, network, chip.slices_bandwidth))
         assumptions = [*_published(machine, peak, network), *assumptions]
     return Plan(
         machine=machine.name,
@@ -145,7 +145,9 @@ def _capacity(machine: Machine) -> float | None:
     return stats.get("bytes_limit") if stats else None
 
 
-def _work(compiled: Compiled, flops: float, devices: int) -> tuple[Work, list[Collective] | None, list[str]]:
+def _work(
+    compiled: Compiled, flops: float, machine: Machine
+) -> tuple[Work, list[Collective] | None, list[str]]:
     if compiled.text is None:
         moved = compiled.bytes_accessed or 0.0
         return (
@@ -157,8 +159,11 @@ def _work(compiled: Compiled, flops: float, devices: int) -> tuple[Work, list[Co
             ],
         )
     module = parse_hlo(compiled.text)
-    collectives = merge(find_collectives(module, devices))
-    sent = sum(one.sent_bytes for one in collectives)
+    collectives = merge(
+        find_collectives(module, len(machine.devices) // machine.slices, slices=machine.slices)
+    )
+    between = sum(one.sent_bytes for one in collectives if one.between_slices)
+    sent = sum(one.sent_bytes for one in collectives) - between
     notes = [
         "bytes moved: every compiled operation reads its operands from memory and writes its result once (what stays "
         "in the chip does not count); an estimate, as caches and padding are not known",
@@ -168,7 +173,7 @@ def _work(compiled: Compiled, flops: float, devices: int) -> tuple[Work, list[Co
         notes.append(
             f"{len(unknown)} loops whose number of turns cannot be read are counted as one turn each"
         )
-    return Work(flops, memory_bytes(module), sent), collectives, notes
+    return Work(flops, memory_bytes(module), sent, between), collectives, notes
 
 
 def _published(machine: Machine, peak: float, network: float) -> list[str]:
@@ -178,7 +183,7 @@ def _published(machine: Machine, peak: float, network: float) -> list[str]:
         f"matrix products at {peak / 1e12:,.0f} TFLOP/s a device, the 16-bit peak ({chip.source})",
         f"memory at {chip.hbm_bandwidth / 1e9:,.0f} GB/s a device (same source)",
     ]
-    if len(machine.devices) > 1 and chip.torus_axes:
+    if len(machine.devices) > machine.slices and chip.torus_axes:
         lines.append(
             f"network at {network / 1e9:,.0f} GB/s sent by a device: all links that it has in a slice of this shape, "
             f"of {chip.link_bandwidth / 1e9:,.0f} GB/s both ways for all (same source); a collective over a part of "
@@ -186,6 +191,16 @@ def _published(machine: Machine, peak: float, network: float) -> list[str]:
         )
     elif len(machine.devices) > 1:
         lines.append(f"network at {network / 1e9:,.0f} GB/s sent by a device, NVLink within one host")
+    if machine.slices > 1 and chip.slices_bandwidth:
+        lines.append(
+            f"network between slices at {chip.slices_bandwidth / 1e9:,.3f} GB/s sent by a device, its share of the "
+            "data-centre network (same source)"
+        )
+    elif machine.slices > 1:
+        lines.append(
+            f"nothing is published of the network between slices of {chip.name}: WHAT IS SENT BETWEEN SLICES TAKES NO "
+            "TIME BELOW, not even at worst"
+        )
     return [
         *lines,
         "at best everything overlaps and the slowest of the three decides; at worst nothing overlaps; real steps add "
@@ -211,7 +226,11 @@ def format_plan(plan: Plan) -> str:
     if plan.work is not None:
         lines.append(f"bytes moved a device  {_bytes(plan.work.memory_bytes):>14}")
         if plan.collectives is not None:
-            lines += _collective_lines(plan.collectives, plan.work.sent_bytes)
+            within = [one for one in plan.collectives if not one.between_slices]
+            between = [one for one in plan.collectives if one.between_slices]
+            lines += _collective_lines("bytes sent a device", within, plan.work.sent_bytes)
+            if between:
+                lines += _collective_lines("to other slices", between, plan.work.slices_bytes)
     if plan.times is not None:
         lines += ["", *_time_lines(plan, plan.times)]
     elif plan.fits:
@@ -228,10 +247,10 @@ def _memory_lines(plan: Plan) -> list[str]:
     return ["bytes a device:", *lines, f"  {'together':<12}{_bytes(sum(known)):>14}{of}"]
 
 
-def _collective_lines(collectives: list[Collective], sent: float, shown: int = 8) -> list[str]:
+def _collective_lines(title: str, collectives: list[Collective], sent: float, shown: int = 8) -> list[str]:
     if not collectives:
         return ["no collectives"]
-    lines = [f"bytes sent a device   {_bytes(sent):>14} in {sum(c.times for c in collectives)} collectives:"]
+    lines = [f"{title:<22}{_bytes(sent):>14} in {sum(c.times for c in collectives)} collectives:"]
     for one in collectives[:shown]:
         lines.append(
             f"  {one.kind:<18} {one.times:>4} x {_bytes(one.full_bytes):>10} over {one.devices:>3}  {one.arrays}"
@@ -253,9 +272,10 @@ def _time_lines(plan: Plan, times: Roofline) -> list[str]:
         (f"{plan.steps:,} steps", f"{best['hours']:,.1f} h", f"{worst['hours']:,.1f} h"),
         ("chip-hours", f"{best['chip_hours']:,.0f}", f"{worst['chip_hours']:,.0f}"),
     ]
+    between = f", between slices {times.slices * 1e3:,.2f} ms" if times.slices else ""
     parts = (
         f"products {times.compute * 1e3:,.2f} ms, memory {times.memory * 1e3:,.2f} ms, "
-        f"network {times.network * 1e3:,.2f} ms: bound by {times.bound}"
+        f"network {times.network * 1e3:,.2f} ms{between}: bound by {times.bound}"
     )
     return [head, *(f"{name:<18}{low:>14}{high:>14}" for name, low, high in table), parts]
 

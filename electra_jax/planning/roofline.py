@@ -9,50 +9,61 @@ class Work:
 
     flops: of matrix products.
     memory_bytes: read from and written to its main memory.
-    sent_bytes: sent to other devices.
+    sent_bytes: sent to other devices of its slice.
+    slices_bytes: sent to other slices.
     """
 
     flops: float
     memory_bytes: float
     sent_bytes: float
+    slices_bytes: float = 0.0
 
 
 @dataclass(frozen=True)
 class Speeds:
-    """What one device can do at most: FLOP/s, bytes/s of memory, bytes/s sent."""
+    """What one device can do at most: FLOP/s, bytes/s of memory, bytes/s sent within its slice and to others.
+
+    slices: None where it is not known.
+    """
 
     flops: float
     memory: float
     network: float
+    slices: float | None = None
 
 
 @dataclass(frozen=True)
 class Roofline:
-    """Seconds that each part of a step takes at least."""
+    """Seconds that each part of a step takes at least; ``slices`` is 0 where that is not known."""
 
     compute: float
     memory: float
     network: float
+    slices: float = 0.0
 
     @property
     def best(self) -> float:
         """Everything overlaps with everything: the slowest part alone."""
-        return max(self.compute, self.memory, self.network)
+        return max(self._parts.values())
 
     @property
     def worst(self) -> float:
         """Nothing overlaps, each part still at its published speed."""
-        return self.compute + self.memory + self.network
+        return sum(self._parts.values())
 
     @property
     def bound(self) -> str:
         """Which part is the slowest."""
-        parts = {
+        return max(self._parts, key=lambda name: self._parts[name])
+
+    @property
+    def _parts(self) -> dict[str, float]:
+        return {
             "matrix products": self.compute,
             "memory bandwidth": self.memory,
             "network": self.network,
+            "network between slices": self.slices,
         }
-        return max(parts, key=lambda name: parts[name])
 
 
 def roofline(work: Work, speeds: Speeds) -> Roofline:
@@ -61,4 +72,5 @@ def roofline(work: Work, speeds: Speeds) -> Roofline:
         compute=work.flops / speeds.flops,
         memory=work.memory_bytes / speeds.memory,
         network=work.sent_bytes / speeds.network if work.sent_bytes else 0.0,
+        slices=work.slices_bytes / speeds.slices if speeds.slices else 0.0,
     )

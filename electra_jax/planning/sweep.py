@@ -127,8 +127,11 @@ def _rank(pair: tuple[Choice, Plan]) -> tuple[bool, float, float]:
 
 def format_sweep(swept: Swept) -> str:
     """A table, the best first, and what was not tried."""
+    several = any(plan.work is not None and plan.work.slices_bytes for _, plan in swept.plans)
     lines = [
-        f"{'data':>5}{'fsdp':>6}{'tensor':>8}{'micro':>7}{'memory':>11}{'sent':>11}{'step at best':>14}{'at worst':>11}"
+        f"{'data':>5}{'fsdp':>6}{'tensor':>8}{'micro':>7}{'memory':>11}{'sent':>11}"
+        + (f"{'to slices':>11}" if several else "")
+        + f"{'step at best':>14}{'at worst':>11}"
     ]
     for choice, plan in swept.plans:
         head = f"{choice.data:>5}{choice.fsdp:>6}{choice.tensor:>8}{choice.microbatches:>7}"
@@ -136,10 +139,13 @@ def format_sweep(swept: Swept) -> str:
         if not plan.fits:
             lines.append(f"{head}{memory / 1e9:>8.2f} GB   does not fit")
             continue
-        sent = (
-            f"{plan.work.sent_bytes / 1e6:>8,.0f} MB" if plan.work and plan.collectives is not None else "-"
-        )
-        lines.append(f"{head}{memory / 1e9:>8.2f} GB{sent:>11}" + _times(plan))
+        sent = ["-"] * (1 + several)
+        if plan.work and plan.collectives is not None:
+            sent = [f"{plan.work.sent_bytes / 1e6:,.0f} MB", f"{plan.work.slices_bytes / 1e6:,.0f} MB"][
+                : 1 + several
+            ]
+        columns = "".join(f"{one:>11}" for one in sent)
+        lines.append(f"{head}{memory / 1e9:>8.2f} GB{columns}" + _times(plan))
     reasons: dict[str, list[Choice]] = {}
     for choice, reason in swept.skipped:
         reasons.setdefault(reason, []).append(choice)

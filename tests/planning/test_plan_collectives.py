@@ -65,6 +65,70 @@ def test_collectives_of_a_tpu_program():
     assert reduce.arrays == "f32[1024,96], bf16[10]"
 
 
+# Cut from steps compiled for slices of v5e, each of four devices: a sum over all devices of four slices, which is a
+# reduction within each, a sum of the pieces between them, and a gather within each; and a gather between two slices.
+TPU_SLICES = """
+HloModule jit_train_step, num_partitions=4
+
+ENTRY %main (a: f32[256,256], b: f32[32,256]) -> f32[256,256] {
+  %a = f32[256,256]{1,0:T(8,128)} parameter(0)
+  %b = f32[32,256]{1,0:T(8,128)} parameter(1)
+  %reduce-scatter.1 = f32[64,256]{1,0:T(8,128)} reduce-scatter(%a), channel_id=1, replica_groups={{0,1,2,3}}, \
+use_global_device_ids=true, dimensions={0}, to_apply=%add.clone
+  %bitcast = f32[16,8,128]{2,1,0:T(8,128)} bitcast(%reduce-scatter.1)
+  %after-all = token[] after-all(), frontend_attributes={MegascaleRendezvousKeyName="all-reduce.1_0"}
+  %send = (f32[16,8,128]{2,1,0:T(8,128)}, u32[], token[]) send(%bitcast, %after-all), channel_id=2, \
+is_host_transfer=true, frontend_attributes={_xla_megascale_reduce_operation="SUM",\
+_xla_megascale_target="{1,2,3,4}x{0:3}",_xla_megascale_transfer_type="ALL_REDUCE"}
+  %recv = (f32[16,8,128]{2,1,0:T(8,128)}, u32[], token[]) recv(%after-all), channel_id=1, is_host_transfer=true, \
+frontend_attributes={_xla_megascale_reduce_operation="SUM",_xla_megascale_target="{1,2,3,4}x{0:3}",\
+_xla_megascale_transfer_type="ALL_REDUCE"}
+  %send.1 = (f32[32,256]{1,0:T(8,128)}, u32[], token[]) send(%b, %after-all), channel_id=4, is_host_transfer=true, \
+frontend_attributes={_xla_megascale_transfer_type="ALL_GATHER"}
+  %send.2 = (f32[32,256]{1,0:T(8,128)}, u32[], token[]) send(%b, %after-all), channel_id=6, is_host_transfer=true
+  %recv-done = (f32[16,8,128]{2,1,0:T(8,128)}, token[]) recv-done(%recv), channel_id=1, is_host_transfer=true
+  %summed = f32[16,8,128]{2,1,0:T(8,128)} get-tuple-element(%recv-done), index=0
+  ROOT %all-gather.6 = f32[256,256]{1,0:T(8,128)} all-gather(%summed), channel_id=1, replica_groups={{0,1,2,3}}, \
+use_global_device_ids=true, dimensions={0}
+}
+
+%add.clone (x: f32[], y: f32[]) -> f32[] {
+  %x = f32[]{:T(128)} parameter(0)
+  %y = f32[]{:T(128)} parameter(1)
+  ROOT %add.9 = f32[]{:T(128)} add(%x, %y)
+}
+""".replace("\\\n", "")
+
+
+def test_what_goes_between_slices():
+    module = parse_hlo(TPU_SLICES)
+    found = find_collectives(module, devices=4, slices=4)
+    between = {one.kind: one for one in found if one.between_slices}
+    within = {one.kind: one for one in found if not one.between_slices}
+    assert (len(found), set(between), set(within)) == (
+        4,
+        {"all-reduce", "all-gather"},
+        {"reduce-scatter", "all-gather"},
+    )
+    piece = 64 * 256 * 4
+    assert (between["all-reduce"].devices, between["all-reduce"].sent_bytes) == (4, 2 * 3 / 4 * piece)
+    assert within["all-gather"].sent_bytes == 3 * piece
+    assert between["all-reduce"].arrays == "f32[16,8,128]"  # and no token
+    # Where the program does not say which slices take part, all do.
+    gathered = next(
+        one
+        for one in find_collectives(module, devices=4, slices=2)
+        if one.kind == "all-gather" and one.between_slices
+    )
+    assert (gathered.devices, gathered.sent_bytes) == (2, 32 * 256 * 4)
+
+
+def test_the_same_within_and_between_slices_is_not_added_up():
+    within = Collective("all-reduce", 800.0, 8, 3, "f32[200]", "a")
+    between = Collective("all-reduce", 800.0, 8, 3, "f32[200]", "a", between_slices=True)
+    assert len(merge([within, between])) == 2
+
+
 @pytest.mark.parametrize(
     ("attributes", "size"),
     [

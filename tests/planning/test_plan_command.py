@@ -75,6 +75,11 @@ def test_topologies_are_read():
     assert parse_topology("v5p:2x2x4") == ("v5p", (2, 2, 4))
 
 
+def test_no_slice_at_all():
+    with pytest.raises(UserError, match="--slices 0 must be at least 1"):
+        topology_machine("v5e:2x2", 0)
+
+
 def test_libtpu_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "libtpu", None)
     with pytest.raises(UserError, match=r"needs libtpu.*pip install 'electra_jax\[plan\]'"):
@@ -111,6 +116,7 @@ def test_what_does_not_fit_is_a_users_error(run_file, capsys, monkeypatch):
         (["mesh.data=3"], "does not make 8, the number of devices"),
         (["train.batch_size=12"], "not divisible by the 8 devices"),
         (["--sweep", "--limit", "0"], "--limit 0 must be at least 1"),
+        (["--slices", "2"], "--slices 2 needs --topology, the shape of each slice"),
     ],
 )
 def test_settings_that_cannot_be_planned(settings, words, run_file):
@@ -156,6 +162,24 @@ def test_plan_for_tpus_that_are_not_there(topology, devices, run_file):
     assert values["work"]["sent_bytes"] > 0
     assert 0 < values["times"]["best"]["model_flops_utilization"] < 1
     assert values["times"]["best"]["hours"] <= values["times"]["worst"]["hours"]
+
+
+@needs_libtpu
+@pytest.mark.slow
+def test_slices_send_each_other_the_gradients_and_no_more(run_file):
+    wide = "model.hidden_size=256", "model.intermediate_size=1024", "model.embedding_size=128"
+    settings = "--json", "compute.dtype=bfloat16", "mesh.fsdp=1", *wide
+    one, two = (
+        json.loads(_plan(run_file, "--topology", "v5e:2x2", *slices, *settings).stdout)
+        for slices in ((), ("--slices", "2", "train.batch_size=32"))
+    )
+    assert (one["devices"], one["work"]["slices_bytes"], one["times"]["slices"]) == (4, 0, 0)
+    assert (two["machine"], two["devices"], two["mesh"]["data"]) == ("2 x v5e:2x2", 8, 8)
+    summed = sum(c["times"] * c["full_bytes"] for c in one["collectives"] if c["kind"] == "all-reduce")
+    # Each device passes on a quarter of what its slice has summed; small pieces are padded.
+    assert summed / 4 <= two["work"]["slices_bytes"] < 1.15 * summed / 4
+    assert {c["kind"] for c in two["collectives"] if c["between_slices"]} == {"all-reduce"}
+    assert two["times"]["slices"] == pytest.approx(two["work"]["slices_bytes"] / 3.125e9)
 
 
 @needs_libtpu

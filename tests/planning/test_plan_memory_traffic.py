@@ -1,5 +1,7 @@
 """Bytes moved by small programs that can be counted by hand."""
 
+import pytest
+
 from electra_jax.planning.hlo import parse_hlo
 from electra_jax.planning.memory_traffic import memory_bytes
 
@@ -56,6 +58,31 @@ ENTRY""",
     ).replace("fusion(%x, %n), kind=kLoop, calls=%sliced", "fusion(%x, %n), kind=kLoop, calls=%outer")
     assert nested.count("%outer") == 2
     assert memory_bytes(parse_hlo(nested)) == memory_bytes(parse_hlo(PROGRAM))
+
+
+def test_what_is_started_and_done_counts_once_and_as_what_comes_of_it():
+    program = PROGRAM.replace(
+        "  %view =",
+        """  %slice-start = (f32[12,100]{1,0}, f32[3,100]{1,0:S(1)}, s32[]{:S(2)}) slice-start(%x), slice={[0:3]}
+  %slice-done = f32[3,100]{1,0:S(1)} slice-done(%slice-start)
+  %copy-start = (f32[1000]{0:S(1)}, f32[1000]{0}, u32[]{:S(2)}) copy-start(%far)
+  %copy-done = f32[1000]{0:S(1)} copy-done(%copy-start)
+  %all-gather-start = (f32[1000]{0}, f32[4000]{0}) all-gather-start(%far), dimensions={0}
+  %all-gather-done = f32[4000]{0} all-gather-done(%all-gather-start)
+  %after-all = token[] after-all()
+  %send = (f32[1000]{0}, u32[], token[]) send(%far, %after-all), channel_id=2, is_host_transfer=true
+  %send-done = token[] send-done(%send), channel_id=2, is_host_transfer=true
+  %recv = (f32[1000]{0}, u32[], token[]) recv(%after-all), channel_id=1, is_host_transfer=true
+  %recv-done = (f32[1000]{0}, token[]) recv-done(%recv), channel_id=1, is_host_transfer=true
+  %view =""",
+    )
+    sliced = 3 * 400  # read; what is written stays in the chip
+    copied = 4000  # likewise
+    gathered = 4000 + 16000
+    sent, received = 4000, 4000
+    assert memory_bytes(parse_hlo(program)) == pytest.approx(
+        memory_bytes(parse_hlo(PROGRAM)) + sliced + copied + gathered + sent + received, abs=8
+    )
 
 
 def test_whole_array_counts_where_more_is_done_with_it_than_slicing():

@@ -22,6 +22,13 @@ def test_what_is_slowest_is_named():
     assert roofline(Work(1, 2, 3), speeds).bound == "network"
 
 
+def test_what_goes_between_slices_takes_time_where_its_speed_is_known():
+    work = Work(flops=1, memory_bytes=1, sent_bytes=1, slices_bytes=10)
+    known = roofline(work, Speeds(1.0, 1.0, 1.0, slices=2.0))
+    assert (known.best, known.worst, known.bound) == (5.0, 8.0, "network between slices")
+    assert roofline(work, Speeds(1.0, 1.0, 1.0)).worst == 3.0
+
+
 def test_one_device_needs_no_network():
     assert roofline(Work(1, 1, 0), Speeds(1.0, 1.0, 0.0)).network == 0.0
 
