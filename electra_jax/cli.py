@@ -16,7 +16,7 @@ from electra_jax.config import Config, dump_config
 from electra_jax.config import load_config as load_config_file
 from electra_jax.errors import UserError
 
-_USER_ERROR, _INTERRUPTED, _READER_GONE = 2, 130, 141  # the last two as shells report the signals
+_INTERRUPTED, _READER_GONE = 130, 141  # as shells report the signals
 
 
 class _Parser(argparse.ArgumentParser):
@@ -75,7 +75,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
-    """Runs a command's ``main`` and exits with its status, or with 2 and one sentence for what a user can put right."""
+    """Runs a command's ``main`` and exits with its status, or with one sentence and the status of a `UserError`."""
     _quiet_libraries()
     try:
         try:
@@ -84,7 +84,7 @@ def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
             status = stop.code
         sys.stdout.flush()
     except UserError as error:
-        status = _fail(str(error))
+        status = _fail(str(error), error.status)
     except OSError as error:
         if error.errno == errno.EPIPE and _discard_unread():
             status = _READER_GONE
@@ -148,6 +148,6 @@ def _place(error: OSError) -> str:
     return f" ({error.filename})" if error.filename else ""
 
 
-def _fail(message: str) -> int:
+def _fail(message: str, status: int = UserError.status) -> int:
     print(f"error: {message}", file=sys.stderr, flush=True)
-    return _USER_ERROR
+    return status

@@ -6,31 +6,21 @@ Exit status 0: trained to the last step. 75: stopped before it, or another host 
 the same command goes on. 2: a mistake in the settings, where trying again is of no use. All launchers run this file.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
-
 from electra_jax import cli, train
-from electra_jax.errors import UserError
+from electra_jax.errors import HostLost
 from electra_jax.training.workdir import WorkDir
 
-TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
+TRY_AGAIN = HostLost.status
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Trains; see the top of this file for the exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    try:
-        status = train.main(argv)
-    except UserError as error:
-        if not isinstance(error.__cause__, jax.errors.JaxRuntimeError):
-            raise
-        # Other hosts no longer answer. Without the usual way out, which would wait for them.
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        os._exit(TRY_AGAIN)
+    status = train.main(argv)
     return status or (0 if finished(WorkDir(_workdir(argv))) else TRY_AGAIN)
 
 

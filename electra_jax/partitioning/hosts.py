@@ -23,7 +23,7 @@ from jax.sharding import Mesh
 
 from electra_jax.config.compare import differences, format_differences
 from electra_jax.config.schema import Config, HostsConfig
-from electra_jax.errors import UserError
+from electra_jax.errors import HostLost, UserError
 from electra_jax.partitioning.axes import BATCH_AXES
 
 T = TypeVar("T")
@@ -167,7 +167,8 @@ def joined(config: HostsConfig) -> Iterator[None]:
     """Makes this process one of the run's hosts while entered; must come before any device is touched.
 
     Raises:
-        UserError: the hosts did not all meet in time, or one of them was lost.
+        UserError: the hosts did not all meet in time.
+        HostLost: one of them was lost.
     """
     place = find_place(config, os.environ, on_tpu=has_tpu())
     if place is None or place.num_processes == 1:
@@ -177,13 +178,28 @@ def joined(config: HostsConfig) -> Iterator[None]:
     _join(config, place, ended)
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if not re.search("Gloo|closed by peer|UNAVAILABLE|coordination service", str(error)):
+    except UserError:
+        raise
+    except Exception as error:
+        if not tells_of_a_lost_host(error):
             raise
-        _leave_at_once(ended)
-        raise UserError(_LOST) from error
+        _leave_at_once(ended, HostLost.status)
+        raise HostLost(_LOST) from error
     # One that is still writing is waited for; then all leave together.
     _client().wait_at_barrier("electra_jax/end", _PATIENCE * 1000)
+
+
+def tells_of_a_lost_host(error: BaseException) -> bool:
+    """Whether ``error``, or what it came of, is that of a connection that broke.
+
+    Orbax, which waits for all hosts to have written, says that it has waited for too long.
+    """
+    came_of: BaseException | None = error
+    while came_of is not None:
+        if isinstance(came_of, jax.errors.JaxRuntimeError):
+            return bool(re.search("Gloo|closed by peer|UNAVAILABLE|coordination service", str(came_of)))
+        came_of = came_of.__cause__ or came_of.__context__
+    return False
 
 
 def _join(config: HostsConfig, place: Place, ended: Callable[[], None]) -> None:
@@ -215,7 +231,7 @@ def _join(config: HostsConfig, place: Place, ended: Callable[[], None]) -> None:
     thread.start()
     thread.join(config.join_timeout)
     if thread.is_alive() or failure:
-        _leave_at_once(ended)
+        _leave_at_once(ended, UserError.status)
     if thread.is_alive():
         _fail_to_join(
             config, place, f"not all were there within hosts.join_timeout={config.join_timeout} seconds"
@@ -236,9 +252,9 @@ def _fail_to_join(config: HostsConfig, place: Place, why: str) -> NoReturn:
     )
 
 
-def _leave_at_once(ended: Callable[[], None]) -> None:
+def _leave_at_once(ended: Callable[[], None], status: int) -> None:
     """At exit, does not wait for hosts that are not there (what is registered last comes first)."""
-    atexit.register(os._exit, 2)
+    atexit.register(os._exit, status)
     atexit.register(ended)
 
 

@@ -87,6 +87,14 @@ def test_host_killed_makes_the_others_stop_with_a_sentence(tmp_path, victim):
     assert "error: another host of this run was lost" in survivor.err
 
 
+def test_host_that_dies_while_all_save_makes_the_others_stop_with_a_sentence(tmp_path):
+    ended = _hosts(tmp_path, 2, *LONG, "train.checkpoint_every=3", "dies_saving=1", devices=1).ended()
+    assert ended[1].status == -signal.SIGKILL
+    # jax aborts the process from a thread of its own, which may come before our own way out or after it.
+    assert ended[0].status in (75, -signal.SIGABRT)
+    assert ended[0].err.count("error: another host of this run was lost") == 1
+
+
 def test_loss_that_is_not_finite_stops_all(tmp_path):
     for ended in _hosts(tmp_path, 2, "bad=7", devices=1).ended():
         assert ended.status == 2

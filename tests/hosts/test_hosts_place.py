@@ -4,11 +4,20 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from jax.errors import JaxRuntimeError
 
 from electra_jax.config.schema import Config, HostsConfig
 from electra_jax.errors import UserError
 from electra_jax.partitioning import hosts
-from electra_jax.partitioning.hosts import alike, find_place, first_node, from_all, from_first, row_share
+from electra_jax.partitioning.hosts import (
+    alike,
+    find_place,
+    first_node,
+    from_all,
+    from_first,
+    row_share,
+    tells_of_a_lost_host,
+)
 
 JAX = {"JAX_COORDINATOR_ADDRESS": "10.0.0.1:99", "JAX_NUM_PROCESSES": "4", "JAX_PROCESS_ID": "2"}
 SLURM = {
@@ -159,3 +168,27 @@ def test_where_a_process_is_does_not_belong_to_the_run():
 def test_one_process_asks_nobody():
     assert from_first("x", lambda: [1]) == [1]
     assert from_all("x", 3) == [3]
+
+
+def _came_of(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (JaxRuntimeError("UNAVAILABLE: Task 1 heartbeat timeout"), True),
+        (JaxRuntimeError("[/gloo/transport] Connection closed by peer"), True),
+        # What Orbax raises in a thread of its own while a checkpoint is written.
+        (
+            _came_of(TimeoutError("async_write_complete"), JaxRuntimeError("INTERNAL: UNAVAILABLE: Task 1")),
+            True,
+        ),
+        (JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory"), False),
+        (_came_of(ValueError("no"), JaxRuntimeError("INVALID_ARGUMENT")), False),
+        (TimeoutError("a file server"), False),
+    ],
+)
+def test_errors_that_tell_of_a_lost_host(error, lost):
+    assert tells_of_a_lost_host(error) is lost

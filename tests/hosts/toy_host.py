@@ -1,9 +1,11 @@
 """One host of a run of the real loop over the toy objective: ``toy_host.py WORKDIR [key.path=value ...]``.
 
 What a test wants from it goes through settings of its own: ``slow=SECONDS`` a step, ``bad=ROW`` spoils a row,
-``damaged_on=HOST`` cannot read the newest checkpoint.
+``damaged_on=HOST`` cannot read the newest checkpoint, ``dies_saving=HOST`` dies instead of saving.
 """
 
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -18,7 +20,7 @@ from electra_jax.errors import UserError
 from electra_jax.partitioning.hosts import alike, check_alike, joined, say
 from electra_jax.training import checkpoints
 
-OWN = ("slow=", "bad=", "damaged_on=")
+OWN = ("slow=", "bad=", "damaged_on=", "dies_saving=")
 
 
 def main(_):
@@ -42,6 +44,8 @@ def main(_):
         with pytest.MonkeyPatch.context() as patch:
             if "damaged_on" in own:
                 _cannot_read(patch, int(own["damaged_on"]))
+            if "dies_saving" in own:
+                _dies_saving(patch, int(own["dies_saving"]))
             run = ToyRun(patch, Path(folder), config, train=rows, devices=None, wrap=wrap)
             state, _, stopped = run()
         for note in run.notes:
@@ -62,6 +66,19 @@ def _cannot_read(patch, host):
         return original(directory, step, abstract)
 
     patch.setattr(checkpoints, "restore_state", restore)
+
+
+def _dies_saving(patch, host):
+    import jax
+
+    original = checkpoints.CheckpointWriter.save
+
+    def save(writer, step, state):
+        if jax.process_index() == host:
+            os.kill(os.getpid(), signal.SIGKILL)
+        original(writer, step, state)
+
+    patch.setattr(checkpoints.CheckpointWriter, "save", save)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
 """launch/train.py: the exit status that tells a launcher whether to run it again."""
 
 import importlib.util
-import os
 from pathlib import Path
 
-import jax
 import pytest
 from small_run import small_config
 
+from electra_jax import cli
 from electra_jax.config import dump_config
-from electra_jax.errors import UserError
+from electra_jax.errors import HostLost, UserError
 from electra_jax.training.workdir import WorkDir
 
 FILE = Path(__file__).resolve().parents[2] / "launch" / "train.py"
@@ -58,24 +57,13 @@ def test_status_of_an_orderly_end(launch, tmp_path, monkeypatch, saved, status):
     assert launch.main(["--config", "c.yaml", f"--workdir={tmp_path}/run", "train.steps=40"]) == status
 
 
-def test_lost_hosts_are_no_mistake_of_the_user(launch, monkeypatch, capsys):
-    def lose(argv):
-        raise UserError("another host was lost") from jax.errors.JaxRuntimeError("UNAVAILABLE: heartbeat")
+@pytest.mark.parametrize(("error", "status"), [(HostLost("one host"), 75), (UserError("no such file"), 2)])
+def test_lost_hosts_are_no_mistake_of_the_user(launch, monkeypatch, capsys, error, status):
+    def fail(argv):
+        raise error
 
-    def leave(status):
-        raise SystemExit(status)
-
-    monkeypatch.setattr(launch.train, "main", lose)
-    monkeypatch.setattr(os, "_exit", leave)
-    with pytest.raises(SystemExit, match="75"):
-        launch.main([])
-    assert capsys.readouterr().err == "error: another host was lost\n"
-
-
-def test_mistakes_are_still_the_users(launch, monkeypatch):
-    def mistake(argv):
-        raise UserError("no such file")
-
-    monkeypatch.setattr(launch.train, "main", mistake)
-    with pytest.raises(UserError, match="no such file"):
-        launch.main([])
+    monkeypatch.setattr(launch.train, "main", fail)
+    with pytest.raises(SystemExit) as ended:
+        cli.run(launch.main)
+    assert ended.value.code == status
+    assert capsys.readouterr().err == f"error: {error}\n"
