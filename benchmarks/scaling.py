@@ -24,7 +24,7 @@ from electra_jax.planning.machine import parse_topology
 _PAPER_ROWS = {"small": 128_000_000, "base": 196_096_000, "large": 819_200_000}
 _ROWS_A_DEVICE = {"small": 128, "base": 8, "large": 8}
 _ATTENTION = {
-    "": [],
+    "": ["compute.attention=xla"],
     "†": ["compute.attention=splash", "model.attention_dropout=0"],
     "‡": ["compute.attention=blocked"],
 }

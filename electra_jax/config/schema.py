@@ -431,7 +431,8 @@ class ComputeConfig(Section):
     attention: Literal["auto", "xla", "blocked", "cudnn", "splash"] = _field(
         "auto",
         "xla: plain array operations; blocked: the same in memory linear in the length; cudnn: fused, NVIDIA GPUs; "
-        "splash: fused, TPUs; auto: the fused one where it can do what is asked, else xla, above 1,024 tokens blocked.",
+        "splash: fused, TPUs; auto: the fused one where it can do what is asked, else xla, above 1,024 tokens (on TPUs "
+        "from 512) blocked.",
         free=True,
     )
     compilation_cache: str | None = _field(

@@ -11,8 +11,10 @@ Backend = Literal["xla", "blocked", "cudnn", "splash"]
 
 FUSED: dict[str, Backend] = {"gpu": "cudnn", "cuda": "cudnn", "tpu": "splash"}
 NEEDS = {"cudnn": ("gpu", "cuda"), "splash": ("tpu",)}
-# Longer rows, in tokens, are computed in blocks: scores of all of a row's tokens at once are [length, length].
-LONGEST_AT_ONCE = 1024
+# Rows of so many tokens are computed in blocks: scores of all of a row's tokens at once are [length, length]. On a TPU
+# a block's scores stay in the chip, and the whole row's do not (docs/scaling.md).
+BLOCKED_FROM = {"tpu": 512}
+BLOCKED_FROM_ELSEWHERE = 1025
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ def choose_attention(config: Config, platform: str) -> AttentionChoice:
             raise UserError(f"compute.attention={asked} {reason}; compute.attention=auto takes another")
         return AttentionChoice(asked, f"attention: {asked}, as compute.attention says")
     length = config.data.sequence_length
-    plain: Backend = "xla" if length <= LONGEST_AT_ONCE else "blocked"
+    blocked_from = BLOCKED_FROM.get(platform, BLOCKED_FROM_ELSEWHERE)
+    plain: Backend = "xla" if length < blocked_from else "blocked"
     fused = FUSED.get(platform)
     if fused is None:
         return AttentionChoice(plain, f"attention: {plain} ({length} tokens on {platform})")

@@ -85,6 +85,11 @@ def _slices(
             f"mesh.dcn_data={count}, but the devices are {len(groups)} slices: say {len(groups)}, or -1 for as many as "
             "there are, or 1 to take no account of them"
         )
+    if len(devices) % count:
+        raise UserError(
+            f"mesh.dcn_data={count} does not divide {len(devices)}, the number of devices: nearest "
+            f"{nearest_divisors(count, len(devices))}"
+        )
     if shape[0] % count:
         within = len(devices) // count
         raise UserError(

@@ -135,6 +135,21 @@ def test_auto_takes_the_fused_one_where_it_can():
     assert _choice("tpu", **long).backend == "blocked"
 
 
+@pytest.mark.parametrize(
+    ("platform", "length", "backend"),
+    [
+        ("tpu", 511, "xla"),
+        ("tpu", 512, "blocked"),
+        ("cpu", 1024, "xla"),
+        ("cpu", 1025, "blocked"),
+        ("gpu", 1024, "xla"),
+    ],
+)
+def test_auto_takes_blocks_where_scores_of_whole_rows_cost_more(platform, length, backend):
+    rows = {"data": {"sequence_length": length}, "model": {"max_positions": length}}
+    assert _choice(platform, **rows).backend == backend
+
+
 def test_auto_says_why_it_fell_back():
     assert _choice("tpu").line == (
         "warning: attention: xla instead of the faster splash, which has no dropout: set "

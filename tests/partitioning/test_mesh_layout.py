@@ -174,6 +174,10 @@ def test_axes_may_go_over_slices_if_that_is_asked_for():
 def test_another_number_of_slices_than_there_are_is_refused():
     with pytest.raises(UserError, match=r"mesh\.dcn_data=4, but the devices are 2 slices: say 2"):
         make_mesh(MeshConfig(dcn_data=4), [Chip(number, slices=2) for number in range(16)])
+    with pytest.raises(
+        UserError, match=r"mesh\.dcn_data=3 does not divide 8, the number of devices: nearest are 2 and 4"
+    ):
+        make_mesh(MeshConfig(dcn_data=3))
     with pytest.raises(ValidationError, match="dcn_data must be -1"):
         MeshConfig(dcn_data=0)
 
