@@ -173,8 +173,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join(row.name for row in rows))
         return 0
     print(_HEADER, flush=True)
+    failed = []
     for row in rows:
-        print(line(row, plan(row, args.keep)), flush=True)
+        try:
+            print(line(row, plan(row, args.keep)), flush=True)
+        except UserError as error:  # such as a compiler that crashes; the others are still wanted
+            failed.append(row.name)
+            print(error, file=sys.stderr, flush=True)
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(rows)} runs could not be planned, see above: {', '.join(failed)}"
+        )
     return 0
 
 
