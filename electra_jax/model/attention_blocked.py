@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from electra_jax.model.attention_xla import Direction, attention_mask, scaled_dot_product_attention
+from electra_jax.model.attention_xla import Direction, attention_mask, attention_probabilities
+from electra_jax.model.products import weighted_values
 
 # Queries whose scores exist at one time; memory is batch x heads x this x length.
 QUERY_BLOCK = 128
@@ -32,7 +33,10 @@ def blocked_attention(
 
     def attend(query: Array, key: Array, value: Array, mask: Array, number: Array) -> Array:
         block_rng = None if rng is None else jax.random.fold_in(rng, number)
-        return scaled_dot_product_attention(query, key, value, mask, rate=rate, rng=block_rng)
+        probabilities = attention_probabilities(query, key, mask, rate=rate, rng=block_rng)
+        # libtpu (0.0.42.1) overflows its stack where it fuses what is between the two products with both of them.
+        probabilities = jax.lax.optimization_barrier(probabilities.astype(value.dtype))
+        return weighted_values(probabilities, value)
 
     return over_query_blocks(attend, query, key, value, segment_ids, direction, block=QUERY_BLOCK)
 

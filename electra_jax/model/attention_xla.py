@@ -48,8 +48,15 @@ def scaled_dot_product_attention(
     query: Array, key: Array, value: Array, mask: Array, *, rate: float, rng: Array | None
 ) -> Array:
     """softmax(q kᵀ / √d) v in float32 softmax; arrays ``[batch, heads, length, head_dim]``."""
+    probabilities = attention_probabilities(query, key, mask, rate=rate, rng=rng)
+    return weighted_values(probabilities.astype(value.dtype), value)
+
+
+def attention_probabilities(
+    query: Array, key: Array, mask: Array, *, rate: float, rng: Array | None
+) -> Array:
+    """softmax(q kᵀ / √d) in float32 after dropout, ``[batch, heads, queries, keys]``."""
     scale = query.shape[-1] ** -0.5
     scores = attention_scores(query, key) * scale
     scores = scores + jnp.where(mask, 0.0, MASKED_SCORE)
-    probabilities = dropout(jax.nn.softmax(scores, axis=-1), rate, rng).astype(value.dtype)
-    return weighted_values(probabilities, value)
+    return dropout(jax.nn.softmax(scores, axis=-1), rate, rng)

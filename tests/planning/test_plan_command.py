@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from small_run import small_config
@@ -15,6 +16,7 @@ from electra_jax.errors import UserError
 from electra_jax.planning import compiling, machine, report
 from electra_jax.planning.machine import parse_topology, topology_machine
 
+PRESETS = Path(__file__).resolve().parents[2] / "configs" / "pretrain"
 HAS_LIBTPU = importlib.util.find_spec("libtpu") is not None
 
 
@@ -180,6 +182,18 @@ def test_slices_send_each_other_the_gradients_and_no_more(run_file):
     assert summed / 4 <= two["work"]["slices_bytes"] < 1.15 * summed / 4
     assert {c["kind"] for c in two["collectives"] if c["between_slices"]} == {"all-reduce"}
     assert two["times"]["slices"] == pytest.approx(two["work"]["slices_bytes"] / 3.125e9)
+
+
+@needs_libtpu
+@pytest.mark.slow
+@pytest.mark.parametrize(("preset", "topology"), [("base", "v6e:2x2"), ("small", "v5e:2x2")])
+def test_blocks_with_dropout_do_not_overflow_libtpus_stack(preset, topology):
+    ended = _plan(
+        PRESETS / f"{preset}.yaml", "--topology", topology, "--json", "compute.attention=blocked", "model.num_layers=1",
+        "compute.dtype=bfloat16", "train.batch_size=32",
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["fits"]
 
 
 @needs_libtpu
