@@ -192,12 +192,15 @@ def joined(config: HostsConfig) -> Iterator[None]:
 def tells_of_a_lost_host(error: BaseException) -> bool:
     """Whether ``error``, or what it came of, is that of a connection that broke.
 
-    Orbax, which waits for all hosts to have written, says that it has waited for too long.
+    Orbax, which waits for all hosts to have written, says that it has waited for too long; and jax raises
+    some of these errors as ValueError.
     """
     came_of: BaseException | None = error
     while came_of is not None:
-        if isinstance(came_of, jax.errors.JaxRuntimeError):
-            return bool(re.search("Gloo|closed by peer|UNAVAILABLE|coordination service", str(came_of)))
+        if isinstance(came_of, (jax.errors.JaxRuntimeError, ValueError)) and re.search(
+            "Gloo|(closed|reset) by peer|UNAVAILABLE|coordination service", str(came_of)
+        ):
+            return True
         came_of = came_of.__cause__ or came_of.__context__
     return False
 

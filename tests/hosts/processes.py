@@ -83,6 +83,13 @@ class Hosts:
             assert time.monotonic() < end, self._said()
             time.sleep(0.05)
 
+    def last_words(self, number: int, words: str) -> str:
+        """What an ended host has said, once ``words`` are in it: they may be said for it just after it was aborted."""
+        end = time.monotonic() + 30
+        while words not in self.err(number) and time.monotonic() < end:
+            time.sleep(0.05)
+        return self.err(number)
+
     def ended(self) -> list[Ended]:
         """Waits until all have ended."""
         try:

@@ -10,6 +10,7 @@ from processes import TESTS, Hosts
 
 SPEEDS = ("sequences_per_second", "tokens_per_second", "model_flops_utilization")
 TOY = TESTS / "hosts" / "toy_host.py"
+LOST = "error: another host of this run was lost"
 LONG = ("train.steps=100000", "train.log_every=1", "train.eval_every=100000", "train.checkpoint_every=100000")
 
 
@@ -84,15 +85,16 @@ def test_host_killed_makes_the_others_stop_with_a_sentence(tmp_path, victim):
     hosts.processes[victim].kill()
     survivor = hosts.ended()[1 - victim]
     assert survivor.status not in (0, -signal.SIGKILL)
-    assert "error: another host of this run was lost" in survivor.err
+    assert LOST in hosts.last_words(1 - victim, LOST)
 
 
 def test_host_that_dies_while_all_save_makes_the_others_stop_with_a_sentence(tmp_path):
-    ended = _hosts(tmp_path, 2, *LONG, "train.checkpoint_every=3", "dies_saving=1", devices=1).ended()
+    hosts = _hosts(tmp_path, 2, *LONG, "train.checkpoint_every=3", "dies_saving=1", devices=1)
+    ended = hosts.ended()
     assert ended[1].status == -signal.SIGKILL
     # jax aborts the process from a thread of its own, which may come before our own way out or after it.
     assert ended[0].status in (75, -signal.SIGABRT)
-    assert ended[0].err.count("error: another host of this run was lost") == 1
+    assert hosts.last_words(0, LOST).count(LOST) == 1
 
 
 def test_loss_that_is_not_finite_stops_all(tmp_path):

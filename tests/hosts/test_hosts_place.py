@@ -185,6 +185,7 @@ def _came_of(error: Exception, cause: Exception) -> Exception:
             _came_of(TimeoutError("async_write_complete"), JaxRuntimeError("INTERNAL: UNAVAILABLE: Task 1")),
             True,
         ),
+        (ValueError("UNKNOWN: Gloo AllGather failed: Read error: Connection reset by peer"), True),
         (JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory"), False),
         (_came_of(ValueError("no"), JaxRuntimeError("INVALID_ARGUMENT")), False),
         (TimeoutError("a file server"), False),
