@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax import cli
+from electra_jax.config import load_config
 from electra_jax.errors import UserError
 from electra_jax.planning.machine import parse_topology
 
-# Rows that the paper trains on, and rows that a device gets here.
-_PAPER_ROWS = {"small": 128_000_000, "base": 196_096_000, "large": 819_200_000}
 _ROWS_A_DEVICE = {"small": 128, "base": 8, "large": 8}
 _ATTENTION = {
     "": ["compute.attention=xla"],
@@ -52,16 +51,18 @@ class Row:
 
     @property
     def arguments(self) -> list[str]:
-        """Those of ``electra_jax.plan``."""
+        """Those of ``electra_jax.plan``; as many rows in all as the preset, which is the paper, trains on."""
+        preset = Path(f"configs/pretrain/{self.preset}.yaml")
+        paper = load_config(preset).train
         batch = self.slices * math.prod(parse_topology(self.topology)[1]) * _ROWS_A_DEVICE[self.preset]
         return [
-            f"--config=configs/pretrain/{self.preset}.yaml",
+            f"--config={preset}",
             f"--topology={self.topology}",
             f"--slices={self.slices}",
             "compute.dtype=bfloat16",
             "compute.scan_layers=true",
             f"train.batch_size={batch}",
-            f"train.steps={round(_PAPER_ROWS[self.preset] / batch)}",
+            f"train.steps={round(paper.steps * paper.batch_size / batch)}",
             *_ATTENTION[self.attention],
             *self.mesh,
         ]
@@ -110,8 +111,7 @@ def plan(row: Row, kept: Path | None) -> dict[str, Any]:
     """
     file = kept / f"{row.name.replace(' ', '_').replace(':', '_')}.json" if kept is not None else None
     if file is not None and file.exists():
-        said: dict[str, Any] = json.loads(file.read_text())
-        return said
+        return dict(json.loads(file.read_text()))
     ended = subprocess.run(
         [sys.executable, "-m", "electra_jax.plan", "--json", *row.arguments], capture_output=True, text=True
     )
@@ -119,8 +119,7 @@ def plan(row: Row, kept: Path | None) -> dict[str, Any]:
         raise UserError(f"{row.name}: electra_jax.plan {' '.join(row.arguments)} failed: {ended.stderr}")
     if file is not None:
         file.write_text(ended.stdout)
-    said = json.loads(ended.stdout)
-    return said
+    return dict(json.loads(ended.stdout))
 
 
 def line(row: Row, said: dict[str, Any]) -> str:

@@ -139,13 +139,11 @@ def format_sweep(swept: Swept) -> str:
         if not plan.fits:
             lines.append(f"{head}{memory / 1e9:>8.2f} GB   does not fit")
             continue
-        sent = ["-"] * (1 + several)
-        if plan.work and plan.collectives is not None:
-            sent = [f"{plan.work.sent_bytes / 1e6:,.0f} MB", f"{plan.work.slices_bytes / 1e6:,.0f} MB"][
-                : 1 + several
-            ]
-        columns = "".join(f"{one:>11}" for one in sent)
-        lines.append(f"{head}{memory / 1e9:>8.2f} GB{columns}" + _times(plan))
+        sent, to_slices = f"{'-':>11}", f"{'-':>11}"
+        if plan.work is not None and plan.collectives is not None:
+            sent = f"{plan.work.sent_bytes / 1e6:>8,.0f} MB"
+            to_slices = f"{plan.work.slices_bytes / 1e6:>8,.0f} MB"
+        lines.append(f"{head}{memory / 1e9:>8.2f} GB{sent}{to_slices if several else ''}" + _times(plan))
     reasons: dict[str, list[Choice]] = {}
     for choice, reason in swept.skipped:
         reasons.setdefault(reason, []).append(choice)

@@ -1,5 +1,11 @@
 """Bytes moved by small programs that can be counted by hand."""
 
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from electra_jax.planning.hlo import parse_hlo
@@ -88,3 +94,39 @@ def test_what_is_started_and_done_counts_once_and_as_what_comes_of_it():
 def test_whole_array_counts_where_more_is_done_with_it_than_slicing():
     read_whole = PROGRAM.replace("negate(%dynamic-slice.1)", "reduce(%stack)")
     assert memory_bytes(parse_hlo(read_whole)) == memory_bytes(parse_hlo(PROGRAM)) + 11 * 400
+
+
+# Layers are not scanned, since the compiler counts a loop's body once; what stays in the chip counts for it too.
+COMPILERS_COUNT = """
+import os, re
+from pathlib import Path
+from electra_jax.planning.environment import COMPILE_ONLY
+os.environ.update(COMPILE_ONLY)
+from electra_jax.config import load_config
+from electra_jax.partitioning.mesh import make_mesh
+from electra_jax.planning.compiling import compile_step, vocabulary
+from electra_jax.planning.hlo import parse_hlo
+from electra_jax.planning.machine import topology_machine
+from electra_jax.planning.memory_traffic import memory_bytes
+settings = ["compute.dtype=bfloat16", "compute.scan_layers=false", "train.batch_size=128", "model.num_layers=1"]
+config = load_config(Path("configs/pretrain/small.yaml"), settings)
+compiled = compile_step(config, vocabulary(config), make_mesh(config.mesh, topology_machine("v5e:2x2").devices))
+print(memory_bytes(parse_hlo(re.sub(r"S[(][0-9]+[)]", "", compiled.text))) / compiled.bytes_accessed)
+"""
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed: pip install -e '.[plan]'"
+)
+@pytest.mark.slow
+def test_never_more_than_the_compilers_own_count_of_a_tpu_program():
+    ended = subprocess.run(
+        [sys.executable, "-c", COMPILERS_COUNT],
+        cwd=Path(__file__).resolve().parents[2],
+        env={name: value for name, value in os.environ.items() if name != "XLA_FLAGS"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert 0.75 < float(ended.stdout) <= 1

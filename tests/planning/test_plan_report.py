@@ -167,6 +167,23 @@ def test_page_of_a_plan():
         assert words in page, page
 
 
+def test_what_goes_to_other_slices_has_lines_and_a_time_of_its_own():
+    within = Collective("all-reduce", 8e6, 8, 12, "f32[1]", "")
+    between = Collective("all-reduce", 1e6, 2, 3, "f32[2]", "", between_slices=True)
+    page = format_plan(
+        replace(
+            A_PLAN,
+            work=Work(1e12, 1e9, within.sent_bytes, between.sent_bytes),
+            collectives=[within, between],
+            times=Roofline(0.2, 0.1, 0.1, 0.3),
+        )
+    )
+    assert "bytes sent a device        168.00 MB in 12 collectives:" in page
+    assert "to other slices              3.00 MB in 3 collectives:" in page
+    assert "between slices 300.00 ms: bound by network between slices" in page
+    assert "other slices" not in format_plan(A_PLAN)
+
+
 def test_what_does_not_fit_is_a_plan_too(monkeypatch, config):
     """The compiler's error in place of a compilation."""
     message = (

@@ -7,7 +7,7 @@ from small_run import small_config
 from test_plan_report import A_PLAN
 
 from electra_jax.errors import UserError
-from electra_jax.planning.roofline import Roofline
+from electra_jax.planning.roofline import Roofline, Work
 from electra_jax.planning.sweep import Choice, apply, choices, format_sweep, sweep
 
 CONFIG = small_config(train={"batch_size": 16})
@@ -75,6 +75,17 @@ def test_no_more_than_the_limit_is_compiled_and_the_rest_is_named():
     assert len(swept.plans) == len(said) == 3
     assert "more than 3 compilations (--limit)" in format_sweep(swept)
     assert len(swept.plans) + len(swept.skipped) == len(choices(CONFIG, 8))
+
+
+def test_what_goes_to_other_slices_has_a_column_only_where_there_are_some():
+    def page(slices_bytes):
+        plan = replace(A_PLAN, work=Work(1.0, 1.0, 5e6, slices_bytes), collectives=[])
+        return format_sweep(sweep(CONFIG, 8, lambda config: plan, limit=1, say=lambda line: None))
+
+    assert "to slices" not in page(0.0)
+    assert "5 MB" in page(0.0)
+    header, row = page(70e6).splitlines()[:2]
+    assert header.index("to slices") + len("to slices") == row.index("70 MB") + len("70 MB")
 
 
 def test_batch_that_no_mesh_splits_is_a_users_error():
