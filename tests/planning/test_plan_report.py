@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from small_run import SmallVocabulary, small_config
+from test_plan_collectives import TPU_SLICES
 
 from electra_jax.model.sizes import network_sizes
 from electra_jax.partitioning.mesh import make_mesh
@@ -182,6 +183,22 @@ def test_what_goes_to_other_slices_has_lines_and_a_time_of_its_own():
     assert "to other slices              3.00 MB in 3 collectives:" in page
     assert "between slices 300.00 ms: bound by network between slices" in page
     assert "other slices" not in format_plan(A_PLAN)
+
+
+@pytest.mark.parametrize(("chip", "bandwidth"), [("v5e", 3.125e9), ("v4", None)])
+def test_what_is_sent_within_and_between_slices_is_counted_once(monkeypatch, config, chip, bandwidth):
+    """A program for two slices in place of a compilation."""
+    compiled = Compiled(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, temporaries=7.0, text=TPU_SLICES)
+    monkeypatch.setattr(report, "compile_step", lambda *_: compiled)
+    monkeypatch.setattr(report, "peak_flops", lambda device: 1e14)
+    made = make_plan(config, replace(local_machine(), chip=TPU_CHIPS[chip], shape=(2, 2), slices=2))
+    piece = 64 * 256 * 4
+    within = 3 / 4 * 4 * piece + 3 * piece  # scattered, then gathered
+    between = 2 * 3 / 4 * piece + 32 * 256 * 4  # summed by the four that the program names; gathered by both
+    assert (made.work.sent_bytes, made.work.slices_bytes) == (within, between)
+    assert made.times.slices == (between / bandwidth if bandwidth else 0.0)
+    said = any("WHAT IS SENT BETWEEN SLICES TAKES NO TIME BELOW" in line for line in made.assumptions)
+    assert said is (bandwidth is None)
 
 
 def test_what_does_not_fit_is_a_plan_too(monkeypatch, config):

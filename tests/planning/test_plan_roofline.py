@@ -57,3 +57,8 @@ def test_every_chip_has_a_peak_and_is_found_by_its_kind():
         assert chip_of(device) is chip
         assert peak_flops(device) is not None
     assert chip_of(SimpleNamespace(device_kind="cpu")) is None
+
+
+def test_a_chips_share_of_the_network_between_slices():
+    gigabits = {chip.name: (chip.slices_bandwidth or 0) * 8 / 1e9 for chip in TPU_CHIPS.values()}
+    assert gigabits == {"v4": 0, "v5e": 25, "v5p": 50, "v6e": 100}
