@@ -2,11 +2,10 @@
 
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-from electra_jax.model.layers import dropout
+from electra_jax.model.layers import dropout, softmax
 from electra_jax.model.products import attention_scores, weighted_values
 
 # The reference adds this to forbidden scores; finite, so that a row of padding gives an average and no NaN.
@@ -59,4 +58,4 @@ def attention_probabilities(
     scale = query.shape[-1] ** -0.5
     scores = attention_scores(query, key) * scale
     scores = scores + jnp.where(mask, 0.0, MASKED_SCORE)
-    return dropout(jax.nn.softmax(scores, axis=-1), rate, rng)
+    return dropout(softmax(scores), rate, rng)

@@ -115,9 +115,31 @@ class Encoder(nn.Module):
         step = _rematerialised(step, self.remat)
         if self.scan_layers:
             return jax.lax.scan(step, x, (stack, numbers))[0]
-        for i in range(self.sizes.num_layers):
-            x, _ = step(x, (jax.tree.map(lambda leaf, i=i: leaf[i], stack), numbers[i]))
+        leaves, structure = jax.tree.flatten(stack)
+        layers = zip(*map(unstack, leaves), strict=True)
+        for number, layer_leaves in zip(numbers, layers, strict=True):
+            x, _ = step(x, (jax.tree.unflatten(structure, layer_leaves), number))
         return x
+
+
+@jax.custom_vjp
+def unstack(x: Array) -> list[Array]:
+    """The parts of ``x`` along its first axis.
+
+    Their gradients are put together at once, not each added to an array of zeros.
+    """
+    return list(x)
+
+
+def _unstack_forward(x: Array) -> tuple[list[Array], None]:
+    return unstack(x), None
+
+
+def _unstack_backward(_: None, gradients: list[Array]) -> tuple[Array]:
+    return (jnp.stack(gradients),)
+
+
+unstack.defvjp(_unstack_forward, _unstack_backward)
 
 
 def _rematerialised(step: Any, remat: Remat) -> Any:

@@ -61,6 +61,27 @@ def _normal_cdf(x: Array) -> Array:
 
 
 @jax.custom_vjp
+def softmax(x: Array) -> Array:
+    """Softmax over the last axis; the backward pass needs its result y alone: y · (dy - Σ y · dy).
+
+    Derived by JAX, it divides by the sum of exponentials, and by its square, once more.
+    """
+    return jax.nn.softmax(x)
+
+
+def _softmax_forward(x: Array) -> tuple[Array, Array]:
+    y = softmax(x)
+    return y, y
+
+
+def _softmax_backward(y: Array, gradient: Array) -> tuple[Array]:
+    return (y * (gradient - (y * gradient).sum(axis=-1, keepdims=True)),)
+
+
+softmax.defvjp(_softmax_forward, _softmax_backward)
+
+
+@jax.custom_vjp
 def add_bias(x: Array, bias: Array) -> Array:
     """``[..., features]`` + ``[features]``, in the type of ``x``.
 

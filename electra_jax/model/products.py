@@ -5,14 +5,31 @@ anew instead of keeping (a GELU, say) it makes element by element if the product
 made the gradient of a kernel several times slower than the product itself.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.experimental.xla_metadata import set_xla_metadata
 
 
 def settled(x: Array) -> Array:
-    """``x``; on a CPU, as an array in memory, into which nothing of its making or its use is fused."""
+    """``x``; on a CPU, with a barrier to rewriting. Fusion comes after it is gone: see `apart`."""
     return lax.platform_dependent(x, cpu=lax.optimization_barrier, default=lambda x: x)
+
+
+def apart(function: Callable[..., Array], *arrays: Array) -> Array:
+    """``function(*arrays)``; on a CPU, a computation of its own, so that its arguments are arrays in memory.
+
+    Fusion does not cross a call. An optimization barrier does not keep it from making LayerNorm and dropout a second
+    time, transposed and element by element, instead of copying what is there.
+    """
+
+    def call(*arrays: Array) -> Array:
+        with set_xla_metadata(inlineable="false"):
+            return jax.jit(function)(*arrays)
+
+    return lax.platform_dependent(*arrays, cpu=call, default=function)
 
 
 @jax.custom_vjp
@@ -33,11 +50,14 @@ def _dense_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array,
     x, kernel = saved
     rows = tuple(range(x.ndim - 1))
     by_x = lax.dot_general(gradient, kernel, (((x.ndim - 1,), (1,)), ((), ())))
-    x, gradient, contract = settled(x), settled(gradient), ((rows, rows), ((), ()))
+
+    def product(left: Array, right: Array) -> Array:
+        return lax.dot_general(left, right, ((rows, rows), ((), ())))
+
     if x.shape[-1] <= gradient.shape[-1]:
-        by_kernel = lax.dot_general(x, gradient, contract)
+        by_kernel = apart(product, x, gradient)
     else:
-        by_kernel = settled(lax.dot_general(gradient, x, contract)).T
+        by_kernel = settled(apart(product, gradient, x)).T
     return by_x, by_kernel
 
 

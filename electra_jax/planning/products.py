@@ -6,7 +6,7 @@ from typing import Any
 
 
 def product_flops(jaxpr: Any) -> float:
-    """2 × multiply-adds of every ``dot_general``; the body of a scan as often as it runs.
+    """2 × multiply-adds of every ``dot_general``; the body of a scan as often as it runs, the dearest branch of a cond.
 
     Products inside hand-written kernels are counted once for each step of the kernel that the program text shows,
     which is too few; compare with `training.flops.train_step_flops`.
@@ -18,8 +18,10 @@ def product_flops(jaxpr: Any) -> float:
             left = eqn.invars[0].aval.shape
             total += 2 * math.prod(eqn.outvars[0].aval.shape) * math.prod(left[i] for i in contracted)
         repeats = eqn.params["length"] if eqn.primitive.name == "scan" else 1
+        together = max if eqn.primitive.name == "cond" else sum  # one of a cond's branches runs
         for value in eqn.params.values():
-            total += repeats * sum(product_flops(inner) for inner in _inner(value))
+            if inner := [product_flops(inner) for inner in _inner(value)]:
+                total += repeats * together(inner)
     return total
 
 

@@ -7,8 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax.model.layers import add_bias, dropout, gelu
-from electra_jax.model.products import attention_scores, dense_product, vocabulary_logits, weighted_values
+from electra_jax.model.encoder import unstack
+from electra_jax.model.layers import add_bias, dropout, gelu, softmax
+from electra_jax.model.products import (
+    apart,
+    attention_scores,
+    dense_product,
+    vocabulary_logits,
+    weighted_values,
+)
 
 
 def _exact(x):
@@ -48,12 +55,50 @@ def test_the_gradient_of_a_product_is_what_jax_derives(shape, features):
 def test_the_narrower_operand_comes_first_in_the_gradient_of_a_kernel(features, outputs):
     x, kernel = jnp.ones((2, 5, features)), jnp.ones((features, outputs))
     backward = jax.make_jaxpr(jax.grad(lambda kernel: dense_product(x, kernel).sum()))(kernel)
-    products = [equation for equation in backward.eqns if equation.primitive.name == "dot_general"]
+    elsewhere = [
+        equation.params["branches"][1] for equation in backward.eqns if equation.primitive.name == "cond"
+    ]
     (by_kernel,) = [
-        product for product in products if product.invars[0].aval.ndim == product.invars[1].aval.ndim
+        product for branch in elsewhere for product in branch.eqns if product.primitive.name == "dot_general"
     ]
     widths = [operand.aval.shape[-1] for operand in by_kernel.invars]
     assert widths == sorted((features, outputs))
+
+
+def test_what_is_apart_stays_a_call_when_it_is_compiled():
+    def thrice(x):
+        return 3.0 * x.T
+
+    def compiled(function):
+        return jax.jit(lambda x: function(jnp.sin(x))).lower(jnp.ones((5, 7))).compile().as_text()
+
+    assert " call(" in compiled(lambda x: apart(thrice, x))
+    assert " call(" not in compiled(jax.jit(thrice))
+    np.testing.assert_array_equal(apart(thrice, jnp.arange(6.0).reshape(2, 3))[:, 1], [9.0, 12.0, 15.0])
+
+
+def test_softmax_and_its_gradient_are_the_exact_ones():
+    scores, gradient = np.random.default_rng(0).normal(size=(2, 3, 11))
+    scores[0, 4] = -10000.0  # masked
+    exact = np.exp(scores - scores.max(-1, keepdims=True))
+    exact /= exact.sum(-1, keepdims=True)
+    jacobian = exact[:, :, None] * (np.eye(11) - exact[:, None, :])
+    y, back = jax.vjp(softmax, jnp.float32(scores))
+    np.testing.assert_allclose(y, exact, atol=1e-6)
+    np.testing.assert_allclose(
+        back(jnp.float32(gradient))[0], np.einsum("bij,bi->bj", jacobian, gradient), atol=1e-6
+    )
+
+
+def test_gradients_of_parts_are_put_together():
+    x = jnp.arange(12.0).reshape(3, 2, 2)
+    parts, back = jax.vjp(unstack, x)
+    np.testing.assert_array_equal(parts, x)
+    (by_x,) = back([jnp.full((2, 2), float(n)) for n in (5, 6, 7)])
+    np.testing.assert_array_equal(by_x[:, 0, 0], [5.0, 6.0, 7.0])
+    lowered = jax.jit(jax.grad(lambda x: sum(part.sum() for part in unstack(x)))).lower(x).as_text()
+    assert "concatenate" in lowered
+    assert "stablehlo.pad" not in lowered
 
 
 def test_the_gradient_of_a_bias_is_summed_in_float32():

@@ -35,7 +35,10 @@ def traced_product_flops(jaxpr, vocab_rows):
             total += 2 * math.prod(eqn.outvars[0].aval.shape) * math.prod(left[i] for i in contracted)
         repeats = eqn.params["length"] if eqn.primitive.name == "scan" else 1
         for value in eqn.params.values():
-            total += repeats * sum(traced_product_flops(inner, vocab_rows) for inner in _inner(value))
+            together = max if eqn.primitive.name == "cond" else sum  # one branch runs
+            total += repeats * together(
+                [0, *(traced_product_flops(inner, vocab_rows) for inner in _inner(value))]
+            )
     return total
 
 
