@@ -57,7 +57,7 @@ def _dense_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array,
     if x.shape[-1] <= gradient.shape[-1]:
         by_kernel = apart(product, x, gradient)
     else:
-        by_kernel = settled(apart(product, gradient, x)).T
+        by_kernel = apart(product, gradient, x).T
     return by_x, by_kernel
 
 
