@@ -15,8 +15,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # and what a process has compiled (a test, a program it starts) serves the others.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-if "PYTEST_XDIST_WORKER" not in os.environ:  # workers inherit it
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="electra_jax-tests-")
+# A folder given by the environment is kept for the next run; workers inherit the one that is made.
+_MADE = None
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _MADE = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="electra_jax-tests-")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -50,8 +52,8 @@ def pytest_configure(config):
 
 
 def pytest_unconfigure():
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+    if _MADE is not None:
+        shutil.rmtree(_MADE, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

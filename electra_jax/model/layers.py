@@ -7,11 +7,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import DTypeLike
 
 from electra_jax.model.counter_bits import counter_bits
 from electra_jax.model.products import dense_product
 
-Dtype = jnp.dtype
+Dtype = DTypeLike
 Initializer = Callable[..., Array]
 
 
