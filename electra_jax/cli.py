@@ -33,7 +33,10 @@ def parser(prog: str, description: str, epilog: str | None = None) -> argparse.A
     """A parser with --config, --print-config and positional overrides; ``epilog`` holds examples."""
     made = bare_parser(prog, description, epilog)
     made.add_argument(
-        "--config", type=Path, required=True, metavar="FILE", help="YAML file, such as a preset"
+        "--config",
+        required=True,
+        metavar="FILE",
+        help="YAML file, or the name of a preset, such as tiny, small or finetune/mrpc",
     )
     made.add_argument("--print-config", action="store_true", help="print the resolved configuration and exit")
     add_overrides(made)
@@ -42,15 +45,22 @@ def parser(prog: str, description: str, epilog: str | None = None) -> argparse.A
 
 def bare_parser(prog: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
     """A parser without arguments; paragraphs of ``description`` are filled, ``epilog`` is printed as it is."""
-    reference = "Every key, with its type, default and meaning: python -m electra_jax.config"
+    reference = f"Every key, with its type, default and meaning: {invocation('electra_jax.config')}"
     return _Parser(
-        prog=f"python -m {prog}",
+        prog=invocation(prog),
         description="\n\n".join(
             textwrap.fill(part, 100, break_on_hyphens=False) for part in description.split("\n\n")
         ),
         epilog=f"{epilog}\n{reference}" if epilog else reference,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def invocation(module: str) -> str:
+    """How a command is called: as this process was, by the console command or as a module."""
+    if Path(sys.argv[0]).name == "electra-jax":
+        return f"electra-jax {module.removeprefix('electra_jax.')}"
+    return f"python -m {module}"
 
 
 def add_overrides(

@@ -11,17 +11,22 @@ from pydantic import ValidationError
 from electra_jax.config.dialect import dump, parse, parse_value
 from electra_jax.config.explain import explain
 from electra_jax.config.keys import section_names
+from electra_jax.config.presets import find_config
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Reads a configuration file, what it inherits by ``base:``, and ``key.path=value`` overrides.
+
+    Args:
+        path: a file, or the name of a preset (`presets.find_config`).
+        overrides: settings that win over those of the file.
 
     Raises:
         UserError: a missing or unreadable file, an unknown key, a wrong type or range.
     """
-    values, files = _read_with_base(path, ())
+    values, files = _read_with_base(find_config(path), ())
     return with_overrides(values, overrides, " over ".join(str(file) for file in files))
 
 
@@ -63,8 +68,8 @@ def _read_with_base(path: Path, inheritors: tuple[Path, ...]) -> tuple[dict[str,
     if base is None:
         return values, (path,)
     if not isinstance(base, str):
-        raise UserError(f"{path}: base must be the path of one YAML file, not {base!r}")
-    below, files = _read_with_base(path.parent / os.path.expanduser(base), (*inheritors, path))
+        raise UserError(f"{path}: base must be the path of one YAML file, or a preset's name, not {base!r}")
+    below, files = _read_with_base(find_config(base, path.parent), (*inheritors, path))
     return _merge(below, values), (path, *files)
 
 

@@ -123,7 +123,7 @@ def test_override_without_its_form(override, empty):
         ("- train\n", ": expected sections such as 'train:' at the top level, found a list"),
         ("train\n", ": expected sections such as 'train:' at the top level, found a str"),
         ("1: 2\n", ": unknown key 1: keys are names"),
-        ("base: 5\n", ": base must be the path of one YAML file, not 5"),
+        ("base: 5\n", ": base must be the path of one YAML file, or a preset's name, not 5"),
         ("base: [a.yaml, b.yaml]\n", ": base must be the path of one YAML file"),
     ],
 )
