@@ -8,7 +8,7 @@ CONFIG ?= configs/pretrain/tiny.yaml
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-slow test-huggingface parity lint format bench bench-data bench-step clean
+.PHONY: help install train test test-most test-slow test-oldest test-wheel test-huggingface wheel parity lint format bench bench-data bench-step clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,26 @@ test: $(VENV)/.installed-dev  ## run the tests, the slow ones left out
 
 test-slow: $(VENV)/.installed-dev  ## run the slow tests
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# CI runs all tests on the oldest Python, and on the newest all but those of the files that take longest there.
+SLOWEST_TESTS :=
+
+test-most: $(VENV)/.installed-dev  ## run the tests, those of the slowest files left out too
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(SLOWEST_TESTS:%=--ignore=%) $(ARGS)
+
+# Exactly the lower bounds of requirements.txt, on the oldest Python.
+test-oldest:  ## run the tests with the oldest versions that requirements.txt lets in
+	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
+	sed 's/>=/==/' requirements.txt > .venv-oldest/oldest.txt
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-oldest/oldest.txt -e '.[dev]'
+	.venv-oldest/bin/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
+
+wheel: $(VENV)/.installed-dev  ## build dist/electra_jax-VERSION-py3-none-any.whl
+	rm -rf build dist
+	$(BIN)/python -m build --outdir dist .
+
+test-wheel: wheel  ## install the wheel in an empty environment elsewhere, train five steps there and load the result
+	$(BIN)/python tests/check_wheel.py dist/*.whl
 
 # Tests that need transformers and PyTorch are skipped elsewhere.
 HUGGINGFACE_TESTS := tests/convert/test_huggingface_live.py tests/convert/test_huggingface_heads_live.py \

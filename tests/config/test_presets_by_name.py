@@ -35,7 +35,9 @@ def test_names(name, file):
 def test_every_shipped_file_has_a_name_of_its_own():
     names = preset_names()
     assert len(set(names)) == len(names) == len(list(CONFIGS.rglob("*.yaml")))
-    assert {find_config(name).resolve() for name in names} == {path.resolve() for path in CONFIGS.rglob("*.yaml")}
+    assert {find_config(name).resolve() for name in names} == {
+        path.resolve() for path in CONFIGS.rglob("*.yaml")
+    }
     assert FOLDER.is_dir()
 
 
