@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TextIO
 
 from electra_jax.config import Config, dump_config
 from electra_jax.config import load_config as load_config_file
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, one_line
 
 _INTERRUPTED, _READER_GONE = 130, 141  # as shells report the signals
 
@@ -116,6 +116,11 @@ def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     raise SystemExit(status)
 
 
+def note(text: str) -> None:
+    """Prints what a user should know on standard error: one line, whatever it was made of."""
+    print(f"note: {one_line(text)}", file=sys.stderr)
+
+
 def _quiet_libraries() -> None:
     """Leaves it to our one sentence to say what went wrong.
 
@@ -159,5 +164,5 @@ def _place(error: OSError) -> str:
 
 
 def _fail(message: str, status: int = UserError.status) -> int:
-    print(f"error: {message}", file=sys.stderr, flush=True)
+    print(f"error: {one_line(message)}", file=sys.stderr, flush=True)
     return status

@@ -1,13 +1,53 @@
-"""The exceptions a user is meant to read."""
+"""The exceptions a user is meant to read, and what keeps a message on one line."""
+
+import re
+
+# Enough for a dozen long paths; a terminal shows some 25 lines of it.
+LONGEST_MESSAGE = 2000
+# A path may have a few parts of 255 bytes; what is longer and without a blank is no name anybody chose.
+LONGEST_WORD = 800
+
+
+def one_line(text: str) -> str:
+    """The text as a terminal may show it: on one line, every character visible, of bounded length.
+
+    Names that come from files can hold line ends, escape codes and characters that turn the writing around; those
+    are spelled out (``\\n``, ``\\x1b``, ``\\u202e``). What is too long loses its middle, so that both the beginning
+    and the advice at the end stay. Applied twice it changes nothing more.
+    """
+    if len(text) > 4 * LONGEST_MESSAGE:  # not every character of a hundred megabytes need be looked at
+        text = _without_middle(text, 4 * LONGEST_MESSAGE)
+    visible = text if text.isprintable() else "".join(c if c.isprintable() else _spelled(c) for c in text)
+    visible = re.sub(
+        rf"\S{{{LONGEST_WORD + 1},}}", lambda word: _without_middle(word[0], LONGEST_WORD), visible
+    )
+    return _without_middle(visible, LONGEST_MESSAGE)
+
+
+def _spelled(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _without_middle(text: str, longest: int) -> str:
+    """At most ``longest`` characters: two thirds of them from the beginning, one from the end."""
+    if len(text) <= longest:
+        return text
+    end = longest // 3
+    return f"{text[: longest - end - 1]}…{text[-end:]}"
 
 
 class UserError(Exception):
     """Something the user can put right: the message says what was wrong, where, and what to do.
 
-    Command lines print it as one sentence and exit with ``status``; library callers catch it by type.
+    Command lines print it as one sentence and exit with ``status``; library callers catch it by type. Whatever the
+    message was made of, it is one printable line (`one_line`), so that whoever raises it can put names from files in
+    it as they are.
     """
 
     status = 2
+
+    def __init__(self, message: object = ""):
+        super().__init__(one_line(str(message)))
 
 
 class HostLost(UserError):

@@ -1,18 +1,20 @@
 """Learning curves: ``python -m electra_jax.plot WORKDIR [WORKDIR ...] [--out FILE]``, drawn from metrics.jsonl."""
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from electra_jax import cli
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, one_line
+from electra_jax.json_files import parse_json
+from electra_jax.regular_files import read_regular
 from electra_jax.training.workdir import WorkDir
 
 DEFAULT_METRICS = ("loss", "masked_lm_loss", "masked_lm_accuracy", "disc_loss", "disc_auc", "learning_rate")
 COLUMNS = 3
+MOST_BYTES = 1 << 30  # of metrics.jsonl: millions of lines
 Curves = Mapping[str, Mapping[str, list[tuple[int, float]]]]  # split → metric → points (step, value)
 
 
@@ -34,17 +36,16 @@ def read_run(workdir: WorkDir) -> Run:
         UserError: there is no such file, or nothing in it, or a line is not what training writes.
     """
     try:
-        lines = workdir.metrics.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(
-            f"{workdir.metrics} cannot be read ({error.strerror}): give a run's directory"
-        ) from None
+        lines = read_regular(workdir.metrics, MOST_BYTES).splitlines()
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        reason = getattr(error, "strerror", error)
+        raise UserError(f"{workdir.metrics} cannot be read ({reason}): give a run's directory") from None
     curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for number, line in enumerate(lines, start=1):
         try:
-            record: dict[str, Any] = json.loads(line)
-            step, split = int(record.pop("step")), str(record.pop("split"))
-        except (ValueError, KeyError, TypeError, AttributeError):
+            record: dict[str, Any] = parse_json(line, f"{workdir.metrics} line {number}", "remove it")
+            step, split = int(record.pop("step")), one_line(str(record.pop("split")))
+        except (UserError, ValueError, OverflowError, KeyError, TypeError, AttributeError):
             if number == len(lines):
                 break
             raise UserError(f"{workdir.metrics} line {number} is not a line of metrics: remove it") from None

@@ -22,6 +22,9 @@ _PLAIN_VALUES = (
 )
 
 
+MOST_VALUES = 100_000  # that a configuration may hold
+
+
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML's own; none of YAML 1.1's are kept)
 
@@ -36,7 +39,11 @@ for _tag, _pattern, _first in _PLAIN_VALUES:
 
 
 def _decimal(loader: _Loader, node: yaml.ScalarNode) -> int:
-    return int(loader.construct_scalar(node).replace("_", ""))
+    text = loader.construct_scalar(node).replace("_", "")
+    if len(text) > 400:  # more than any float, and Python itself stops at some thousands
+        problem = f"a number of {len(text):,} digits"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+    return int(text)
 
 
 def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -57,6 +64,21 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _decimal)
 _Loader.add_constructor("tag:yaml.org,2002:map", _unique_mapping)
 
 
+def _size(node: yaml.Node, sizes: dict[int, int | None]) -> int:
+    """How many values a node stands for, aliases written out: a few lines of them can stand for billions."""
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in sizes:
+        sizes[id(node)] = None  # until its parts are counted
+        parts = (part for item in node.value for part in (item if isinstance(item, tuple) else (item,)))
+        sizes[id(node)] = 1 + sum(_size(part, sizes) for part in parts)
+    size = sizes[id(node)]
+    if size is None or size > MOST_VALUES:
+        problem = "a value holds itself" if size is None else f"more than {MOST_VALUES:,} values"
+        raise yaml.constructor.ConstructorError(None, None, f"{problem}, by its aliases (*)", node.start_mark)
+    return size
+
+
 def parse(text: str, where: str) -> Any:
     """The plain values that a YAML text stands for.
 
@@ -64,7 +86,14 @@ def parse(text: str, where: str) -> Any:
         UserError: a syntax error, naming ``where`` and the line.
     """
     try:
-        return yaml.load(text, _Loader)  # a SafeLoader
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _size(node, {})
+        return loader.construct_document(node)
+    except RecursionError:
+        raise UserError(f"{where}: not valid YAML: it is nested too deeply") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise UserError(
@@ -89,7 +118,7 @@ def parse_value(text: str) -> Any:
         loader = _Loader("")
         tag = loader.resolve(yaml.ScalarNode, text, (True, False))
         return loader.construct_object(yaml.ScalarNode(tag, text))
-    except (UserError, ValueError):
+    except (UserError, ValueError, yaml.YAMLError):
         return text  # such as the glob [ab]*.txt, or more digits than Python reads
 
 

@@ -14,6 +14,10 @@ from electra_jax.config.keys import section_names
 from electra_jax.config.presets import find_config
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
+from electra_jax.regular_files import read_regular
+
+MOST_BASES = 100
+MOST_BYTES = 4 << 20  # of a configuration: every key there is takes 10 kB
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -63,6 +67,10 @@ def _read_with_base(path: Path, inheritors: tuple[Path, ...]) -> tuple[dict[str,
     if os.path.realpath(path) in map(os.path.realpath, inheritors):
         chain = " -> ".join(str(p) for p in (*inheritors, path))
         raise UserError(f"base: files inherit from each other in a circle: {chain}")
+    if len(inheritors) == MOST_BASES:
+        raise UserError(
+            f"base: {path} is the {MOST_BASES + 1}st of files that inherit from each other: join some"
+        )
     values = _read_yaml(path, inheritors[-1] if inheritors else None)
     base = values.pop("base", None)
     if base is None:
@@ -76,13 +84,13 @@ def _read_with_base(path: Path, inheritors: tuple[Path, ...]) -> tuple[dict[str,
 def _read_yaml(path: Path, inheritor: Path | None) -> dict[str, Any]:
     role = f"the base of {inheritor}," if inheritor else "configuration file"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, MOST_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{role} {path} does not exist{_presets_near(path)}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{role} {path} is not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise UserError(f"{role} {path} cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise UserError(f"{role} {path} cannot be read: {getattr(error, 'strerror', error)}") from None
     values = parse(text, str(path))
     if values is None:
         return {}

@@ -1,7 +1,6 @@
 """Exchange of checkpoints: ``python -m electra_jax.convert SRC DST [--to FORMAT]``."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from electra_jax.convert.native_format import read_native, write_native
 from electra_jax.convert.recognise import Found, recognise
 from electra_jax.convert.tensorflow_format import read_tensorflow, write_tensorflow
 from electra_jax.convert.weights import Weights, not_finite
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, one_line
 from electra_jax.training.checkpoints import listed
 
 FORMATS = ("electra_jax", "huggingface", "tensorflow")
@@ -83,8 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if strange := not_finite(weights.parameters):
         notes.append(f"not every number is finite in {listed(strange)}: training cannot start from it")
     for line in [*weights.notes, *notes]:
-        print(f"note: {line}", file=sys.stderr)
-    print(_summary(weights, found, target, args.destination))
+        cli.note(line)
+    print(one_line(_summary(weights, found, target, args.destination)))
     return 0
 
 

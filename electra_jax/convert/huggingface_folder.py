@@ -1,6 +1,5 @@
 """One folder of Hugging Face `transformers`: its config.json and its tensors, in whichever of the usual files."""
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from electra_jax.convert.torch_weights import read_torch_weights
 from electra_jax.errors import UserError
+from electra_jax.json_files import read_object
 
 CONFIG, SAFETENSORS, PICKLE = "config.json", "model.safetensors", "pytorch_model.bin"
 # What `transformers` takes where config.json says nothing.
@@ -54,29 +54,13 @@ def read_settings(folder: Path) -> dict[str, Any]:
         raise UserError(
             f"{folder} is not a folder: a Hugging Face model is a folder with {CONFIG} and weights"
         )
-    settings = {**_DEFAULTS, **_read_json(folder / CONFIG)}
+    if not os.path.lexists(folder / CONFIG):
+        raise UserError(
+            f"{folder} has no {CONFIG}, without which a Hugging Face model cannot be read: copy it there"
+        )
+    settings = {**_DEFAULTS, **read_object(folder / CONFIG, "download it again")}
     _check_architecture(folder / CONFIG, settings)
     return settings
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"{path.parent} has no {path.name}, without which a Hugging Face model cannot be read: copy it there"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path}, line {error.lineno}: not valid JSON ({error.msg}), download it again"
-        ) from None
-    except (RecursionError, ValueError):  # nested too deeply, a number too long
-        raise UserError(f"{path} is not valid JSON: download it again") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path} does not hold a JSON object: download it again")
-    return values
 
 
 def _check_architecture(path: Path, settings: Mapping[str, Any]) -> None:
@@ -129,7 +113,7 @@ def _shards(index: Path) -> list[str]:
     Raises:
         UserError: it does not name any, or names something else.
     """
-    names = _read_json(index).get("weight_map")
+    names = read_object(index, "download it again").get("weight_map")
     files = list(names.values()) if isinstance(names, dict) else []
     if not files or not all(isinstance(file, str) and file == Path(file).name for file in files):
         raise UserError(f"{index} names no files beside it in weight_map: download it again")

@@ -7,6 +7,7 @@ build their tokenizer anew and limit words to 100 characters.
 """
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[att
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
 
 from electra_jax.errors import UserError
+from electra_jax.json_files import read_object
+from electra_jax.tokenizers.build import read_vocabulary
 from electra_jax.tokenizers.protocol import Tokenizer
 from electra_jax.tokenizers.sentencepiece_tokenizer import SPACE, SentencePieceTokenizer
 from electra_jax.tokenizers.wordpiece_tokenizer import (
@@ -275,10 +278,10 @@ def read_huggingface_tokenizer(directory: Path, vocab: Path | None = None) -> Fo
     """
     config, fast = _read_json(directory / CONFIG_FILE), _read_json(directory / FAST_FILE)
     paths = [vocab] if vocab else [directory / name for name in (WORDPIECE_FILE, SENTENCEPIECE_FILE)]
-    path = next((path for path in paths if path == vocab or path.is_file()), None)
+    path = next((path for path in paths if path == vocab or os.path.lexists(path)), None)
     if path is not None:
         kind = "sentencepiece" if path.suffix == ".model" else "wordpiece"
-        content = _read(path)
+        content = read_vocabulary(path, str(path))
     elif fast:
         kind, path = "wordpiece", directory / FAST_FILE
         content = _vocabulary_of(fast, path)
@@ -380,25 +383,6 @@ def _vocabulary_of(fast: dict[str, Any], path: Path) -> bytes:
     return "".join(f"{token}\n" for token in tokens).encode("utf-8", "surrogatepass")
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
-
-
 def _read_json(path: Path) -> dict[str, Any]:
     """An object; empty where there is no such file."""
-    if not path.is_file():
-        return {}
-    try:
-        value = json.loads(_read(path).decode("utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not JSON at line {error.lineno} ({error.msg}): fetch it again") from None
-    except (ValueError, RecursionError):
-        raise UserError(f"{path} is not JSON in UTF-8: fetch it again") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} is JSON, but not an object in braces: fetch it again")
-    return value
+    return read_object(path, "fetch it again") if os.path.lexists(path) else {}

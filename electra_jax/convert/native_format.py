@@ -29,6 +29,7 @@ from electra_jax.training.checkpoints import (
     RunIdentity,
     find_checkpoint,
     has_progress,
+    is_step,
     read_identity,
     read_params,
     restore_state,
@@ -43,7 +44,7 @@ def is_native(path: Path) -> bool:
     """Whether ``path`` is a work directory with checkpoints or finished seeds, or one of its checkpoints."""
     _, checkpoints = chosen_run(path)
     return (checkpoints / "checkpoints").is_dir() or (
-        path.parent.name == "checkpoints" and path.name.isdigit()
+        path.parent.name == "checkpoints" and is_step(path.name)
     )
 
 

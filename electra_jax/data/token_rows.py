@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from electra_jax.data.permutation import BLOCKS_PER_WINDOW
 from electra_jax.data.row_writer import MANIFEST
 from electra_jax.errors import UserError
+from electra_jax.json_files import read_object
 
 # Decoded blocks that are kept: two windows of the random order, and the edge of a third.
 _CACHED_BLOCKS = 2 * BLOCKS_PER_WINDOW + 64
@@ -26,7 +26,7 @@ class Shard(BaseModel):
     """One file of block records."""
 
     model_config = ConfigDict(frozen=True)
-    file: str
+    file: str = Field(pattern=r"^[\w-][\w.-]*$")  # beside the manifest
     num_rows: int = Field(ge=1)
     num_bytes: int = Field(ge=1)
 
@@ -85,8 +85,10 @@ class TokenRows:
         """
         path = directory / MANIFEST
         try:
-            manifest = Manifest.model_validate(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
+            manifest = Manifest.model_validate(
+                read_object(path, f"delete the directory {directory} and run again")
+            )
+        except ValueError as error:
             reason = "its keys are wrong" if isinstance(error, ValidationError) else error
             raise _damaged(path, str(reason)) from error
         if sum(shard.num_rows for shard in manifest.shards) != manifest.num_rows:

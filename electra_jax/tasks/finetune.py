@@ -13,6 +13,7 @@ import numpy as np
 from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
+from electra_jax.json_files import read_object
 from electra_jax.model.attention_choice import choose_attention
 from electra_jax.model.electra import build_electra
 from electra_jax.partitioning.hosts import from_first, is_first, say
@@ -169,7 +170,7 @@ def run_seed(material: Material, root: WorkDir, seed: int, mesh: jax.sharding.Me
     """
     workdir = WorkDir(root.root / f"seed-{seed}")
     done = workdir.root / "result.json"
-    result = from_first(f"result of {workdir.root}", lambda: _read_json(done))
+    result = from_first(f"result of {workdir.root}", lambda: _read_if_there(done))
     if result is not None:
         return result
     config = seed_config(material, seed)
@@ -204,9 +205,9 @@ def run_seed(material: Material, root: WorkDir, seed: int, mesh: jax.sharding.Me
     return result
 
 
-def _read_json(path: Path) -> Any:
+def _read_if_there(path: Path) -> Any:
     """What a file holds; None where there is none."""
-    return json.loads(path.read_text()) if path.is_file() else None
+    return read_object(path) if path.is_file() else None
 
 
 def _example_batches(material: Material) -> dict[str, TaskBatch]:
@@ -284,7 +285,7 @@ class FineTuningWork:
         best = self._workdir.root / "best"
         file = best / "metric.json"
         kept, saved = from_first(
-            f"step {step} of {best}", lambda: (_read_json(file), saved_steps(best / "checkpoints"))
+            f"step {step} of {best}", lambda: (_read_if_there(file), saved_steps(best / "checkpoints"))
         )
         if kept is not None and kept["step"] < step and kept["value"] >= value:
             return
@@ -299,7 +300,7 @@ class FineTuningWork:
         if self._config.finetune.select == "last":
             return params
         best = self._workdir.root / "best"
-        step = from_first(f"best step of {best}", lambda: _read_json(best / "metric.json"))["step"]
+        step = from_first(f"best step of {best}", lambda: _read_if_there(best / "metric.json"))["step"]
         return restore_params(best / "checkpoints", step, self._program.abstract.params)
 
     def _predictions(self, params: Any, task: Task, split: str) -> list[dict[str, Any]]:

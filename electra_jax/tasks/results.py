@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax.config.schema import Config
+from electra_jax.errors import UserError
+from electra_jax.json_files import read_object
 from electra_jax.training.workdir import write_atomically
 
 
@@ -64,14 +66,34 @@ def print_table(summary: Mapping[str, Any]) -> None:
 
 
 def best_seed(root: Path) -> int | None:
-    """The seed with the best dev metrics of a finished fine-tuning; None where ``root`` is none."""
+    """The seed with the best dev metrics of a finished fine-tuning; None where ``root`` is none.
+
+    Raises:
+        UserError: its results cannot be read.
+    """
     file = root / "results.json"
     if not file.is_file():
         return None
-    summary = json.loads(file.read_text(encoding="utf-8"))
-    primary = [next(iter(splits["dev"].values()))["values"] for splits in summary["tasks"].values()]
-    means = [statistics.fmean(values) for values in zip(*primary, strict=True)]
-    return summary["seeds"][means.index(max(means))]
+    summary = read_object(file)
+    try:
+        primary = [next(iter(splits["dev"].values()))["values"] for splits in summary["tasks"].values()]
+        means = [statistics.fmean(values) for values in zip(*primary, strict=True)]
+        seed = summary["seeds"][means.index(max(means))]
+    except (
+        AttributeError,
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        StopIteration,
+    ) as error:
+        raise UserError(
+            f"{file} is not what fine-tuning wrote ({type(error).__name__}): restore it from a copy"
+        ) from None
+    if type(seed) is not int:  # it names a directory
+        raise UserError(f"{file} names a seed {seed!r:.40}, which is no whole number: restore it from a copy")
+    return seed
 
 
 def chosen_run(root: Path) -> tuple[Path, Path]:

@@ -1,11 +1,13 @@
 """What of a task's examples a trained model must remember, kept beside its parameters."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from electra_jax.errors import UserError
+from electra_jax.json_files import read_object
 
 FILE = "tasks.json"
 
@@ -47,15 +49,15 @@ def read_settings(directory: Path) -> dict[str, TaskSettings]:
     Raises:
         UserError: it is missing, or not what was written.
     """
+    if not os.path.lexists(directory / FILE):
+        raise UserError(f"{directory} holds no fine-tuned model: it has no {FILE}")
+    values = read_object(directory / FILE)
     try:
-        values = json.loads((directory / FILE).read_text(encoding="utf-8"))
         return {
             name: TaskSettings(
                 **{**value, "labels": tuple(value["labels"]), "classes": tuple(value["classes"])}
             )
             for name, value in values.items()
         }
-    except FileNotFoundError:
-        raise UserError(f"{directory} holds no fine-tuned model: it has no {FILE}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{directory / FILE} cannot be read: {error}") from None

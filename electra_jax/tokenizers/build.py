@@ -6,12 +6,15 @@ from pathlib import Path
 
 from electra_jax.config.schema import TokenizerConfig
 from electra_jax.errors import UserError
+from electra_jax.regular_files import read_regular
 from electra_jax.tokenizers.protocol import Tokenizer
 from electra_jax.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
 from electra_jax.tokenizers.storage import read_tokenizer
 from electra_jax.tokenizers.training import check_trainable, train_sentencepiece
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
 
+# A million words take 10 MB; a SentencePiece model holds its training text's rules besides.
+MOST_VOCABULARY_BYTES = 64 << 20
 KINDS: dict[str, type[SentencePieceTokenizer] | type[WordPieceTokenizer]] = {
     "sentencepiece": SentencePieceTokenizer,
     "wordpiece": WordPieceTokenizer,
@@ -25,7 +28,8 @@ def build_tokenizer(config: TokenizerConfig, documents: Callable[[], Iterator[st
         UserError: the file is missing or wrong, has another size than asked for, or nothing can be trained.
     """
     if config.vocab_file is not None:
-        content = _read(config.vocab_file)
+        file = Path(os.path.expanduser(config.vocab_file))
+        content = read_vocabulary(file, f"tokenizer.vocab_file {config.vocab_file}")
     elif config.kind == "sentencepiece":
         content = train_sentencepiece(config, documents())
     else:
@@ -68,11 +72,15 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     return KINDS[kind](content, **options, where=str(directory))
 
 
-def _read(vocab_file: str) -> bytes:
-    path = Path(os.path.expanduser(vocab_file))
+def read_vocabulary(path: Path, where: str) -> bytes:
+    """The bytes of a vocab.txt or of a SentencePiece model.
+
+    Raises:
+        UserError: there is no such regular file, or it is larger than any vocabulary; ``where`` begins the message.
+    """
     try:
-        return path.read_bytes()
+        return read_regular(path, MOST_VOCABULARY_BYTES)
     except FileNotFoundError:
-        raise UserError(f"tokenizer.vocab_file {vocab_file} does not exist") from None
-    except OSError as error:
-        raise UserError(f"tokenizer.vocab_file {vocab_file} cannot be read: {error.strerror}") from None
+        raise UserError(f"{where} does not exist") from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise UserError(f"{where} cannot be read: {getattr(error, 'strerror', error)}") from None

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax.errors import UserError
+from electra_jax.json_files import MOST_BYTES, read_object
+from electra_jax.regular_files import read_regular
 from electra_jax.tokenizers.normalize import RULES
 
 DESCRIPTION = "tokenizer.json"
@@ -69,15 +71,18 @@ def read_tokenizer(directory: Path) -> tuple[str, dict[str, Any], bytes]:
     """
     if not (directory / DESCRIPTION).is_file():
         raise UserError(f"{directory} does not hold a tokenizer: it has no {DESCRIPTION}")
+    remedy = "restore it from a copy, or delete the directory to make it anew"
+    description = read_object(directory / DESCRIPTION, remedy)
     try:
-        description = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
         kind, options, rules = description["kind"], dict(description["options"]), description["rules"]
-        content = (directory / description["file"]).read_bytes()
+        file = description["file"]
+        if file != Path(file).name:
+            raise ValueError(f"{file} is not a file beside it")
+        content = read_regular(directory / file, MOST_BYTES)
         sha256, fingerprint = description["sha256"], description["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"the tokenizer in {directory} cannot be read ({type(error).__name__}: {error}): "
-            "restore it from a copy, or delete the directory to make it anew"
+            f"the tokenizer in {directory} cannot be read ({type(error).__name__}: {error}): {remedy}"
         ) from None
     if rules != RULES:
         raise UserError(

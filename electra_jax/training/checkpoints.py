@@ -6,7 +6,6 @@ unless something damaged it later.
 """
 
 import errno
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ import orbax.checkpoint as ocp
 
 from electra_jax.config.schema import TrainConfig
 from electra_jax.errors import UserError
+from electra_jax.json_files import read_object
 from electra_jax.partitioning.axes import path_name
 from electra_jax.partitioning.hosts import from_all, from_first, is_first
 from electra_jax.training.state import TrainState
@@ -125,11 +125,16 @@ def _disk_errors(directory: Path) -> Iterator[None]:
         raise
 
 
+def is_step(name: str) -> bool:
+    """Whether a directory of this name is a checkpoint's: its step as it is written, 17 and not 017 or ¹⁷."""
+    return name.isascii() and name.isdigit() and str(int(name)) == name
+
+
 def saved_steps(directory: Path) -> list[int]:
     """Steps with a checkpoint in ``directory``, oldest first."""
     if not directory.is_dir():
         return []
-    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit() and path.is_dir())
+    return sorted(int(path.name) for path in directory.iterdir() if is_step(path.name) and path.is_dir())
 
 
 def find_checkpoint(path: Path, step: int | None = None) -> tuple[int, Path]:
@@ -140,7 +145,7 @@ def find_checkpoint(path: Path, step: int | None = None) -> tuple[int, Path]:
     """
     path = path.expanduser().absolute()
     directory = path / "checkpoints"
-    if step is None and path.name.isdigit() and path.parent.name == "checkpoints":
+    if step is None and is_step(path.name) and path.parent.name == "checkpoints":
         step, directory = int(path.name), path.parent
     steps = saved_steps(directory)
     if not steps:
@@ -162,9 +167,12 @@ def read_identity(directory: Path, step: int) -> RunIdentity:
     """
     checkpoint = directory / str(step)
     try:
-        return RunIdentity(**json.loads((checkpoint / "run" / "metadata").read_text()))
-    except (OSError, ValueError, TypeError) as error:
+        identity = RunIdentity(**read_object(checkpoint / "run" / "metadata"))
+    except (UserError, TypeError) as error:
         raise UserError(f"checkpoint {checkpoint} cannot be read: {_first_line(error)}") from None
+    if not isinstance(identity.config, Mapping):
+        raise UserError(f"checkpoint {checkpoint} cannot be read: its run/metadata holds no configuration")
+    return identity
 
 
 def saved_shapes(directory: Path, step: int) -> dict[str, tuple[int, ...]]:

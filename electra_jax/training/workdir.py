@@ -1,15 +1,14 @@
 """The work directory: what it holds, whether it may be used, and its log of metrics."""
 
-import json
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 from electra_jax.config import dump_config, load_config
 from electra_jax.config.compare import differences, format_differences
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
+from electra_jax.json_files import parse_json
 
 
 class WorkDir:
@@ -86,7 +85,7 @@ class WorkDir:
         """Drops the lines of steps after ``step``, which a resumed run will write again."""
         if not self.metrics.exists():
             return
-        lines = self.metrics.read_text().splitlines()
+        lines = self.metrics.read_text(encoding="utf-8", errors="replace").splitlines()
         kept = [line for line in lines if _step_of(line) is not None and _step_of(line) <= step]  # type: ignore[operator]
         if kept != lines:
             write_atomically(self.metrics, "".join(line + "\n" for line in kept))
@@ -131,7 +130,7 @@ def write_atomically(path: Path, text: str) -> None:
 def _step_of(line: str) -> int | None:
     """The step of a line of metrics; None for one cut short when its writer was killed."""
     try:
-        record: dict[str, Any] = json.loads(line)
-        return int(record["step"])
-    except (ValueError, KeyError, TypeError):
+        step = parse_json(line.encode(), "metrics", "")["step"]
+    except (UserError, LookupError, TypeError):
         return None
+    return step if type(step) is int else None

@@ -210,7 +210,7 @@ def _edit(path: Path, old: str, new: str) -> None:
         ),
         (
             lambda work: os.truncate(work / "tokenizer" / "tokenizer.json", 9),
-            ["cannot be read", "restore it"],
+            ["line 2: not valid JSON", "restore it"],
         ),
         (lambda work: (work / "tokenizer" / "tokenizer.json").unlink(), ["does not hold a tokenizer"]),
     ],

@@ -169,7 +169,7 @@ FOLDERS = {
     ),
     "config.json in another encoding": (
         lambda f: (f / "config.json").write_bytes(b'{"a": "\xff"}'),
-        ["config.json cannot be read"],
+        ["config.json, line 1: not UTF-8 (invalid start byte): download it again"],
     ),
     "BERT": (lambda f: _change(f, model_type="bert"), ["a model of type 'bert'", "only ELECTRA"]),
     "RoBERTa": (lambda f: _change(f, model_type="roberta"), ["a model of type 'roberta'"]),

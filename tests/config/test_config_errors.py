@@ -119,7 +119,7 @@ def test_override_without_its_form(override, empty):
         ("seed: 1\ninit_from: a\x00b\n", " line 2: not valid YAML: the character U+0000 is not text"),
         ("seed: !!int many\n", ": not valid YAML: "),
         ("seed: !!python/object:os.system x\n", " line 1: not valid YAML: could not determine a constructor"),
-        ("train: &a\n  steps: *a\n", " line 1: not valid YAML: found unconstructable recursive node"),
+        ("train: &a\n  steps: *a\n", " line 1: not valid YAML: a value holds itself, by its aliases (*)"),
         ("- train\n", ": expected sections such as 'train:' at the top level, found a list"),
         ("train\n", ": expected sections such as 'train:' at the top level, found a str"),
         ("1: 2\n", ": unknown key 1: keys are names"),
@@ -146,7 +146,7 @@ def test_missing_file_names_its_neighbours(tmp_path):
 
 
 def test_unreadable_files(tmp_path):
-    assert "cannot be read: Is a directory" in message(tmp_path)
+    assert "cannot be read: it is a directory, not a regular file" in message(tmp_path)
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"seed: 1 # \xff\n")
     assert message(binary) == f"configuration file {binary} is not UTF-8 text (byte 10)"

@@ -412,9 +412,9 @@ def vocabulary(tokens, **changes):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"config": '{\n  "a": 1,\n  b\n}'}, r"tokenizer_config\.json is not JSON at line 3 \(Expecting"),
-        ({"config": "[1]"}, "not an object"),
-        ({"config": "[" * 100_000}, "is not JSON"),
+        ({"config": '{\n  "a": 1,\n  b\n}'}, r"tokenizer_config\.json, line 3: not valid JSON \(Expecting"),
+        ({"config": "[1]"}, "does not hold a JSON object in braces but a list"),
+        ({"config": "[" * 100_000}, "nested too deeply"),
         ({"config": {"do_lower_case": "yes"}}, "do_lower_case 'yes': set it to true or false"),
         ({"fast": bert(strip_accents=1)}, "strip_accents 1: set it"),
         ({"vocabulary": None, "fast": {"model": {"type": "BPE"}}}, r"cannot be read here \(BPE\)"),
@@ -434,7 +434,7 @@ def test_files_that_are_wrong(tmp_path, files, message):
 
 def test_a_file_that_is_not_utf8(tmp_path):
     (tmp_path / "tokenizer_config.json").write_bytes(b'{"a": "\xff"}')
-    with pytest.raises(UserError, match="is not JSON in UTF-8"):
+    with pytest.raises(UserError, match="line 1: not UTF-8"):
         read_huggingface_tokenizer(tmp_path)
 
 

@@ -1,0 +1,55 @@
+"""Files that are read whole: regular ones only, and none larger than what is read from it can need.
+
+A named pipe or a device would be waited for, or read, without end.
+"""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+_KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Opens a regular file for reading; a link to one counts as one.
+
+    Raises:
+        OSError: it is another kind of file, which ``strerror`` says in words, or cannot be opened.
+    """
+    _check_regular(path, os.stat(path).st_mode)  # opening some devices already does something
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _check_regular(path, os.fstat(descriptor).st_mode)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """What a regular file of at most ``most`` bytes holds.
+
+    Raises:
+        OSError: as `open_regular`, or it is larger.
+    """
+    with open_regular(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(
+            errno.EINVAL, f"it has more than the {most:,} bytes that such a file can need", str(path)
+        )
+    return content
+
+
+def _check_regular(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = next((words for is_kind, words in _KINDS if is_kind(mode)), "no file")
+        raise OSError(errno.EINVAL, f"it is {kind}, not a regular file", str(path))
