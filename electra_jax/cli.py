@@ -29,8 +29,10 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message} ({self.prog} --help explains)")
 
 
-def parser(prog: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
-    """A parser with --config, --print-config and positional overrides; ``epilog`` holds examples."""
+def parser(
+    prog: str, description: str, epilog: str | None = None, setting: str = "train.steps=1000"
+) -> argparse.ArgumentParser:
+    """A parser with --config, --print-config and overrides, such as ``setting``; ``epilog`` holds examples."""
     made = bare_parser(prog, description, epilog)
     made.add_argument(
         "--config",
@@ -39,19 +41,18 @@ def parser(prog: str, description: str, epilog: str | None = None) -> argparse.A
         help="YAML file, or the name of a preset, such as tiny, small or finetune/mrpc",
     )
     made.add_argument("--print-config", action="store_true", help="print the resolved configuration and exit")
-    add_overrides(made)
+    add_overrides(made, f"settings that win over those of the file, such as {setting}")
     return made
 
 
 def bare_parser(prog: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
     """A parser without arguments; paragraphs of ``description`` are filled, ``epilog`` is printed as it is."""
-    reference = f"Every key, with its type, default and meaning: {invocation('electra_jax.config')}"
     return _Parser(
         prog=invocation(prog),
         description="\n\n".join(
             textwrap.fill(part, 100, break_on_hyphens=False) for part in description.split("\n\n")
         ),
-        epilog=f"{epilog}\n{reference}" if epilog else reference,
+        epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
@@ -63,12 +64,11 @@ def invocation(module: str) -> str:
     return f"python -m {module}"
 
 
-def add_overrides(
-    made: argparse.ArgumentParser,
-    help: str = "settings that win over those of the file, such as train.steps=1000",
-) -> None:
-    """Adds positional ``key.path=value`` arguments."""
+def add_overrides(made: argparse.ArgumentParser, help: str) -> None:
+    """Adds positional ``key.path=value`` arguments, and says in --help where the keys are listed."""
     made.add_argument("overrides", nargs="*", metavar="key.path=value", help=help)
+    reference = f"Every key, with its type, default and meaning: {invocation('electra_jax.config')}"
+    made.epilog = f"{made.epilog}\n{reference}" if made.epilog else reference
 
 
 def load_config(args: argparse.Namespace) -> Config:

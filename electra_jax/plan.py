@@ -21,10 +21,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "takes minutes for large models (less with compute.scan_layers=true); without it, for the devices of this "
         "machine. Nothing is trained and no data is read. Exit status 2 if it does not fit.",
         epilog="examples:\n"
-        "  python -m electra_jax.plan --config configs/pretrain/small.yaml --topology v5e:2x4 compute.dtype=bfloat16\n"
-        "  python -m electra_jax.plan --config configs/pretrain/base.yaml --topology v4:2x2x4 --sweep --limit 6\n"
-        "  python -m electra_jax.plan --config configs/pretrain/base.yaml --topology v5e:16x16 --slices 2\n"
-        "  python -m electra_jax.plan --config configs/pretrain/tiny.yaml --json\n",
+        "  python -m electra_jax.plan --config small --topology v5e:2x4 compute.dtype=bfloat16\n"
+        "  python -m electra_jax.plan --config base --topology v4:2x2x4 --sweep --limit 6\n"
+        "  python -m electra_jax.plan --config base --topology v5e:16x16 --slices 2\n"
+        "  python -m electra_jax.plan --config tiny --json\n",
+        setting="compute.dtype=bfloat16",
     )
     parser.add_argument(
         "--topology", metavar="CHIP:AxB", help="TPU slice: v5e:4x4, v6e:8x8, v4:2x2x4, v5p:4x4x4"

@@ -1,6 +1,5 @@
 """Learning curves: ``python -m electra_jax.plot WORKDIR [WORKDIR ...] [--out FILE]``, drawn from metrics.jsonl."""
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,13 +108,12 @@ def available(runs: Sequence[Run]) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m electra_jax.plot",
-        description="Draws the learning curves of one or more runs, one panel a metric, into one picture.",
+    parser = cli.bare_parser(
+        "electra_jax.plot",
+        "Draws the learning curves of one or more runs, one panel a metric, into one picture.",
         epilog="examples:\n"
         "  python -m electra_jax.plot runs/tiny\n"
         "  python -m electra_jax.plot runs/a runs/b --metric disc_auc --metric loss --out compared.svg\n",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("workdirs", nargs="+", type=Path, metavar="WORKDIR", help="directory of a run")
     parser.add_argument(

@@ -23,8 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "is there already is used, and an interrupted preparation leaves nothing that could be taken for whole. "
         "Training does the same when it starts; this command needs no accelerator.",
         epilog="examples:\n"
-        "  python -m electra_jax.prepare --config configs/pretrain/tiny.yaml\n"
-        "  python -m electra_jax.prepare --config configs/pretrain/small.yaml 'data.source=text:corpus/*.jsonl.zst'\n",
+        "  python -m electra_jax.prepare --config tiny\n"
+        "  python -m electra_jax.prepare --config small 'data.source=text:corpus/*.jsonl.zst'\n",
+        setting="data.sequence_length=256",
     )
     config = cli.load_config(parser.parse_args(argv))
     if config.objective.kind == "finetune":

@@ -102,8 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "(one JSON object a line), tensorboard/, checkpoints/STEP/ and tokenizer/. Settings that decide the model "
         "or the data order cannot change once it is there; all others can, such as train.steps.",
         epilog="examples:\n"
-        "  python -m electra_jax.train --config configs/pretrain/tiny.yaml --workdir runs/tiny\n"
-        "  python -m electra_jax.train --config configs/pretrain/small.yaml --workdir runs/mine \\\n"
+        "  python -m electra_jax.train --config tiny --workdir runs/tiny\n"
+        "  python -m electra_jax.train --config small --workdir runs/mine \\\n"
         "      'data.source=text:corpus/*.txt' train.steps=100000\n"
         "  python -m electra_jax.train --config runs/mine/config.yaml --workdir runs/mine train.steps=200000\n",
     )

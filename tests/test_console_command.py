@@ -68,3 +68,13 @@ def test_ends_as_every_command_does(monkeypatch, capsys):
         console.main()
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith("error: there is no command 'trian'")
+
+
+@pytest.mark.parametrize("name", sorted(console.COMMANDS))
+def test_help_points_at_keys_only_where_the_command_takes_them(name, capsys):
+    with pytest.raises(SystemExit):
+        console.run_command([name, "--help"])
+    printed = capsys.readouterr().out
+    takes_keys = "key.path=value" in printed.partition("\n\n")[0]
+    assert takes_keys == (name in ("train", "prepare", "plan", "evaluate", "convert"))
+    assert takes_keys == ("Every key, with its type, default and meaning" in printed)
