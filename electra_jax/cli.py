@@ -109,6 +109,8 @@ def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
             )
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             status = _fail(f"no permission{_place(error)}: {error.strerror}")
+        elif error.filename:  # too long a name, links in a circle, a file where a directory should be
+            status = _fail(f"{os.fsdecode(error.filename)} cannot be used: {error.strerror}")
         else:
             raise
     except KeyboardInterrupt:

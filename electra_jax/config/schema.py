@@ -9,7 +9,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from electra_jax.config.dialect import show
+from electra_jax.file_names import is_file_name
 
 
 def _field(default: Any, doc: str, *, free: bool = False, **constraints: Any) -> Any:
@@ -290,10 +293,21 @@ class TaskConfig(Section):
     )
 
 
+def _task_names(tasks: dict[str, TaskConfig]) -> dict[str, TaskConfig]:
+    for name in tasks:
+        if not is_file_name(name):
+            raise ValueError(
+                f"a task cannot be called {show(name, 40)}, since files are named after it: use letters and digits"
+            )
+    return tasks
+
+
 class FinetuneConfig(Section):
     """Fine-tuning: tasks and recipe (reference §11). Used with objective.kind=finetune."""
 
-    tasks: dict[str, TaskConfig] = _field({}, "Tasks by name; several are trained at once, a head each.")
+    tasks: Annotated[dict[str, TaskConfig], AfterValidator(_task_names)] = _field(
+        {}, "Tasks by name; several are trained at once, a head each."
+    )
     epochs: float = _field(3.0, "Passes over the training examples; they decide train.steps.", gt=0.0)
     warmup_fraction: float = _field(
         0.1, "Share of the steps that warm up; decides optimizer.warmup_steps.", ge=0.0, le=1.0

@@ -29,9 +29,9 @@ def check_destination(path: Path, *, overwrite: bool, sources: list[Path]) -> No
         UserError: it exists and ``overwrite`` is not given, it is not what a conversion wrote, it is, holds or lies
             in a source, or its directory cannot be written to.
     """
-    final = path.resolve()
+    final = _resolved(path)
     for source in sources:
-        held = source.resolve()
+        held = _resolved(source)
         if final in (held, *held.parents):
             raise UserError(
                 f"{path} is, or holds, what is to be converted ({source}): choose another destination"
@@ -58,6 +58,18 @@ def check_destination(path: Path, *, overwrite: bool, sources: list[Path]) -> No
             f"{path} holds more than a converted checkpoint ({listed(more)}), so not even --overwrite replaces it: "
             "choose another destination"
         )
+
+
+def _resolved(path: Path) -> Path:
+    """The path without links.
+
+    Raises:
+        UserError: they lead in a circle.
+    """
+    resolved = Path(os.path.realpath(path))
+    if any(part.is_symlink() for part in (resolved, *resolved.parents)):
+        raise UserError(f"{path} is, or lies behind, a link that leads in a circle: give another path")
+    return resolved
 
 
 @contextmanager

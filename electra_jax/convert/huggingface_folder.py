@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from electra_jax.convert.torch_weights import read_torch_weights
 from electra_jax.errors import UserError
+from electra_jax.file_names import is_file_name
 from electra_jax.json_files import read_object
 
 CONFIG, SAFETENSORS, PICKLE = "config.json", "model.safetensors", "pytorch_model.bin"
@@ -115,7 +116,7 @@ def _shards(index: Path) -> list[str]:
     """
     names = read_object(index, "download it again").get("weight_map")
     files = list(names.values()) if isinstance(names, dict) else []
-    if not files or not all(isinstance(file, str) and file == Path(file).name for file in files):
+    if not files or not all(isinstance(file, str) and is_file_name(file) for file in files):
         raise UserError(f"{index} names no files beside it in weight_map: download it again")
     return sorted(set(files))
 

@@ -44,6 +44,7 @@ from electra_jax.convert.weights import (
     check_vocabulary,
 )
 from electra_jax.errors import UserError
+from electra_jax.file_names import folder_in
 from electra_jax.model.sizes import EncoderSizes, network_sizes
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.checkpoints import listed
@@ -341,6 +342,7 @@ def _write_finetuned(weights: Weights, directory: Path) -> list[str]:
     sizes = network_sizes(weights.config, weights.vocab_size)
     heads = heads_of(weights.tasks)
     for head in heads:
+        folder_in(directory, head.task)
         check_exportable(weights.config, head)
     notes: list[str] = []
     for head in heads:
@@ -348,7 +350,9 @@ def _write_finetuned(weights: Weights, directory: Path) -> list[str]:
         architecture = HEAD_ARCHITECTURES[head.settings.kind]
         description = _description(weights, architecture, sizes.discriminator, sizes.embedding_size)
         description |= described_head(weights.config, head)
-        notes = _write_folder(weights, directory / head.task, _with_head(head), parameters, description)
+        notes = _write_folder(
+            weights, folder_in(directory, head.task), _with_head(head), parameters, description
+        )
     return notes
 
 

@@ -28,7 +28,10 @@ from electra_jax.convert.weights import (
     check_vocabulary,
 )
 from electra_jax.errors import UserError
+from electra_jax.file_names import is_file_name
 from electra_jax.model.sizes import default_heads, network_sizes
+from electra_jax.regular_files import read_regular
+from electra_jax.training.checkpoints import MOST_STEPS
 
 # The original's optimizer keeps its moments beside each variable under these names.
 _MU, _NU = "adam_m", "adam_v"
@@ -46,14 +49,23 @@ def find_prefix(path: Path) -> Path | None:
         return prefix if is_checkpoint_prefix(prefix) else None
     state = path / "checkpoint"
     if state.is_file():
-        named = re.search(r'^model_checkpoint_path: "(.+)"', state.read_text(errors="replace"), re.MULTILINE)
-        if named and is_checkpoint_prefix(path / Path(named[1]).name):
+        named = re.search(r'^model_checkpoint_path: "(.+)"', _text(state), re.MULTILINE)
+        if named and is_file_name(Path(named[1]).name) and is_checkpoint_prefix(path / Path(named[1]).name):
             return path / Path(named[1]).name
     prefixes = sorted({file.with_suffix("") for file in path.glob("*.index")})
     if len(prefixes) > 1:
         names = ", ".join(prefix.name for prefix in prefixes)
         raise UserError(f"{path} holds several TensorFlow checkpoints: give one of them: {names}")
     return prefixes[0] if prefixes else None
+
+
+def _text(state: Path) -> str:
+    try:
+        return read_regular(state, most=1 << 20).decode(errors="replace")
+    except OSError as error:
+        raise UserError(
+            f"{state} cannot be read ({error.strerror}): give the prefix of a checkpoint"
+        ) from None
 
 
 def read_tensorflow(
@@ -119,7 +131,7 @@ def read_tensorflow(
         parameters=parameters,
         vocab_size=rows,
         tokenizer=tokenizer,
-        step=int(tensors.get("global_step", 0)),
+        step=_step(prefix, tensors.get("global_step", np.zeros((), np.int64))),
         moments=_moments(prefix, tensors, parameters) if optimizer else None,
         notes=notes,
     )
@@ -193,6 +205,14 @@ def _trained_parts(
     optional = {"generator_encoder", "generator_head", "generator_embeddings"}
     absent = optional if not optional & parts else set()
     return {name: shape for name, shape in expected.items() if name.partition("/")[0] not in absent}
+
+
+def _step(prefix: Path, counted: np.ndarray) -> int:
+    """The number of updates, which names files."""
+    if counted.size != 1 or counted.dtype.kind not in "iuf" or not 0 <= counted.item() <= MOST_STEPS:
+        shown = f"{counted.dtype} {counted.item()}" if counted.size == 1 else f"of shape {counted.shape}"
+        raise UserError(f"{prefix}: global_step is {shown}, which is no number of updates: save it again")
+    return int(counted.item())
 
 
 def _float32(array: np.ndarray, name: str, prefix: Path) -> np.ndarray:

@@ -205,6 +205,13 @@ def run_seed(material: Material, root: WorkDir, seed: int, mesh: jax.sharding.Me
     return result
 
 
+def _best_step(path: Path) -> int:
+    step = read_object(path).get("step")
+    if type(step) is not int:  # it names a directory
+        raise UserError(f"{path} names no step: restore it from a copy")
+    return step
+
+
 def _read_if_there(path: Path) -> Any:
     """What a file holds; None where there is none."""
     return read_object(path) if path.is_file() else None
@@ -300,7 +307,7 @@ class FineTuningWork:
         if self._config.finetune.select == "last":
             return params
         best = self._workdir.root / "best"
-        step = from_first(f"best step of {best}", lambda: _read_if_there(best / "metric.json"))["step"]
+        step = from_first(f"best step of {best}", lambda: _best_step(best / "metric.json"))
         return restore_params(best / "checkpoints", step, self._program.abstract.params)
 
     def _predictions(self, params: Any, task: Task, split: str) -> list[dict[str, Any]]:

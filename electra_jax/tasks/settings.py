@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from electra_jax.errors import UserError
+from electra_jax.file_names import is_file_name
 from electra_jax.json_files import read_object
 
 FILE = "tasks.json"
@@ -52,6 +53,10 @@ def read_settings(directory: Path) -> dict[str, TaskSettings]:
     if not os.path.lexists(directory / FILE):
         raise UserError(f"{directory} holds no fine-tuned model: it has no {FILE}")
     values = read_object(directory / FILE)
+    if odd := [name for name in values if not is_file_name(name)]:
+        raise UserError(
+            f"{directory / FILE} names a task {odd[0]!r:.80}, which cannot be part of a path: restore it from a copy"
+        )
     try:
         return {
             name: TaskSettings(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax.errors import UserError
+from electra_jax.file_names import is_file_name
 from electra_jax.json_files import MOST_BYTES, read_object
 from electra_jax.regular_files import read_regular
 from electra_jax.tokenizers.normalize import RULES
@@ -76,7 +77,7 @@ def read_tokenizer(directory: Path) -> tuple[str, dict[str, Any], bytes]:
     try:
         kind, options, rules = description["kind"], dict(description["options"]), description["rules"]
         file = description["file"]
-        if file != Path(file).name:
+        if not is_file_name(file):
             raise ValueError(f"{file} is not a file beside it")
         content = read_regular(directory / file, MOST_BYTES)
         sha256, fingerprint = description["sha256"], description["fingerprint"]

@@ -7,6 +7,7 @@ unless something damaged it later.
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -125,9 +126,12 @@ def _disk_errors(directory: Path) -> Iterator[None]:
         raise
 
 
+MOST_STEPS = 2**31 - 1  # steps are int32
+
+
 def is_step(name: str) -> bool:
     """Whether a directory of this name is a checkpoint's: its step as it is written, 17 and not 017 or ¹⁷."""
-    return name.isascii() and name.isdigit() and str(int(name)) == name
+    return re.fullmatch("0|[1-9][0-9]{0,9}", name) is not None and int(name) <= MOST_STEPS
 
 
 def saved_steps(directory: Path) -> list[int]:

@@ -317,6 +317,20 @@ def test_two_of_a_kind_and_what_is_none(place, command):
     assert contents(place) == before
 
 
+def test_names_that_no_file_can_have(place, command):
+    (place / "circle").symlink_to(place / "circle")
+    before = contents(place)
+    for source, destination, expected in (
+        ("circle", "new", "circle does not exist"),
+        ("x" * 300, "new", "File name too long"),
+        ("good", "x" * 300, "File name too long"),
+        ("good", "good/vocab.txt/new", "lies in what is to be converted"),
+        ("good", "pair/discriminator/vocab.txt/new", "vocab.txt is a file, not a directory"),
+    ):
+        refused(command(convert.main, source, destination), expected)
+    assert contents(place) == before
+
+
 def test_missing_and_extra_tensors_can_be_allowed(place, command):
     def change(tensors):
         for name in [n for n in tensors if n.startswith("discriminator_predictions.")]:

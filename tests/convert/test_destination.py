@@ -53,6 +53,13 @@ def test_whatever_else_is_there_is_never_lost(name, more, tmp_path):
         check_destination(there, overwrite=True, sources=[])
 
 
+def test_links_that_lead_in_a_circle(tmp_path):
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    for path, source in ((tmp_path / "circle", tmp_path), (tmp_path / "new", tmp_path / "circle" / "x")):
+        with pytest.raises(UserError, match=r"circle.* leads in a circle: give another path"):
+            check_destination(path, overwrite=True, sources=[source])
+
+
 @pytest.mark.parametrize("names", [("notes.txt",), ("config.yaml",), ("tokenizer/vocab.txt",)])
 def test_what_is_no_checkpoint_is_not_replaced(names, tmp_path):
     there = _write(tmp_path / "there", names)

@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+from huggingface_folder import write_folder
 
+from electra_jax.convert.huggingface_format import read_huggingface
 from electra_jax.convert.native_format import read_native, write_native
+from electra_jax.convert.tensorflow_bundle import read_tensors, write_tensors
 from electra_jax.convert.tensorflow_format import find_prefix, read_tensorflow, write_tensorflow
+from electra_jax.errors import UserError
 
 VARIANTS = {
     "tiny": ("electra", "embeddings"),
@@ -80,3 +84,37 @@ def test_the_newest_checkpoint_of_a_directory_is_found(shared):
     for name in ("model.ckpt-init", "model.ckpt-init.index", "model.ckpt-init.data-00000-of-00001"):
         assert find_prefix(directory / name) == directory / "model.ckpt-init"
     assert find_prefix(directory / "model.ckpt") is None
+
+
+@pytest.fixture(scope="module")
+def tensors(tmp_path_factory) -> dict[str, np.ndarray]:
+    """The variables of a small checkpoint."""
+    place = tmp_path_factory.mktemp("tensorflow")
+    write_tensorflow(read_huggingface([write_folder(place / "model", "discriminator")]), place)
+    return read_tensors(place / "model.ckpt-0")
+
+
+STEPS = {
+    "not a number": (np.float32("nan"), "global_step is float32 nan"),
+    "infinite": (np.float64("inf"), "global_step is float64 inf"),
+    "below zero": (np.int64(-5), "global_step is int64 -5"),
+    "more than an int32": (np.int64(2**31), "global_step is int64 2147483648"),
+    "a vector": (np.arange(3), r"global_step is of shape \(3,\)"),
+    "empty": (np.zeros(0, np.int64), r"global_step is of shape \(0,\)"),
+    "complex": (np.complex64(1), "global_step is complex64"),
+    "true": (np.bool_(True), "global_step is bool True"),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_that_is_none(name, tensors, tmp_path):
+    step, expected = STEPS[name]
+    write_tensors(tmp_path / "model.ckpt-0", {**tensors, "global_step": step})
+    with pytest.raises(UserError, match=f"model.ckpt-0: {expected}.*, which is no number of updates"):
+        read_tensorflow(tmp_path / "model.ckpt-0", overrides=HEADS)
+
+
+@pytest.mark.parametrize("step", [np.int64(7), np.int32(7), np.float32(7), np.full(1, 7)])
+def test_a_step_of_another_kind(step, tensors, tmp_path):
+    write_tensors(tmp_path / "model.ckpt-0", {**tensors, "global_step": step})
+    assert read_tensorflow(tmp_path / "model.ckpt-0", overrides=HEADS).step == 7
