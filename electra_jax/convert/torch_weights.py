@@ -9,8 +9,6 @@ refuses all others; those it knows stand for inert values of its own.
 
 import io
 import math
-import pickle
-import pickletools
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,12 +18,18 @@ import ml_dtypes
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from electra_jax.convert.inert_pickle import checked_key, read_pickle
 from electra_jax.errors import UserError
+from electra_jax.regular_files import open_regular
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
-_EXTENSIONS = {"EXT1", "EXT2", "EXT4"}
-_PUTS = {"PUT", "BINPUT", "LONG_BINPUT"}
+# Names of tensors, and how often the same numbers may be among them: tied tables are twice in a state dict.
+_MOST_TENSORS = 100_000
+_MOST_NAMES_A_NUMBER = 4
+_MOST_DIMENSIONS = 32
+# Of the zip file's list of entries; a thousand tensors take 100 kB.
+_MOST_LIST_BYTES = 16 << 20
 
 
 class _StorageType(NamedTuple):
@@ -56,13 +60,9 @@ class _Function(NamedTuple):
         return self.build(*arguments)
 
 
-class _Dictionary(dict[Any, Any]):
+def _dictionary(pairs: Any = ()) -> dict[Any, Any]:
     """An OrderedDict; PyTorch hangs ``_metadata`` on it, which is dropped."""
-
-    __slots__ = ()
-
-    def __setstate__(self, state: Any) -> None:
-        pass
+    return {checked_key(key): value for key, value in pairs}
 
 
 def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> _Tensor:
@@ -74,7 +74,7 @@ def _rebuild_parameter(data: Any, *_: Any) -> Any:
 
 
 _KNOWN: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): _Function(_Dictionary),
+    ("collections", "OrderedDict"): _Function(_dictionary),
     ("torch._utils", "_rebuild_tensor_v2"): _Function(_rebuild_tensor),
     ("torch._utils", "_rebuild_parameter"): _Function(_rebuild_parameter),
     **{
@@ -105,7 +105,7 @@ def read_torch_weights(path: Path) -> dict[str, np.ndarray]:
             names anything else than tensors (it may hold code, none of which is run), or it is big-endian.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             start = file.read(4)
             file.seek(0)
             state, flat = _read_zip(file, path) if start == b"PK\3\4" else _read_legacy(file, path)
@@ -113,16 +113,24 @@ def read_torch_weights(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path} does not exist") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
-    return {name: _array(name, tensor, flat, path) for name, tensor in _tensors(state, path)}
+    arrays = {name: _array(name, tensor, flat, path) for name, tensor in _tensors(state, path)}
+    _check_size(arrays, flat, path)
+    return arrays
 
 
 def _read_zip(file: BinaryIO, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
     """The unpickled object, and each storage as a flat array."""
+    length = file.seek(0, io.SEEK_END)
     try:
-        archive = zipfile.ZipFile(file)
+        bounded = _Bounded(file, _MOST_LIST_BYTES)
+        archive = zipfile.ZipFile(bounded)  # type: ignore[arg-type]
+        bounded.most = length
         entries = {entry.filename: entry for entry in archive.infolist()}
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OverflowError):
         raise _damaged(path, "is not a whole zip file") from None
+    # Entries can lie in one another, or over one another, each as large as the file.
+    if sum(entry.compress_size for entry in entries.values()) > length:
+        raise _damaged(path, "has entries that hold more together than the file")
 
     def read(name: str) -> bytes:
         entry = entries.get(name)
@@ -133,8 +141,10 @@ def _read_zip(file: BinaryIO, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
                 f"{path} has {name} compressed, which PyTorch never does: save it anew with torch.save"
             )
         try:
+            if entry.file_size != entry.compress_size:
+                raise ValueError
             return archive.read(entry)
-        except (zipfile.BadZipFile, EOFError, ValueError, RuntimeError, NotImplementedError):
+        except (zipfile.BadZipFile, EOFError, ValueError, RuntimeError, NotImplementedError, OverflowError):
             raise _damaged(path, f"has a {name} that cannot be read") from None
 
     roots = [name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl")]
@@ -146,6 +156,36 @@ def _read_zip(file: BinaryIO, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
         raise _big_endian(path)
     state, storages = _load(io.BytesIO(read(f"{root}data.pkl")), path)
     return state, {key: _flat(read(f"{root}data/{key}"), s, path) for key, s in storages.items()}
+
+
+class _Bounded(io.BufferedIOBase):
+    """A file for `zipfile`, which reads a list of entries as large as the file says."""
+
+    def __init__(self, file: BinaryIO, most: int):
+        self._file, self.most = file, most
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As any file, but not more than ``most`` bytes.
+
+        Raises:
+            BadZipFile: there are more.
+        """
+        content = self._file.read(self.most + 1 if size is None or size < 0 else min(size, self.most + 1))
+        if len(content) > self.most:
+            raise zipfile.BadZipFile
+        return content
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """As any file."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """As any file."""
+        return self._file.tell()
+
+    def seekable(self) -> bool:
+        """As any file."""
+        return True
 
 
 def _read_legacy(file: BinaryIO, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
@@ -191,11 +231,26 @@ def _tensors(state: Any, path: Path) -> Iterator[tuple[str, _Tensor]]:
         raise UserError(f"{path} holds no dictionary of tensors: save model.state_dict() with torch.save")
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, _Tensor):
-            shown = repr(name) if isinstance(name, str | int) else "a key"
+            shown = repr(name) if isinstance(name, str) or type(name) is int else "a key"
             raise UserError(
                 f"{path} is not a flat dictionary of tensors, at {shown:.80}: save model.state_dict() with torch.save"
             )
         yield name, tensor
+
+
+def _check_size(arrays: dict[str, np.ndarray], flat: dict[str, np.ndarray], path: Path) -> None:
+    """Refuses many names of the same numbers: each becomes an array of its own later.
+
+    Raises:
+        UserError: see above.
+    """
+    named = sum(array.size for array in arrays.values())
+    held = sum(items.size for items in flat.values())
+    if named > _MOST_NAMES_A_NUMBER * held or len(arrays) > _MOST_TENSORS:
+        raise UserError(
+            f"{path} names {named:,} numbers in {len(arrays):,} tensors and holds {held:,}: it is no model's, or save "
+            "the state dict without views of the same tensor"
+        )
 
 
 def _array(name: str, tensor: _Tensor, flat: dict[str, np.ndarray], path: Path) -> np.ndarray:
@@ -206,7 +261,7 @@ def _array(name: str, tensor: _Tensor, flat: dict[str, np.ndarray], path: Path) 
         and _is_count(offset)
         and isinstance(size, tuple)
         and isinstance(stride, tuple)
-        and len(size) == len(stride)
+        and len(size) == len(stride) <= _MOST_DIMENSIONS
         and all(map(_is_count, size + stride))
     ):
         raise _damaged(path, f"describes tensor {name!r:.80} wrongly")
@@ -229,24 +284,23 @@ def _array(name: str, tensor: _Tensor, flat: dict[str, np.ndarray], path: Path) 
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
+    return type(value) is int and 0 <= value < 1 << 63
 
 
-class _Unpickler(pickle.Unpickler):
+class _Names:
     """Knows tensors and dictionaries only, and collects the storages that are named."""
 
-    def __init__(self, content: bytes, path: Path):
-        super().__init__(io.BytesIO(content), encoding="utf-8")  # Python 2 wrote names as bytes
+    def __init__(self, path: Path):
         self._path = path
         self.storages: dict[str, _Storage] = {}
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find(self, module: str, name: str) -> Any:
         known = _KNOWN.get((module, name))
         if known is None:
-            raise _code(self._path, f"{module}.{name}")
+            raise _code(self._path, f"{module}.{name}" if module else name)
         return known
 
-    def persistent_load(self, pid: Any) -> _Storage:
+    def storage(self, pid: Any) -> _Storage:
         match pid:
             # The legacy layout ends with None, where its first versions had parts of other storages.
             case ("storage", _StorageType(dtype), str(key), str(), numel, *rest) if _is_count(
@@ -262,21 +316,13 @@ class _Unpickler(pickle.Unpickler):
 def _load(file: BinaryIO, path: Path) -> tuple[Any, dict[str, _Storage]]:
     """The next pickle of a file, and the storages it names; what follows it in the file is not read."""
     try:
-        begin = file.tell()
-        for opcode, argument, _ in pickletools.genops(file):
-            if opcode.name in _EXTENSIONS:  # names by number, which may be known already from elsewhere
-                raise _code(path, f"pickle extension {argument}")
-            if opcode.name in _PUTS and not (
-                isinstance(argument, int) and argument <= file.tell()
-            ):  # a bomb: the memo is an array
-                raise ValueError
-        length = file.tell() - begin
-        file.seek(begin)
-        unpickler = _Unpickler(file.read(length), path)
-        return unpickler.load(), unpickler.storages
+        begin, names = file.tell(), _Names(path)
+        value, length = read_pickle(file, names.find, names.storage)
+        file.seek(begin + length)
+        return value, names.storages
     except (UserError, OSError):
         raise
-    except Exception:  # a hostile or damaged pickle can make the unpickler raise anything
+    except Exception:  # a hostile or damaged pickle can raise anything
         raise _damaged(path, "is not a PyTorch checkpoint, or not a whole one") from None
 
 

@@ -10,6 +10,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from electra_jax.convert import torch_weights
 from electra_jax.convert.torch_weights import read_torch_weights
 from electra_jax.errors import UserError
 
@@ -256,6 +257,110 @@ def test_other_files(tmp_path, content, message):
     (tmp_path / "w.bin").write_bytes(content)
     with pytest.raises(UserError, match=message):
         read_torch_weights(tmp_path / "w.bin")
+
+
+def doubled(depth: int) -> bytes:
+    """A tuple of two of a tuple of two of …: short to write, and long to hash or to show."""
+    return b")" + b"q\x00h\x00\x86" * depth
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (b"}" + doubled(60) + b"K\x01s", "at a key"),
+        (b"}" + b"\x8b" + struct.pack("<i", 20_000) + b"\x7f" * 20_000 + b"K\x01s", "at a key"),
+        (b"}" + b"\x8b" + struct.pack("<i", 20_000) + b"\x7f" * 20_000 + b"\x85K\x01s", "at a key"),
+        (b"}I" + b"9" * 5000 + b"\nK\x01s", "is not a PyTorch checkpoint"),
+        (b"ccollections\nOrderedDict\n]" + doubled(60) + b"K\x01\x86a\x85R", "at a key"),
+        (b"\x8f(" + doubled(60) + b"\x90", "no dictionary of tensors"),
+        (b"(" + doubled(60) + b"\x91", "no dictionary of tensors"),
+        (doubled(60) + b"Q", "not a storage"),
+        (doubled(60), "no dictionary of tensors"),
+        (b"}" + ops("w") + doubled(60) + b"s", "at 'w'"),
+        (b"}" + b"".join(ops(n * ((1 << 61) - 1)) + b"N" + b"s" for n in range(30_000)), "at 0"),
+        (ops({"w" * 200_000: 1}), "at 'www"),
+        (ops({"a\n\x1b[2J": 1}), r"at 'a\\n\\x1b\[2J'"),
+    ],
+)
+def test_pickles_that_would_take_years_or_cannot_be_shown(tmp_path, layout, state, message):
+    write(tmp_path / "w.bin", layout, state, {})
+    with pytest.raises(UserError, match=message):
+        read_torch_weights(tmp_path / "w.bin")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_names_of_one_storage_are_bounded(tmp_path, layout):
+    """Each would become an array of its own; a tied table has two names."""
+    storage = {"0": np.zeros(1000, np.float16)}
+    for names, fine in ((4, True), (5, False), (200, False)):
+        whole = {
+            f"t{n}": tensor_ops("Half", "0", 1000, 0, (1000,), (1,), layout == "legacy") for n in range(names)
+        }
+        write(tmp_path / "w.bin", layout, dictionary_ops(whole), storage)
+        if fine:
+            assert len(read_torch_weights(tmp_path / "w.bin")) == names
+        else:
+            with pytest.raises(
+                UserError, match=rf"names {names},000 numbers in {names} tensors and holds 1,000"
+            ):
+                read_torch_weights(tmp_path / "w.bin")
+
+
+def test_zip_entries_inside_one_another(tmp_path):
+    """Every storage's entry is the whole rest of the file: a file of n bytes would hold n²."""
+    count = 40
+    path, names = tmp_path / "w.bin", [f"model/data/{n:03}" for n in range(count)]
+    head = 30 + len(names[0])
+    numel = 100
+    entries = {f"t{n}": tensor_ops("Byte", f"{n:03}", numel, 0, (numel,), (1,), False) for n in range(count)}
+    state = b"\x80\x02" + dictionary_ops(entries) + b"."
+
+    def local(name, size):
+        return (
+            struct.pack("<4s5H3I2H", b"PK\3\4", 20, 0, 0, 0, 0, 0, size, size, len(name), 0) + name.encode()
+        )
+
+    body = b"\0" * 200
+    for name in reversed(names):
+        body = local(name, len(body)) + body
+    first = local("model/data.pkl", len(state)) + state
+    places = [("model/data.pkl", 0, len(state))]
+    places += [(name, len(first) + n * head, len(body) - (n + 1) * head) for n, name in enumerate(names)]
+    directory = b"".join(
+        struct.pack("<4s6H3I5H2I", b"PK\1\2", 20, 20, 0, 0, 0, 0, 0, size, size, len(name), 0, 0, 0, 0, 0, at)
+        + name.encode()
+        for name, at, size in places
+    )
+    at = len(first) + len(body)
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, len(places), len(places), len(directory), at, 0)
+    path.write_bytes(first + body + directory + end)
+    with pytest.raises(UserError, match="entries that hold more together than the file"):
+        read_torch_weights(path)
+
+
+def test_a_list_of_zip_entries_that_is_too_long(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch_weights, "_MOST_LIST_BYTES", 300)
+    write_one(tmp_path / "w.bin", "zip")
+    assert len(read_torch_weights(tmp_path / "w.bin")) == 1
+    with zipfile.ZipFile(tmp_path / "w.bin", "a") as archive:
+        for number in range(5):
+            archive.writestr(f"{number}", "")
+    with pytest.raises(UserError, match="is not a whole zip file"):
+        read_torch_weights(tmp_path / "w.bin")
+
+
+def test_what_python_2_and_other_protocols_wrote(tmp_path):
+    """Names as bytes, an ordered dictionary out of a list of lists, sets beside it."""
+    tensor = tensor_ops("Float", "7", 6, 0, (6,), (1,), False)
+    states = [
+        b"}U\x01w" + tensor + b"s",
+        b"(dS'w'\n" + tensor + b"s",
+        b"ccollections\nOrderedDict\n](" + ops("w") + tensor + b"la\x85R",
+    ]
+    for state in states:
+        write(tmp_path / "w.bin", "zip", state, {"7": np.arange(6, dtype=np.float32)})
+        assert list(read_torch_weights(tmp_path / "w.bin")) == ["w"]
 
 
 def test_a_missing_file_and_a_folder(tmp_path):
