@@ -21,7 +21,6 @@ from electra_jax.convert.weights import Moments, Weights
 from electra_jax.errors import UserError
 from electra_jax.optim.adam import ElectraAdamState
 from electra_jax.partitioning.mesh import make_mesh
-from electra_jax.tasks.results import chosen_run
 from electra_jax.tasks.settings import FILE, read_settings, write_settings
 from electra_jax.tokenizers import Tokenizer, load_tokenizer
 from electra_jax.training.checkpoints import (
@@ -35,6 +34,7 @@ from electra_jax.training.checkpoints import (
     restore_state,
     write_params,
 )
+from electra_jax.training.chosen_run import RESULTS, begun_seeds, run_of
 from electra_jax.training.program import build_program
 from electra_jax.training.state import TrainState
 from electra_jax.training.workdir import WorkDir
@@ -42,16 +42,15 @@ from electra_jax.training.workdir import WorkDir
 
 def is_native(path: Path) -> bool:
     """Whether ``path`` is a work directory with checkpoints or finished seeds, or one of its checkpoints."""
-    _, checkpoints = chosen_run(path)
-    return (checkpoints / "checkpoints").is_dir() or (
-        path.parent.name == "checkpoints" and is_step(path.name)
-    )
+    if (path / "checkpoints").is_dir() or (path.parent.name == "checkpoints" and is_step(path.name)):
+        return True
+    return (path / "config.yaml").is_file() and ((path / RESULTS).exists() or bool(begun_seeds(path)))
 
 
 def read_native(
     path: Path, *, step: int | None = None, overrides: Sequence[str] = (), optimizer: bool = False
 ) -> Weights:
-    """Reads a checkpoint; ``path`` is a work directory, or ``…/checkpoints/STEP``; see `chosen_run` for several seeds.
+    """Reads a checkpoint; ``path`` is a work directory, or ``…/checkpoints/STEP``, see `find_checkpoint`.
 
     Args:
         path: see above.
@@ -62,12 +61,11 @@ def read_native(
     Raises:
         UserError: there is none, it cannot be read, or it has no such moments.
     """
-    run, checkpoints = chosen_run(path)
-    step, directory = find_checkpoint(checkpoints, step)
+    step, directory = find_checkpoint(path, step)
     where = directory / str(step)
     trained = validate(dict(read_identity(directory, step).config), str(where))
     config = with_overrides(trained.model_dump(), overrides, str(where)) if overrides else trained
-    run = run if (run / "config.yaml").is_file() else directory.parent
+    run = run_of(directory)
     folder = WorkDir(run).tokenizer
     tokenizer = load_tokenizer(folder) if folder.exists() else None
     vocab_size = tokenizer.vocab_size if tokenizer else config.tokenizer.vocab_size

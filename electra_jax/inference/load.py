@@ -25,10 +25,10 @@ from electra_jax.tasks.build import build_task
 from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.prediction import predict_rows
 from electra_jax.tasks.protocol import QuestionExample, Rows, Task, TaskBatch, TextExample, WordsExample
-from electra_jax.tasks.results import chosen_run
 from electra_jax.tasks.settings import FILE, TaskSettings, read_settings
 from electra_jax.tokenizers import Tokenizer, load_tokenizer
 from electra_jax.training.checkpoints import find_checkpoint, read_params
+from electra_jax.training.chosen_run import run_of
 from electra_jax.training.workdir import WorkDir
 
 Text = str | tuple[str, str]
@@ -48,7 +48,7 @@ def load(path: str | Path) -> "Model":
     path = Path(path).expanduser()
     found = recognise(path)
     if found.format == "electra_jax":
-        return _native(*chosen_run(path))
+        return _native(path)
     foreign = found.format == "huggingface"
     weights = read_huggingface(found.paths) if foreign else read_tensorflow(found.paths[0])
     if weights.tokenizer is None:
@@ -62,9 +62,9 @@ def load(path: str | Path) -> "Model":
     )
 
 
-def _native(folder: Path, checkpoint: Path) -> "Model":
-    step, directory = find_checkpoint(checkpoint)
-    workdir = WorkDir(folder if (folder / "config.yaml").is_file() else directory.parent)
+def _native(path: Path) -> "Model":
+    step, directory = find_checkpoint(path)
+    workdir = WorkDir(run_of(directory))
     config = workdir.load_config()
     if not workdir.tokenizer.is_dir():
         raise UserError(f"{workdir.root} has no vocabulary: convert it again with --vocab FILE")

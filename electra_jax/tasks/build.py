@@ -1,7 +1,7 @@
 """From configuration and examples to a task."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import jax.numpy as jnp
 
@@ -27,7 +27,8 @@ def settings_of(name: str, config: Config, splits: Splits) -> tuple[TaskSettings
     task = config.finetune.tasks[name]
     kind = kind_of(name, task)
     labels: tuple[str, ...] = ()
-    low, high, scheme = 0.0, 1.0, ""
+    low, high = 0.0, 1.0
+    scheme: Scheme | Literal[""] = ""
     if kind in ("classification", "tagging"):
         labels = labels_of(task, BENCHMARKS.get(name), splits["train"])
         if kind == "tagging":
@@ -68,7 +69,7 @@ def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tok
         return TaggingTask(
             file_labels=settings.labels,
             scheme=cast(Scheme, settings.scheme),
-            learned=cast(Scheme, settings.learned),
+            learned=settings.learned,
             chosen_metric=task.metric,
             **shared,
         )

@@ -1,9 +1,8 @@
 """Fine-tuning from examples to results: every seed is a run of the one training loop in a directory of its own."""
 
-import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +12,45 @@ import numpy as np
 from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
-from electra_jax.json_files import read_object
 from electra_jax.model.attention_choice import choose_attention
 from electra_jax.model.electra import build_electra
 from electra_jax.partitioning.hosts import from_first, is_first, say
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.tasks.batches import TrainingOrder, make_batch, share_of, usable_buckets
 from electra_jax.tasks.build import build_task, settings_of
+from electra_jax.tasks.head_transfer import HeadTransfer
+from electra_jax.tasks.inputs import (
+    Inputs,
+    check_inputs,
+    inputs_from,
+    inputs_of,
+    keys_by_content,
+    read_inputs,
+    write_inputs,
+)
 from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.prediction import predict_rows, predict_step
 from electra_jax.tasks.protocol import Example, Rows, Task, TaskBatch
 from electra_jax.tasks.question_answering import QuestionAnsweringTask
-from electra_jax.tasks.results import print_table, summarise, write_json, write_jsonl
-from electra_jax.tasks.settings import TaskSettings, write_settings
+from electra_jax.tasks.results import (
+    BEST,
+    RESULT,
+    Result,
+    print_table,
+    read_best,
+    read_predictions,
+    read_result,
+    summarise,
+    write_json,
+    write_jsonl,
+)
+from electra_jax.tasks.settings import TaskSettings, has_huggingface_shape, write_settings
 from electra_jax.tasks.sources import fingerprint_of, load_examples
 from electra_jax.tasks.starting_point import starting_point
 from electra_jax.tasks.submission import write_submission
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.checkpoints import RunIdentity, restore_params, saved_steps, write_params
+from electra_jax.training.chosen_run import RESULTS, begun_seeds
 from electra_jax.training.compilation_cache import use_compilation_cache
 from electra_jax.training.loop import Metrics, run_loop
 from electra_jax.training.program import Program, program_of
@@ -52,6 +72,7 @@ class Material:
         tasks: by name.
         rows: encoded training rows by task.
         fingerprint: of all examples.
+        by_content: keys whose value, a path, may be another where the same lies there.
     """
 
     config: Config
@@ -61,6 +82,7 @@ class Material:
     tasks: Mapping[str, Task]
     rows: Mapping[str, Rows]
     fingerprint: str
+    by_content: frozenset[str] = frozenset()
 
     @property
     def buckets(self) -> tuple[int, ...]:
@@ -92,14 +114,23 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
             "'finetune.tasks.mine={kind: classification, train: a.csv, dev: b.csv, text: text, label: label}'"
         )
     config, tokenizer, notes = starting_point(config)
-    changes = workdir.check_usable(config)
-    material = read_material(config, tokenizer, notes)
+    begun = _read_begun(workdir)
+    # What lies at a path is compared below; an earlier version did not note it, so there the path must be the same.
+    by_content = keys_by_content(config) if begun is not None else frozenset()
+    changes = workdir.check_usable(config, free=by_content)
+    check_tokenizer(config, workdir, tokenizer)
+    material = read_material(config, tokenizer, notes, by_content)
+    inputs = _check_inputs(material, workdir, begun, notes)
+    for number in range(config.finetune.seeds):
+        check_seed(material, workdir, config.seed + number)
     mesh = make_mesh(config.mesh)
     check_batch(config, mesh)
     use_compilation_cache(config, mesh.devices.flat[0].platform)
     notes.append(choose_attention(config, mesh.devices.flat[0].platform).line)
 
     begin(config, workdir, tokenizer, start=0)
+    if is_first() and begun is None and not begun_seeds(workdir.root):
+        write_inputs(workdir.root, inputs)
     for line in [*changes, *notes]:
         say(line)
     results = []
@@ -110,15 +141,55 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
         results.append(result)
     summary = summarise(config, results)
     if is_first():
-        write_json(workdir.root / "results.json", summary)
+        write_json(workdir.root / RESULTS, summary)
         print_table(summary)
+        say_what_next(material, workdir)
         if submission is not None:
             write_submissions(material, workdir, summary, submission)
     return summary
 
 
-def read_material(config: Config, tokenizer: Tokenizer, notes: list[str]) -> Material:
+def _read_begun(workdir: WorkDir) -> Inputs | None:
+    """What the fine-tuning in a work directory was begun with, on every host; see `read_inputs`."""
+    found = from_first(
+        f"inputs of {workdir.root}",
+        lambda: None if (read := read_inputs(workdir.root)) is None else asdict(read),
+    )
+    return None if found is None else inputs_from(found)
+
+
+def _check_inputs(material: Material, workdir: WorkDir, begun: Inputs | None, notes: list[str]) -> Inputs:
+    """What it begins with now, compared with what it was begun with; says so where that is not known.
+
+    Raises:
+        UserError: they differ.
+    """
+    classes = {name: task.labels for name, task in material.tasks.items()}
+
+    def compare() -> dict[str, Any]:
+        now = inputs_of(material.config, material.examples, classes)
+        if begun is not None:
+            check_inputs(workdir.root, begun, now)
+        return asdict(now)
+
+    if begun is None and begun_seeds(workdir.root):
+        notes.append(
+            f"note: an earlier version began {workdir.root}, without noting what lay in init_from: only its path was "
+            "compared"
+        )
+    return inputs_from(from_first(f"comparing inputs of {workdir.root}", compare))
+
+
+def read_material(
+    config: Config, tokenizer: Tokenizer, notes: list[str], by_content: frozenset[str] = frozenset()
+) -> Material:
     """Reads, checks and encodes the examples of all tasks; adds what a user should know to ``notes``.
+
+    Args:
+        config: with the sizes of the checkpoint it starts from.
+        tokenizer: of that.
+        notes: added to.
+        by_content: see `Material`.
 
     Raises:
         UserError: examples that cannot be used.
@@ -141,13 +212,13 @@ def read_material(config: Config, tokenizer: Tokenizer, notes: list[str]) -> Mat
                 tasks[name].encode(
                     splits[split], training=False
                 )  # an unknown label is found now, not at the end
-        say(
+        notes.append(
             f"{name}: "
             + ", ".join(f"{len(splits[split]):,} {split}" for split in splits)
             + f" examples, {len(rows[name]):,} training rows"
         )
     fingerprint = fingerprint_of({f"{n}.{s}": e for n, splits in examples.items() for s, e in splits.items()})
-    return Material(config, tokenizer, examples, settings, tasks, rows, fingerprint)
+    return Material(config, tokenizer, examples, settings, tasks, rows, fingerprint, by_content)
 
 
 def seed_config(material: Material, seed: int) -> Config:
@@ -162,29 +233,43 @@ def seed_config(material: Material, seed: int) -> Config:
     return validate(values, f"seed {seed}")
 
 
-def run_seed(material: Material, root: WorkDir, seed: int, mesh: jax.sharding.Mesh) -> dict[str, Any] | None:
+def check_seed(material: Material, root: WorkDir, seed: int) -> None:
+    """Refuses a seed that was begun, or finished, with another recipe or on other examples; writes nothing.
+
+    Raises:
+        UserError: see above.
+    """
+    workdir = WorkDir(root.root / f"seed-{seed}")
+    if not workdir.root.exists():
+        return
+    check_data(workdir, material.fingerprint, "set of examples")  # they decide settings, such as the warm-up
+    config = seed_config(material, seed)
+    check_run(config, workdir, free=material.by_content)
+    workdir.check_usable(config, free=material.by_content)
+    check_tokenizer(config, workdir, material.tokenizer)
+
+
+def run_seed(material: Material, root: WorkDir, seed: int, mesh: jax.sharding.Mesh) -> Result | None:
     """Trains one seed to the end and predicts every split; None if a signal stopped it.
 
     Returns:
         ``{"seed", "steps", "scores": {task: {split: {metric: value}}}}``, also kept in its directory.
     """
     workdir = WorkDir(root.root / f"seed-{seed}")
-    done = workdir.root / "result.json"
-    result = from_first(f"result of {workdir.root}", lambda: _read_if_there(done))
+    result = from_first(f"result of {workdir.root}", lambda: read_result(workdir.root))
     if result is not None:
         return result
     config = seed_config(material, seed)
-    check_run(config, workdir)
-    workdir.check_usable(config)
-    check_tokenizer(config, workdir, material.tokenizer)
-    check_data(workdir, material.fingerprint)
-
     network = build_electra(config, material.tokenizer.vocab_size)
     objective = FineTuning(config, network, material.tasks, _example_batches(material))
     first = next(iter(objective.examples.values()))
     program = program_of(config, objective, first, mesh)
-    start, state, notes = starting_state(config, program, material.tokenizer, workdir)
+    start, state, notes = starting_state(
+        config, program, material.tokenizer, workdir, HeadTransfer(material.settings)
+    )
     begin(config, workdir, material.tokenizer, start)
+    if is_first():
+        write_settings(workdir.root, material.settings)  # a model that starts from this one needs its classes
     for line in notes:
         say(line)
 
@@ -198,23 +283,11 @@ def run_seed(material: Material, root: WorkDir, seed: int, mesh: jax.sharding.Me
         return None
     params = work.selected(state.params)
     scores = work.predict_all(params)
-    result = {"seed": seed, "steps": config.train.steps, "scores": scores}
+    result = Result(seed=seed, steps=config.train.steps, scores=scores)
     if is_first():
         write_settings(workdir.root, work.settings)
-        write_json(done, result)
+        write_json(workdir.root / RESULT, result)
     return result
-
-
-def _best_step(path: Path) -> int:
-    step = read_object(path).get("step")
-    if type(step) is not int:  # it names a directory
-        raise UserError(f"{path} names no step: restore it from a copy")
-    return step
-
-
-def _read_if_there(path: Path) -> Any:
-    """What a file holds; None where there is none."""
-    return read_object(path) if path.is_file() else None
 
 
 def _example_batches(material: Material) -> dict[str, TaskBatch]:
@@ -290,9 +363,8 @@ class FineTuningWork:
 
     def _keep_if_best(self, params: Any, step: int, value: float) -> None:
         best = self._workdir.root / "best"
-        file = best / "metric.json"
         kept, saved = from_first(
-            f"step {step} of {best}", lambda: (_read_if_there(file), saved_steps(best / "checkpoints"))
+            f"step {step} of {best}", lambda: (read_best(best), saved_steps(best / "checkpoints"))
         )
         if kept is not None and kept["step"] < step and kept["value"] >= value:
             return
@@ -300,15 +372,20 @@ class FineTuningWork:
         if step not in saved:
             write_params(best / "checkpoints", step, params, identity)
         if is_first():
-            write_json(file, {"step": step, "value": value})
+            write_json(best / BEST, {"step": step, "value": value})
 
     def selected(self, params: Any) -> Any:
         """The parameters to keep: those given, or the best on the dev examples."""
         if self._config.finetune.select == "last":
             return params
         best = self._workdir.root / "best"
-        step = from_first(f"best step of {best}", lambda: _best_step(best / "metric.json"))
-        return restore_params(best / "checkpoints", step, self._program.abstract.params)
+        kept = from_first(f"best step of {best}", lambda: read_best(best))
+        if kept is None:
+            raise UserError(
+                f"{best / BEST} is gone, so which parameters were the best is not known: restore it from a copy, or "
+                f"delete {self._workdir.root} to train this seed anew"
+            )
+        return restore_params(best / "checkpoints", kept["step"], self._program.abstract.params)
 
     def _predictions(self, params: Any, task: Task, split: str) -> list[dict[str, Any]]:
         material = self._material
@@ -357,6 +434,23 @@ def _is_hidden(example: Any) -> bool:
     return example.hidden
 
 
+def say_what_next(material: Material, root: WorkDir) -> None:
+    """How the result is used, and which of its heads can be exported."""
+    folder = shlex.quote(str(root.root))
+    say(f"to use it: python -m electra_jax.predict --workdir {folder} --input FILE (the best seed on dev)")
+    style = material.config.finetune.head_style
+    theirs = {name: has_huggingface_shape(style, task.kind) for name, task in material.tasks.items()}
+    if any(theirs.values()):
+        named = ", ".join(name for name, shared in theirs.items() if shared)
+        say(f"to export {named} to Hugging Face: python -m electra_jax.convert {folder} DIR")
+    if not all(theirs.values()):
+        named = ", ".join(name for name, shared in theirs.items() if not shared)
+        say(
+            f"not to be exported to Hugging Face: {named}, whose head has the original's shape "
+            "(finetune.head_style=huggingface trains one that can be)"
+        )
+
+
 def write_submissions(material: Material, root: WorkDir, summary: Mapping[str, Any], directory: Path) -> None:
     """GLUE's submission files, of each task's best seed on its dev examples."""
     for name, task in material.tasks.items():
@@ -365,6 +459,5 @@ def write_submissions(material: Material, root: WorkDir, summary: Mapping[str, A
         splits = {}
         for split in material.examples[name]:
             if split.startswith("test"):
-                lines = (folder / f"{name}.{split}.jsonl").read_text().splitlines()
-                splits[split] = [json.loads(line) for line in lines]
+                splits[split] = read_predictions(folder / f"{name}.{split}.jsonl")
         write_submission(directory, name, splits)

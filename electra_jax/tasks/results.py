@@ -7,14 +7,90 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # with typing's own pydantic works from Python 3.12
+
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
-from electra_jax.json_files import read_object
+from electra_jax.training.records import read_record
 from electra_jax.training.workdir import write_atomically
+
+RESULT = "result.json"  # of a seed
+BEST = "metric.json"  # of a seed's best parameters
+
+
+class Result(TypedDict):
+    """What a finished seed reached: metrics by task and split."""
+
+    seed: int
+    steps: int
+    scores: dict[str, dict[str, dict[str, float]]]
+
+
+class Best(TypedDict):
+    """Which parameters are the best so far."""
+
+    step: int
+    value: float
+
+
+_RESULT, _BEST, _PREDICTION = TypeAdapter(Result), TypeAdapter(Best), TypeAdapter(dict[str, Any])
+
+
+def read_result(directory: Path) -> Result | None:
+    """What the seed in ``directory`` reached; None where it is not finished.
+
+    Raises:
+        UserError: result.json is not what was written.
+    """
+    return read_record(directory / RESULT, _RESULT)
+
+
+def read_best(directory: Path) -> Best | None:
+    """Which parameters in ``directory`` are the best; None where there are none yet.
+
+    Raises:
+        UserError: metric.json is not what was written.
+    """
+    return read_record(directory / BEST, _BEST)
+
+
+def read_predictions(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file of predictions.
+
+    Raises:
+        UserError: it cannot be read, or a line of it is not what was written.
+    """
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}): restore it from a copy, or delete the seed's {RESULT} to "
+            "predict anew"
+        ) from None
+    predictions = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            predictions.append(_PREDICTION.validate_json(line))
+        except ValidationError:
+            raise UserError(
+                f"{path}, line {number} is not a prediction: delete the seed's {RESULT} to predict anew"
+            ) from None
+    return predictions
 
 
 def summarise(config: Config, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean, standard deviation (n - 1), median, best and its seed, of every metric of every split of every task."""
+    """Mean, standard deviation (n - 1), median, best and its seed, of every metric of every split of every task.
+
+    Raises:
+        UserError: a seed has other metrics than the first.
+    """
+    for result in results[1:]:
+        if _names(result) != _names(results[0]):
+            raise UserError(
+                f"seed {result['seed']} was scored by other metrics than seed {results[0]['seed']}, perhaps by another "
+                f"version of electra_jax: delete {RESULT} in the older one's directory to predict and score it anew"
+            )
     tasks: dict[str, Any] = {}
     for name, splits in results[0]["scores"].items():
         tasks[name] = {
@@ -31,6 +107,12 @@ def summarise(config: Config, results: Sequence[Mapping[str, Any]]) -> dict[str,
         "seeds": [result["seed"] for result in results],
         "steps": results[0]["steps"],
         "tasks": tasks,
+    }
+
+
+def _names(result: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
+    return {
+        task: {split: sorted(m) for split, m in splits.items()} for task, splits in result["scores"].items()
     }
 
 
@@ -63,47 +145,6 @@ def print_table(summary: Mapping[str, Any]) -> None:
         words += [f"{word:>{width}}" for word, width in zip(line[3:], widths[3:], strict=True)]
         print("  ".join(words).rstrip())
     sys.stdout.flush()
-
-
-def best_seed(root: Path) -> int | None:
-    """The seed with the best dev metrics of a finished fine-tuning; None where ``root`` is none.
-
-    Raises:
-        UserError: its results cannot be read.
-    """
-    file = root / "results.json"
-    if not file.is_file():
-        return None
-    summary = read_object(file)
-    try:
-        primary = [next(iter(splits["dev"].values()))["values"] for splits in summary["tasks"].values()]
-        means = [statistics.fmean(values) for values in zip(*primary, strict=True)]
-        seed = summary["seeds"][means.index(max(means))]
-    except (
-        AttributeError,
-        KeyError,
-        IndexError,
-        TypeError,
-        ValueError,
-        OverflowError,
-        StopIteration,
-    ) as error:
-        raise UserError(
-            f"{file} is not what fine-tuning wrote ({type(error).__name__}): restore it from a copy"
-        ) from None
-    if type(seed) is not int:  # it names a directory
-        raise UserError(f"{file} names a seed {seed!r:.40}, which is no whole number: restore it from a copy")
-    return seed
-
-
-def chosen_run(root: Path) -> tuple[Path, Path]:
-    """(run, directory of its checkpoints): of a finished fine-tuning the best seed's, and there the best if kept.
-
-    Any other directory is both.
-    """
-    seed = best_seed(root)
-    run = root if seed is None else root / f"seed-{seed}"
-    return run, run / "best" if (run / "best" / "checkpoints").is_dir() else run
 
 
 def write_json(path: Path, value: Any) -> None:

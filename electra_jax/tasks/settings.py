@@ -1,14 +1,20 @@
 """What of a task's examples a trained model must remember, kept beside its parameters."""
 
 import json
-import os
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
+from pydantic import ConfigDict, TypeAdapter
+
+from electra_jax.config.schema import TaskKind
 from electra_jax.errors import UserError
 from electra_jax.file_names import is_file_name
-from electra_jax.json_files import read_object
+from electra_jax.tasks.tag_schemes import Scheme
+from electra_jax.training.records import read_record
+from electra_jax.training.workdir import write_atomically
 
 FILE = "tasks.json"
 
@@ -16,6 +22,8 @@ FILE = "tasks.json"
 @dataclass(frozen=True, kw_only=True)
 class TaskSettings:
     """What was learned from the examples of a task, kept beside the parameters.
+
+    The types are those that `read_settings` demands of a file.
 
     Attributes:
         kind: of the task.
@@ -28,41 +36,59 @@ class TaskSettings:
         no_answer_threshold: above it a question has no answer, as found on the dev examples; None until then.
     """
 
-    kind: str
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    kind: TaskKind
     labels: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     low: float = 0.0
     high: float = 1.0
-    scheme: str = ""
-    learned: str = "BIOES"
+    scheme: Scheme | Literal[""] = ""
+    learned: Scheme = "BIOES"
     no_answer_threshold: float | None = None
 
 
+_SHAPE = TypeAdapter(dict[str, TaskSettings])
+
+
+def has_huggingface_shape(head_style: str, kind: str) -> bool:
+    """Whether a head is what Hugging Face's class of its kind computes; both styles have one linear layer for tags."""
+    return head_style == "huggingface" or kind == "tagging"
+
+
 def write_settings(directory: Path, settings: Mapping[str, TaskSettings]) -> None:
-    """Writes ``tasks.json``."""
+    """Writes ``tasks.json``, whole or not at all."""
     values = {name: asdict(value) for name, value in settings.items()}
-    (directory / FILE).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_atomically(directory / FILE, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_settings(directory: Path) -> dict[str, TaskSettings]:
     """Reads ``tasks.json``.
 
     Raises:
-        UserError: it is missing, or not what was written.
+        UserError: it is missing, or not what was written: a name that is none of a task, a kind or a scheme there is
+            not, a class twice, a range that is none.
     """
-    if not os.path.lexists(directory / FILE):
+    file = directory / FILE
+    settings = read_record(file, _SHAPE)
+    if settings is None:
         raise UserError(f"{directory} holds no fine-tuned model: it has no {FILE}")
-    values = read_object(directory / FILE)
-    if odd := [name for name in values if not is_file_name(name)]:
-        raise UserError(
-            f"{directory / FILE} names a task {odd[0]!r:.80}, which cannot be part of a path: restore it from a copy"
-        )
-    try:
-        return {
-            name: TaskSettings(
-                **{**value, "labels": tuple(value["labels"]), "classes": tuple(value["classes"])}
+    for name, task in settings.items():
+        if not is_file_name(name):
+            raise UserError(
+                f"{file} names a task {name!r:.80}, which cannot be part of a path: restore it from a copy"
             )
-            for name, value in values.items()
-        }
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{directory / FILE} cannot be read: {error}") from None
+        if problem := _problem(task):
+            raise UserError(
+                f"{file} is not what was written there ({name}: {problem}): restore it from a copy"
+            )
+    return settings
+
+
+def _problem(task: TaskSettings) -> str | None:
+    for what, names in (("labels", task.labels), ("classes", task.classes)):
+        if len(set(names)) != len(names):
+            return f"{what} names one twice"
+    if not (math.isfinite(task.low) and math.isfinite(task.high)) or task.low > task.high:
+        return f"low and high are {task.low} and {task.high}, which is no range"
+    return None

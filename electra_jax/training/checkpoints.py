@@ -24,6 +24,7 @@ from electra_jax.errors import UserError
 from electra_jax.json_files import read_object
 from electra_jax.partitioning.axes import path_name
 from electra_jax.partitioning.hosts import from_all, from_first, is_first
+from electra_jax.training.chosen_run import RESULTS, begun_seeds, chosen_run
 from electra_jax.training.state import TrainState
 
 
@@ -144,14 +145,22 @@ def saved_steps(directory: Path) -> list[int]:
 def find_checkpoint(path: Path, step: int | None = None) -> tuple[int, Path]:
     """The step and the checkpoints directory that ``path`` means: a work directory, or ``…/checkpoints/STEP``.
 
+    Of a fine-tuning with several seeds it is the best one's, see `chosen_run`.
+
     Raises:
         UserError: there is no checkpoint there, or not that step.
     """
     path = path.expanduser().absolute()
-    directory = path / "checkpoints"
     if step is None and is_step(path.name) and path.parent.name == "checkpoints":
         step, directory = int(path.name), path.parent
+    else:
+        directory = chosen_run(path)[1] / "checkpoints"
     steps = saved_steps(directory)
+    if not steps and (seeds := begun_seeds(path)):
+        raise UserError(
+            f"{path} is a fine-tuning without {RESULTS}, so not all of its seeds are finished and none is the best: "
+            f"give one of them ({listed([str(seed) for seed in seeds])}), or finish it"
+        )
     if not steps:
         raise UserError(f"there is no checkpoint in {directory}: give the work directory of a run")
     if step is None:

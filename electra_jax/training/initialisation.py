@@ -1,7 +1,7 @@
 """Starting a run from other parameters (``init_from``): what must fit, what is taken, what is initialised instead."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from electra_jax.training.checkpoints import (
     restore_params,
     saved_shapes,
 )
+from electra_jax.training.chosen_run import run_of
 from electra_jax.training.program import Program
 from electra_jax.training.workdir import WorkDir
 
@@ -56,9 +57,33 @@ class Origin:
         return self.directory / str(self.step)
 
     @property
+    def run(self) -> Path:
+        """The work directory it belongs to."""
+        return run_of(self.directory)
+
+    @property
     def tokenizer(self) -> Path:
         """The tokenizer beside it."""
-        return WorkDir(self.directory.parent).tokenizer
+        return WorkDir(self.run).tokenizer
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What of a checkpoint is not taken, or not as it is.
+
+    Attributes:
+        left: names that start anew though the checkpoint has them.
+        changed: what is done to a parameter, by name; it keeps its shape.
+        notes: lines that say so.
+    """
+
+    left: frozenset[str] = frozenset()
+    changed: Mapping[str, Callable[[jax.Array], jax.Array]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+# (the checkpoint, shapes of its parameters, shapes of the run's) → what is to be done.
+Adapt = Callable[[Origin, Mapping[str, tuple[int, ...]], Mapping[str, tuple[int, ...]]], Adaptation]
 
 
 def find_origin(init_from: str) -> Origin:
@@ -143,7 +168,12 @@ def check_vocabulary(init_from: str, tokenizer: Tokenizer) -> int:
 
 
 def initial_params(
-    config: Config, init_from: str, tokenizer: Tokenizer, program: Program, fresh: Any
+    config: Config,
+    init_from: str,
+    tokenizer: Tokenizer,
+    program: Program,
+    fresh: Any,
+    adapt: Adapt | None = None,
 ) -> tuple[Any, list[str]]:
     """Parameters to start from, laid out as ``program`` says, and lines about where they come from.
 
@@ -153,6 +183,7 @@ def initial_params(
         tokenizer: the run's.
         program: of the run, for layouts.
         fresh: newly initialised parameters, used where the checkpoint has none.
+        adapt: says what of the checkpoint is not taken as it is; None: all is.
 
     Raises:
         UserError: parameters that cannot be read, or of other shapes.
@@ -162,9 +193,13 @@ def initial_params(
     saved = saved_shapes(origin.directory, origin.step)
     usable = _has_our_generator(config, origin)
     flat = flatten_dict(fresh, sep="/")
-    taken = {name for name in flat if name in saved and (usable or _scope(name) in DISCRIMINATOR)}
-    notes = [f"parameters from {origin.path}, optimizer fresh"]
-    if absent := _summarised(flat, taken):
+    adaptation = Adaptation()
+    if adapt is not None and usable:
+        adaptation = adapt(origin, saved, {name: tuple(leaf.shape) for name, leaf in flat.items()})
+    there = {name for name in flat if name in saved and (usable or _scope(name) in DISCRIMINATOR)}
+    taken = there - adaptation.left
+    notes = [f"parameters from {origin.path}, optimizer fresh", *adaptation.notes]
+    if absent := _summarised(flat.keys() - adaptation.left, taken):
         notes.append(f"initialised as configured, since {origin.path} has none for it: {', '.join(absent)}")
     if origin.identity.tokenizer is None:
         notes.append(f"note: {origin.path} does not hold its vocabulary: only the size was compared")
@@ -175,6 +210,8 @@ def initial_params(
     loaded = restore_params(origin.directory, origin.step, _as_saved(abstract, saved, program))
 
     def merge(path: jax.tree_util.KeyPath, old: Any, new: Any) -> Any:
+        if (change := adaptation.changed.get(path_name(path))) is not None:
+            return jax.jit(change, out_shardings=new.sharding)(old)
         if not _is_vocabulary(path, new):
             return old
         return jax.jit(_kept_rows, static_argnums=2, out_shardings=new.sharding)(old, new, known)

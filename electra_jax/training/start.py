@@ -4,6 +4,7 @@ Precedence: a checkpoint in the work directory, then init_from, then fresh param
 refuse what does not fit before anything is written.
 """
 
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,16 +22,27 @@ from electra_jax.training.checkpoints import (
     restore_newest,
     saved_steps,
 )
-from electra_jax.training.initialisation import check_origin, check_vocabulary, initial_params
+from electra_jax.training.initialisation import Adapt, check_origin, check_vocabulary, initial_params
 from electra_jax.training.program import Program
 from electra_jax.training.state import TrainState
 from electra_jax.training.workdir import WorkDir
 
 
 def starting_state(
-    config: Config, program: Program, tokenizer: Tokenizer, workdir: WorkDir
+    config: Config,
+    program: Program,
+    tokenizer: Tokenizer,
+    workdir: WorkDir,
+    adapt: Adapt | None = None,
 ) -> tuple[int, TrainState, list[str]]:
     """(step, state, lines that say where it comes from).
+
+    Args:
+        config: the run's.
+        program: of the run.
+        tokenizer: of the run.
+        workdir: its directory.
+        adapt: what is done to the parameters of ``init_from``; None: nothing.
 
     Raises:
         UserError: there are checkpoints, and none can be read.
@@ -43,7 +55,7 @@ def starting_state(
         state = program.init()
     if config.init_from is None:
         return 0, state, []
-    params, notes = initial_params(config, config.init_from, tokenizer, program, state.params)
+    params, notes = initial_params(config, config.init_from, tokenizer, program, state.params, adapt)
     return 0, replace(state, params=params), notes
 
 
@@ -69,8 +81,13 @@ def begin(config: Config, workdir: WorkDir, tokenizer: Tokenizer, start: int) ->
         )
 
 
-def check_run(config: Config, workdir: WorkDir) -> None:
+def check_run(config: Config, workdir: WorkDir, *, free: Collection[str] = ()) -> None:
     """Refuses, before anything is prepared, what does not fit the checkpoints there are.
+
+    Args:
+        config: of the run.
+        workdir: its directory.
+        free: keys that may change here, besides those that always may.
 
     Raises:
         UserError: the run's saved tokenizer was altered, its settings are not those it was trained with so far,
@@ -87,7 +104,7 @@ def check_run(config: Config, workdir: WorkDir) -> None:
             )
         # config.yaml may have been edited, so the checkpoint has the last word.
         trained = validate(saved.config, str(where))
-        if refused := [change for change in differences(trained, config) if not change.free]:
+        if refused := [change for change in differences(trained, config, free=free) if not change.free]:
             raise UserError(
                 f"--workdir {workdir.root} holds another run; {where} was trained with settings that decide its model "
                 f"or its data order and cannot change: {format_differences(refused)}; choose another --workdir, or "
@@ -113,15 +130,20 @@ def check_tokenizer(config: Config, workdir: WorkDir, tokenizer: Tokenizer) -> N
         check_vocabulary(config.init_from, tokenizer)
 
 
-def check_data(workdir: WorkDir, fingerprint: str) -> None:
+def check_data(workdir: WorkDir, fingerprint: str, what: str = "prepared training text") -> None:
     """Refuses to resume with training text that is not what the run began with.
+
+    Args:
+        workdir: of the run.
+        fingerprint: of what it is to be trained on now.
+        what: that is, for the message.
 
     Raises:
         UserError: see above.
     """
     if (newest := _newest_identity(workdir)) is not None:
         where, identity = newest
-        _check_same("prepared training text", where, identity.data, fingerprint)
+        _check_same(what, where, identity.data, fingerprint)
 
 
 def _newest_identity(workdir: WorkDir) -> tuple[Path, RunIdentity] | None:

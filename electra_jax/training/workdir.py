@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from electra_jax.config import dump_config, load_config
@@ -34,8 +35,12 @@ class WorkDir:
         own = _load_own(self.config)  # first without the overrides: a mistake in them is another one
         return load_config(self.config, overrides) if overrides else own
 
-    def check_usable(self, config: Config) -> list[str]:
+    def check_usable(self, config: Config, *, free: Collection[str] = ()) -> list[str]:
         """Refuses a directory that belongs to something else; writes nothing.
+
+        Args:
+            config: of the run that is to be in it.
+            free: keys that may change here, besides those that always may.
 
         Returns:
             The changes from the last run that are allowed, as lines to show.
@@ -52,7 +57,7 @@ class WorkDir:
                     f"--workdir {self.root} is not empty and holds no run (no config.yaml): choose another directory"
                 )
             return []
-        changes = differences(self.load_config(), config)
+        changes = differences(self.load_config(), config, free=free)
         refused = [change for change in changes if not change.free]
         if refused:
             raise UserError(

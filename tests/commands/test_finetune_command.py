@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_runs import contents
 from small_run import OBJECTS, SUBJECTS
 
 import electra_jax
@@ -133,16 +134,112 @@ def test_several_tasks_at_once_and_their_export(tuned, finished, tmp_path, comma
 
 
 def test_run_again_nothing_is_trained_and_another_seed_is_added(tuned, finished, tmp_path, command):
+    """The examples lie elsewhere, with the same content; what is free on resume may change."""
     shutil.copytree(tuned, tmp_path / "tuned")
-    argv = _arguments(finished, tmp_path / "tuned", "work")
-    files = ", ".join(f"{name}: {tuned / name}.csv" for name in ("train", "dev", "test"))
-    argv = [str(a) for a in argv if not str(a).startswith("finetune.tasks")]
-    argv.append(f"finetune.tasks.mine={{kind: classification, {files}, text: text, label: label}}")
+    argv = _arguments(finished, tmp_path / "tuned", "work", "train.log_every=7")
     outcome = command(train.main, *argv, "finetune.seeds=3")
     assert outcome.status == 0, outcome.err
     results = json.loads((tmp_path / "tuned" / "work" / "results.json").read_text())
     assert results["seeds"] == [0, 1, 2]
     assert outcome.err.count("parameters from") == 1  # only the third was trained
+
+
+def _other_examples(folder):
+    lines = (folder / "train.csv").read_text().splitlines()
+    (folder / "train.csv").write_text("\n".join([*lines, lines[1]]) + "\n")
+
+
+def _another_rate_before(folder):
+    """As an earlier version left it: the rate was changed after the second seed, and only that seed's file says so."""
+    file = folder / "work" / "seed-1" / "config.yaml"
+    text = file.read_text()
+    assert "learning_rate: 0.005" in text
+    file.write_text(text.replace("learning_rate: 0.005", "learning_rate: 0.001"))
+
+
+@pytest.mark.parametrize(
+    ("before", "more", "words"),
+    [
+        (None, ["optimizer.learning_rate=1e-3"], ["optimizer.learning_rate: 0.005 -> 0.001"]),
+        (None, ["optimizer.beta1=0.8", "seed=1"], ["seed: 0 -> 1", "optimizer.beta1: 0.9 -> 0.8"]),
+        (
+            None,
+            ["finetune.tasks.mine.labels=[person, animal]"],
+            ["finetune.tasks.mine.labels: null -> ['person', 'animal']"],
+        ),
+        (
+            None,
+            ["finetune.tasks.two={kind: regression, train: a.csv}"],
+            ["finetune.tasks.two: (absent) -> {"],
+        ),
+        (_other_examples, [], ["finetune.tasks.mine.train: 96 examples (", ") -> 97 examples ("]),
+        (None, ["init_from={finished}/work/checkpoints/3"], ["checkpoints/6 (", "checkpoints/3 ("]),
+        (_another_rate_before, [], ["seed-1", "optimizer.learning_rate: 0.001 -> 0.005"]),
+        (
+            lambda folder: (folder / "work" / "inputs.json").unlink(),  # as an earlier version left it
+            ["finetune.tasks.mine.dev={tuned}/dev.csv", "init_from={finished}/work/checkpoints/6"],
+            ["init_from: ", "finetune.tasks.mine.dev: "],
+        ),
+        (
+            lambda folder: ((folder / "work" / "inputs.json").unlink(), _other_examples(folder)),
+            [],
+            ["the set of examples is not the one this run began with", "seed-0"],  # its checkpoint knows them
+        ),
+    ],
+    ids=["rate", "several", "labels", "task", "examples", "start", "seed", "paths", "old"],
+)
+def test_run_again_otherwise_is_refused_key_by_key_before_anything_is_written(
+    before, more, words, moved, tuned, finished, command, monkeypatch
+):
+    monkeypatch.setattr(mesh, "_all_devices", lambda: pytest.fail("a device was asked for"))
+    if before is not None:
+        before(moved)
+    kept = contents(moved)
+    more = [text.replace("{finished}", str(finished)).replace("{tuned}", str(tuned)) for text in more]
+    ended = command(train.main, *_arguments(finished, moved, "work", "finetune.seeds=2", *more))
+    assert ended.status == 2, ended.out
+    assert ended.out == ""
+    assert ended.err.startswith("error: ")
+    assert ended.err.count("\n") == 1
+    assert all(word in ended.err for word in words), ended.err
+    assert contents(moved) == kept
+
+
+@pytest.fixture
+def moved(tuned, tmp_path):
+    """A copy of ``tuned`` whose configurations name the examples in the copy."""
+    shutil.copytree(tuned, tmp_path / "tuned")
+    for file in (tmp_path / "tuned").rglob("config.yaml"):
+        file.write_text(file.read_text().replace(f"{tuned}/", f"{tmp_path / 'tuned'}/"))
+    for file in (tmp_path / "tuned").rglob("run/metadata"):
+        file.write_text(file.read_text().replace(f"{tuned}/", f"{tmp_path / 'tuned'}/"))
+    return tmp_path / "tuned"
+
+
+def test_a_run_of_an_earlier_version_goes_on_and_says_what_was_not_compared(moved, finished, command):
+    (moved / "work" / "inputs.json").unlink()
+    ended = command(train.main, *_arguments(finished, moved, "work", "finetune.seeds=2"))
+    assert ended.status == 0, ended.err
+    assert "an earlier version began" in ended.err
+    assert not (moved / "work" / "inputs.json").exists()  # what the first seeds started from is not known
+
+
+def test_a_head_taken_over_from_the_root_knows_its_classes_by_their_names(tuned, finished, tmp_path, command):
+    """The best seed is taken; the classes are given in the other order; hardly anything is learned."""
+    for name in ("train", "dev", "test"):
+        shutil.copy(tuned / f"{name}.csv", tmp_path)
+    ended = command(
+        train.main,
+        *_arguments(finished, tmp_path, "further", "finetune.epochs=0.05", "optimizer.learning_rate=1e-9"),
+        f"init_from={tuned / 'work'}",
+        "finetune.tasks.mine.labels=[person, animal]",
+    )
+    assert ended.status == 0, ended.err
+    assert f"parameters from {tuned / 'work' / 'seed-0' / 'checkpoints'}" in ended.err
+    assert "the head of mine is taken over, its classes put in this run's order by their names" in ended.err
+    scores = json.loads((tmp_path / "further" / "results.json").read_text())["tasks"]["mine"]["dev"]
+    assert scores["accuracy"]["mean"] == 100.0
+    assert "not to be exported to Hugging Face: mine" in ended.err
 
 
 def test_predict_and_load_agree(tuned, command, tmp_path):

@@ -1,0 +1,130 @@
+"""Heads taken over from a fine-tuned model: classes are matched by name, and what does not fit starts anew.
+
+A head's outputs are numbered, and what the numbers mean is in the settings of its task. Taken over number by number, a
+head whose classes stand in another order would be wrong about all of them.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+import jax.numpy as jnp
+from jax import Array
+
+from electra_jax.tasks.settings import FILE, TaskSettings, read_settings
+from electra_jax.training.checkpoints import listed
+from electra_jax.training.initialisation import Adaptation, Origin
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class HeadTransfer:
+    """Implements `initialisation.Adapt` for the heads of ``tasks``, by name."""
+
+    tasks: Mapping[str, TaskSettings]
+
+    def __call__(self, origin: Origin, saved: Shapes, wanted: Shapes) -> Adaptation:
+        """Which heads of ``origin`` are taken, and how.
+
+        Args:
+            origin: the checkpoint.
+            saved: shapes of its parameters.
+            wanted: shapes of the run's.
+
+        Raises:
+            UserError: its tasks.json is not what was written.
+        """
+        there = {name.split("/")[1] for name in saved if name.startswith("heads/")}
+        known = read_settings(origin.run) if there and (origin.run / FILE).is_file() else {}
+        left: set[str] = set()
+        changed: dict[str, Callable[[Array], Array]] = {}
+        notes: list[str] = []
+        for name, task in self.tasks.items():
+            scope = f"heads/{name}/"
+            if name not in there:
+                if similar := [other for other in known if known[other].kind == task.kind]:
+                    notes.append(
+                        f"the head of {name} starts anew: {origin.path} has heads of other tasks, {listed(similar)} "
+                        "among them (a head is taken over by the task of its name)"
+                    )
+                continue
+            ours, theirs = (
+                {part.removeprefix(scope): shape for part, shape in shapes.items() if part.startswith(scope)}
+                for shapes in (wanted, saved)
+            )
+            fit = _fit(task, known.get(name), ours, theirs)
+            if fit.why_not is not None:
+                notes.append(f"the head of {name} starts anew: in {origin.path} {fit.why_not}")
+                left |= {scope + part for part in ours}
+                continue
+            changed |= {scope + part: change for part, change in fit.changes.items()}
+            notes.append(f"the head of {name} is taken over{fit.how}")
+        return Adaptation(frozenset(left), changed, tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Whether a head can be taken over.
+
+    Attributes:
+        why_not: the reason if not.
+        changes: by parameter of the head, what is done to it.
+        how: for the note.
+    """
+
+    why_not: str | None = None
+    changes: Mapping[str, Callable[[Array], Array]] = field(default_factory=dict)
+    how: str = ""
+
+
+def _fit(task: TaskSettings, theirs: TaskSettings | None, ours: Shapes, saved: Shapes) -> _Fit:
+    if theirs is None:
+        return _Fit(f"it is not written what its outputs mean (there is no {FILE}, or not this task in it)")
+    if theirs.kind != task.kind:
+        return _Fit(f"it is of kind {theirs.kind}, not {task.kind}")
+    if set(theirs.classes) != set(task.classes):
+        return _Fit(f"its classes are others ({_set_differences(theirs.classes, task.classes)})")
+    if dict(ours) != dict(saved):
+        return _Fit(
+            "it has another shape (finetune.head_style, or joint and answerable for questions, differ; "
+            f"{_shape_differences(ours, saved)})"
+        )
+    if task.kind == "regression":
+        return _rescaled(task, theirs)
+    if theirs.classes == task.classes:
+        return _Fit(how=f" with its {len(task.classes)} classes" if task.classes else "")
+    order = jnp.array([theirs.classes.index(name) for name in task.classes])
+    reordered = {part: _reorder(order) for part in ours if part.startswith("prediction/")}
+    return _Fit(changes=reordered, how=", its classes put in this run's order by their names")
+
+
+def _reorder(order: Array) -> Callable[[Array], Array]:
+    return lambda array: array[..., order]
+
+
+def _rescaled(task: TaskSettings, theirs: TaskSettings) -> _Fit:
+    """The head gives a number's place between the least and the greatest training label: the same number elsewhere."""
+    if (theirs.low, theirs.high) == (task.low, task.high):
+        return _Fit()
+    old, new = ((one.high - one.low) or 1.0 for one in (theirs, task))
+    factor, shift = old / new, (theirs.low - task.low) / new
+    return _Fit(
+        changes={
+            "prediction/kernel": lambda array: array * factor,
+            "prediction/bias": lambda array: array * factor + shift,
+        },
+        how=f", from numbers of {theirs.low:g} to {theirs.high:g} to those of {task.low:g} to {task.high:g}",
+    )
+
+
+def _set_differences(theirs: Collection[str], ours: Collection[str]) -> str:
+    only = (
+        ("only there", sorted(set(theirs) - set(ours))),
+        ("only here", sorted(set(ours) - set(theirs))),
+    )
+    return "; ".join(f"{where}: {listed(names)}" for where, names in only if names)
+
+
+def _shape_differences(ours: Shapes, saved: Shapes) -> str:
+    parts = [part for part in sorted({*ours, *saved}) if ours.get(part) != saved.get(part)]
+    return listed([f"{part} {saved.get(part, 'absent')}, not {ours.get(part, 'there')}" for part in parts])

@@ -1,0 +1,165 @@
+"""What a fine-tuning was begun with, by content: its examples, its classes, and the parameters it started from.
+
+Paths say too little: another file may lie where the old one was, and the same file elsewhere. A run that is started
+again goes on only where the contents are the same, so that its table never mixes seeds of two different trainings.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from pydantic import ConfigDict, TypeAdapter
+
+from electra_jax.config.schema import Config
+from electra_jax.errors import UserError
+from electra_jax.partitioning.axes import path_name
+from electra_jax.tasks.protocol import Example
+from electra_jax.tasks.sources import fingerprint_of
+from electra_jax.training.checkpoints import read_params
+from electra_jax.training.initialisation import find_origin
+from electra_jax.training.records import read_record
+from electra_jax.training.workdir import write_atomically
+
+FILE = "inputs.json"
+
+
+@dataclass(frozen=True)
+class Content:
+    """Something by content.
+
+    Attributes:
+        what: it is, for messages: a number of examples, a checkpoint.
+        sha256: of its content, in hex.
+    """
+
+    what: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a fine-tuning was begun with.
+
+    Attributes:
+        examples: by ``TASK.SPLIT``.
+        classes: of each task, in the order of their numbers.
+        start: the parameters of ``init_from``; None where it starts from none.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    examples: dict[str, Content]
+    classes: dict[str, tuple[str, ...]]
+    start: Content | None
+
+
+_SHAPE = TypeAdapter(Inputs)
+
+
+def read_inputs(root: Path) -> Inputs | None:
+    """What the fine-tuning in ``root`` was begun with; None where it is new, or an earlier version began it.
+
+    Raises:
+        UserError: inputs.json is not what was written.
+    """
+    return read_record(root / FILE, _SHAPE)
+
+
+def inputs_from(values: Any) -> Inputs:
+    """The opposite of ``asdict``, through JSON or not."""
+    return _SHAPE.validate_python(values)
+
+
+def write_inputs(root: Path, inputs: Inputs) -> None:
+    """Writes inputs.json, whole or not at all."""
+    write_atomically(root / FILE, json.dumps(asdict(inputs), indent=2, ensure_ascii=False) + "\n")
+
+
+def inputs_of(
+    config: Config,
+    examples: Mapping[str, Mapping[str, Sequence[Example]]],
+    classes: Mapping[str, tuple[str, ...]],
+) -> Inputs:
+    """What a fine-tuning is about to begin with.
+
+    Args:
+        config: of the whole command.
+        examples: by task and split.
+        classes: by task.
+
+    Raises:
+        UserError: the parameters of ``init_from`` cannot be read.
+    """
+    contents = {
+        f"{name}.{split}": Content(f"{len(some):,} examples", fingerprint_of({split: some}))
+        for name, splits in examples.items()
+        for split, some in splits.items()
+    }
+    start = None
+    if config.init_from is not None:
+        origin = find_origin(config.init_from)
+        start = Content(str(origin.path), digest_of(read_params(origin.directory, origin.step)))
+    return Inputs(contents, dict(classes), start)
+
+
+def digest_of(params: Any) -> str:
+    """SHA-256, in hex, of names, types, shapes and numbers of a tree of arrays."""
+    digest = hashlib.sha256()
+    leaves = {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+    for name in sorted(leaves):
+        array = np.ascontiguousarray(leaves[name])
+        digest.update(json.dumps([name, array.dtype.name, array.shape]).encode("ascii"))
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def keys_by_content(config: Config) -> frozenset[str]:
+    """The keys whose value is a path, so that what lies there counts and not its name."""
+    files = ("data", "train", "dev", "test")
+    return frozenset(
+        {"init_from", *(f"finetune.tasks.{name}.{file}" for name in config.finetune.tasks for file in files)}
+    )
+
+
+def check_inputs(root: Path, begun: Inputs, now: Inputs) -> None:
+    """Refuses other examples, classes or parameters than the fine-tuning in ``root`` was begun with.
+
+    Raises:
+        UserError: it names every one that differs.
+    """
+    if changed := list(_changes(begun, now)):
+        raise UserError(
+            f"--workdir {root} holds a fine-tuning that was begun with something else: {', '.join(changed)}; choose "
+            "another --workdir, or restore what it was begun with"
+        )
+
+
+def _changes(begun: Inputs, now: Inputs) -> Iterator[str]:
+    for name in dict.fromkeys((*begun.examples, *now.examples)):
+        was, new = begun.examples.get(name), now.examples.get(name)
+        if _hash(was) != _hash(new):
+            yield f"finetune.tasks.{name}: {_show(was)} -> {_show(new)}"
+    for name in dict.fromkeys((*begun.classes, *now.classes)):
+        before, after = begun.classes.get(name, ()), now.classes.get(name, ())
+        if before != after:
+            yield f"classes of finetune.tasks.{name}: {_listed(before)} -> {_listed(after)}"
+    if _hash(begun.start) != _hash(now.start):
+        yield f"init_from: {_show(begun.start)} -> {_show(now.start)}"
+
+
+def _hash(content: Content | None) -> str | None:
+    return None if content is None else content.sha256
+
+
+def _show(content: Content | None) -> str:
+    return "(absent)" if content is None else f"{content.what} ({content.sha256[:12]})"
+
+
+def _listed(classes: Sequence[str], most: int = 20) -> str:
+    more = len(classes) - most
+    return "[" + ", ".join(classes[:most]) + (f", and {more} more" if more > 0 else "") + "]"

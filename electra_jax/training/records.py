@@ -1,0 +1,37 @@
+"""Small JSON files that a run keeps beside its checkpoints, read back with their shape checked."""
+
+import json
+import os
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from electra_jax.errors import UserError
+from electra_jax.json_files import read_json
+
+T = TypeVar("T")
+
+
+def read_record(path: Path, shape: TypeAdapter[T]) -> T | None:
+    """What a JSON file holds; None where there is no such file.
+
+    Args:
+        path: of the file.
+        shape: the type it must have, exactly: no text where a number belongs.
+
+    Raises:
+        UserError: it cannot be read, is not JSON, or has another shape.
+    """
+    if not os.path.lexists(path):
+        return None
+    value = read_json(path)
+    try:
+        return shape.validate_json(json.dumps(value), strict=True)  # from JSON, where a tuple is a list
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"{path} is not what was written there ({place + ': ' if place else ''}{first['msg']}): restore it from a "
+            "copy"
+        ) from None
