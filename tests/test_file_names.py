@@ -1,7 +1,6 @@
 """Names that files hold never lead out of the directory they belong to."""
 
 import json
-import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,9 +17,9 @@ from electra_jax.convert.weights import Weights
 from electra_jax.data.token_rows import TokenRows
 from electra_jax.errors import UserError
 from electra_jax.file_names import folder_in, is_file_name
-from electra_jax.tasks.results import best_seed
 from electra_jax.tasks.settings import TaskSettings, read_settings
 from electra_jax.training.checkpoints import saved_steps
+from electra_jax.training.chosen_run import best_seed
 
 OUTSIDE = ["../../../name", "/tmp/name", "..", ".", "", ".hidden", "a/b", "a\0b", "a\nb", "\ud800", "x" * 300]
 INSIDE = ["mnli", "my task", "…", "STS-B", "a.b", "-x", "任务", "a..b"]
@@ -100,14 +99,14 @@ def test_a_shard_of_prepared_rows(tmp_path, name):
 def test_a_seed(tmp_path, seed):
     results = {"tasks": {"a": {"dev": {"f1": {"values": [1.0]}}}}, "seeds": [seed]}
     (tmp_path / "results.json").write_text(json.dumps(results))
-    with pytest.raises(UserError, match=re.escape("results.json names a seed")):
+    with pytest.raises(UserError, match=r"results\.json is not what was written there .seeds"):
         best_seed(tmp_path)
 
 
 @pytest.mark.parametrize("results", [{}, {"tasks": []}, {"tasks": {}, "seeds": [1]}, {"tasks": {"a": 1}}])
 def test_results_that_are_none(tmp_path, results):
     (tmp_path / "results.json").write_text(json.dumps(results))
-    with pytest.raises(UserError, match="is not what fine-tuning wrote"):
+    with pytest.raises(UserError, match=r"results\.json is not what was written"):
         best_seed(tmp_path)
 
 
