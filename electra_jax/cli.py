@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TextIO
 from electra_jax.config import Config, dump_config
 from electra_jax.config import load_config as load_config_file
 from electra_jax.errors import UserError, one_line
+from electra_jax.local_paths import local_path
 
 _INTERRUPTED, _READER_GONE = 130, 141  # as shells report the signals
 
@@ -55,6 +56,23 @@ def bare_parser(prog: str, description: str, epilog: str | None = None) -> argpa
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def path(text: str) -> Path:
+    """The type of every argument that is a path.
+
+    Raises:
+        ArgumentTypeError: it is none of this machine (`local_path`).
+    """
+    try:
+        return local_path(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def input_file(text: str) -> str:
+    """The type of an argument that is a file to read, or - for standard input."""
+    return text if text == "-" else str(path(text))
 
 
 def invocation(module: str) -> str:

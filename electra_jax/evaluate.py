@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "  python -m electra_jax.evaluate --workdir runs/tiny\n"
         "  python -m electra_jax.evaluate --workdir runs/tiny --step 1000 'data.eval_source=text:other/*.txt'\n",
     )
-    parser.add_argument("--workdir", type=Path, required=True, metavar="DIR", help="directory of the run")
+    parser.add_argument("--workdir", type=cli.path, required=True, metavar="DIR", help="directory of the run")
     parser.add_argument("--step", type=int, metavar="N", help="which checkpoint (default: the newest)")
     cli.add_overrides(parser, "settings that win over those of the run; the model's own cannot change")
     args = parser.parse_args(argv)

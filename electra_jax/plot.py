@@ -115,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "  python -m electra_jax.plot runs/tiny\n"
         "  python -m electra_jax.plot runs/a runs/b --metric disc_auc --metric loss --out compared.svg\n",
     )
-    parser.add_argument("workdirs", nargs="+", type=Path, metavar="WORKDIR", help="directory of a run")
+    parser.add_argument("workdirs", nargs="+", type=cli.path, metavar="WORKDIR", help="directory of a run")
     parser.add_argument(
         "--metric",
         action="append",
@@ -124,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=cli.path,
         metavar="FILE",
         help="picture, .png .svg or .pdf (default: curves.png in the first WORKDIR)",
     )

@@ -35,10 +35,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         "      python -m electra_jax.predict --workdir runs/squad2 --input -\n"
         "  python -m electra_jax.predict --workdir runs/tiny --input text.txt --detect\n",
     )
-    parser.add_argument("--workdir", type=Path, required=True, metavar="DIR", help="directory of the model")
-    parser.add_argument("--input", required=True, metavar="FILE", help="lines to read; - is standard input")
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="where to write (default: standard output)"
+        "--workdir", type=cli.path, required=True, metavar="DIR", help="directory of the model"
+    )
+    parser.add_argument(
+        "--input",
+        type=cli.input_file,
+        required=True,
+        metavar="FILE",
+        help="lines to read; - is standard input",
+    )
+    parser.add_argument(
+        "--output", type=cli.path, metavar="FILE", help="where to write (default: standard output)"
     )
     parser.add_argument("--task", metavar="NAME", help="which task, where the model has several")
     what = parser.add_mutually_exclusive_group()

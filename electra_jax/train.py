@@ -5,7 +5,6 @@ each of its seeds (`tasks.finetune`).
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from electra_jax import cli
 from electra_jax.config.schema import Config, ElectraObjective, MaskedLMObjective
@@ -108,10 +107,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "  python -m electra_jax.train --config runs/mine/config.yaml --workdir runs/mine train.steps=200000\n",
     )
     parser.add_argument(
-        "--workdir", type=Path, metavar="DIR", help="directory of the run; created, or resumed"
+        "--workdir", type=cli.path, metavar="DIR", help="directory of the run; created, or resumed"
     )
     parser.add_argument(
-        "--submission", type=Path, metavar="DIR", help="fine-tuning: write GLUE's submission files there"
+        "--submission", type=cli.path, metavar="DIR", help="fine-tuning: write GLUE's submission files there"
     )
     args = parser.parse_args(argv)
     config = cli.load_config(args)

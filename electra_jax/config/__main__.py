@@ -1,7 +1,7 @@
 """``python -m electra_jax.config`` lists every key, its type, range, default and meaning."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from electra_jax import cli
 from electra_jax.config.dialect import show
@@ -36,6 +36,8 @@ def _type(key: Key) -> str:
 def _type_name(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return "|".join(str(value) for value in get_args(annotation))
+    if get_origin(annotation) is Annotated:
+        return _type_name(get_args(annotation)[0])
     if get_origin(annotation) in (list, dict):
         return f"{get_origin(annotation).__name__} of {_type_name(get_args(annotation)[-1])}"
     if get_origin(annotation) is None:

@@ -4,6 +4,7 @@ import difflib
 from pathlib import Path
 
 from electra_jax.errors import UserError
+from electra_jax.local_paths import local_path
 
 # In a checkout this is a link to configs/ beside the package; in a wheel it is a copy.
 FOLDER = Path(__file__).resolve().parents[1] / "configs"
@@ -27,7 +28,7 @@ def find_config(name: str | Path, folder: Path = Path()) -> Path:
     Raises:
         UserError: ``name`` is no file, and no preset's; it names the nearest presets.
     """
-    path = folder / Path(name).expanduser()
+    path = folder / local_path(name, "configuration file")
     if path.is_file():
         return path
     wanted = Path(name).as_posix().removeprefix("configs/").removesuffix(".yaml").removeprefix("pretrain/")

@@ -13,10 +13,34 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from electra_jax.config.dialect import show
 from electra_jax.file_names import is_file_name
+from electra_jax.local_paths import path_problem, without_file_scheme
 
 
 def _field(default: Any, doc: str, *, free: bool = False, **constraints: Any) -> Any:
     return Field(default, description=doc, json_schema_extra={"free_on_resume": free}, **constraints)
+
+
+def _path(text: str) -> str:
+    text = without_file_scheme(text)
+    if problem := path_problem(text):
+        raise ValueError(f"{text or repr(text)} {problem}")
+    return text
+
+
+def _source(text: str) -> str:
+    """A text source whose path, if it has one, is one; ``text:file:///a`` is ``text:/a``."""
+    kind, _, rest = text.partition(":")
+    if kind == "text" and rest:
+        return f"text:{_path(rest)}"
+    return text if kind in ("embedded", "tfds", "text") or "/" not in text else _path(text)
+
+
+def _path_or_tfds(text: str) -> str:
+    return text if text.startswith("tfds:") else _path(text)
+
+
+LocalPath = Annotated[str, AfterValidator(_path)]
+SourceName = Annotated[str, AfterValidator(_source)]
 
 
 class Section(BaseModel):
@@ -28,11 +52,11 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Where text comes from and how it becomes rows of tokens."""
 
-    source: str = _field(
+    source: SourceName = _field(
         "embedded:python-docs",
         "Training text: embedded:python-docs, text:GLOB, or tfds:NAME[/CONFIG][:SPLIT].",
     )
-    eval_source: str | None = _field(
+    eval_source: SourceName | None = _field(
         None, "Evaluation text, written as data.source; null: the held-out share of data.source."
     )
     eval_fraction: float = _field(
@@ -49,12 +73,12 @@ class DataConfig(Section):
         "blank_line", "What ends a document in a .txt file: an empty line, or every line end."
     )
     encoding: str = _field("utf-8", "Encoding of text files; undecodable bytes are an error.")
-    tfds_data_dir: str | None = _field(
+    tfds_data_dir: LocalPath | None = _field(
         None,
         "TFDS data directory; null: TFDS's own default (TFDS_DATA_DIR or ~/tensorflow_datasets).",
         free=True,
     )
-    cache_dir: str = _field(
+    cache_dir: LocalPath = _field(
         "~/.cache/electra_jax", "Where tokenizers and prepared tokens are kept, keyed by hash.", free=True
     )
     prepare_processes: int | None = _field(
@@ -75,7 +99,7 @@ class TokenizerConfig(Section):
         "wordpiece: if given, the file must have just as many.",
         ge=1,
     )
-    vocab_file: str | None = _field(
+    vocab_file: LocalPath | None = _field(
         None, "wordpiece: a BERT vocab.txt (required); sentencepiece: a trained .model (null: train one)."
     )
     lowercase: bool = _field(True, "Lower-case the text.")
@@ -254,14 +278,14 @@ class TaskConfig(Section):
     kind: TaskKind | None = _field(
         None, "What is predicted; null: as the benchmark's task of this name has it."
     )
-    data: str | None = _field(
+    data: Annotated[str, AfterValidator(_path_or_tfds)] | None = _field(
         None, "Directory with the benchmark's official files, or tfds:NAME[/CONFIG] as prepared by TFDS."
     )
-    train: str | None = _field(
+    train: LocalPath | None = _field(
         None, "Your own training file: .csv, .tsv, .jsonl, .json (SQuAD) or columns (.txt)."
     )
-    dev: str | None = _field(None, "Your own file to evaluate on.")
-    test: str | None = _field(None, "Your own file to predict, with or without labels.")
+    dev: LocalPath | None = _field(None, "Your own file to evaluate on.")
+    test: LocalPath | None = _field(None, "Your own file to predict, with or without labels.")
     id: str | None = _field(None, "Column of the identifier; null: the number of the row.")
     text: str | None = _field(None, "Column of the (first) text; of the words, for tagging JSON lines.")
     pair: str | None = _field(None, "Column of the second text; null: there is none.")
@@ -449,7 +473,7 @@ class ComputeConfig(Section):
         "from 512) blocked.",
         free=True,
     )
-    compilation_cache: str | None = _field(
+    compilation_cache: LocalPath | None = _field(
         "auto",
         "Directory where compiled programs are kept for the next start; auto: compiled/ in data.cache_dir, but none on "
         "CPU; null: none.",
@@ -530,7 +554,7 @@ class Config(Section):
     seed: int = _field(
         0, "Seed of the initialisation, data order, masking, sampling and dropout.", ge=0, lt=2**31
     )
-    init_from: str | None = _field(
+    init_from: LocalPath | None = _field(
         None, "Start from the parameters in this work directory (or checkpoint step of one), optimizer fresh."
     )
     data: DataConfig = DataConfig()

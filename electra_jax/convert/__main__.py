@@ -37,19 +37,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         "  python -m electra_jax.convert electra_small/electra_small ours\n"
         "  python -m electra_jax.convert runs/mine exported --to huggingface\n",
     )
-    parser.add_argument("source", type=Path, metavar="SRC", help="the checkpoint to convert")
-    parser.add_argument("destination", type=Path, metavar="DST", help="the directory to write")
+    parser.add_argument("source", type=cli.path, metavar="SRC", help="the checkpoint to convert")
+    parser.add_argument("destination", type=cli.path, metavar="DST", help="the directory to write")
     parser.add_argument(
         "--to", choices=FORMATS, help="format of DST (default: electra_jax, from there huggingface)"
     )
     parser.add_argument(
         "--generator",
-        type=Path,
+        type=cli.path,
         metavar="DIR",
         help="Hugging Face folder of the generator that belongs to SRC",
     )
     parser.add_argument(
-        "--vocab", type=Path, metavar="FILE", help="vocab.txt of the checkpoint, where it is not beside it"
+        "--vocab",
+        type=cli.path,
+        metavar="FILE",
+        help="vocab.txt of the checkpoint, where it is not beside it",
     )
     parser.add_argument(
         "--step", type=int, metavar="N", help="which checkpoint of a run (default: the newest)"

@@ -12,6 +12,7 @@ from pathlib import Path
 from electra_jax.convert.recognise import is_checkpoint
 from electra_jax.errors import UserError
 from electra_jax.training.checkpoints import listed
+from electra_jax.training.literal_path import check_literal
 
 # All that a conversion puts into its directory; whoever has more there would lose it.
 _WRITTEN = re.compile(
@@ -30,6 +31,7 @@ def check_destination(path: Path, *, overwrite: bool, sources: list[Path]) -> No
             in a source, or its directory cannot be written to.
     """
     final = _resolved(path)
+    check_literal(final)
     for source in sources:
         held = _resolved(source)
         if final in (held, *held.parents):
@@ -81,7 +83,7 @@ def new_destination(path: Path) -> Iterator[Path]:
     """
     path = path.resolve()
     made = [parent for parent in path.parents if not parent.exists()]
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.unfinished")
+    temporary = path.with_name(f".{_beginning(path.name)}.{secrets.token_hex(4)}.unfinished")
     try:
         temporary.mkdir(parents=True)
         yield temporary
@@ -94,6 +96,11 @@ def new_destination(path: Path) -> Iterator[Path]:
             with suppress(OSError):  # it is not there, or another program uses it by now
                 parent.rmdir()
         raise
+
+
+def _beginning(name: str) -> str:
+    """As much of a name as leaves room, in the 255 bytes that a name may have, for what is put around it."""
+    return name.encode()[:200].decode(errors="ignore")
 
 
 def _remove(directory: Path) -> None:
@@ -112,7 +119,7 @@ def _replace(path: Path, new: Path) -> None:
     if not path.exists():
         new.rename(path)
         return
-    old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.replaced")
+    old = path.with_name(f".{_beginning(path.name)}.{secrets.token_hex(4)}.replaced")
     path.rename(old)
     try:
         new.rename(path)

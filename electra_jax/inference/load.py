@@ -17,6 +17,7 @@ from electra_jax.convert.huggingface_format import read_huggingface
 from electra_jax.convert.recognise import recognise
 from electra_jax.convert.tensorflow_format import read_tensorflow
 from electra_jax.errors import UserError
+from electra_jax.local_paths import local_path
 from electra_jax.model.electra import Electra, build_electra
 from electra_jax.partitioning.axes import parameter_specs
 from electra_jax.partitioning.mesh import batch_sharding, make_mesh
@@ -45,7 +46,7 @@ def load(path: str | Path) -> "Model":
     Raises:
         UserError: nothing that can be read, or a checkpoint without a vocabulary.
     """
-    path = Path(path).expanduser()
+    path = local_path(path, "the model")
     found = recognise(path)
     if found.format == "electra_jax":
         return _native(path)

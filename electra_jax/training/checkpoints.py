@@ -5,6 +5,7 @@ state; ``run``, what it belongs to. Orbax writes under another name and renames,
 unless something damaged it later.
 """
 
+import contextlib
 import errno
 import os
 import re
@@ -22,9 +23,11 @@ import orbax.checkpoint as ocp
 from electra_jax.config.schema import TrainConfig
 from electra_jax.errors import UserError
 from electra_jax.json_files import read_object
+from electra_jax.local_paths import local_path
 from electra_jax.partitioning.axes import path_name
 from electra_jax.partitioning.hosts import from_all, from_first, is_first
 from electra_jax.training.chosen_run import RESULTS, begun_seeds, chosen_run
+from electra_jax.training.literal_path import check_literal, literal
 from electra_jax.training.state import TrainState
 
 
@@ -52,7 +55,7 @@ class CheckpointWriter:
         self._directory = directory
         self._identity = identity
         self._manager = ocp.CheckpointManager(
-            directory.absolute(),
+            literal(directory),
             options=ocp.CheckpointManagerOptions(
                 max_to_keep=train.keep_checkpoints, keep_period=train.keep_every, create=True
             ),
@@ -104,7 +107,7 @@ def write_params(directory: Path, step: int, params: Any, identity: RunIdentity)
     with (
         _disk_errors(directory),
         ocp.CheckpointManager(
-            directory.absolute(), options=ocp.CheckpointManagerOptions(create=True)
+            literal(directory), options=ocp.CheckpointManagerOptions(create=True)
         ) as manager,
     ):
         manager.save(
@@ -150,7 +153,8 @@ def find_checkpoint(path: Path, step: int | None = None) -> tuple[int, Path]:
     Raises:
         UserError: there is no checkpoint there, or not that step.
     """
-    path = path.expanduser().absolute()
+    path = local_path(path).absolute()
+    check_literal(path)
     if step is None and is_step(path.name) and path.parent.name == "checkpoints":
         step, directory = int(path.name), path.parent
     else:
@@ -212,7 +216,7 @@ def read_params(directory: Path, step: int) -> Any:
     path = directory / str(step) / "params"
     as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), _saved_tree(path))
     with _readable(path), _tree_reader() as reader:
-        return reader.restore(path.absolute(), args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+        return reader.restore(literal(path), args=ocp.args.PyTreeRestore(restore_args=as_numpy))
 
 
 def restore_params(directory: Path, step: int, abstract: Any) -> Any:
@@ -241,7 +245,7 @@ def restore_params(directory: Path, step: int, abstract: Any) -> Any:
     )
     with _readable(path), _tree_reader() as reader:
         return reader.restore(
-            path.absolute(),
+            literal(path),
             args=ocp.args.PyTreeRestore(item=abstract, restore_args=layout, partial_restore=True),
         )
 
@@ -308,7 +312,7 @@ def _progress(state: TrainState) -> dict[str, Any]:
 
 def _restore_item(path: Path, abstract: Any) -> Any:
     with _readable(path), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
-        return checkpointer.restore(path.absolute(), abstract)
+        return checkpointer.restore(literal(path), abstract)
 
 
 def _tree_reader() -> ocp.Checkpointer:
@@ -324,11 +328,9 @@ def _alone() -> ocp.options.MultiprocessingOptions:
 
 
 def _saved_tree(path: Path) -> Any:
-    with _readable(path), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
-        metadata: Any = checkpointer.metadata(path.absolute())
-        if metadata is None or metadata.item_metadata is None:
-            raise FileNotFoundError(f"{path} has no description of its arrays")
-        return metadata.item_metadata.tree
+    with _readable(path), contextlib.closing(ocp.StandardCheckpointHandler()) as handler:
+        metadata: Any = handler.metadata(literal(path))
+        return metadata.tree
 
 
 @contextmanager

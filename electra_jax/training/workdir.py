@@ -10,13 +10,20 @@ from electra_jax.config.compare import differences, format_differences
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.json_files import parse_json
+from electra_jax.local_paths import local_path
+from electra_jax.training.literal_path import check_literal
 
 
 class WorkDir:
     """Paths of a work directory."""
 
     def __init__(self, root: Path):
-        self.root = root
+        """Takes a path as a user gives it.
+
+        Raises:
+            UserError: it is a URL, or no name that can be written.
+        """
+        self.root = root = local_path(root, "work directory")
         self.config = root / "config.yaml"
         self.metrics = root / "metrics.jsonl"
         self.tensorboard = root / "tensorboard"
@@ -48,6 +55,7 @@ class WorkDir:
         Raises:
             UserError: another run's directory, one that is no work directory at all, or none that can be written.
         """
+        check_literal(self.root)
         if self.root.exists() and not self.root.is_dir():
             raise UserError(f"--workdir {self.root} is a file, not a directory")
         _check_writable(self.root)

@@ -97,11 +97,31 @@ def _matching_files(pattern: str) -> tuple[str, ...]:
         raise UserError("text: names no file; write text:GLOB, for example text:~/corpus/**/*.txt.zst.")
     expanded = os.path.expanduser(pattern)
     # A path that exists is meant as it is, whatever brackets are in its name.
-    matches = [expanded] if os.path.exists(expanded) else sorted(set(glob.glob(expanded, recursive=True)))
+    matches = (
+        [expanded]
+        if os.path.exists(expanded)
+        else _glob(expanded) or _glob(_with_folders_as_they_are(expanded))
+    )
     files = tuple(path for path in matches if os.path.isfile(path))
     if files:
         return files
     if matches and all(os.path.isdir(path) for path in matches):
         folder = matches[0].rstrip("/")
         raise UserError(f"text:{pattern} is a folder, not files; write for example text:{folder}/**/*.txt.")
-    raise UserError(f"text:{pattern} matches no file; the pattern stands for {os.path.abspath(expanded)}.")
+    meant = "; [[], [*] and [?] stand for a bracket, a star and a question mark" if "[" in expanded else ""
+    raise UserError(
+        f"text:{pattern} matches no file; the pattern stands for {os.path.abspath(expanded)}{meant}."
+    )
+
+
+def _glob(pattern: str) -> list[str]:
+    return sorted(set(glob.glob(pattern, recursive=True)))
+
+
+def _with_folders_as_they_are(pattern: str) -> str:
+    """The pattern with its leading folders escaped, as far as there are folders of just that name."""
+    parts = pattern.split("/")
+    there = 0
+    while there + 1 < len(parts) and os.path.isdir("/".join(parts[: there + 1]) or "/"):
+        there += 1
+    return "/".join([*map(glob.escape, parts[:there]), *parts[there:]])

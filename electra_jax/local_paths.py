@@ -1,0 +1,75 @@
+"""Paths as users give them: files of this machine, and names that every library here can be given.
+
+Every path from a command line, a configuration or a caller in Python goes through `local_path`, or, where it stays
+text, through `path_problem`.
+"""
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+from electra_jax.errors import UserError
+
+# pathlib makes gs:/bucket of gs://bucket. One letter before the colon is no scheme anybody has.
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+_FILE_URL = re.compile(r"file:(//(localhost)?)?(?=/)", re.IGNORECASE)
+_LONGEST_NAME = 255  # bytes, of nearly every file system
+_MOUNTS = {
+    "gs": "gcsfuse",
+    "s3": "mountpoint-s3",
+    "s3a": "mountpoint-s3",
+    "hdfs": "hdfs-fuse or its NFS gateway",
+}
+
+
+def without_file_scheme(given: str) -> str:
+    """``file:///a%20b`` as ``/a b``; anything else as it is."""
+    found = _FILE_URL.match(given)
+    return unquote(given[found.end() :]) if found else given
+
+
+def path_problem(given: str) -> str | None:
+    """Why ``given`` cannot be a path here, as what a sentence says of it; None where it can."""
+    if not given:
+        return "names nothing: give a path, or . for the current directory"
+    if url := _URL.match(given):
+        scheme = url[1].lower()
+        if scheme == "file":
+            return "is a file: URL of another machine, or with a relative path: give the path alone"
+        if scheme in ("http", "https", "ftp"):
+            return "is an address, and nothing is downloaded: fetch it first, and give the path of the file"
+        return (
+            f"is not a path of this machine, and only those are read and written: mount it "
+            f"({_MOUNTS.get(scheme, 'a file system in user space')}; docs/launching.md) and give the path where it "
+            "is mounted"
+        )
+    if "\0" in given:
+        return "holds a zero byte, which no path has"
+    try:
+        encoded = os.fsencode(given)
+        given.encode()
+    except UnicodeEncodeError:
+        return "is not UTF-8, which what writes checkpoints and tokens needs: rename it, or give a link to it"
+    if longest := max((part for part in encoded.split(b"/")), key=len)[_LONGEST_NAME:]:
+        return f"has a name {_LONGEST_NAME + len(longest)} bytes long, and {_LONGEST_NAME} is the most there can be"
+    return None
+
+
+def local_path(given: str | os.PathLike[str], what: str = "") -> Path:
+    """The path that a user's text means: ``~`` is the home directory, ``file://`` is left out.
+
+    Args:
+        given: as it was typed.
+        what: what it is the path of, for the message, such as ``--workdir``.
+
+    Raises:
+        UserError: it is a URL of another scheme, empty, or no name that can be written.
+    """
+    text = without_file_scheme(os.fspath(given))
+    if problem := path_problem(text):
+        raise UserError(f"{what} {text or repr(text)} {problem}".lstrip())
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # ~nobody
+        raise UserError(f"{what} {text} cannot be found: {error}".lstrip()) from None
