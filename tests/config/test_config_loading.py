@@ -65,7 +65,7 @@ def test_override_needs_no_second_layer_of_quotes(text):
 
 @pytest.mark.parametrize("text", AWKWARD_STRINGS)
 def test_strings_survive_the_round_trip(text, write):
-    config = Config.model_validate({"init_from": text})
+    config = Config.model_validate({"data": {"text_field": text}})
     assert load_config(write(dump_config(config))) == config
 
 

@@ -54,6 +54,18 @@ def test_a_path_that_exists_is_not_a_pattern(tmp_path, config):
     assert len(list(open_source(f"text:{tmp_path}/a[1].txt", config).documents())) == 2
 
 
+def test_folders_of_just_that_name_are_meant_where_the_pattern_matches_nothing(tmp_path, config):
+    for folder in ("run[1]", "run2"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.txt").write_text(f"text of {folder}")
+    source = open_text_files(f"{tmp_path}/run[1]/*.txt", config)
+    assert list(source.documents()) == ["text of run[1]"]
+    source = open_text_files(f"{tmp_path}/run[2]/*.txt", config)  # a pattern that matches stays one
+    assert list(source.documents()) == ["text of run2"]
+    with pytest.raises(UserError, match=r"\[\[\], \[\*\] and \[\?\] stand for a bracket"):
+        open_text_files(f"{tmp_path}/run[3]/*.txt", config)
+
+
 def test_empty_files_among_others_are_passed_over(tmp_path, config):
     (tmp_path / "0.txt").write_text("")
     (tmp_path / "1.txt").write_text(" \n\n\n")
