@@ -5,13 +5,12 @@ state; ``run``, what it belongs to. Orbax writes under another name and renames,
 unless something damaged it later.
 """
 
-import contextlib
 import errno
 import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -328,7 +327,7 @@ def _alone() -> ocp.options.MultiprocessingOptions:
 
 
 def _saved_tree(path: Path) -> Any:
-    with _readable(path), contextlib.closing(ocp.StandardCheckpointHandler()) as handler:
+    with _readable(path), closing(ocp.StandardCheckpointHandler()) as handler:
         metadata: Any = handler.metadata(literal(path))
         return metadata.tree
 

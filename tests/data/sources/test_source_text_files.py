@@ -58,12 +58,12 @@ def test_folders_of_just_that_name_are_meant_where_the_pattern_matches_nothing(t
     for folder in ("run[1]", "run2"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.txt").write_text(f"text of {folder}")
-    source = open_text_files(f"{tmp_path}/run[1]/*.txt", config)
+    source = open_source(f"text:{tmp_path}/run[1]/*.txt", config)
     assert list(source.documents()) == ["text of run[1]"]
-    source = open_text_files(f"{tmp_path}/run[2]/*.txt", config)  # a pattern that matches stays one
+    source = open_source(f"text:{tmp_path}/run[2]/*.txt", config)  # a pattern that matches stays one
     assert list(source.documents()) == ["text of run2"]
     with pytest.raises(UserError, match=r"\[\[\], \[\*\] and \[\?\] stand for a bracket"):
-        open_text_files(f"{tmp_path}/run[3]/*.txt", config)
+        open_source(f"text:{tmp_path}/run[3]/*.txt", config)
 
 
 def test_empty_files_among_others_are_passed_over(tmp_path, config):
