@@ -28,6 +28,8 @@ def read_record(path: Path, shape: TypeAdapter[T]) -> T | None:
     value = read_json(path)
     try:
         return shape.validate_json(json.dumps(value), strict=True)  # from JSON, where a tuple is a list
+    except RecursionError:
+        raise UserError(f"{path} is nested too deeply: restore it from a copy") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))

@@ -110,3 +110,19 @@ def test_a_tenth_of_train_is_held_out(how, dev):
     assert sorted([*moved["train"], *moved["dev"]], key=lambda e: int(e.id)) == train
     assert moved["test"] == TEXTS
     assert hold_out_dev({"train": train, "dev": TEXTS}, how)["train"] == train
+
+
+def test_the_hash_of_examples_stays_what_earlier_versions_wrote():
+    """Work directories hold it; another value, by a new field for instance, would refuse to go on in all of them."""
+    examples = {
+        "train": [
+            TextExample("0", "Ein Satz.", "Noch einer.", "yes"),
+            TextExample("1", "\u00e9", None, 2.5),
+        ],
+        "dev": [WordsExample("a", ("Ann", "sang"), ("B-PER", "O"))],
+        "test": [
+            QuestionExample("q", "Who?", "Ann did.", (Answer("Ann", 0),)),
+            QuestionExample("r", "Why?", "Ann did.", hidden=True),
+        ],
+    }
+    assert fingerprint_of(examples) == "7490c26fab8c7cd13b9c4ba06945920fbf083e4ea80d9cde8fa6986a43a8bb94"

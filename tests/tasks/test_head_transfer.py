@@ -1,0 +1,147 @@
+"""Heads taken over from fine-tuned models: which fit, by what their outputs mean, and what is done to them."""
+
+import numpy as np
+import pytest
+
+from electra_jax.config.schema import Config
+from electra_jax.tasks.head_transfer import HeadTransfer
+from electra_jax.tasks.settings import TaskSettings, write_settings
+from electra_jax.training.checkpoints import RunIdentity
+from electra_jax.training.initialisation import Origin
+
+WIDTH = 4
+
+
+def _shapes(style, outputs):
+    """Of a head for classes or numbers."""
+    shapes = {"heads/mine/prediction/kernel": (WIDTH, outputs), "heads/mine/prediction/bias": (outputs,)}
+    if style == "huggingface":
+        shapes |= {"heads/mine/dense/kernel": (WIDTH, WIDTH), "heads/mine/dense/bias": (WIDTH,)}
+    return shapes
+
+
+def _classes(*names, **more):
+    return TaskSettings(kind="classification", labels=names, classes=names, **more)
+
+
+def _tags(*names):
+    return TaskSettings(kind="tagging", labels=names, classes=names, scheme="plain")
+
+
+def _numbers(low, high):
+    return TaskSettings(kind="regression", low=low, high=high)
+
+
+def _transfer(tmp_path, theirs, ours, saved=None, wanted=None):
+    """What is done with the head ``mine`` of a checkpoint that has one."""
+    if theirs is not None:
+        write_settings(tmp_path, {"mine": theirs})
+    outputs = [max(1, len(settings.classes)) for settings in (theirs or ours, ours)]
+    saved = _shapes("huggingface", outputs[0]) if saved is None else saved
+    wanted = _shapes("huggingface", outputs[1]) if wanted is None else wanted
+    origin = Origin(3, tmp_path / "checkpoints", RunIdentity(None, None, {}), Config())
+    return HeadTransfer({"mine": ours})(origin, saved, wanted), wanted
+
+
+def _taken(adaptation, wanted, arrays):
+    assert not adaptation.left
+    assert set(adaptation.changed) <= set(wanted)
+    return {
+        name: np.asarray(adaptation.changed.get(name, lambda array: array)(array))
+        for name, array in arrays.items()
+    }
+
+
+@pytest.mark.parametrize("style", ["reference", "huggingface"])
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (_classes("no", "yes"), _classes("yes", "no")),
+        (_classes("a", "b", "c", "d"), _classes("c", "a", "d", "b")),
+        (_tags("DET", "NOUN", "VERB"), _tags("VERB", "DET", "NOUN")),
+    ],
+    ids=["binary", "several", "tags"],
+)
+def test_classes_keep_their_logits_whatever_their_order(tmp_path, style, theirs, ours):
+    shapes = _shapes(style, len(ours.classes))
+    adaptation, wanted = _transfer(tmp_path, theirs, ours, shapes, shapes)
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+    taken = _taken(adaptation, wanted, arrays)
+    state = rng.standard_normal(WIDTH, np.float32)
+
+    def logits(parameters, classes):
+        prediction = "heads/mine/prediction/"
+        values = state @ parameters[f"{prediction}kernel"] + parameters[f"{prediction}bias"]
+        return dict(zip(classes, values.tolist(), strict=True))
+
+    assert logits(taken, ours.classes) == pytest.approx(logits(arrays, theirs.classes))
+    for name in shapes:
+        if "/dense/" in name:
+            np.testing.assert_array_equal(taken[name], arrays[name])
+    assert adaptation.notes == (
+        "the head of mine is taken over, its classes put in this run's order by their names",
+    )
+
+
+def test_the_same_classes_are_taken_as_they_are(tmp_path):
+    adaptation, _ = _transfer(tmp_path, _classes("a", "b", "c"), _classes("a", "b", "c"))
+    assert (adaptation.left, adaptation.changed) == (frozenset(), {})
+    assert adaptation.notes == ("the head of mine is taken over with its 3 classes",)
+
+
+@pytest.mark.parametrize(("old", "new"), [((0.0, 5.0), (1.0, 5.0)), ((0.0, 1.0), (0.0, 100.0))])
+def test_a_number_stays_the_same_number_on_another_scale(tmp_path, old, new):
+    adaptation, wanted = _transfer(tmp_path, _numbers(*old), _numbers(*new))
+    kernel, bias = np.float32([[0.2], [0.1], [-0.4], [0.3]]), np.float32([0.5])
+    arrays = {"heads/mine/prediction/kernel": kernel, "heads/mine/prediction/bias": bias}
+    taken = _taken(adaptation, wanted, arrays)
+    state = np.float32([1.0, -2.0, 0.5, 3.0])
+    before, after = (
+        float((state @ p["heads/mine/prediction/kernel"] + p["heads/mine/prediction/bias"])[0])
+        for p in (arrays, taken)
+    )
+    assert after * (new[1] - new[0]) + new[0] == pytest.approx(before * (old[1] - old[0]) + old[0], rel=1e-5)
+
+
+_JOINT = {"heads/mine/start/kernel": (WIDTH, 1), "heads/mine/end/kernel": (512, 1)}
+_SPAN = {"heads/mine/prediction/kernel": (WIDTH, 2)}
+_QUESTIONS = TaskSettings(kind="question_answering")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "saved", "wanted", "words"),
+    [
+        (_classes("a", "b"), _classes("a", "c"), None, None, "only there: b; only here: c"),
+        (_classes("a", "b"), _classes("a", "b", "c"), None, None, "only here: c"),
+        (_classes("a", "b"), _tags("b", "a"), None, None, "of kind classification, not tagging"),
+        (
+            _classes("a", "b"),
+            _classes("b", "a"),
+            _shapes("reference", 2),
+            None,
+            "another shape (finetune.head_style",
+        ),
+        (_classes("a", "b"), _classes("a", "b"), None, _shapes("reference", 2), "dense/bias (4,), not there"),
+        (_QUESTIONS, _QUESTIONS, _JOINT, _SPAN, "another shape"),
+        (None, _classes("a", "b"), None, None, "no tasks.json"),
+    ],
+    ids=["others", "more", "kind", "to theirs", "to ours", "questions", "unknown"],
+)
+def test_what_does_not_fit_starts_anew_as_a_whole_and_says_why(tmp_path, theirs, ours, saved, wanted, words):
+    adaptation, wanted = _transfer(tmp_path, theirs, ours, saved, wanted)
+    assert adaptation.left == set(wanted)
+    assert adaptation.changed == {}
+    (note,) = adaptation.notes
+    assert note.startswith("the head of mine starts anew: in ")
+    assert words in note
+
+
+def test_a_head_of_another_name_is_named(tmp_path):
+    write_settings(tmp_path, {"classification": _classes("a", "b")})
+    origin = Origin(3, tmp_path / "checkpoints", RunIdentity(None, None, {}), Config())
+    saved = {"heads/classification/prediction/bias": (2,)}
+    adaptation = HeadTransfer({"mine": _classes("a", "b")})(origin, saved, _shapes("huggingface", 2))
+    (note,) = adaptation.notes
+    assert "heads of other tasks, classification among them" in note
+    assert not adaptation.left  # the checkpoint has no such names
