@@ -14,6 +14,7 @@ from electra_jax.partitioning.hosts import alike, first_then_all, from_first, is
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.tokenizers import load_tokenizer
 from electra_jax.training.checkpoints import find_checkpoint, restore_params
+from electra_jax.training.chosen_run import chosen_run
 from electra_jax.training.evaluation import evaluate
 from electra_jax.training.logs import append_to
 from electra_jax.training.program import build_program
@@ -44,9 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if config.compute.keep_memory:
         keep_freed_memory()
     if trained.objective.kind == "finetune":
+        run, _ = chosen_run(workdir.root)
+        best = f", of which {run.name} is the best," if run != workdir.root else ""
         raise UserError(
-            f"{workdir.root} was fine-tuned, which evaluates itself: its metrics are in results.json, and "
-            "electra_jax.predict answers for other examples"
+            f"{workdir.root} was fine-tuned, which evaluates itself: its metrics are in results.json (of one seed: "
+            f"result.json), and electra_jax.predict with that directory{best} answers for other examples"
         )
     if model := [change for change in differences(trained, config) if _changes_model(change)]:
         raise UserError(

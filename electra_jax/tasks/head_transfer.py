@@ -37,29 +37,44 @@ class HeadTransfer:
         there = {name.split("/")[1] for name in saved if name.startswith("heads/")}
         known = read_settings(origin.run) if there and (origin.run / FILE).is_file() else {}
         left: set[str] = set()
+        source: dict[str, str] = {}
         changed: dict[str, Callable[[Array], Array]] = {}
         notes: list[str] = []
         for name, task in self.tasks.items():
-            scope = f"heads/{name}/"
-            if name not in there:
+            scope, named = f"heads/{name}/", self._name_there(name, there)
+            if named is None:
                 if similar := [other for other in known if known[other].kind == task.kind]:
                     notes.append(
                         f"the head of {name} starts anew: {origin.path} has heads of other tasks, {listed(similar)} "
                         "among them (a head is taken over by the task of its name)"
                     )
                 continue
-            ours, theirs = (
-                {part.removeprefix(scope): shape for part, shape in shapes.items() if part.startswith(scope)}
-                for shapes in (wanted, saved)
-            )
-            fit = _fit(task, known.get(name), ours, theirs)
+            ours, theirs = _below(scope, wanted), _below(f"heads/{named}/", saved)
+            fit = _fit(task, known.get(named), ours, theirs)
             if fit.why_not is not None:
                 notes.append(f"the head of {name} starts anew: in {origin.path} {fit.why_not}")
                 left |= {scope + part for part in ours}
                 continue
             changed |= {scope + part: change for part, change in fit.changes.items()}
+            if named != name:
+                source |= {scope + part: f"heads/{named}/{part}" for part in ours}
             notes.append(f"the head of {name} is taken over{fit.how}")
-        return Adaptation(frozenset(left), changed, tuple(notes))
+        return Adaptation(frozenset(left), source, changed, tuple(notes))
+
+    def _name_there(self, name: str, there: Collection[str]) -> str | None:
+        """What the head of a task is called in the checkpoint; None if it has none.
+
+        A head that came from elsewhere is called after its kind, which fits the only task of this kind.
+        """
+        if name in there:
+            return name
+        kind = self.tasks[name].kind
+        alone = sum(task.kind == kind for task in self.tasks.values()) == 1
+        return kind if alone and kind in there and kind not in self.tasks else None
+
+
+def _below(scope: str, shapes: Shapes) -> Shapes:
+    return {name.removeprefix(scope): shape for name, shape in shapes.items() if name.startswith(scope)}
 
 
 @dataclass(frozen=True)

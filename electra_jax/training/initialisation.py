@@ -73,11 +73,13 @@ class Adaptation:
 
     Attributes:
         left: names that start anew though the checkpoint has them.
+        source: the names that parameters have in the checkpoint, by ours, where they differ.
         changed: what is done to a parameter, by name; it keeps its shape.
         notes: lines that say so.
     """
 
     left: frozenset[str] = frozenset()
+    source: Mapping[str, str] = field(default_factory=dict)
     changed: Mapping[str, Callable[[jax.Array], jax.Array]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -196,7 +198,8 @@ def initial_params(
     adaptation = Adaptation()
     if adapt is not None and usable:
         adaptation = adapt(origin, saved, {name: tuple(leaf.shape) for name, leaf in flat.items()})
-    there = {name for name in flat if name in saved and (usable or _scope(name) in DISCRIMINATOR)}
+    theirs = {name: adaptation.source.get(name, name) for name in flat}
+    there = {name for name in flat if theirs[name] in saved and (usable or _scope(name) in DISCRIMINATOR)}
     taken = there - adaptation.left
     notes = [f"parameters from {origin.path}, optimizer fresh", *adaptation.notes]
     if absent := _summarised(flat.keys() - adaptation.left, taken):
@@ -206,8 +209,11 @@ def initial_params(
     if known < tokenizer.vocab_size:
         notes.append(f"vocabulary: {known} rows kept, {tokenizer.vocab_size - known} added")
 
-    abstract = _only(program.abstract.params, taken)
-    loaded = restore_params(origin.directory, origin.step, _as_saved(abstract, saved, program))
+    abstract = flatten_dict(program.abstract.params, sep="/")
+    renamed = unflatten_dict({theirs[name]: abstract[name] for name in taken}, sep="/")
+    read = restore_params(origin.directory, origin.step, _as_saved(renamed, saved, program))
+    read = flatten_dict(read, sep="/")
+    loaded = unflatten_dict({name: read[theirs[name]] for name in taken}, sep="/")
 
     def merge(path: jax.tree_util.KeyPath, old: Any, new: Any) -> Any:
         if (change := adaptation.changed.get(path_name(path))) is not None:

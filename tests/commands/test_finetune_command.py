@@ -258,9 +258,11 @@ def test_predict_and_load_agree(tuned, command, tmp_path):
 
 
 def test_commands_of_pre_training_say_that_they_are(tuned, command):
-    ended = command(evaluate.main, "--workdir", tuned / "work" / "seed-0")
-    assert ended.status == 2
-    assert "was fine-tuned" in ended.err
+    for folder, words in (("seed-0", "of one seed: result.json"), (".", "of which seed-0 is the best")):
+        ended = command(evaluate.main, "--workdir", tuned / "work" / folder)
+        assert ended.status == 2
+        assert "was fine-tuned" in ended.err
+        assert words in ended.err
     ended = command(prepare.main, "--config", RECIPE)
     assert ended.status == 2
     assert "nothing to prepare for fine-tuning" in ended.err

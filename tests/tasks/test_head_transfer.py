@@ -138,10 +138,25 @@ def test_what_does_not_fit_starts_anew_as_a_whole_and_says_why(tmp_path, theirs,
 
 
 def test_a_head_of_another_name_is_named(tmp_path):
-    write_settings(tmp_path, {"classification": _classes("a", "b")})
+    write_settings(tmp_path, {"theirs": _classes("a", "b")})
     origin = Origin(3, tmp_path / "checkpoints", RunIdentity(None, None, {}), Config())
-    saved = {"heads/classification/prediction/bias": (2,)}
+    saved = {"heads/theirs/prediction/bias": (2,)}
     adaptation = HeadTransfer({"mine": _classes("a", "b")})(origin, saved, _shapes("huggingface", 2))
     (note,) = adaptation.notes
-    assert "heads of other tasks, classification among them" in note
+    assert "heads of other tasks, theirs among them" in note
     assert not adaptation.left  # the checkpoint has no such names
+    assert not adaptation.source
+
+
+def test_a_head_that_came_from_elsewhere_is_called_after_its_kind(tmp_path):
+    write_settings(tmp_path, {"classification": _classes("a", "b")})
+    origin = Origin(3, tmp_path / "checkpoints", RunIdentity(None, None, {}), Config())
+    shapes = _shapes("huggingface", 2)
+    saved = {name.replace("/mine/", "/classification/"): shape for name, shape in shapes.items()}
+    adaptation = HeadTransfer({"mine": _classes("b", "a")})(origin, saved, shapes)
+    assert adaptation.source == {name: name.replace("/mine/", "/classification/") for name in shapes}
+    assert set(adaptation.changed) == {f"heads/mine/prediction/{leaf}" for leaf in ("kernel", "bias")}
+    two = {"mine": _classes("b", "a"), "other": _classes("a", "b")}
+    adaptation = HeadTransfer(two)(origin, saved, shapes)
+    assert not adaptation.source  # which of them is meant is not known
+    assert all("classification among them" in note for note in adaptation.notes)

@@ -11,10 +11,17 @@ from electra_jax.convert.flat_parameters import flatten
 from electra_jax.convert.huggingface_format import read_huggingface
 from electra_jax.convert.native_format import write_native
 from electra_jax.errors import UserError
+from electra_jax.model.electra import build_electra
 from electra_jax.partitioning.mesh import make_mesh
+from electra_jax.tasks.batches import TrainingOrder, make_batch
+from electra_jax.tasks.build import build_task
+from electra_jax.tasks.head_transfer import HeadTransfer
+from electra_jax.tasks.objective import FineTuning
+from electra_jax.tasks.protocol import TextExample
+from electra_jax.tasks.settings import TaskSettings
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
 from electra_jax.training.initialisation import check_origin, check_vocabulary, initial_params
-from electra_jax.training.program import build_program
+from electra_jax.training.program import build_program, program_of
 
 # As in `huggingface_folder`, so that its folders fit.
 SIZES = {
@@ -194,3 +201,62 @@ def test_a_foreign_folder_is_to_be_converted_first(tmp_path):
     write_folder(tmp_path / "theirs", "discriminator")
     with pytest.raises(UserError, match=r"are converted first: python -m electra_jax\.convert"):
         check_origin(small_config(), str(tmp_path / "theirs"))
+
+
+def _classifier_folder(path, labels):
+    """A fine-tuned classifier of Hugging Face, from random numbers."""
+    tensors = {n: a for n, a in random_tensors("discriminator", TINY).items() if "predictions" not in n}
+    rng, width = np.random.default_rng(3), TINY["hidden_size"]
+    for name, outputs in (("classifier.dense", width), ("classifier.out_proj", len(labels))):
+        tensors[f"{name}.weight"] = rng.standard_normal((outputs, width), np.float32)
+        tensors[f"{name}.bias"] = rng.standard_normal(outputs, np.float32)
+    return write_folder(
+        path,
+        "discriminator",
+        tensors=tensors,
+        architectures=["ElectraForSequenceClassification"],
+        id2label={str(number): label for number, label in enumerate(labels)},
+    )
+
+
+@pytest.mark.parametrize("mesh", MESHES)
+def test_a_converted_head_keeps_its_classes_in_the_order_of_the_run(mesh, tmp_path):
+    given = _converted([_classifier_folder(tmp_path / "theirs", ["no", "yes", "perhaps"])], tmp_path / "ours")
+    config = small_config(
+        **SIZES,
+        mesh=MESHES[mesh],
+        objective={"kind": "finetune"},
+        finetune={
+            "tasks": {"mine": {"kind": "classification", "train": "a.csv", "dev": "b.csv"}},
+            "head_style": "huggingface",
+        },
+    )
+    tokenizer, labels = _tokenizer(words(40)), ("yes", "perhaps", "no")
+    settings = {"mine": TaskSettings(kind="classification", labels=labels, classes=labels)}
+    task = build_task("mine", settings["mine"], config, tokenizer)
+    rows = task.encode([TextExample(str(n), "word1", None, "yes") for n in range(8)], training=True)
+    _, plan = next(TrainingOrder({"mine": np.full(8, 3)}, 8, (8,), 0, {}).plans(0, 1))
+    batch = make_batch("mine", rows, plan, tokenizer.pad_id, targets=True)
+    network = build_electra(config, tokenizer.vocab_size)
+    program = program_of(
+        config,
+        FineTuning(config, network, {"mine": task}, {"mine": batch}),
+        batch,
+        make_mesh(config.mesh),
+    )
+    fresh = jax.tree.map(
+        lambda leaf: jax.device_put(np.zeros(leaf.shape, leaf.dtype), leaf.sharding), program.abstract.params
+    )
+    params, notes = initial_params(
+        config, str(tmp_path / "ours"), tokenizer, program, fresh, HeadTransfer(settings)
+    )
+    assert "the head of mine is taken over, its classes put in this run's order by their names" in notes
+    assert not any("initialised as configured" in note for note in notes)
+    started = flatten(jax.device_get(params), tokenizer.vocab_size)
+    order = [1, 2, 0]
+    for name, array in given.items():
+        ours = name.replace("heads/classification/", "heads/mine/")
+        expected = array[..., order] if "heads/classification/prediction" in name else array
+        np.testing.assert_array_equal(started[ours], expected, err_msg=ours)
+    for leaf, wanted in zip(jax.tree.leaves(params), jax.tree.leaves(program.abstract.params), strict=True):
+        assert leaf.sharding.is_equivalent_to(wanted.sharding, leaf.ndim)
