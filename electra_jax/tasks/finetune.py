@@ -194,10 +194,13 @@ def read_material(
     Raises:
         UserError: examples that cannot be used.
     """
-    examples = {
-        name: load_examples(name, task, tfds_data_dir=config.data.tfds_data_dir, needs=("train", "dev"))
-        for name, task in config.finetune.tasks.items()
-    }
+    examples = {}
+    for name, task in config.finetune.tasks.items():
+        left_out: list[str] = []
+        examples[name] = load_examples(
+            name, task, tfds_data_dir=config.data.tfds_data_dir, needs=("train", "dev"), notes=left_out
+        )
+        notes += [f"note: finetune.tasks.{name}: {line}" for line in left_out]
     settings: dict[str, TaskSettings] = {}
     tasks: dict[str, Task] = {}
     rows: dict[str, Rows] = {}

@@ -38,10 +38,10 @@ class WordsExample:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer and the character of the context it begins at."""
+    """An answer and the character of the context it begins at; None for one that is only compared with."""
 
     text: str
-    start: int
+    start: int | None
 
 
 @dataclass(frozen=True)

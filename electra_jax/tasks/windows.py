@@ -101,7 +101,7 @@ def answer_characters(example: QuestionExample, where: str) -> tuple[int, int]:
         UserError: there is no such text in the context; ``where`` begins the message.
     """
     answer = example.answers[0]
-    begin = answer.start
+    begin = placed = answer.start or 0
     if not example.context.startswith(answer.text, begin):
         before = example.context.rfind(answer.text, 0, begin + len(answer.text))
         after = example.context.find(answer.text, begin)
@@ -111,7 +111,7 @@ def answer_characters(example: QuestionExample, where: str) -> tuple[int, int]:
                 f"{where}: the answer {answer.text!r} of question {example.id!r} is not in its context; mend it, or "
                 "leave the question out"
             )
-        begin = min(places, key=lambda place: abs(place - answer.start))
+        begin = min(places, key=lambda place: abs(place - placed))
     return begin, begin + len(answer.text)
 
 

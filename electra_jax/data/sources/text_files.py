@@ -6,11 +6,13 @@ import glob
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from electra_jax.config.schema import DataConfig
-from electra_jax.data.sources.compressed import split_extension
+from electra_jax.data.sources.compressed import open_bytes, split_extension
 from electra_jax.data.sources.fingerprints import file_fingerprints, json_fingerprint
+from electra_jax.data.sources.several import read_all
 from electra_jax.data.sources.text_documents import (
     MAX_DOCUMENT_CHARACTERS,
     Separator,
@@ -20,6 +22,8 @@ from electra_jax.data.sources.text_documents import (
 from electra_jax.errors import UserError
 
 _JSON_LINES = ".jsonl"
+# Characters that are read of all files together before a run starts; of large corpora it is the first documents.
+_LOOKED_AT = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -64,18 +68,20 @@ def open_text_files(pattern: str, config: DataConfig) -> TextFiles:
 
 
 def check_text_files(pattern: str, config: DataConfig) -> tuple[str, ...]:
-    """Returns the files that a pattern matches, having read the first document of each.
+    """Returns the files that a pattern matches, having read the first documents of each.
 
-    A file that is not text is then found at once, wherever it stands among the others, and not after hours.
+    A file that is not text is then found at once, wherever it stands among the others, and not after hours; all that
+    are not are in one message.
 
     Raises:
-        UserError: Nothing matches, there is no text, or a first document cannot be read.
+        UserError: Nothing matches, there is no text, or first documents cannot be read.
     """
     check_encoding(config.encoding)
     paths = _matching_files(pattern)
     separator, field, encoding = config.document_separator, config.text_field, config.encoding
-    firsts = [next(_documents((path,), separator, field, encoding), None) is not None for path in paths]
-    if not any(firsts):
+    characters = max(_LOOKED_AT // len(paths), 1)
+    has_text = read_all(partial(_begins_well, path, separator, field, encoding, characters) for path in paths)
+    if not any(has_text):
         files = "file is" if len(paths) == 1 else f"{len(paths)} files are"
         raise UserError(f"text:{pattern}: the {files} empty; give files with text in them.")
     return paths
@@ -86,6 +92,16 @@ def _documents(paths: tuple[str, ...], separator: Separator, field: str, encodin
         yield from file_documents(
             path, is_json=_is_json(path), separator=separator, field=field, encoding=encoding
         )
+
+
+def _begins_well(path: str, separator: Separator, field: str, encoding: str, characters: int) -> bool:
+    """Whether there is text in a file, of whose documents the first are read: at least one, and so many characters."""
+    read = 0
+    for document in _documents((path,), separator, field, encoding):
+        read += len(document)
+        if read >= characters:
+            break
+    return read > 0
 
 
 def _is_json(path: str) -> bool:
@@ -108,6 +124,8 @@ def _matching_files(pattern: str) -> tuple[str, ...]:
     if matches and all(os.path.isdir(path) for path in matches):
         folder = matches[0].rstrip("/")
         raise UserError(f"text:{pattern} is a folder, not files; write for example text:{folder}/**/*.txt.")
+    if os.path.lexists(expanded):
+        open_bytes(expanded).close()  # says why it is no file
     meant = "; [[], [*] and [?] stand for a bracket, a star and a question mark" if "[" in expanded else ""
     raise UserError(
         f"text:{pattern} matches no file; the pattern stands for {os.path.abspath(expanded)}{meant}."

@@ -103,15 +103,16 @@ def warnings_of(splits: Splits) -> list[str]:
             isinstance(example, TextExample) and not example.text.strip() for example in examples
         ):
             lines.append(f"{empty:,} of {len(examples):,} {split} examples have an empty text")
-        if misplaced := sum(not is_in_place(e, a) for e, a in _answers(examples)):
-            total = sum(1 for _ in _answers(examples))
+        placed = [(e, a) for e, a in _answers(examples) if a.start is not None]
+        if misplaced := sum(not is_in_place(e, a) for e, a in placed):
+            total = len(placed)
             lines.append(f"{misplaced:,} of {total:,} {split} answers are not in the context where it says")
     return lines
 
 
 def is_in_place(example: QuestionExample, answer: Answer) -> bool:
     """Whether the context has the answer, character for character, where it is said to begin."""
-    return example.context.startswith(answer.text, answer.start)
+    return answer.start is not None and example.context.startswith(answer.text, answer.start)
 
 
 def fingerprint_of(examples: Splits) -> str:
@@ -133,5 +134,5 @@ def _answers(examples: Sequence[Example]) -> list[tuple[QuestionExample, Answer]
     return [(e, answer) for e in examples if isinstance(e, QuestionExample) for answer in e.answers]
 
 
-def _answer_values(answer: Answer) -> list[str | int]:
+def _answer_values(answer: Answer) -> list[str | int | None]:
     return [answer.text, answer.start]

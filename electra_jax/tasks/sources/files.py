@@ -1,73 +1,53 @@
-"""Small files of examples, read whole: text, JSON and JSON lines, plain or compressed."""
+"""What examples are read from: lines, JSON and its fields, each with where it stands in the file."""
 
-import json
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from electra_jax.data.sources.compressed import read_blocks
+from electra_jax.data.sources.json_lines import TYPES, json_type, parse_json
+from electra_jax.data.sources.json_lines import read_json_lines as json_lines_of
+from electra_jax.data.sources.text import all_good, read_lines, read_text
 from electra_jax.errors import UserError
 
-_SURROGATES = re.compile("[\ud800-\udfff]")
+# A file that is one JSON value is in memory as a whole.
+MAX_JSON_CHARACTERS = 1 << 30
+MOST_VALUES = 1 << 25
 
 
-def read_file(path: Path) -> str:
-    """The text of a UTF-8 file, decompressed, without a byte order mark; line ends are as they are.
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yields the lines of a UTF-8 file, compressed or not, with their numbers from 1.
+
+    Only newlines and carriage returns end a line: the other characters that Python takes for line ends occur in texts.
 
     Raises:
-        UserError: it cannot be read, is damaged, or is not UTF-8.
+        UserError: As `read_lines`, or a line is no text.
     """
-    data = b"".join(read_blocks(str(path)))
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{path}, line {line} is not UTF-8 ({error.reason} at byte {error.start}); convert the file to UTF-8."
-        ) from error
-
-
-def numbered_lines(text: str) -> list[tuple[int, str]]:
-    """The lines that are not empty, with their numbers from 1.
-
-    Only newlines end a line: the other characters that Python takes for line ends occur in texts.
-    """
-    lines = ((number, line.removesuffix("\r")) for number, line in enumerate(text.split("\n"), start=1))
-    return [(number, line) for number, line in lines if line]
+    return all_good(read_lines(str(path)))
 
 
 def read_json(path: Path) -> Any:
     """The value of a JSON file.
 
     Raises:
-        UserError: as `read_file`, or it is not JSON.
+        UserError: As `read_text`; it is too large, or not JSON.
     """
-    return _parsed(path, read_file(path), 1)
+    pieces, characters = [], 0
+    for piece in read_text(str(path)):
+        pieces.append(piece)
+        if (characters := characters + len(piece)) > MAX_JSON_CHARACTERS:
+            raise UserError(
+                f"{path} has more than {MAX_JSON_CHARACTERS:,} characters; cut it into several files."
+            )
+    return parse_json("".join(pieces), str(path), most_values=MOST_VALUES)
 
 
-def read_json_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """The objects of a file of JSON lines, with the numbers of their lines.
+def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields the objects of a file of JSON lines, with the numbers of their lines.
 
     Raises:
-        UserError: as `read_file`, or a line is not a JSON object.
+        UserError: As `read_lines`, or a line is not a JSON object.
     """
-    records = []
-    for number, line in numbered_lines(read_file(path)):
-        if line.strip():
-            records.append((number, json_object(_parsed(path, line, number), f"{path}, line {number}")))
-    return records
-
-
-def json_object(value: Any, where: str) -> dict[str, Any]:
-    """The value, if it is a JSON object.
-
-    Raises:
-        UserError: it is not; ``where`` begins the message.
-    """
-    if not isinstance(value, dict):
-        raise UserError(f"{where} is not a JSON object {{…}} but {_json_type(value)}; mend the file.")
-    return value
+    return all_good(json_lines_of(str(path)))
 
 
 def json_field(record: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
@@ -81,15 +61,9 @@ def json_field(record: Mapping[str, Any], name: str, kind: type, where: str) -> 
     value = record[name]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise UserError(
-            f"{where}: the field {name!r} is {_json_type(value)} and not {_TYPES[kind]}; mend the file."
+            f"{where}: the field {name!r} is {json_type(value)} and not {TYPES[kind]}; mend the file."
         )
-    # JSON can spell halves of characters; UTF-8 cannot. One character for one: offsets stay right.
-    return clean_text(value) if isinstance(value, str) else value
-
-
-def clean_text(text: str) -> str:
-    """The text with halves of characters replaced, one for one."""
-    return _SURROGATES.sub("\ufffd", text)
+    return value
 
 
 def listed(names: Any) -> str:
@@ -97,23 +71,7 @@ def listed(names: Any) -> str:
     return ", ".join(repr(name) for name in names) or "none"
 
 
-_TYPES = {str: "text", int: "a whole number", list: "a list", dict: "an object", float: "a number"}
-
-
-def _json_type(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true or false"
-    return _TYPES[type(value)]
-
-
-def _parsed(path: Path, text: str, first_line: int) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        line = first_line + getattr(error, "lineno", 1) - 1
-        reason = getattr(error, "msg", str(error))
-        raise UserError(
-            f"{path}, line {line} is not JSON: {reason[:1].lower()}{reason[1:]}; mend the file."
-        ) from error
+def numbered(lines: Sequence[int]) -> str:
+    """Numbers of lines as they appear in messages, the first ten of them."""
+    some = ", ".join(str(line) for line in lines[:10]) + (", …" if len(lines) > 10 else "")
+    return f"line {some}" if len(lines) == 1 else f"lines {some}"

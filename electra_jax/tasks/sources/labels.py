@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from electra_jax.config.schema import TaskKind
@@ -13,7 +14,7 @@ Label = str | float | None
 
 
 def label_reader(
-    kind: TaskKind, spellings: Mapping[str, str], *, may_be_hidden: bool
+    kind: TaskKind, spellings: Mapping[str, str], *, may_be_hidden: bool, padded: list[str] | None = None
 ) -> Callable[[Any, str], Label]:
     """A function of a spelled label and where it stands, which returns the label.
 
@@ -21,6 +22,7 @@ def label_reader(
         kind: "regression" reads numbers; every other kind classes.
         spellings: other spellings of a class.
         may_be_hidden: whether an empty cell (or null) is a hidden label, as in a file to predict.
+        padded: where the labels stand that had blanks around them is added here; they are left out of all.
 
     Returns:
         the function; it raises `UserError` where a label is missing, or should be a number and is not.
@@ -29,6 +31,10 @@ def label_reader(
     def read(spelled: Spelled, where: str) -> Label:
         if isinstance(spelled, list | dict):
             raise UserError(f"{where}: the label is a list or an object, not one value; mend the file.")
+        if isinstance(spelled, str) and spelled != (bare := spelled.strip()):
+            spelled = bare
+            if padded is not None:
+                padded.append(where)
         if spelled is None or spelled == "":
             if may_be_hidden:
                 return None
@@ -40,6 +46,19 @@ def label_reader(
         return spellings.get(name, name)
 
     return read
+
+
+def padding_notes(path: Path, padded: Sequence[str]) -> list[str]:
+    """A line that says how many labels of a file had blanks around them; none where none had.
+
+    Args:
+        path: of the file.
+        padded: where those stand.
+    """
+    if not padded:
+        return []
+    count = "1 label has" if len(padded) == 1 else f"{len(padded):,} labels have"
+    return [f"{path}: {count} blanks around, which are left out (the first is in {padded[0]})"]
 
 
 def _number(spelled: Spelled, where: str) -> float:

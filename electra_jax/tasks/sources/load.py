@@ -3,10 +3,12 @@
 import difflib
 import os
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from electra_jax.config.schema import TaskConfig, TaskKind
+from electra_jax.data.sources.several import read_all
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Example
 from electra_jax.tasks.sources.benchmarks import BENCHMARKS, Benchmark
@@ -35,7 +37,12 @@ def kind_of(name: str, config: TaskConfig) -> TaskKind:
 
 
 def load_examples(
-    name: str, config: TaskConfig, *, tfds_data_dir: str | None = None, needs: Collection[str] = ()
+    name: str,
+    config: TaskConfig,
+    *,
+    tfds_data_dir: str | None = None,
+    needs: Collection[str] = (),
+    notes: list[str] | None = None,
 ) -> dict[str, list[Example]]:
     """Reads and checks all examples of a task.
 
@@ -47,6 +54,7 @@ def load_examples(
         config: of the task.
         tfds_data_dir: where TFDS datasets are; None is TFDS's own place.
         needs: splits without which there is no point in going on.
+        notes: what was left out of the files is added here, a line each.
 
     Returns:
         examples by split: "train", "dev", "test", for MNLI also "dev_mismatched", "test_mismatched" and
@@ -61,19 +69,21 @@ def load_examples(
     if (config.data is not None) == bool(own):
         both = f"both data and {', '.join(own)}" if own else "neither data nor files of its own"
         raise UserError(f"{where} names {both}; set either data, or train, dev and test.")
+    notes = [] if notes is None else notes
     benchmark = BENCHMARKS.get(name) if config.data is not None else None
     there = f"given are {', '.join(own)}"
     if config.data is None:
-        examples = {
-            split: read_own_file(_path(path), kind, config, where, is_test=split == "test")
+        read = read_all(
+            partial(read_own_file, _path(path), kind, config, where, split, notes)
             for split, path in own.items()
-        }
+        )
+        examples = dict(zip(own, read, strict=True))
     elif config.data.startswith(_TFDS):
         spec = config.data.removeprefix(_TFDS)
         examples = read_tfds(spec, kind, config, benchmark, where, tfds_data_dir)
         there = f"{config.data} has {', '.join(examples)}"
     else:
-        examples, there = _read_directory(name, kind, config, where)
+        examples, there = _read_directory(name, kind, config, where, notes)
     if benchmark is not None and benchmark.held_out is not None:
         examples = hold_out_dev(examples, benchmark.held_out)
     if missing := [split for split in needs if split not in examples]:
@@ -106,12 +116,12 @@ def hold_out_dev(
 
 
 def _read_directory(
-    name: str, kind: TaskKind, config: TaskConfig, where: str
+    name: str, kind: TaskKind, config: TaskConfig, where: str, notes: list[str]
 ) -> tuple[dict[str, list[Example]], str]:
     """The examples, and what is in the folder, for messages."""
     benchmark = _official(name, kind, config, where)
     folder = find_official(benchmark, _path(str(config.data)), where)
-    return read_official(benchmark, folder), f"found in {folder.path}: {found_files(folder.path)}"
+    return read_official(benchmark, folder, notes), f"found in {folder.path}: {found_files(folder.path)}"
 
 
 def _official(name: str, kind: TaskKind, config: TaskConfig, where: str) -> Benchmark:

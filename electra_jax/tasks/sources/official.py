@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from electra_jax.data.sources.compressed import COMPRESSIONS, split_extension
+from electra_jax.data.sources.several import read_all
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Example
 from electra_jax.tasks.sources.benchmarks import Benchmark, Columns, OfficialFile
-from electra_jax.tasks.sources.files import listed
-from electra_jax.tasks.sources.labels import label_reader
+from electra_jax.tasks.sources.files import listed, numbered
+from electra_jax.tasks.sources.labels import label_reader, padding_notes
 from electra_jax.tasks.sources.questions import read_squad
 from electra_jax.tasks.sources.tables import Table, read_cells, text_examples, with_header
 from electra_jax.tasks.sources.word_columns import read_word_columns
@@ -61,16 +63,22 @@ def found_files(folder: Path) -> str:
     return ", ".join(names[:20]) + (", …" if len(names) > 20 else "") or "nothing"
 
 
-def read_official(benchmark: Benchmark, folder: OfficialFolder) -> dict[str, list[Example]]:
+def read_official(benchmark: Benchmark, folder: OfficialFolder, notes: list[str]) -> dict[str, list[Example]]:
     """The examples of every split whose file exists; labels of files called test may be missing.
 
+    Of GLUE's files, rows with too few columns are left out, as the original leaves them out: official files have such
+    rows, where a text breaks off in the middle.
+
+    Args:
+        benchmark: whose files they are.
+        folder: where they are.
+        notes: what was left out is added here, a line a file.
+
     Raises:
-        UserError: a file cannot be read, is not as the benchmark has it, or lacks labels.
+        UserError: files cannot be read, are not as the benchmark has them, or lack labels.
     """
-    return {
-        split: _read(benchmark, benchmark.files[split], path, is_test=split.startswith("test"))
-        for split, path in folder.files.items()
-    }
+    examples = read_all(partial(_read, benchmark, split, path, notes) for split, path in folder.files.items())
+    return dict(zip(folder.files, examples, strict=True))
 
 
 def _files(benchmark: Benchmark, folder: Path) -> dict[str, Path]:
@@ -82,22 +90,34 @@ def _files(benchmark: Benchmark, folder: Path) -> dict[str, Path]:
     return found
 
 
-def _read(benchmark: Benchmark, file: OfficialFile, path: Path, *, is_test: bool) -> list[Example]:
+def _read(benchmark: Benchmark, split: str, path: Path, notes: list[str]) -> list[Example]:
+    file, is_test = benchmark.files[split], split.startswith("test")
     match split_extension(str(path))[0]:
         case ".json":
-            return list(read_squad(path, may_be_hidden=is_test))
+            return list(read_squad(path, split, notes))
         case ".tsv" | ".csv":
-            table, columns = _table(file, path)
-            read_label = label_reader(benchmark.kind, benchmark.spellings, may_be_hidden=is_test)
-            return list(text_examples(table, columns, read_label))
+            short: list[int] | None = [] if split_extension(str(path))[0] == ".tsv" else None
+            table, columns = _table(file, path, short)
+            if short:
+                notes.append(
+                    f"{path}: {len(short):,} rows with too few columns are left out, as in the original "
+                    f"({numbered(short)})"
+                )
+            padded: list[str] = []
+            read_label = label_reader(
+                benchmark.kind, benchmark.spellings, may_be_hidden=is_test, padded=padded
+            )
+            examples = text_examples(table, columns, read_label)
+            notes += padding_notes(path, padded)
+            return list(examples)
     assert file.positions is not None
     tag = file.positions.label
     assert isinstance(tag, int)
     return list(read_word_columns(path, tag_column=tag, width=file.width))
 
 
-def _table(file: OfficialFile, path: Path) -> tuple[Table, Columns]:
-    cells = read_cells(path)
+def _table(file: OfficialFile, path: Path, short: list[int] | None) -> tuple[Table, Columns]:
+    cells = read_cells(path, short=short)
     if file.header is not None and (
         file.positions is None or all(name in cells[0][1] for name in file.header.all)
     ):

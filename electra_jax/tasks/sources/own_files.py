@@ -1,6 +1,6 @@
 """One's own files: tables, JSON lines, columns of words, SQuAD's and MRQA's formats."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,66 +10,75 @@ from electra_jax.data.sources.compressed import split_extension
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Example, TextExample, WordsExample
 from electra_jax.tasks.sources.benchmarks import Columns
-from electra_jax.tasks.sources.files import clean_text, json_field, listed, read_json_lines
-from electra_jax.tasks.sources.labels import Label, label_reader
+from electra_jax.tasks.sources.files import json_field, listed, read_json_lines
+from electra_jax.tasks.sources.labels import Label, label_reader, padding_notes
 from electra_jax.tasks.sources.questions import read_mrqa, read_squad
 from electra_jax.tasks.sources.tables import read_cells, text_examples, with_header
 from electra_jax.tasks.sources.word_columns import read_word_columns
 
+_TABLES = (".csv", ".tsv", ".txt", ".jsonl")
 FORMATS = {
-    "classification": (".csv", ".tsv", ".jsonl"),
-    "regression": (".csv", ".tsv", ".jsonl"),
-    "tagging": (".txt", ".jsonl"),
+    "classification": _TABLES,
+    "regression": _TABLES,
+    "tagging": (".txt", ".conll", ".bio", ".iob", ".tsv", ".jsonl"),
     "question_answering": (".json", ".jsonl"),
 }
 
 
 def read_own_file(
-    path: Path, kind: TaskKind, config: TaskConfig, where: str, *, is_test: bool
+    path: Path, kind: TaskKind, config: TaskConfig, where: str, split: str, notes: list[str]
 ) -> list[Example]:
     """The examples of a file whose format its name tells.
 
-    Texts are read from .csv (quoted as spreadsheets do) and .tsv (quotes are literal), both with a first line that
-    names the columns, and from .jsonl; words from .txt (a word a line, its tag last) and .jsonl (two lists); questions
-    from .json (SQuAD) and .jsonl (MRQA). Each may be packed as .gz, .xz or .zst.
+    Texts are read from .csv (quoted as spreadsheets do), .tsv and .txt (separated by tabs, quotes are literal), all
+    with a first line that names the columns, and from .jsonl; words from .txt, .conll, .bio, .iob and .tsv (a word a
+    line, its tag last) and .jsonl (two lists); questions from .json (SQuAD) and .jsonl (MRQA). Each may be packed as
+    .gz, .xz, .zst or .bz2.
 
     Args:
         path: of the file.
         kind: of the task.
         config: names the columns.
         where: the configuration's section, for messages.
-        is_test: whether labels may be missing.
+        split: "train", "dev" or "test", whose labels may be missing.
+        notes: what was left out is added here, a line each.
 
     Raises:
         UserError: no such file or format, or a file that is not as its format and the configuration say.
     """
+    is_test = split == "test"
     if not path.is_file():
-        problem = "is a folder" if path.is_dir() else "does not exist"
+        problem = "is not a file" if path.exists() else "does not exist"
+        problem = "is a folder" if path.is_dir() else problem
         beside = sorted(e.name for e in path.parent.iterdir() if e.is_file()) if path.parent.is_dir() else []
         raise UserError(f"{where}: {path} {problem}; files beside it: {listed(beside[:20])}.")
     extension = split_extension(str(path))[0]
     if extension not in FORMATS[kind]:
         raise UserError(
             f"{where}: {path} is not a file {kind} can be read from; give {', '.join(FORMATS[kind])}, or one of "
-            "these packed as .gz, .xz or .zst."
+            "these packed as .gz, .xz, .zst or .bz2."
         )
-    match kind, extension:
-        case "question_answering", ".json":
-            return list(read_squad(path, may_be_hidden=is_test))
-        case "question_answering", _:
-            return list(read_mrqa(path, may_be_hidden=is_test))
-        case "tagging", ".txt":
-            return list(read_word_columns(path, may_be_hidden=is_test))
+    if kind == "question_answering":
+        read = read_squad if extension == ".json" else read_mrqa
+        return list(read(path, split, notes))
+    if kind == "tagging" and extension != ".jsonl":
+        return list(read_word_columns(path, may_be_hidden=is_test))
     columns = _columns(config, where, needs_label=not is_test)
+    padded: list[str] = []
+    examples: Sequence[Example]
     if kind == "tagging":
-        return list(_word_records(path, columns, is_test))
-    read_label = label_reader(kind, {}, may_be_hidden=is_test)
-    if extension == ".jsonl":
-        return list(_text_records(path, columns, read_label, is_test))
-    table = with_header(path, read_cells(path))
-    if is_test and columns.label not in (table.names or ()):
-        columns = replace(columns, label=None)
-    return list(text_examples(table, columns, read_label))
+        examples = _word_records(path, columns, is_test, padded)
+    elif extension == ".jsonl":
+        read_label = label_reader(kind, {}, may_be_hidden=is_test, padded=padded)
+        examples = _text_records(path, columns, read_label, is_test)
+    else:
+        read_label = label_reader(kind, {}, may_be_hidden=is_test, padded=padded)
+        table = with_header(path, read_cells(path))
+        if is_test and columns.label not in (table.names or ()):
+            columns = replace(columns, label=None)
+        examples = text_examples(table, columns, read_label)
+    notes += padding_notes(path, padded)
+    return list(examples)
 
 
 def _columns(config: TaskConfig, where: str, *, needs_label: bool) -> Columns:
@@ -100,7 +109,7 @@ def _text_records(
     return examples
 
 
-def _word_records(path: Path, columns: Columns, is_test: bool) -> list[WordsExample]:
+def _word_records(path: Path, columns: Columns, is_test: bool, padded: list[str]) -> list[WordsExample]:
     examples = []
     for count, (number, record) in enumerate(read_json_lines(path)):
         where = f"{path}, line {number}"
@@ -109,7 +118,9 @@ def _word_records(path: Path, columns: Columns, is_test: bool) -> list[WordsExam
             raise UserError(f"{where} has no words in {columns.text[0]!r}; leave it out.")
         tags = None
         if columns.label is not None and not (is_test and record.get(str(columns.label)) is None):
-            tags = _texts(record, str(columns.label), where)
+            spelled = _texts(record, str(columns.label), where)
+            tags = tuple(tag.strip() for tag in spelled)
+            padded += [where] * sum(tag != bare for tag, bare in zip(spelled, tags, strict=True))
             if len(tags) != len(words):
                 raise UserError(
                     f"{where} has {len(words)} words and {len(tags)} tags; give one tag for every word."
@@ -123,7 +134,7 @@ def _texts(record: dict[str, Any], name: str, where: str) -> tuple[str, ...]:
     for value in values:
         if not isinstance(value, str):
             raise UserError(f"{where}: {name!r} holds {value!r}, which is not text; mend the file.")
-    return tuple(clean_text(value) for value in values)
+    return tuple(values)
 
 
 def _identifier(record: dict[str, Any], name: str | int | None, count: int, where: str) -> str:

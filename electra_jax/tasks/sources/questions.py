@@ -1,24 +1,30 @@
 """Questions and answers: SQuAD's JSON, versions 1.1 and 2.0, and MRQA's JSON lines."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from electra_jax.data.sources.json_lines import json_object
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Answer, QuestionExample
-from electra_jax.tasks.sources.files import json_field, json_object, listed, read_json, read_json_lines
+from electra_jax.tasks.sources.files import json_field, listed, read_json, read_json_lines
 
 
-def read_squad(path: Path, *, may_be_hidden: bool = False) -> list[QuestionExample]:
+def read_squad(path: Path, split: str, notes: list[str]) -> list[QuestionExample]:
     """The questions of a SQuAD file, with every gold answer; one that is impossible has none.
+
+    A question to train on whose answer is not in its context is left out, as in the original.
 
     Args:
         path: of the file.
-        may_be_hidden: whether questions without a field ``answers`` are allowed: their answers are hidden.
+        split: "train", "dev" or "test…", in which questions without a field ``answers`` have hidden ones.
+        notes: how many questions were left out is added here.
 
     Raises:
         UserError: as `read_json`; something is missing or of another type; an answer begins outside its context.
     """
+    may_be_hidden = split.startswith("test")
     content = json_object(read_json(path), str(path))
     examples = []
     for a, article in enumerate(json_field(content, "data", list, str(path))):
@@ -29,7 +35,7 @@ def read_squad(path: Path, *, may_be_hidden: bool = False) -> list[QuestionExamp
             for q, record in enumerate(json_field(paragraph, "qas", list, place)):
                 place = f"{path}: data[{a}].paragraphs[{p}].qas[{q}]"
                 examples.append(_squad_question(json_object(record, place), context, may_be_hidden, place))
-    return examples
+    return _trainable(examples, path, notes) if split == "train" else examples
 
 
 def _squad_question(
@@ -52,6 +58,30 @@ def _squad_question(
     return QuestionExample(name, question, context, answers)
 
 
+def _trainable(examples: list[QuestionExample], path: Path, notes: list[str]) -> list[QuestionExample]:
+    """Those whose first answer is in the context, or that have none; ``notes`` says how many are not."""
+    kept = []
+    for example in examples:
+        if not example.answers or example.answers[0].text in example.context:
+            kept.append(example)
+        elif spelled := _spelled_otherwise(example):
+            kept.append(replace(example, answers=(spelled, *example.answers[1:])))
+    if left_out := len(examples) - len(kept):
+        notes.append(
+            f"{path}: {left_out:,} of {len(examples):,} questions are left out, as in the original, since their answer "
+            "is not in the context"
+        )
+    return kept
+
+
+def _spelled_otherwise(example: QuestionExample) -> Answer | None:
+    """The first answer as the context has it there, where only case or white space differ."""
+    text, start = example.answers[0].text, example.answers[0].start or 0
+    there = example.context[start : start + len(text)]
+    same = " ".join(there.lower().split()) == " ".join(text.lower().split())
+    return Answer(there, start) if same else None
+
+
 def answer_in(context: str, text: str, start: int, where: str) -> Answer:
     """An answer, if it is not empty and begins in the context.
 
@@ -69,18 +99,20 @@ def answer_in(context: str, text: str, start: int, where: str) -> Answer:
     return Answer(text, start)
 
 
-def read_mrqa(path: Path, *, may_be_hidden: bool = False) -> list[QuestionExample]:
+def read_mrqa(path: Path, split: str, notes: list[str]) -> list[QuestionExample]:
     """The questions of an MRQA file: after a header, one context with its ``qas`` a line.
 
-    Answers are every detected span, then those of ``answers`` that are in the context word for word and were not
-    detected. The rest of ``answers`` has no place in the context and is left out.
+    Training takes every detected span, then those of ``answers`` that are in the context word for word and were not
+    detected; a question of which none is there is left out. Elsewhere the gold answers are ``answers``, wherever they
+    are, as in the official evaluation, and the detected ones only where there are no others.
 
     Args:
         path: of the file.
-        may_be_hidden: whether questions with neither answers nor detected answers are allowed.
+        split: "train", "dev" or "test…", in which questions with neither answers nor detected answers have hidden ones.
+        notes: how many questions were left out is added here.
 
     Raises:
-        UserError: as `read_json_lines`; something is missing or of another type; no answer is in the context.
+        UserError: as `read_json_lines`; something is missing or of another type; there is no answer.
     """
     examples = []
     for number, record in read_json_lines(path):
@@ -95,21 +127,41 @@ def read_mrqa(path: Path, *, may_be_hidden: bool = False) -> list[QuestionExampl
         context = json_field(record, "context", str, where)
         for q, question in enumerate(json_field(record, "qas", list, where)):
             place = f"{where}: qas[{q}]"
-            examples.append(_mrqa_question(json_object(question, place), context, may_be_hidden, place))
-    return examples
+            examples.append(_mrqa_question(json_object(question, place), context, split, place))
+    return _trainable(examples, path, notes) if split == "train" else examples
 
 
-def _mrqa_question(
-    record: Mapping[str, Any], context: str, may_be_hidden: bool, where: str
-) -> QuestionExample:
+def _mrqa_question(record: Mapping[str, Any], context: str, split: str, where: str) -> QuestionExample:
     name = json_field(record, "qid" if "qid" in record else "id", str, where)
     question = json_field(record, "question", str, where)
     if "answers" not in record and "detected_answers" not in record:
-        if may_be_hidden:
+        if split.startswith("test"):
             return QuestionExample(name, question, context, hidden=True)
         raise UserError(
             f"{where} has neither 'answers' nor 'detected_answers'; training and evaluation need them."
         )
+    spans = _detected(record, context, where)
+    texts = _list(record, "answers", where)
+    for text in texts:
+        if not isinstance(text, str):
+            raise UserError(f"{where}: answers holds {text!r}, which is not text; mend the file.")
+    given = [_first_place(context, text) for text in dict.fromkeys(texts) if text]
+    if split == "train":
+        known = {answer.text for answer in spans}
+        # One that is nowhere in the context is kept where there is no other, so that it is counted.
+        answers = spans + [
+            answer for answer in given if answer.start is not None and answer.text not in known
+        ]
+        answers = answers or given
+    else:
+        answers = given or spans
+    if not answers:
+        raise UserError(f"{where} has no answer; leave the question out.")
+    return QuestionExample(name, question, context, tuple(answers))
+
+
+def _detected(record: Mapping[str, Any], context: str, where: str) -> list[Answer]:
+    """Every detected span."""
     answers = []
     for detected in _list(record, "detected_answers", where):
         for span in json_field(json_object(detected, where), "char_spans", list, where):
@@ -117,15 +169,12 @@ def _mrqa_question(
                 raise UserError(f"{where}: char_spans holds {span!r}, not [first, last]; mend the file.")
             first, last = span  # Both belong to the answer.
             answers.append(answer_in(context, context[first : last + 1], first, where))
-    texts = {answer.text for answer in answers}
-    for text in _list(record, "answers", where):
-        if not isinstance(text, str):
-            raise UserError(f"{where}: answers holds {text!r}, which is not text; mend the file.")
-        if text and text not in texts and (start := context.find(text)) >= 0:
-            answers.append(Answer(text, start))
-    if not answers:
-        raise UserError(f"{where}: none of the answers is in the context; leave the question out.")
-    return QuestionExample(name, question, context, tuple(answers))
+    return answers
+
+
+def _first_place(context: str, text: str) -> Answer:
+    start = context.find(text)
+    return Answer(text, start if start >= 0 else None)
 
 
 def _list(record: Mapping[str, Any], name: str, where: str) -> list[Any]:

@@ -1,16 +1,16 @@
-"""Tables: .csv as spreadsheets write it, .tsv where quotes are literal, as GLUE's files have it."""
+"""Tables of examples, each with a first line that names its columns or with known ones."""
 
-import csv
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from electra_jax.data.sources.compressed import split_extension
+from electra_jax.data.sources.table_rows import read_rows
+from electra_jax.data.sources.text import all_good
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import TextExample
 from electra_jax.tasks.sources.benchmarks import JOINT, Columns
-from electra_jax.tasks.sources.files import listed, numbered_lines, read_file
+from electra_jax.tasks.sources.files import listed
 from electra_jax.tasks.sources.labels import Label, Spelled
 
 Cells = list[tuple[int, list[str]]]
@@ -31,25 +31,30 @@ class Table:
     rows: Cells
 
 
-def read_cells(path: Path) -> Cells:
-    """The cells of a .csv or .tsv file, each row with the number of its (last) line; empty lines are left out.
+def read_cells(path: Path, *, short: list[int] | None = None) -> Cells:
+    """The cells of a table, each row with the number of its (last) line; empty lines are left out.
+
+    Args:
+        path: of a .csv file, or of one whose cells are separated by tabs.
+        short: if given, rows that have fewer cells than the first line are left out, and their lines added here.
 
     Raises:
-        UserError: as `read_file`; it is empty; quotes of a .csv are not closed; rows differ in their width.
+        UserError: as `read_rows`; it is empty; rows differ in their width.
     """
-    text = read_file(path)
-    if split_extension(str(path))[0] == ".tsv":
-        rows = [(number, line.split("\t")) for number, line in numbered_lines(text)]
-    else:
-        rows = _csv_rows(path, text)
-    if not rows:
-        raise UserError(f"{path} is empty; give a file with examples in it.")
-    width = len(rows[0][1])
-    for number, row in rows:
-        if len(row) != width:
+    tabs = split_extension(str(path))[0] != ".csv"
+    rows: Cells = []
+    for number, row in all_good(read_rows(str(path), tabs=tabs)):
+        width = len(rows[0][1]) if rows else len(row)
+        if len(row) < width and short is not None:
+            short.append(number)
+        elif len(row) != width:
             raise UserError(
                 f"{path}, line {number} has {_columns(len(row))} where the first line has {width}; mend that line."
             )
+        else:
+            rows.append((number, row))
+    if not rows:
+        raise UserError(f"{path} is empty; give a file with examples in it.")
     return rows
 
 
@@ -102,20 +107,6 @@ def _place(table: Table, column: str | int) -> int:
     if column not in names:
         raise UserError(f"{table.path} has no column {column!r}; its columns are {listed(names)}.")
     return names.index(column)
-
-
-def _csv_rows(path: Path, text: str) -> Cells:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows = []
-    try:
-        for row in reader:
-            if row:
-                rows.append((reader.line_num, row))
-    except csv.Error as error:
-        raise UserError(
-            f"{path}, line {max(reader.line_num, 1)} is not CSV ({error}); mend the file, or give it as .jsonl."
-        ) from error
-    return rows
 
 
 def _columns(count: int) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import WordsExample
-from electra_jax.tasks.sources.files import read_file
+from electra_jax.tasks.sources.files import numbered_lines
 
 _BLANK = re.compile("[ \t]+")  # Other white space may be part of a word.
 _DOCUMENT = "-DOCSTART-"
@@ -25,7 +25,7 @@ def read_word_columns(
         may_be_hidden: whether a file of one column, words without tags, is allowed.
 
     Raises:
-        UserError: as `read_file`; there is no word; a line has another number of columns; there are no tags.
+        UserError: as `numbered_lines`; there is no word; a line has another number of columns; there are no tags.
     """
     examples: list[WordsExample] = []
     sentence: list[list[str]] = []
@@ -37,8 +37,8 @@ def read_word_columns(
             examples.append(WordsExample(str(len(examples)), tuple(row[0] for row in sentence), tags))
             sentence.clear()
 
-    for number, line in enumerate(read_file(path).split("\n"), start=1):
-        row = _BLANK.split(line.strip(" \t\r"))
+    for number, line in numbered_lines(path):
+        row = _BLANK.split(line.strip(" \t"))
         if row == [""] or row[0] == _DOCUMENT:
             finish()
             continue

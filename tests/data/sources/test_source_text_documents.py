@@ -1,5 +1,6 @@
 """Text files read as streams, against the same text split in memory at once."""
 
+import gzip
 import json
 import random
 import re
@@ -7,7 +8,8 @@ import re
 import pytest
 
 from electra_jax.data.sources import compressed, text_documents
-from electra_jax.data.sources.text_documents import file_documents, read_text, split_documents
+from electra_jax.data.sources.text import read_text
+from electra_jax.data.sources.text_documents import file_documents, split_documents
 from electra_jax.errors import UserError
 
 TEXT = "\ufeffTitle\r\nFirst line.\rSecond – line.\n\n  \t\n\nÜber “zwei”\n \nlast 漢字 without end"
@@ -68,37 +70,52 @@ def test_one_endless_line_is_not_held_in_memory():
 
 
 @pytest.mark.parametrize(
-    ("encoding", "data", "offset"),
+    ("encoding", "data", "line", "column", "byte"),
     [
-        ("utf-8", b"fine " * 1000 + b"\xff bad", 5000),
-        ("utf-8", b"ab\xe2\x82", 2),
-        ("utf-8", b"ab\xe2\x82 ", 2),
-        ("utf-8", b"\xef\xbb\xbfab\xff", 5),
-        ("ascii", "abcä".encode(), 3),
-        ("utf-16-le", "ab".encode("utf-16-le") + b"\x00\xdc", 4),
+        ("utf-8", b"fine " * 1000 + b"\xff bad", 1, 5001, "0xff"),
+        ("utf-8", b"ab\xe2\x82", 1, 3, "0xe2"),
+        ("utf-8", b"ab\xe2\x82 ", 1, 3, "0xe2"),
+        ("utf-8", b"\xef\xbb\xbfab\xff", 1, 3, "0xff"),
+        ("utf-8", b"a\r\nb\r\xff", 3, 1, "0xff"),
+        ("utf-8", "a\n\n日本".encode() + b"\xe9", 3, 3, "0xe9"),
+        ("ascii", "abcä".encode(), 1, 4, "0xc3"),
+        ("utf-16-le", "a\nb".encode("utf-16-le") + b"\x00\xdc", 2, 2, "0x00"),
     ],
 )
 @pytest.mark.parametrize("block_bytes", [1, 4, 1 << 18])
-def test_undecodable_bytes_are_located(tmp_path, monkeypatch, encoding, data, offset, block_bytes):
+def test_undecodable_bytes_are_located(
+    tmp_path, monkeypatch, encoding, data, line, column, byte, block_bytes
+):
     monkeypatch.setattr(compressed, "BLOCK_BYTES", block_bytes)
     path = tmp_path / "bad.txt"
     path.write_bytes(data)
-    with pytest.raises(UserError, match=rf"bad\.txt is not {encoding} at byte {offset} "):
+    message = rf"bad\.txt, line {line}, column {column} is not {encoding} \(byte {byte}\)"
+    with pytest.raises(UserError, match=message):
         list(read_text(str(path), encoding))
 
 
 @pytest.mark.parametrize(
-    ("encoding", "data"),
+    ("encoding", "data", "message"),
     [
-        ("utf-8", b"PK\x03\x04\x14\x00\x08"),
-        ("latin-1", b"\x7fELF\x02\x00"),
-        ("utf-16-le", b"a\0\0\0"),
+        (
+            "utf-8",
+            b"PK\x03\x04\x14\x00\x08",
+            "not utf-8 text but most likely a ZIP archive .line 1, column 6: a NUL",
+        ),
+        ("latin-1", b"\x7fELF\x02\x00", "not latin-1 text but most likely a program"),
+        ("utf-16-le", b"a\0\0\0", "line 1, column 2 has a NUL byte"),
+        ("utf-8", b"a\nb\0c", "line 2, column 2 has a NUL byte"),
+        ("utf-8", gzip.compress(gzip.compress(b"twice")), "most likely compressed with gzip"),
+        ("utf-8", "\ufeffWörter".encode("utf-16-le"), "most likely UTF-16"),
+        ("utf-8", "No mark at all".encode("utf-16-be"), "most likely UTF-16"),
+        ("utf-8", "漢字".encode("utf-16"), "most likely UTF-16"),
+        ("utf-8", "Wörter".encode("utf-32"), "most likely UTF-32"),
     ],
 )
-def test_binary_files_are_not_text(tmp_path, encoding, data):
+def test_binary_files_are_not_text(tmp_path, encoding, data, message):
     path = tmp_path / "a.txt"
     path.write_bytes(data)
-    with pytest.raises(UserError, match="not a text file"):
+    with pytest.raises(UserError, match=message):
         list(read_text(str(path), encoding))
 
 
@@ -117,8 +134,8 @@ def test_json_lines(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"text": "open', r"a\.jsonl, line 3 is not JSON"),
-        ("[" * 100_000, r"a\.jsonl, line 3 is not JSON"),
+        ('{"text": "open', r"a\.jsonl, line 3.* is not JSON"),
+        ("[" * 100_000, r"a\.jsonl, line 3.* is not JSON"),
         ('"text"', r"line 3 is not a JSON object"),
         ('{"title": "x", "body": "y"}', r"line 3 has no field 'text' \(it has 'title', 'body'\)"),
         ("{}", r"it has none"),

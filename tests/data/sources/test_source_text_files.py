@@ -81,8 +81,8 @@ def test_empty_files_among_others_are_passed_over(tmp_path, config):
         (".", {}, "is a folder"),
         ("empty*.txt", {}, "the 2 files are empty"),
         ("empty1.txt", {}, "the file is empty"),
-        ("binary.txt", {}, "not a text file"),
-        ("latin.txt", {}, r"latin\.txt is not utf-8 at byte 1"),
+        ("binary.txt", {}, "is not utf-8 text but most likely a picture"),
+        ("latin.txt", {}, r"latin\.txt, line 1, column 2 is not utf-8"),
         ("good.txt", {"encoding": "utf-9"}, "data.encoding 'utf-9'"),
         ("good.txt", {"encoding": "rot13"}, "data.encoding 'rot13'"),
         ("good.txt", {"encoding": "a\0b"}, "data.encoding"),
@@ -195,3 +195,26 @@ def test_memory_does_not_grow_with_the_file(tmp_path, config, extension):
 def test_wikipedia_has_the_documents_its_makers_counted(shared, config):
     source = open_source(f"text:{shared}/data/text/simplewiki.valid.txt", config)
     assert sum(1 for _ in source.documents()) == 1383
+
+
+def test_all_files_that_cannot_be_read_are_in_one_message(tmp_path, config):
+    """Up to ten of them, and how many more; wherever in a small file the mistake is."""
+    for number in range(3):
+        (tmp_path / f"good{number}.jsonl").write_text('{"text": "fine"}\n' * 3)
+    for number in range(13):
+        (tmp_path / f"bad{number:02}.jsonl").write_text('{"text": "fine"}\n' * number + "{'text'}\n")
+    with pytest.raises(UserError) as caught:
+        open_source(f"text:{tmp_path}/*.jsonl", config)
+    message = str(caught.value)
+    assert message.startswith("13 files cannot be read: ")
+    assert message.endswith("; and 3 more")
+    for number in range(10):
+        assert f"bad{number:02}.jsonl, line {number + 1}, column 2 is not JSON" in message
+    assert message.count("bad") == 10
+    assert not (tmp_path / "cache").exists()
+
+
+def test_what_matches_and_is_no_file_says_what_it_is(tmp_path, config):
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(UserError, match=r"pipe\.txt cannot be read: it is a pipe"):
+        open_source(f"text:{tmp_path}/pipe.txt", config)

@@ -150,6 +150,19 @@ def test_qqp_and_packed_files(tmp_path):
     }
 
 
+def test_rows_that_are_too_short_are_left_out_as_the_original_does(tmp_path):
+    """QQP's training file has three; a question with a line break in it gives two."""
+    header = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
+    broken = "5\t1\t2\tWhy is\n it so?\tHow?\t1\n6\t1\t2\tWho?\n"
+    (tmp_path / "train.tsv").write_text(header + "4\t1\t2\tWhy?\tHow?\t1\n" + broken + "7\t1\t2\tA?\tB?\t0\n")
+    (tmp_path / "dev.tsv").write_text(header + "8\t1\t2\tWho?\tWhat?\t1\n")
+    notes: list[str] = []
+    examples = load_examples("qqp", TaskConfig(data=str(tmp_path)), notes=notes)
+    assert examples["train"] == [TextExample("0", "Why?", "How?", "1"), TextExample("1", "A?", "B?", "0")]
+    (note,) = notes
+    assert "train.tsv: 3 rows with too few columns are left out, as in the original (lines 3, 4, 5)" in note
+
+
 @pytest.mark.parametrize("file", ["diagnostic/diagnostic.tsv", "AX/AX.tsv", "MNLI/diagnostic.tsv"])
 @pytest.mark.parametrize("given", ["", "MNLI"])
 def test_glues_diagnostic_examples_go_with_mnli(tmp_path, file, given):
@@ -177,7 +190,8 @@ def test_squad_1_and_2_are_told_apart_by_their_files(tmp_path):
 
 WRONG = [
     ("rte", "train.tsv", "index\tsentence1\tlabel\n0\ta\tentailment\n", r"no column 'sentence2'.*'index', 'sente"),
-    ("rte", "train.tsv", "index\tsentence1\tsentence2\tlabel\n0\ta\tentailment\n", r"line 2 has 3 columns.*has 4"),
+    ("rte", "train.tsv", "index\tsentence1\tsentence2\tlabel\n0\ta\tentailment\n", r"there are no train examples"),
+    ("rte", "train.tsv", "index\tsentence1\tsentence2\tlabel\n0\ta\tb\tc\td\n", r"line 2 has 5 columns.*has 4"),
     ("rte", "train.tsv", "index\tsentence1\tsentence2\tlabel\n0\ta\tb\tmaybe\n", r"train.*'maybe'.*'entailment'"),
     ("rte", "train.tsv", "index\tsentence1\tsentence2\tlabel\n0\ta\tb\t\n", "line 2 has no label"),
     ("rte", "train.tsv", "index\tsentence1\tsentence2\tlabel\n", "there are no train examples"),
@@ -190,7 +204,7 @@ WRONG = [
     ("ner", "train.txt", "EU NNP B-NP B-ORG\nrejects B-VP O\n", "line 2 has 3 columns where line 1 has 4"),
     ("chunk", "train.txt", "EU NNP B-NP B-ORG\n", "line 1 has 4 columns where there should be 3"),
     ("ner", "train.txt", "-DOCSTART- -X- -X- O\n\n", "has no sentence"),
-    ("squad2", "dev-v2.0.json", '{"data": [\n{"x": }]}', r"line 2 is not JSON: expecting value"),
+    ("squad2", "dev-v2.0.json", '{"data": [\n{"x": }]}', r"line 2, column 7 is not JSON: expecting value"),
     ("squad2", "dev-v2.0.json", '{"data": [{"x": 1}]}', r"data\[0\] has no field 'paragraphs' \(it has 'x'\)"),
     ("ag_news", "test.csv", '"1","a","b\n', r"line 1 is not CSV \(unexpected end of data\)"),
 ]  # fmt: skip
@@ -207,7 +221,7 @@ def test_files_that_are_not_official_are_refused_in_one_sentence(tmp_path, name,
 
 def test_a_file_that_is_not_utf_8_names_the_line(tmp_path):
     (tmp_path / "train.txt").write_bytes("EU NNP B-NP B-ORG\nfür IN O O\n".encode("latin-1"))
-    with pytest.raises(UserError, match=r"train\.txt, line 2 is not UTF-8 \(.* at byte 19\)"):
+    with pytest.raises(UserError, match=r"train\.txt, line 2, column 2 is not utf-8 \(byte 0xfc\)"):
         load_examples("ner", TaskConfig(data=str(tmp_path)))
 
 

@@ -1,8 +1,10 @@
 """One's own files in every format, and what is wrong with them."""
 
+import csv
 import gzip
 import json
 import lzma
+import re
 
 import pytest
 import zstandard
@@ -10,7 +12,7 @@ import zstandard
 from electra_jax.config.schema import TaskConfig
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Answer, QuestionExample, TextExample, WordsExample
-from electra_jax.tasks.sources import load_examples
+from electra_jax.tasks.sources import load_examples, warnings_of
 
 PACKED = {
     "": bytes,
@@ -147,8 +149,115 @@ def test_mrqa(tmp_path):
     assert _load(tmp_path, config, test=(".jsonl", hidden))["test"][0].hidden
     with pytest.raises(UserError, match=r"line 2: qas\[0\] has neither 'answers' nor"):
         _load(tmp_path, config, dev=(".jsonl", hidden))
-    with pytest.raises(UserError, match=r"none of the answers is in the context"):
-        _load(tmp_path, config, dev=(".jsonl", _mrqa({"qid": "q", "question": "Who?", "answers": ["Carl"]})))
+    with pytest.raises(UserError, match=r"line 2: qas\[0\] has no answer"):
+        _load(tmp_path, config, dev=(".jsonl", _mrqa({"qid": "q", "question": "Who?", "answers": []})))
+
+
+def test_gold_answers_of_mrqa_are_the_field_answers(tmp_path):
+    """As its official evaluation has it; a detected answer is only where in the context one may be trained on."""
+    question = {
+        "qid": "q1",
+        "question": "Who?",
+        "answers": ["Ann B.", "Bob"],
+        "detected_answers": [{"text": "Ann", "char_spans": [[0, 2]]}],
+    }
+    config = TaskConfig(kind="question_answering")
+    files = {split: (".jsonl", _mrqa(question)) for split in ("train", "dev")}
+    examples = _load(tmp_path, config, **files)
+    assert examples["train"][0].answers == (Answer("Ann", 0), Answer("Bob", 8))
+    assert examples["dev"][0].answers == (Answer("Ann B.", None), Answer("Bob", 8))
+    assert warnings_of(examples) == []
+    del question["answers"]
+    dev = _load(tmp_path, config, dev=(".jsonl", _mrqa(question)))["dev"]
+    assert dev[0].answers == (Answer("Ann", 0),)
+
+
+@pytest.mark.parametrize("extension", [".json", ".jsonl"])
+def test_questions_whose_answer_is_not_in_the_context_are_left_out_of_training(tmp_path, extension):
+    questions = [
+        {"id": "there", "question": "Who?", "answers": [{"text": "Ann", "answer_start": 0}]},
+        {"id": "case", "question": "Who?", "answers": [{"text": "ann  left", "answer_start": 13}]},
+        {"id": "nowhere", "question": "Who?", "answers": [{"text": "Carl", "answer_start": 3}]},
+    ]
+    if extension == ".json":
+        content = json.dumps(
+            {"data": [{"paragraphs": [{"context": "Ann met Bob. Ann  left.", "qas": questions}]}]}
+        )
+        kept = ["there", "case"]
+    else:
+        for question in questions:
+            question["answers"] = [question["answers"][0]["text"]]
+        content = json.dumps({"context": CONTEXT, "qas": questions})
+        kept = ["there"]
+    notes: list[str] = []
+    paths = {split: tmp_path / f"{split}{extension}" for split in ("train", "dev")}
+    for path in paths.values():
+        path.write_text(content)
+    config = TaskConfig(kind="question_answering", **{split: str(path) for split, path in paths.items()})
+    examples = load_examples("mine", config, notes=notes)
+    assert [example.id for example in examples["train"]] == kept
+    assert len(examples["dev"]) == 3
+    (note,) = notes
+    assert f"{3 - len(kept)} of 3 questions are left out, as in the original" in note
+    if extension == ".json":
+        assert examples["train"][1].answers == (Answer("Ann  left", 13),)
+
+
+def test_blanks_around_labels_make_no_classes_of_their_own(tmp_path):
+    config = TaskConfig(kind="classification", text="t", label="l")
+    tags = TaskConfig(kind="tagging", text="t", label="l")
+    lines = '{"t": "a", "l": "pos\\t"}\n{"t": "b", "l": "\u3000pos"}\n{"t": "c", "l": "neg"}\n'
+    for extension, content, count, first in (
+        (".csv", "t,l\r\na,pos\r\nb, pos\r\nc,neg\r\nd,neg \r\n", 2, 3),
+        (".tsv", "t\tl\na\tpos \nb\tneg\n", 1, 2),
+        (".jsonl", lines, 2, 1),
+    ):
+        path = tmp_path / f"train{extension}"
+        path.write_text(content, newline="")
+        notes: list[str] = []
+        examples = load_examples("mine", config.model_copy(update={"train": str(path)}), notes=notes)
+        assert {e.label for e in examples["train"]} == {"pos", "neg"}
+        (note,) = notes
+        assert re.search(rf"train\{extension}: {count} labels? ha.* blanks around.*line {first}\)", note)
+    path.write_text('{"t": ["a", "b"], "l": ["O ", " B-X"]}')
+    notes = []
+    examples = load_examples("mine", tags.model_copy(update={"train": str(path)}), notes=notes)
+    assert examples["train"][0].tags == ("O", "B-X")
+    assert "2 labels have blanks" in notes[0]
+
+
+def test_long_cells_of_csv_are_read_and_the_modules_limit_is_left_as_it_was(tmp_path):
+    limit = csv.field_size_limit()
+    config = TaskConfig(kind="classification", text="t", label="l")
+    content = "t,l\n" + '"' + "long, " * 50_000 + '",x\nb,y\n'
+    assert len(_load(tmp_path, config, train=(".csv", content))["train"][0].text) == 300_000
+    assert csv.field_size_limit() == limit
+
+
+@pytest.mark.parametrize("extension", [".txt", ".conll", ".bio", ".iob", ".tsv", ".conll.gz"])
+def test_words_are_read_whatever_the_file_is_called(tmp_path, extension):
+    examples = _load(tmp_path, TaskConfig(kind="tagging"), train=(extension, "Ann\tB-PER\nleft\tO\n"))
+    assert examples["train"] == [WordsExample("0", ("Ann", "left"), ("B-PER", "O"))]
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("extension", [".txt", ".tsv", ".csv", ".jsonl"])
+def test_marks_and_line_ends_do_not_matter(tmp_path, extension, ends):
+    separator = "," if extension == ".csv" else "\t"
+    lines = [separator.join(row) for row in (("t", "l"), ("a", "x"), ("b", "y"))]
+    if extension == ".jsonl":
+        lines = ['{"t": "a", "l": "x"}', '{"t": "b", "l": "y"}']
+    config = TaskConfig(kind="classification", text="t", label="l")
+    examples = _load(tmp_path, config, train=(extension, "\ufeff" + ends.join(lines)))
+    assert [(e.text, e.label) for e in examples["train"]] == [("a", "x"), ("b", "y")]
+
+
+def test_all_files_that_are_wrong_are_in_one_message(tmp_path):
+    with pytest.raises(UserError) as caught:
+        _load(tmp_path, C, train=(".csv", "t,l\n"), dev=(".csv", ""), test=(".csv", "i,t\n1,a\0\n"))
+    message = str(caught.value)
+    assert message.startswith("3 files cannot be read: ")
+    assert all(f"{split}.csv" in message for split in ("train", "dev", "test"))
 
 
 def _squad(question):
@@ -182,11 +291,12 @@ WRONG = [
      r"finetune\.tasks\.mine: the dev example '1' has the label 'c', which is not in the training examples; .* 'b'"),
     (C, {"train": (".csv", "i,t,l\n1,a,b\n"), "test": (".csv", "i,t,l\n1,a,c\n")}, "the test example '1'"),
     (C, {"train": (".jsonl", '{"t": "a"}\n')}, r"line 1 has no field 'l', the label \(it has 't'\)"),
-    (C, {"train": (".jsonl", '{"i": 1, "t": "a", "l": 1}\n\n{"t" "b"}\n')}, "line 3 is not JSON: expecting ':'"),
+    (C, {"train": (".jsonl", '{"i": 1, "t": "a", "l": 1}\n\n{"t" "b"}\n')},
+     "line 3, column 6 is not JSON: expecting ':'"),
     (C, {"train": (".jsonl", "[1]\n")}, "line 1 is not a JSON object .* but a list"),
     (C, {"train": (".jsonl", '{"i": 1, "t": 3, "l": 1}')}, "line 1: the field 't' is a whole number and not text"),
     (C, {"train": (".jsonl", '{"i": 1, "t": "a", "l": [1]}')}, "line 1: the label is a list or an object"),
-    (C, {"train": (".txt", "a b\n")}, r"not a file classification can be read from; give \.csv, \.tsv, \.jsonl"),
+    (C, {"train": (".doc", "a b\n")}, r"not a file classification can be read from; give \.csv, \.tsv, \.txt, \.jsonl"),
     (C, {"train": (".jsonl", "\n")}, "there are no train examples"),
     (R, {"train": (".csv", "t,l\na,many\n")}, "line 2: the label 'many' is not a number"),
     (R, {"train": (".csv", "t,l\na,inf\n")}, "line 2: the label 'inf' is not a number"),

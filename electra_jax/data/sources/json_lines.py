@@ -1,0 +1,115 @@
+"""JSON, and files with one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from electra_jax.data.sources.compressed import Source, name_of
+from electra_jax.data.sources.text import REMEDY, UTF8, read_lines, without_surrogates
+from electra_jax.errors import UserError
+
+# Values that a line may hold; each takes tens of bytes of memory, whatever it takes in the file.
+MOST_VALUES = 4_000_000
+
+_SPELLED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def read_json_lines(
+    source: Source, encoding: str = UTF8, *, remedy: str = REMEDY
+) -> Iterator[tuple[int, dict[str, Any] | UserError]]:
+    """Yields the objects of a file of JSON lines with the numbers of their lines; blank lines are left out.
+
+    Args:
+        source: Of the bytes, compressed or not.
+        encoding: Of the text.
+        remedy: What to do where it is another; ends messages.
+
+    Yields:
+        Of each line its object, or what is wrong with the line.
+
+    Raises:
+        UserError: As `read_lines`.
+    """
+    name = name_of(source)
+    for number, line in read_lines(source, encoding, remedy=remedy):
+        if isinstance(line, UserError):
+            yield number, line
+        elif line.strip():
+            yield number, json_record(line, name, number)
+
+
+def json_record(line: str, name: str, number: int) -> dict[str, Any] | UserError:
+    """The JSON object in a line, or what is wrong with it."""
+    try:
+        return json_object(parse_json(line, name, number), f"{name}, line {number}")
+    except UserError as error:
+        return error
+
+
+def parse_json(text: str, name: str, first_line: int = 1, most_values: int = MOST_VALUES) -> Any:
+    """The value that a text spells; halves of characters in it are replaced.
+
+    Args:
+        text: The JSON.
+        name: Of the file, for messages.
+        first_line: Its number in the file.
+        most_values: That it may hold.
+
+    Raises:
+        UserError: It is not JSON, or too much of it.
+    """
+    if len(text) > most_values and sum(map(text.count, ",[{")) > most_values:
+        raise UserError(
+            f"{name}, line {first_line} holds more than {most_values:,} values; cut it into several."
+        )
+    try:
+        value = json.loads(text)
+        return _clean(value) if _SPELLED_SURROGATE.search(text) else value
+    except json.JSONDecodeError as error:
+        line, reason = first_line + error.lineno - 1, error.msg[:1].lower() + error.msg[1:]
+        raise UserError(
+            f"{name}, line {line}, column {error.colno} is not JSON: {reason}; mend the file."
+        ) from error
+    except RecursionError as error:
+        raise UserError(
+            f"{name}, line {first_line} is not JSON that can be read: it is nested too deeply."
+        ) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise UserError(f"{name}, line {first_line} is not JSON that can be read: {error}.") from error
+
+
+def json_object(value: Any, where: str) -> dict[str, Any]:
+    """The value, if it is a JSON object.
+
+    Raises:
+        UserError: It is not; ``where`` begins the message.
+    """
+    if not isinstance(value, dict):
+        raise UserError(f"{where} is not a JSON object {{…}} but {json_type(value)}; mend the file.")
+    return value
+
+
+def json_type(value: Any) -> str:
+    """What a JSON value is, in words."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    return TYPES[type(value)]
+
+
+TYPES = {str: "text", int: "a whole number", list: "a list", dict: "an object", float: "a number"}
+
+
+def _clean(value: Any) -> Any:
+    """The value without halves of characters, one character for one: offsets stay right."""
+    if isinstance(value, str):
+        return without_surrogates(value)
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    if isinstance(value, dict):
+        return {without_surrogates(name): _clean(item) for name, item in value.items()}
+    return value

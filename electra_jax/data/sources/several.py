@@ -1,0 +1,45 @@
+"""Reading several files so that all that cannot be read are named at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from electra_jax.errors import UserError, one_line
+
+MOST_NAMED = 10
+_LONGEST_OF_SEVERAL = 150  # Ten of them fit a message.
+
+T = TypeVar("T")
+
+
+def read_all(reads: Iterable[Callable[[], T]]) -> list[T]:
+    """Returns what each read gives, if none fails.
+
+    Raises:
+        UserError: Some fail; one that fails alone says what it does, of more the first are named and all are counted.
+    """
+    results: list[T] = []
+    failed: list[str] = []
+    for read in reads:
+        try:
+            results.append(read())
+        except UserError as error:
+            failed.append(str(error))
+    if len(failed) == 1:
+        raise UserError(failed[0])
+    if failed:
+        named = "; ".join(_brief(message) for message in failed[:MOST_NAMED])
+        more = len(failed) - MOST_NAMED
+        raise UserError(
+            f"{len(failed)} files cannot be read: {named}" + (f"; and {more:,} more" if more > 0 else "")
+        )
+    return results
+
+
+def _brief(message: str) -> str:
+    """A message without its advice, where it is too long with it."""
+    message = one_line(message).rstrip(".")
+    if len(message) > _LONGEST_OF_SEVERAL:
+        message = message.rpartition(";")[0] or message
+    return message
