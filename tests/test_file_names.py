@@ -9,10 +9,10 @@ import pytest
 
 from electra_jax.config.loading import validate
 from electra_jax.config.schema import FinetuneConfig
-from electra_jax.convert.huggingface_folder import read_tensors
 from electra_jax.convert.huggingface_format import write_huggingface
 from electra_jax.convert.tensorflow_bundle import write_tensors
 from electra_jax.convert.tensorflow_format import find_prefix
+from electra_jax.convert.weight_files import read_folder
 from electra_jax.convert.weights import Weights
 from electra_jax.data.token_rows import TokenRows
 from electra_jax.errors import UserError
@@ -61,7 +61,7 @@ def test_a_shard(tmp_path, name):
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": name}}))
     with pytest.raises(UserError, match=r"names no files beside it|half of a character"):
-        read_tensors(folder)
+        read_folder(folder)
 
 
 @pytest.mark.parametrize("name", OUTSIDE)

@@ -1,21 +1,20 @@
-"""One folder of Hugging Face `transformers`: its config.json and its tensors, in whichever of the usual files."""
+"""What is read as Hugging Face's: a folder with config.json and weights, or a file of tensors alone."""
 
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
-
-from electra_jax.convert.torch_weights import read_torch_weights
+from electra_jax.convert.state_dicts import WORDS, StateDict, networks_in
+from electra_jax.convert.weight_files import has_weights, is_weight_file, read_file, read_folder
+from electra_jax.convert.weights import Flat
 from electra_jax.errors import UserError
-from electra_jax.file_names import is_file_name
 from electra_jax.json_files import read_object
+from electra_jax.model.sizes import default_heads
 
-CONFIG, SAFETENSORS, PICKLE = "config.json", "model.safetensors", "pytorch_model.bin"
+CONFIG = "config.json"
 # What `transformers` takes where config.json says nothing.
 _DEFAULTS: Mapping[str, Any] = {
     "vocab_size": 30522,
@@ -34,15 +33,108 @@ _DEFAULTS: Mapping[str, Any] = {
     "position_embedding_type": "absolute",
     "is_decoder": False,
 }
-# Buffers, not parameters, that older versions saved along.
-_BUFFERS = ("electra.embeddings.position_ids", "electra.embeddings.token_type_ids")
-_TIED = "generator_lm_head.weight"
-_WORDS = "electra.embeddings.word_embeddings.weight"
+
+
+@dataclass(frozen=True)
+class StoredNetwork:
+    """One network as it was found.
+
+    Attributes:
+        where: the folder or the file.
+        config: the config.json that describes it, None where its sizes follow from its tensors alone.
+        settings: what config.json says, with defaults.
+        network: its tensors.
+        heads_known: whether its number of heads was read, and not assumed.
+    """
+
+    where: Path
+    config: Path | None
+    settings: dict[str, Any]
+    network: StateDict
+    heads_known: bool = True
 
 
 def is_huggingface_folder(path: Path) -> bool:
     """Whether ``path`` has a config.json, or weights as `transformers` names them."""
-    return any((path / name).is_file() for name in (CONFIG, SAFETENSORS, PICKLE))
+    return (path / CONFIG).is_file() or has_weights(path)
+
+
+def read_networks(source: Path) -> tuple[list[StoredNetwork], list[str]]:
+    """The network in a folder or a file, or both a generator and a discriminator, and notes on how they were read.
+
+    A folder must have a config.json. A file may have one beside it; without, sizes follow from the tensors.
+
+    Raises:
+        UserError: it holds no ELECTRA, or its files cannot be read.
+    """
+    if is_weight_file(source):
+        described = source.with_name(CONFIG)
+        config = described if os.path.lexists(described) else None
+        settings = read_settings(source.parent) if config else None
+        stored = read_file(source)
+    else:
+        config, settings = source / CONFIG, read_settings(source)
+        stored = read_folder(source)
+    networks, notes = networks_in(str(source), stored.tensors, stored.others)
+    notes = [*stored.notes, *notes]
+    if settings is not None and len(networks) == 1:
+        return [StoredNetwork(source, config, settings, networks[0])], notes
+    found = [_sized(source, config, settings, network) for network in networks]
+    if settings is not None and not any(one.heads_known for one in found):
+        raise UserError(
+            f"{config} describes neither network of {source}: their sizes are others, put the right one there or none"
+        )
+    notes += [
+        f"{one.where}: sizes of the {'generator' if one.network.is_generator else 'encoder'} follow from its tensors, "
+        "with heads of 64, as in every size of the original "
+        f"({'generator' if one.network.is_generator and len(found) > 1 else 'model'}.num_heads=N)"
+        for one in found
+        if not one.heads_known
+    ]
+    return found, notes
+
+
+def _sized(
+    source: Path, config: Path | None, settings: Mapping[str, Any] | None, network: StateDict
+) -> StoredNetwork:
+    """A network with the settings that its tensors tell, and the rest of config.json's, which may be of another."""
+    sizes = _sizes(source, network.tensors)
+    if settings is not None and all(settings[key] == size for key, size in sizes.items()):
+        return StoredNetwork(source, config, dict(settings), network)
+    heads = {"num_attention_heads": default_heads(sizes["hidden_size"])}
+    rest = {"architectures": None, "id2label": None} if settings is not None else {}
+    return StoredNetwork(
+        source, None, {**_DEFAULTS, **(settings or {}), **rest, **sizes, **heads}, network, heads_known=False
+    )
+
+
+def _sizes(source: Path, tensors: Flat) -> dict[str, int]:
+    """What shapes say, by the names of config.json.
+
+    Raises:
+        UserError: a tensor that says it is missing, or no matrix.
+    """
+
+    def shape(name: str) -> tuple[int, int]:
+        if name not in tensors or tensors[name].ndim != 2:
+            raise UserError(
+                f"{source} has no matrix {name}, from which sizes follow: put the model's {CONFIG} beside it"
+            )
+        rows, columns = tensors[name].shape
+        return rows, columns
+
+    feed_forward, width = shape("electra.encoder.layer.0.intermediate.dense.weight")
+    rows, embedding = shape(WORDS)
+    layers = {match[1] for name in tensors if (match := re.match(r"electra\.encoder\.layer\.(\d+)\.", name))}
+    return {
+        "vocab_size": rows,
+        "embedding_size": embedding,
+        "hidden_size": width,
+        "num_hidden_layers": len(layers),
+        "intermediate_size": feed_forward,
+        "max_position_embeddings": shape("electra.embeddings.position_embeddings.weight")[0],
+        "type_vocab_size": shape("electra.embeddings.token_type_embeddings.weight")[0],
+    }
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -57,7 +149,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
         )
     if not os.path.lexists(folder / CONFIG):
         raise UserError(
-            f"{folder} has no {CONFIG}, without which a Hugging Face model cannot be read: copy it there"
+            f"{folder} has no {CONFIG}, without which a Hugging Face model cannot be read: copy it there, or give "
+            "the file of its weights, whose sizes are then taken from its tensors"
         )
     settings = {**_DEFAULTS, **read_object(folder / CONFIG, "download it again")}
     _check_architecture(folder / CONFIG, settings)
@@ -77,98 +170,3 @@ def _check_architecture(path: Path, settings: Mapping[str, Any]) -> None:
         number = isinstance(settings[key], int | float) and not isinstance(settings[key], bool)
         if type(default) in (int, float) and not (number and isinstance(settings[key], int | type(default))):
             raise UserError(f"{path}: {key} is {settings[key]!r}, but must be a number such as {default}")
-
-
-def read_tensors(folder: Path) -> dict[str, np.ndarray]:
-    """The tensors of a folder, float32, by the names that today's `transformers` has.
-
-    Raises:
-        UserError: there are none, or their files cannot be read.
-    """
-    return _today(folder, _stored_tensors(folder))
-
-
-def _stored_tensors(folder: Path) -> dict[str, np.ndarray]:
-    for name, read in ((SAFETENSORS, _read_safetensors), (PICKLE, read_torch_weights)):
-        if (folder / name).is_file():
-            return _floats(folder / name, read(folder / name))
-        index = folder / f"{name}.index.json"
-        if index.is_file():
-            shards = _shards(index)
-            if absent := [shard for shard in shards if not (folder / shard).is_file()]:
-                raise UserError(f"{folder} lacks {', '.join(absent)}, which {index.name} names")
-            tensors: dict[str, np.ndarray] = {}
-            for shard in shards:
-                tensors |= _floats(folder / shard, read(folder / shard))
-            return tensors
-    others = [name for name in ("tf_model.h5", "flax_model.msgpack") if (folder / name).is_file()]
-    there = f"; {', '.join(others)} cannot be read" if others else ""
-    raise UserError(
-        f"{folder} holds no weights: there is neither {SAFETENSORS} nor {PICKLE}, download one of them{there}"
-    )
-
-
-def _shards(index: Path) -> list[str]:
-    """The files that an index names, all beside it.
-
-    Raises:
-        UserError: it does not name any, or names something else.
-    """
-    names = read_object(index, "download it again").get("weight_map")
-    files = list(names.values()) if isinstance(names, dict) else []
-    if not files or not all(isinstance(file, str) and is_file_name(file) for file in files):
-        raise UserError(f"{index} names no files beside it in weight_map: download it again")
-    return sorted(set(files))
-
-
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        hint = "it is incomplete or damaged: download it again"
-        if path.stat().st_size < 1000 and path.read_bytes().startswith(b"version https://git-lfs"):
-            hint = "it is only a pointer of Git LFS: fetch the file itself (git lfs pull)"
-        raise UserError(f"{path} cannot be read ({error}): {hint}") from None
-
-
-def _floats(path: Path, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Half precision becomes float32, exactly; whole and complex numbers can be no parameters, and stay."""
-    return {
-        name: array if array.dtype.kind in "iubc" else np.asarray(array, np.float32)
-        for name, array in tensors.items()
-    }
-
-
-def _today(folder: Path, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Names as today's `transformers` has them, without buffers and the tied copy of the word table.
-
-    Raises:
-        UserError: that copy is another table.
-    """
-    if (
-        not any(name.startswith("electra.") for name in tensors)
-        and "embeddings.word_embeddings.weight" in tensors
-    ):
-        tensors = {f"electra.{name}": array for name, array in tensors.items()}  # a bare ElectraModel
-    named = {
-        name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias"): array
-        for name, array in tensors.items()
-        if name not in _BUFFERS
-    }
-    tied = named.pop(_TIED, None)
-    if tied is not None and not np.array_equal(tied, named.get(_WORDS, tied)):
-        raise UserError(
-            f"{folder}: {_TIED} is not the word table ({_WORDS}); ELECTRA's generator has one table for both"
-        )
-    return named
-
-
-def write_safetensors(path: Path, tensors: dict[str, np.ndarray]) -> None:
-    """Writes the file; what the library reports in words, such as a full disk, becomes the OSError that it is."""
-    try:
-        save_file(tensors, path, metadata={"format": "pt"})
-    except SafetensorError as error:
-        code = re.search(r"\(os error (\d+)\)", str(error))
-        if code is None:
-            raise
-        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from None

@@ -11,11 +11,9 @@ from electra_jax.config.loading import validate, with_overrides
 from electra_jax.convert.flat_parameters import expected_shapes
 from electra_jax.convert.huggingface_folder import (
     CONFIG,
-    SAFETENSORS,
+    StoredNetwork,
     is_huggingface_folder,
-    read_settings,
-    read_tensors,
-    write_safetensors,
+    read_networks,
 )
 from electra_jax.convert.huggingface_heads import ARCHITECTURES as HEAD_ARCHITECTURES
 from electra_jax.convert.huggingface_heads import (
@@ -29,19 +27,22 @@ from electra_jax.convert.huggingface_heads import (
     task_sections,
 )
 from electra_jax.convert.huggingface_tokenizer import write_huggingface_tokenizer
-from electra_jax.convert.names import NameTable, Network, huggingface_table, scopes
+from electra_jax.convert.names import NameTable, Network, huggingface_encoder_table, huggingface_table, scopes
+from electra_jax.convert.state_dicts import TIED
 from electra_jax.convert.vocabulary import (
     check_same_vocabulary,
     find_tokenizer,
     overridden_tokenizer,
     tokenizer_settings,
 )
+from electra_jax.convert.weight_files import SAFETENSORS, write_safetensors
 from electra_jax.convert.weights import (
     Flat,
     Weights,
     check_complete,
     check_patterns_used,
     check_vocabulary,
+    first_difference,
 )
 from electra_jax.errors import UserError
 from electra_jax.file_names import folder_in
@@ -53,6 +54,7 @@ ARCHITECTURES: dict[Network, str] = {
     "discriminator": "ElectraForPreTraining",
     "generator": "ElectraForMaskedLM",
 }
+ENCODER_ARCHITECTURE = "ElectraModel"
 
 
 def network_folders(path: Path) -> dict[Network, Path]:
@@ -73,7 +75,7 @@ def read_huggingface(
     the discriminator altogether is tied to it. A generator alone becomes a masked language model.
 
     Args:
-        folders: one or two.
+        folders: one or two, or files of tensors; one may hold both networks.
         overrides: ``key.path=value`` over what is derived.
         vocab: the vocabulary; None: that of the first folder which has one.
         allow_missing: patterns of names that may be missing, or are left out.
@@ -81,31 +83,34 @@ def read_huggingface(
     Raises:
         UserError: another architecture, incomplete or damaged files, two networks that do not belong together.
     """
-    described = [(folder, read_settings(folder)) for folder in folders]
-    if len(described) == 2:
-        _check_pair(*described)
-    networks = {}
-    for folder, settings in described:
-        tensors = read_tensors(folder)
-        network: Network = (
-            "generator" if any(name.startswith("generator_") for name in tensors) else "discriminator"
-        )
-        if network in networks:
-            raise UserError(f"{folders[0]} and {folder} are both a {network}: give one of each")
-        networks[network] = (folder, settings, tensors)
+    networks: dict[Network, StoredNetwork] = {}
+    notes: list[str] = []
+    for source in folders:
+        stored, said = read_networks(source)
+        notes += said
+        for one in stored:
+            network: Network = "generator" if one.network.is_generator else "discriminator"
+            if network in networks:
+                raise UserError(
+                    f"{networks[network].where} and {source} are both a {network}: give one of each"
+                )
+            networks[network] = one
+            notes += _check_class(one)
+    if len(networks) == 2:
+        _check_pair(networks["discriminator"], networks["generator"])
 
     main = networks.get("discriminator") or networks["generator"]
     parameters: dict[str, np.ndarray] = {}
     unexpected: dict[str, list[str]] = {}
     head = None
     if list(networks) == ["discriminator"]:
-        folder, settings, tensors = networks["discriminator"]
-        head = head_of(settings, tensors, str(folder / CONFIG))
+        head = head_of(main.settings, main.network.tensors, str(main.config or main.where))
+    headless = head is None and "discriminator" in networks and _is_bare(networks["discriminator"])
     tables = {network: _table(network, head, alone=len(networks) == 1) for network in networks}
-    for network, (folder, _, tensors) in networks.items():
-        found, unexpected[network] = _translated(folder, tensors, tables[network])
+    for network, one in networks.items():
+        found, unexpected[network] = _translated(one.where, one.network.tensors, tables[network])
         parameters |= found
-    sharing = _sharing(parameters, {settings["num_attention_heads"] for _, settings in described})
+    sharing = _sharing(parameters, {one.settings["num_attention_heads"] for one in networks.values()})
     values = _configuration(networks, sharing)
     if sharing in ("embeddings", "all"):
         parameters = {n: a for n, a in parameters.items() if not n.startswith("generator_embeddings/")}
@@ -113,41 +118,42 @@ def read_huggingface(
         parameters = {n: a for n, a in parameters.items() if not n.startswith("generator_encoder/")}
 
     if head is not None:
-        values |= task_sections(head, main[1])
-        values["data"] = {"sequence_length": main[1]["max_position_embeddings"]}
+        values |= task_sections(head, main.settings)
+        values["data"] = {"sequence_length": main.settings["max_position_embeddings"]}
         parameters = arranged(head, parameters)
 
     words = parameters.get("embeddings/word/embedding")
-    rows = main[1]["vocab_size"] if words is None or not words.ndim else words.shape[0]
-    tokenizer, notes = _tokenizer(folders, vocab)
+    rows = main.settings["vocab_size"] if words is None or not words.ndim else words.shape[0]
+    tokenizer, said_of_it = _tokenizer(folders, vocab)
     if tokenizer is not None:
-        check_vocabulary(str(main[0]), tokenizer, rows)
+        check_vocabulary(str(main.where), tokenizer, rows)
     where = " and ".join(str(folder) for folder in folders)
     values["tokenizer"] = tokenizer_settings(tokenizer, rows)
     derived, config = validate(values, where), with_overrides(values, overrides, where)
     tokenizer = overridden_tokenizer(tokenizer, config.tokenizer, derived.tokenizer, where)
 
-    expected = expected_shapes(config, main[1]["vocab_size"])
+    expected = expected_shapes(config, main.settings["vocab_size"])
     if "generator" not in networks:
-        parts = _DISCRIMINATOR_PARTS if head is None else ("embeddings", "encoder")
-        expected = {n: s for n, s in expected.items() if n.partition("/")[0] in parts}
-        expected |= {} if head is None else head.shapes(main[1]["hidden_size"])
+        expected = {n: s for n, s in expected.items() if n.partition("/")[0] in _DISCRIMINATOR_PARTS}
+    if head is not None or headless:
+        expected = {n: s for n, s in expected.items() if n.partition("/")[0] != "discriminator_head"}
+        expected |= {} if head is None else head.shapes(main.settings["hidden_size"])
     spellings: set[str] = set()
     for network in networks:
         spellings |= {*unexpected[network], *expected, *parameters}
         spellings |= {tables[network].spelled(name).foreign for name in (*expected, *parameters)}
     check_patterns_used(where, spellings, allow_missing)
-    for network, (folder, _, _) in networks.items():
+    for network, one in networks.items():
         of_this = {name: shape for name, shape in expected.items() if _belongs(name, network, networks)}
         found = {name: array for name, array in parameters.items() if _belongs(name, network, networks)}
         spelled = tables[network].spelled
-        check_complete(str(folder), found, of_this, unexpected[network], spelled, allow_missing)
+        check_complete(str(one.where), found, of_this, unexpected[network], spelled, allow_missing)
     return Weights(
         config=config,
         parameters={name: parameters[name] for name in expected if name in parameters},
         vocab_size=rows,
         tokenizer=tokenizer,
-        notes=notes,
+        notes=(*notes, *said_of_it),
         tasks={} if head is None else {head.task: head.settings},
     )
 
@@ -160,6 +166,56 @@ def _belongs(name: str, network: Network, networks: Collection[Network]) -> bool
     if len(networks) == 1:
         return True
     return (name.partition("/")[0] in _DISCRIMINATOR_PARTS) == (network == "discriminator")
+
+
+def _is_bare(one: StoredNetwork) -> bool:
+    """Whether it is an encoder without a head and not said to have one."""
+    return _class(one) in (None, ENCODER_ARCHITECTURE) and not one.network.is_discriminator
+
+
+def _class(one: StoredNetwork) -> str | None:
+    """The class that config.json names."""
+    named = one.settings.get("architectures")
+    return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else None
+
+
+def _check_class(one: StoredNetwork) -> list[str]:
+    """Notes where the tensors are not those of the class that config.json names, or nothing says which head there is.
+
+    Raises:
+        UserError: multiple choice, or a table of its own at the generator's output that is not there.
+    """
+    named, names = _class(one), one.network.tensors
+    if named == "ElectraForMultipleChoice" or any(name.startswith("sequence_summary.") for name in names):
+        raise UserError(
+            f"{one.where} is an ElectraForMultipleChoice, which is not supported: give a model with another head, or "
+            "fine-tune its encoder here"
+        )
+    if one.network.is_generator and one.settings.get("tie_word_embeddings") is False and not one.network.tied:
+        raise UserError(
+            f"{one.where}: tie_word_embeddings is false, but {TIED} is missing: set it to true in {CONFIG} if the "
+            "word table is meant"
+        )
+    there = next((name for name, is_there in _HEADS.items() if any(map(is_there, names))), None)
+    if there is None and named is None:
+        return [f"{one.where}: there is no head, it is taken as an {ENCODER_ARCHITECTURE}"]
+    if there is None or named is None or named in (there, *_SAME_CLASS.get(there, ())):
+        return []
+    return [
+        f"{one.config or one.where} says {named}, but its tensors are those of an {there}, as which it is taken"
+    ]
+
+
+# By what name of a tensor each class is recognised, the first that fits.
+_HEADS = {
+    ARCHITECTURES["generator"]: lambda name: name.startswith("generator_"),
+    ARCHITECTURES["discriminator"]: lambda name: name.startswith("discriminator_predictions."),
+    HEAD_ARCHITECTURES["question_answering"]: lambda name: name == "qa_outputs.weight",
+    HEAD_ARCHITECTURES["tagging"]: lambda name: name == "classifier.weight",
+    HEAD_ARCHITECTURES["classification"]: lambda name: name == "classifier.out_proj.weight",
+}
+# Without a causal mask, which is refused, it computes the same.
+_SAME_CLASS = {ARCHITECTURES["generator"]: ("ElectraForCausalLM",)}
 
 
 def _table(network: Network, head: Head | None, *, alone: bool) -> NameTable:
@@ -179,11 +235,12 @@ def _with_head(head: Head) -> NameTable:
 
 
 def _tokenizer(folders: Sequence[Path], vocab: Path | None) -> tuple[Tokenizer | None, tuple[str, ...]]:
-    """The tokenizer of the first folder that has one, and notes on how it was read.
+    """The tokenizer of the first folder (that of a file) that has one, and notes on how it was read.
 
     Raises:
         UserError: it cannot be read, or two folders have different ones.
     """
+    folders = [source.parent if source.is_file() else source for source in folders]
     found = [find_tokenizer(folder, vocab) for folder in (folders if vocab is None else folders[:1])]
     there = [(folder, one, notes) for folder, (one, notes) in zip(folders, found) if one is not None]
     if not there:
@@ -199,7 +256,7 @@ def _sharing(parameters: Flat, heads: Collection[int]) -> str:
     def same(ours: str, theirs: str) -> bool:
         a = {n.removeprefix(ours): x for n, x in parameters.items() if n.startswith(ours)}
         b = {n.removeprefix(theirs): x for n, x in parameters.items() if n.startswith(theirs)}
-        return a.keys() == b.keys() and all(np.array_equal(a[n], b[n], equal_nan=True) for n in a)
+        return a.keys() == b.keys() and not any(first_difference(a[n], b[n]) for n in a)
 
     if not same("embeddings/", "generator_embeddings/"):
         return "none"
@@ -233,26 +290,24 @@ def _translated(folder: Path, tensors: Flat, table: NameTable) -> tuple[dict[str
     return found, unexpected
 
 
-def _check_pair(discriminator: tuple[Path, dict[str, Any]], generator: tuple[Path, dict[str, Any]]) -> None:
+def _check_pair(discriminator: StoredNetwork, generator: StoredNetwork) -> None:
     """Refuses two networks that cannot read the same rows.
 
     Raises:
         UserError: see above.
     """
     for key in ("vocab_size", "max_position_embeddings", "type_vocab_size", "layer_norm_eps"):
-        ours, theirs = discriminator[1][key], generator[1][key]
+        ours, theirs = discriminator.settings[key], generator.settings[key]
         if ours != theirs:
             raise UserError(
-                f"{generator[0]} does not belong to {discriminator[0]}: its {key} is {theirs}, there {ours}; give the "
-                "generator trained with it"
+                f"{generator.where} does not belong to {discriminator.where}: its {key} is {theirs}, there {ours}; "
+                "give the generator trained with it"
             )
 
 
-def _configuration(
-    networks: Mapping[Network, tuple[Path, dict[str, Any], Flat]], sharing: str
-) -> dict[str, Any]:
+def _configuration(networks: Mapping[Network, StoredNetwork], sharing: str) -> dict[str, Any]:
     """Plain settings of model, generator and objective, from config.json."""
-    main = (networks.get("discriminator") or networks["generator"])[1]
+    main = (networks.get("discriminator") or networks["generator"]).settings
     positions = main["max_position_embeddings"]
     values: dict[str, Any] = {
         "data": {"sequence_length": min(128, positions)},
@@ -273,7 +328,7 @@ def _configuration(
     if "discriminator" not in networks:
         values["objective"] = {"kind": "masked_lm"}
     elif "generator" in networks:
-        small = networks["generator"][1]
+        small = networks["generator"].settings
         values["generator"] = {
             "sharing": sharing,
             **(
@@ -305,6 +360,10 @@ def write_huggingface(weights: Weights, directory: Path) -> list[str]:
         return _write_finetuned(weights, directory)
     parts = scopes(weights.parameters)
     sizes = network_sizes(weights.config, weights.vocab_size)
+    if parts == {"embeddings", "encoder"}:
+        description = _description(weights, ENCODER_ARCHITECTURE, sizes.discriminator, sizes.embedding_size)
+        folder = directory / "discriminator"
+        return _write_folder(weights, folder, huggingface_encoder_table(), weights.parameters, description)
     own = "generator_embeddings" in parts
     tower = "generator_encoder" in parts
     made: dict[Network, tuple[NameTable, EncoderSizes, int]] = {}

@@ -184,6 +184,15 @@ def huggingface_table(
     return NameTable(tuple(rows))
 
 
+def huggingface_encoder_table() -> NameTable:
+    """Our names and the tensors of an `ElectraModel`, which has no head and no ``electra.`` before its names."""
+    rows = [
+        *_huggingface_rows(_EMBEDDINGS, "embeddings", "electra.embeddings"),
+        *_huggingface_encoder("encoder"),
+    ]
+    return NameTable(tuple(Row(r.ours, r.foreign.removeprefix("electra."), r.transposed) for r in rows))
+
+
 def scopes(names: Iterable[str] | Mapping[str, object]) -> set[str]:
     """The top-level parts of our tree that flat names belong to."""
     return {name.partition("/")[0] for name in names}

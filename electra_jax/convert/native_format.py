@@ -21,7 +21,7 @@ from electra_jax.convert.weights import Moments, Weights
 from electra_jax.errors import UserError
 from electra_jax.optim.adam import ElectraAdamState
 from electra_jax.partitioning.mesh import make_mesh
-from electra_jax.tasks.settings import FILE, read_settings, write_settings
+from electra_jax.tasks.settings import FILE, check_heads, read_settings, write_settings
 from electra_jax.tokenizers import Tokenizer, load_tokenizer
 from electra_jax.training.checkpoints import (
     CheckpointWriter,
@@ -75,14 +75,18 @@ def read_native(
         )
     _check_same_model(where, trained, config, vocab_size)
     moments = _read_moments(config, tokenizer, directory, step) if optimizer else None
+    params = read_params(directory, step)
+    tasks = read_settings(run) if (run / FILE).is_file() else {}
+    if tasks:
+        check_heads(run, tasks, params.get("heads", {}))
     return Weights(
         config=config,
-        parameters=flatten(read_params(directory, step), vocab_size),
+        parameters=flatten(params, vocab_size),
         vocab_size=vocab_size,
         tokenizer=tokenizer,
         step=step,
         moments=moments,
-        tasks=read_settings(run) if (run / FILE).is_file() else {},
+        tasks=tasks,
     )
 
 

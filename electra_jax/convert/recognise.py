@@ -8,6 +8,7 @@ from electra_jax.convert.huggingface_folder import is_huggingface_folder
 from electra_jax.convert.huggingface_format import network_folders
 from electra_jax.convert.native_format import is_native
 from electra_jax.convert.tensorflow_format import find_prefix
+from electra_jax.convert.weight_files import is_weight_file
 from electra_jax.errors import UserError
 
 Format = Literal["electra_jax", "huggingface", "tensorflow"]
@@ -35,9 +36,12 @@ def recognise(path: Path) -> Found:
         return Found("huggingface", (path,))
     if (prefix := find_prefix(path)) is not None:
         return Found("tensorflow", (prefix,))
+    if is_weight_file(path):
+        return Found("huggingface", (path,))
     if path.is_file():
         raise UserError(
-            f"{path} is a file: give the folder it is in, or the prefix of a TensorFlow checkpoint"
+            f"{path} is a file: give the folder it is in, a file of tensors (.safetensors, .bin, .pt, .pth, .ckpt), or "
+            "the prefix of a TensorFlow checkpoint"
         )
     if not path.exists():
         raise UserError(f"{path} does not exist, and no TensorFlow checkpoint has that prefix")

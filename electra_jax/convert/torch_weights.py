@@ -1,15 +1,18 @@
-"""PyTorch's state dicts (`pytorch_model.bin`) without PyTorch, and without running what is pickled in them.
+"""Checkpoints of PyTorch (`pytorch_model.bin`, `.pt`, `.ckpt`) without PyTorch, and without running what is pickled.
 
-Both layouts of `torch.save`: a zip file since 1.6 (``NAME/data.pkl`` for the dictionary, ``NAME/data/KEY`` for the
+A state dict, or dictionaries that hold one among other things (an optimizer, an epoch), as trainers write them. Both
+layouts of `torch.save`: a zip file since 1.6 (``NAME/data.pkl`` for the dictionary, ``NAME/data/KEY`` for the
 bytes of each storage), and before that pickles one after another, followed by the storages.
 
-A pickle may call anything it can name. This reader knows the few names that a dictionary of tensors consists of and
-refuses all others; those it knows stand for inert values of its own.
+A pickle may call anything it can name. This reader knows the few names that a dictionary of tensors consists of, and
+those that trainers keep beside it (settings, paths, numbers of numpy). The former stand for inert values of its own,
+the latter for nothing at all; every other name is refused.
 """
 
 import io
 import math
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -28,6 +31,9 @@ _LEGACY_PROTOCOL = 1001
 _MOST_TENSORS = 100_000
 _MOST_NAMES_A_NUMBER = 4
 _MOST_DIMENSIONS = 32
+# Dictionaries in dictionaries; trainers have three.
+_DEEPEST = 8
+_LONGEST_NAME = 1000
 # Of the zip file's list of entries; a thousand tensors take 100 kB.
 _MOST_LIST_BYTES = 16 << 20
 
@@ -65,6 +71,15 @@ def _dictionary(pairs: Any = ()) -> dict[Any, Any]:
     return {checked_key(key): value for key, value in pairs}
 
 
+class _Nothing:
+    """Stands for a known object that is no tensor, whatever it was made of."""
+
+    __slots__ = ()
+
+    def __init__(self, *_: Any):
+        pass
+
+
 def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> _Tensor:
     return _Tensor(storage, offset, size, stride)
 
@@ -95,14 +110,61 @@ _KNOWN: dict[tuple[str, str], Any] = {
 }
 
 
-def read_torch_weights(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a state dict by name, in the file's order, with their own shapes and dtypes.
+_PLAIN = {
+    *("bool", "bytearray", "complex", "dict", "float", "frozenset", "int", "list", "range", "set", "slice"),
+    *("str", "tuple"),
+}
+# Classes that checkpoints hold beside the tensors, by module; none is imported, and nothing of them is read.
+_BESIDE: dict[str, set[str]] = {
+    "argparse": {"Namespace"},
+    "builtins": _PLAIN,
+    "__builtin__": _PLAIN,
+    "collections": {"defaultdict", "Counter", "deque"},
+    "datetime": {"datetime", "date", "time", "timedelta", "timezone"},
+    "numpy": {"dtype", "ndarray"},
+    "numpy.core.multiarray": {"scalar", "_reconstruct"},
+    "numpy._core.multiarray": {"scalar", "_reconstruct"},
+    "numpy.core.numeric": {"_frombuffer"},
+    "numpy._core.numeric": {"_frombuffer"},
+    "pathlib": {"Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath"},
+    "pathlib._local": {"Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath"},
+    "torch": {"Size", "device", "float16", "float32", "float64", "bfloat16", "int32", "int64", "bool"},
+    "torch.serialization": {"_get_layout"},
+    "_codecs": {"encode"},
+}
+# The same of whole packages, where settings are objects of many classes.
+_PACKAGES_BESIDE = {
+    *("accelerate", "fastai", "fastcore", "lightning", "lightning_fabric", "lightning_utilities"),
+    *("omegaconf", "pytorch_lightning", "transformers", "__main__"),
+}
+
+
+def _is_beside(module: str, name: str) -> bool:
+    return name in _BESIDE.get(module, ()) or module.partition(".")[0] in _PACKAGES_BESIDE
+
+
+class TorchCheckpoint(NamedTuple):
+    """What a file of `torch.save` holds.
+
+    Attributes:
+        tensors: by name, in the file's order, with their own shapes and dtypes. The name of a tensor in nested
+            dictionaries has their keys before it, with dots: ``state_dict.electra.…``.
+        others: names, of the same kind, of what is no tensor and was left.
+    """
+
+    tensors: dict[str, np.ndarray]
+    others: tuple[str, ...]
+
+
+def read_torch_weights(path: Path) -> TorchCheckpoint:
+    """The tensors of a state dict, or of dictionaries with one in them, and the names of the rest.
 
     The arrays are read-only. Tensors that share memory in PyTorch do here too; views keep their strides.
 
     Raises:
-        UserError: there is no such file, it is damaged or not of PyTorch, it is not a flat dictionary of tensors, it
-            names anything else than tensors (it may hold code, none of which is run), or it is big-endian.
+        UserError: there is no such file, it is damaged or not of PyTorch, it holds no dictionary of tensors, it
+            names what is neither a tensor nor known to be harmless (it may hold code, none of which is run), or it
+            is big-endian.
     """
     try:
         with open_regular(path) as file:
@@ -113,9 +175,10 @@ def read_torch_weights(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path} does not exist") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
-    arrays = {name: _array(name, tensor, flat, path) for name, tensor in _tensors(state, path)}
+    tensors, others = _tensors(state, path)
+    arrays = {name: _array(name, tensor, flat, path) for name, tensor in tensors}
     _check_size(arrays, flat, path)
-    return arrays
+    return TorchCheckpoint(arrays, others)
 
 
 def _read_zip(file: BinaryIO, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
@@ -226,16 +289,40 @@ def _flat(content: bytes, storage: _Storage, path: Path) -> np.ndarray:
     return np.frombuffer(content, storage.dtype, storage.numel)
 
 
-def _tensors(state: Any, path: Path) -> Iterator[tuple[str, _Tensor]]:
-    if not isinstance(state, dict):
-        raise UserError(f"{path} holds no dictionary of tensors: save model.state_dict() with torch.save")
-    for name, tensor in state.items():
-        if not isinstance(name, str) or not isinstance(tensor, _Tensor):
-            shown = repr(name) if isinstance(name, str) or type(name) is int else "a key"
-            raise UserError(
-                f"{path} is not a flat dictionary of tensors, at {shown:.80}: save model.state_dict() with torch.save"
-            )
-        yield name, tensor
+def _tensors(state: Any, path: Path) -> tuple[list[tuple[str, _Tensor]], tuple[str, ...]]:
+    """The tensors in nested dictionaries with their names, and the names of what else is in those."""
+    tensors: list[tuple[str, _Tensor]] = []
+    others: list[str] = []
+    for name, value in _leaves(state, "", 0, set()):
+        if isinstance(value, _Tensor):
+            tensors.append((name, value))
+        else:
+            others.append(name)
+    names = Counter(name for name, _ in tensors)
+    if twice := next((name for name, count in names.items() if count > 1), None):
+        raise UserError(
+            f"{path} has two tensors called {twice}: save the state dict of one model with torch.save"
+        )
+    if not tensors:
+        shown = f", but {', '.join(others[:5])}" if any(others) else ""
+        raise UserError(
+            f"{path} holds no dictionary of tensors{shown}: save model.state_dict() with torch.save"
+        )
+    return tensors, tuple(others)
+
+
+def _leaves(value: Any, name: str, depth: int, walked: set[int]) -> Iterator[tuple[str, Any]]:
+    """What is in dictionaries whose keys are all words, each walked once, with the keys that lead to it.
+
+    Numbered things (an optimizer's state of each parameter) and lists are no state dict, and stay whole.
+    """
+    words = isinstance(value, dict) and all(isinstance(key, str) for key in value)
+    if not words or depth == _DEEPEST or len(name) > _LONGEST_NAME or id(value) in walked:
+        yield name, value
+        return
+    walked.add(id(value))
+    for key, inner in value.items():
+        yield from _leaves(inner, f"{name}.{key}" if depth else key, depth + 1, walked)
 
 
 def _check_size(arrays: dict[str, np.ndarray], flat: dict[str, np.ndarray], path: Path) -> None:
@@ -296,6 +383,8 @@ class _Names:
 
     def find(self, module: str, name: str) -> Any:
         known = _KNOWN.get((module, name))
+        if known is None and _is_beside(module, name):
+            return _Nothing
         if known is None:
             raise _code(self._path, f"{module}.{name}" if module else name)
         return known

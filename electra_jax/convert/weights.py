@@ -117,6 +117,20 @@ def check_patterns_used(where: str, names: Iterable[str], allow_missing: Collect
             )
 
 
+def first_difference(one: np.ndarray, other: np.ndarray) -> str:
+    """Where two tensors differ, in words, "" if every bit is the same: −0.0 is not 0.0, and NaN is itself."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return f"in shape or type ({_sizes(one.shape)} {one.dtype}, {_sizes(other.shape)} {other.dtype})"
+    a, b = (np.ascontiguousarray(array).reshape(-1) for array in (one, other))
+    if np.array_equal(a.view(np.uint8), b.view(np.uint8)):
+        return ""
+    bits = f"u{one.dtype.itemsize}" if one.dtype.itemsize in (1, 2, 4, 8) else None
+    differ = a.view(bits) != b.view(bits) if bits else a != b
+    place = int(np.argmax(differ))
+    where = ", ".join(map(str, np.unravel_index(place, one.shape)))
+    return f"at [{where}]: {a[place]} and {b[place]}"
+
+
 def not_finite(parameters: Flat) -> list[str]:
     """The parameters with numbers that are infinite or none at all."""
     return [name for name, array in parameters.items() if not np.isfinite(array).all()]
@@ -128,7 +142,10 @@ def _allowed(spellings: Collection[str], patterns: Collection[str]) -> bool:
 
 def _shape(shape: tuple[int, ...], row: Row) -> str:
     """As the checkpoint stores it."""
-    shape = shape[::-1] if row.transposed else shape
+    return _sizes(shape[::-1] if row.transposed else shape)
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape)) or "a scalar"
 
 

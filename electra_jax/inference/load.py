@@ -26,7 +26,7 @@ from electra_jax.tasks.build import build_task
 from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.prediction import predict_rows
 from electra_jax.tasks.protocol import QuestionExample, Rows, Task, TaskBatch, TextExample, WordsExample
-from electra_jax.tasks.settings import FILE, TaskSettings, read_settings
+from electra_jax.tasks.settings import FILE, TaskSettings, check_heads, read_settings
 from electra_jax.tokenizers import Tokenizer, load_tokenizer
 from electra_jax.training.checkpoints import find_checkpoint, read_params
 from electra_jax.training.chosen_run import run_of
@@ -72,7 +72,10 @@ def _native(path: Path) -> "Model":
     tokenizer = load_tokenizer(workdir.tokenizer)
     settings = read_settings(workdir.root) if (workdir.root / FILE).is_file() else {}
     tasks = _tasks(workdir.root, config, tokenizer, settings)
-    return Model(config, tokenizer, read_params(directory, step), tasks)
+    params = read_params(directory, step)
+    if settings:
+        check_heads(workdir.root, settings, params.get("heads", {}))
+    return Model(config, tokenizer, params, tasks)
 
 
 def _tasks(

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -83,6 +83,32 @@ def read_settings(directory: Path) -> dict[str, TaskSettings]:
                 f"{file} is not what was written there ({name}: {problem}): restore it from a copy"
             )
     return settings
+
+
+def check_heads(directory: Path, settings: Mapping[str, TaskSettings], heads: Mapping[str, Any]) -> None:
+    """Refuse settings that are not those of the heads beside them: a head without its task would be left out silently.
+
+    Args:
+        directory: what holds both, for the message.
+        settings: of its tasks.
+        heads: parameters by task.
+
+    Raises:
+        UserError: another task, or another number of classes.
+    """
+    if settings.keys() != heads.keys():
+        there, trained = (", ".join(names) or "none" for names in (settings, heads))
+        raise UserError(
+            f"{directory / FILE} names the tasks {there}, but the heads that were trained are {trained}: give the "
+            "tasks their names back"
+        )
+    for name, head in heads.items():
+        count = head["prediction"]["bias"].shape[-1] if "prediction" in head else None
+        if settings[name].classes and count not in (None, len(settings[name].classes)):
+            raise UserError(
+                f"{directory / FILE} gives {name} {len(settings[name].classes)} classes, but its head has {count} "
+                "outputs: restore it from a copy"
+            )
 
 
 def _problem(task: TaskSettings) -> str | None:

@@ -112,9 +112,18 @@ FOLDERS = {
         _only("config.json", "vocab.txt"),
         ["holds no weights", "model.safetensors", "pytorch_model.bin"],
     ),
-    "weights of TensorFlow 2": (
-        lambda f: (f / "model.safetensors").rename(f / "tf_model.h5"),
-        ["holds no weights", "tf_model.h5 cannot be read"],
+    "no whole file of Keras": (
+        lambda f: (
+            (f / "model.safetensors").rename(f / "w")
+            and (f / "tf_model.h5").write_bytes(b"\x89HDF\r\n\x1a\n.")
+        ),
+        ["tf_model.h5 is", "HDF5"],
+    ),
+    "no whole file of Flax": (
+        lambda f: (
+            (f / "model.safetensors").rename(f / "w") and (f / "flax_model.msgpack").write_bytes(b"\x81\xa1a")
+        ),
+        ["flax_model.msgpack is no whole file of Flax's parameters"],
     ),
     "only a vocabulary": (_only("vocab.txt"), ["holds no checkpoint"]),
     "half": (

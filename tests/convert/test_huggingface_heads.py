@@ -140,6 +140,24 @@ def test_regression_is_written_on_the_scale_of_its_labels(tmp_path):
     assert after == pytest.approx(before, rel=1e-5)
 
 
+@pytest.mark.parametrize("change", ["another name", "another number of classes"])
+def test_tasks_that_are_not_those_of_the_heads(tmp_path, change):
+    write_native(
+        read_huggingface([_folder(tmp_path / "a", "classification")]), tmp_path / "b", tmp_path / "b"
+    )
+    file = tmp_path / "b" / "tasks.json"
+    settings = json.loads(file.read_text())
+    if change == "another name":
+        settings["sentiment"] = settings.pop("classification")
+        expected = "names the tasks sentiment, but the heads that were trained are classification"
+    else:
+        settings["classification"]["classes"] = settings["classification"]["classes"][:2]
+        expected = "gives classification 2 classes, but its head has 3 outputs"
+    file.write_text(json.dumps(settings))
+    with pytest.raises(UserError, match=expected):
+        read_native(tmp_path / "b")
+
+
 def test_what_cannot_be_written(tmp_path):
     write_native(
         read_huggingface([_folder(tmp_path / "a", "classification")]), tmp_path / "b", tmp_path / "b"

@@ -30,6 +30,10 @@ MAGIC = 0x1950A86A20F9469CFC6C
 LAYOUTS = ["zip", "legacy"]
 
 
+def tensors_of(path) -> dict[str, np.ndarray]:
+    return read_torch_weights(path).tensors
+
+
 def ops(value) -> bytes:
     """The opcodes that push a plain value."""
     return pickle.dumps(value, 2)[2:-1]
@@ -81,7 +85,7 @@ def write_one(path, layout, *, numel=6, offset=0, size=(2, 3), stride=(3, 1), he
 def test_a_file_of_pytorch_holds_what_safetensors_holds(shared):
     load_file = pytest.importorskip("safetensors.numpy").load_file
     folder = shared / "golden/hf/tiny_disc"
-    read, expected = read_torch_weights(folder / "pytorch_model.bin"), load_file(folder / "model.safetensors")
+    read, expected = tensors_of(folder / "pytorch_model.bin"), load_file(folder / "model.safetensors")
     assert set(read) == set(expected)
     for name, array in expected.items():
         assert read[name].dtype == array.dtype
@@ -97,7 +101,7 @@ def test_every_dtype(tmp_path, layout):
     legacy = layout == "legacy"
     entries = {n: tensor_ops(k, n, 6, 0, (2, 3), (3, 1), legacy) for n, k in STORAGES.items()}
     write(tmp_path / "w.bin", layout, dictionary_ops(entries), arrays)
-    read = read_torch_weights(tmp_path / "w.bin")
+    read = tensors_of(tmp_path / "w.bin")
     assert list(read) == list(STORAGES)
     for name, array in arrays.items():
         assert read[name].dtype == array.dtype
@@ -120,7 +124,7 @@ def test_views_of_one_storage(tmp_path, layout):
         n: tensor_ops("Float", "0", 24, o, s, t, legacy, n == "part") for n, (o, s, t, _) in views.items()
     }
     write(tmp_path / "w.bin", layout, dictionary_ops(entries), {"0": base})
-    read = read_torch_weights(tmp_path / "w.bin")
+    read = tensors_of(tmp_path / "w.bin")
     for name, (*_, expected) in views.items():
         assert read[name].shape == expected.shape
         np.testing.assert_array_equal(read[name], expected)
@@ -161,7 +165,7 @@ def test_code_is_refused_and_not_run(tmp_path, layout, sort):
     else:
         write(path, layout, dictionary_ops({"w": harm}), {})
     with pytest.raises(UserError, match="nothing was executed") as raised:
-        read_torch_weights(path)
+        tensors_of(path)
     assert name in str(raised.value)
     assert not marker.exists()
 
@@ -191,9 +195,9 @@ def test_the_same_pickles_do_harm_without_the_reader(tmp_path):
 def test_known_names_are_inert(tmp_path, state):
     write(tmp_path / "w.bin", "zip", state, {})
     with pytest.raises(UserError):
-        read_torch_weights(tmp_path / "w.bin")
+        tensors_of(tmp_path / "w.bin")
     write_one(tmp_path / "good.bin", "zip")
-    assert read_torch_weights(tmp_path / "good.bin")["w"].shape == (2, 3)
+    assert tensors_of(tmp_path / "good.bin")["w"].shape == (2, 3)
     assert collections.OrderedDict().__class__ is collections.OrderedDict
 
 
@@ -218,18 +222,18 @@ def test_known_names_are_inert(tmp_path, state):
 def test_wrong_sizes_take_no_memory(tmp_path, layout, change, message):
     write_one(tmp_path / "w.bin", layout, **change)
     with pytest.raises(UserError, match=message):
-        read_torch_weights(tmp_path / "w.bin")
+        tensors_of(tmp_path / "w.bin")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_truncation_is_one_sentence(tmp_path, layout):
     write_one(tmp_path / "w.bin", layout)
     whole = (tmp_path / "w.bin").read_bytes()
-    assert read_torch_weights(tmp_path / "w.bin")["w"].shape == (2, 3)
+    assert tensors_of(tmp_path / "w.bin")["w"].shape == (2, 3)
     for length in range(len(whole)):
         (tmp_path / "w.bin").write_bytes(whole[:length])
         with pytest.raises(UserError, match=r"w\.bin"):
-            read_torch_weights(tmp_path / "w.bin")
+            tensors_of(tmp_path / "w.bin")
 
 
 def test_a_flipped_byte_of_a_zip_is_noticed(tmp_path):
@@ -238,7 +242,7 @@ def test_a_flipped_byte_of_a_zip_is_noticed(tmp_path):
     whole[whole.index(struct.pack("<f", 5.0))] ^= 1
     (tmp_path / "w.bin").write_bytes(whole)
     with pytest.raises(UserError, match="model/data/7 that cannot be read"):
-        read_torch_weights(tmp_path / "w.bin")
+        tensors_of(tmp_path / "w.bin")
 
 
 @pytest.mark.parametrize(
@@ -256,7 +260,7 @@ def test_a_flipped_byte_of_a_zip_is_noticed(tmp_path):
 def test_other_files(tmp_path, content, message):
     (tmp_path / "w.bin").write_bytes(content)
     with pytest.raises(UserError, match=message):
-        read_torch_weights(tmp_path / "w.bin")
+        tensors_of(tmp_path / "w.bin")
 
 
 def doubled(depth: int) -> bytes:
@@ -268,25 +272,37 @@ def doubled(depth: int) -> bytes:
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        (b"}" + doubled(60) + b"K\x01s", "at a key"),
-        (b"}" + b"\x8b" + struct.pack("<i", 20_000) + b"\x7f" * 20_000 + b"K\x01s", "at a key"),
-        (b"}" + b"\x8b" + struct.pack("<i", 20_000) + b"\x7f" * 20_000 + b"\x85K\x01s", "at a key"),
+        (b"}" + doubled(60) + b"K\x01s", "dictionary of tensors: save"),
+        (
+            b"}" + b"\x8b" + struct.pack("<i", 20_000) + b"\x7f" * 20_000 + b"K\x01s",
+            "dictionary of tensors: save",
+        ),
+        (
+            b"}" + b"\x8b" + struct.pack("<i", 20_000) + b"\x7f" * 20_000 + b"\x85K\x01s",
+            "dictionary of tensors: save",
+        ),
         (b"}I" + b"9" * 5000 + b"\nK\x01s", "is not a PyTorch checkpoint"),
-        (b"ccollections\nOrderedDict\n]" + doubled(60) + b"K\x01\x86a\x85R", "at a key"),
+        (
+            b"ccollections\nOrderedDict\n]" + doubled(60) + b"K\x01\x86a\x85R",
+            "dictionary of tensors: save",
+        ),
         (b"\x8f(" + doubled(60) + b"\x90", "no dictionary of tensors"),
         (b"(" + doubled(60) + b"\x91", "no dictionary of tensors"),
         (doubled(60) + b"Q", "not a storage"),
         (doubled(60), "no dictionary of tensors"),
-        (b"}" + ops("w") + doubled(60) + b"s", "at 'w'"),
-        (b"}" + b"".join(ops(n * ((1 << 61) - 1)) + b"N" + b"s" for n in range(30_000)), "at 0"),
-        (ops({"w" * 200_000: 1}), "at 'www"),
-        (ops({"a\n\x1b[2J": 1}), r"at 'a\\n\\x1b\[2J'"),
+        (b"}" + ops("w") + doubled(60) + b"s", "tensors, but w: save"),
+        (
+            b"}" + b"".join(ops(n * ((1 << 61) - 1)) + b"N" + b"s" for n in range(30_000)),
+            "dictionary of tensors: save",
+        ),
+        (ops({"w" * 200_000: 1}), "tensors, but www"),
+        (ops({"a\n\x1b[2J": 1}), r"tensors, but a\\n\\x1b\[2J: save"),
     ],
 )
 def test_pickles_that_would_take_years_or_cannot_be_shown(tmp_path, layout, state, message):
     write(tmp_path / "w.bin", layout, state, {})
     with pytest.raises(UserError, match=message):
-        read_torch_weights(tmp_path / "w.bin")
+        tensors_of(tmp_path / "w.bin")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -299,12 +315,12 @@ def test_names_of_one_storage_are_bounded(tmp_path, layout):
         }
         write(tmp_path / "w.bin", layout, dictionary_ops(whole), storage)
         if fine:
-            assert len(read_torch_weights(tmp_path / "w.bin")) == names
+            assert len(tensors_of(tmp_path / "w.bin")) == names
         else:
             with pytest.raises(
                 UserError, match=rf"names {names},000 numbers in {names} tensors and holds 1,000"
             ):
-                read_torch_weights(tmp_path / "w.bin")
+                tensors_of(tmp_path / "w.bin")
 
 
 def test_zip_entries_inside_one_another(tmp_path):
@@ -336,18 +352,18 @@ def test_zip_entries_inside_one_another(tmp_path):
     end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, len(places), len(places), len(directory), at, 0)
     path.write_bytes(first + body + directory + end)
     with pytest.raises(UserError, match="entries that hold more together than the file"):
-        read_torch_weights(path)
+        tensors_of(path)
 
 
 def test_a_list_of_zip_entries_that_is_too_long(tmp_path, monkeypatch):
     monkeypatch.setattr(torch_weights, "_MOST_LIST_BYTES", 300)
     write_one(tmp_path / "w.bin", "zip")
-    assert len(read_torch_weights(tmp_path / "w.bin")) == 1
+    assert len(tensors_of(tmp_path / "w.bin")) == 1
     with zipfile.ZipFile(tmp_path / "w.bin", "a") as archive:
         for number in range(5):
             archive.writestr(f"{number}", "")
     with pytest.raises(UserError, match="is not a whole zip file"):
-        read_torch_weights(tmp_path / "w.bin")
+        tensors_of(tmp_path / "w.bin")
 
 
 def test_what_python_2_and_other_protocols_wrote(tmp_path):
@@ -360,14 +376,14 @@ def test_what_python_2_and_other_protocols_wrote(tmp_path):
     ]
     for state in states:
         write(tmp_path / "w.bin", "zip", state, {"7": np.arange(6, dtype=np.float32)})
-        assert list(read_torch_weights(tmp_path / "w.bin")) == ["w"]
+        assert list(tensors_of(tmp_path / "w.bin")) == ["w"]
 
 
 def test_a_missing_file_and_a_folder(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
-        read_torch_weights(tmp_path / "w.bin")
+        tensors_of(tmp_path / "w.bin")
     with pytest.raises(UserError, match="cannot be read"):
-        read_torch_weights(tmp_path)
+        tensors_of(tmp_path)
 
 
 def test_zip_files_of_others(tmp_path):
@@ -375,27 +391,85 @@ def test_zip_files_of_others(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("hello.txt", "hello")
     with pytest.raises(UserError, match=r"not one of torch\.save"):
-        read_torch_weights(path)
+        tensors_of(path)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("model/data.pkl", b"\x80\x02}.")
     with pytest.raises(UserError, match="compressed"):
-        read_torch_weights(path)
+        tensors_of(path)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        (ops({"step": 3}), "'step'"),
-        (ops({3: None}), "at 3"),
-        (ops({"model": {}}), "'model'"),
-        (ops([1]), "no dictionary of tensors"),
+        (ops({"step": 3}), "no dictionary of tensors, but step: save"),
+        (ops({3: None}), "dictionary of tensors: save"),
+        (ops({"model": {}, "epoch": 1}), "no dictionary of tensors, but epoch: save"),
+        (ops([1]), "dictionary of tensors: save"),
+        (b"}" + ops("a") + b"}" + ops("b") + ops(1) + b"ss", "but a.b: save"),
     ],
 )
-def test_what_is_not_a_flat_dictionary(tmp_path, layout, state, message):
+def test_what_holds_no_tensors(tmp_path, layout, state, message):
     write(tmp_path / "w.bin", layout, state, {})
     with pytest.raises(UserError, match=message):
-        read_torch_weights(tmp_path / "w.bin")
+        tensors_of(tmp_path / "w.bin")
+
+
+def _tensor(legacy, offset=0):
+    return tensor_ops("Float", "7", 6, offset, (2,), (1,), legacy)
+
+
+def _dictionary(entries: dict[str, bytes]) -> bytes:
+    return b"}(" + b"".join(ops(key) + value for key, value in entries.items()) + b"u"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_state_dict_among_what_trainers_keep(tmp_path, layout):
+    """Settings of known classes are left, by name; an optimizer's numbered state is too."""
+    legacy = layout == "legacy"
+    namespace = b"cargparse\nNamespace\n)\x81" + ops({"lr": 0.1}) + b"b"
+    number = (
+        b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(" + ops("f8") + b"\x89\x88tR" + ops("x") + b"tR"
+    )
+    state = {
+        "state_dict": dictionary_ops({"model.w": _tensor(legacy), "model.b": _tensor(legacy, 2)}),
+        "optimizer": _dictionary({"state": b"}" + ops(0) + _dictionary({"m": _tensor(legacy)}) + b"s"}),
+        "args": namespace,
+        "best": number,
+        "path": b"cpathlib\nPosixPath\n(" + ops("a") + b"tR",
+        "hparams": b"comegaconf.dictconfig\nDictConfig\n)\x81" + ops({"_content": {}}) + b"b",
+        "epoch": ops(3),
+    }
+    write(tmp_path / "w.ckpt", layout, _dictionary(state), {"7": np.arange(6, dtype=np.float32)})
+    read = read_torch_weights(tmp_path / "w.ckpt")
+    assert {name: array.tolist() for name, array in read.tensors.items()} == {
+        "state_dict.model.w": [0, 1],
+        "state_dict.model.b": [2, 3],
+    }
+    assert read.others == ("optimizer.state", "args", "best", "path", "hparams", "epoch")
+
+
+def test_two_tensors_of_one_name_are_not_chosen_from(tmp_path):
+    inner = _dictionary({"b": _tensor(False, 2)})
+    write(
+        tmp_path / "w.pt",
+        "zip",
+        _dictionary({"a.b": _tensor(False), "a": inner}),
+        {"7": np.arange(6, dtype=np.float32)},
+    )
+    with pytest.raises(UserError, match=r"two tensors called a\.b"):
+        tensors_of(tmp_path / "w.pt")
+
+
+def test_dictionaries_in_dictionaries_are_walked_once(tmp_path):
+    """Eight of a hundred entries each, all the next one, would be 10^16."""
+    state = ops("end")
+    for level in range(8):
+        entries = [ops(f"{n}") + (b"h%c" % (10 + level)) for n in range(1, 100)]
+        state = b"}(" + ops("0") + state + b"q%c" % (10 + level) + b"".join(entries) + b"u"
+    write(tmp_path / "w.pt", "zip", state, {})
+    with pytest.raises(UserError, match="no dictionary of tensors"):
+        tensors_of(tmp_path / "w.pt")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -408,7 +482,7 @@ def test_one_storage_described_in_two_ways(tmp_path, layout):
         )
         write(tmp_path / "w.bin", layout, state, {"7": np.zeros(6, np.float32)})
         with pytest.raises(UserError, match="in two ways"):
-            read_torch_weights(tmp_path / "w.bin")
+            tensors_of(tmp_path / "w.bin")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -431,7 +505,7 @@ def test_against_pytorch(tmp_path, layout, protocol):
     torch.save(
         state, tmp_path / "w.bin", pickle_protocol=protocol, _use_new_zipfile_serialization=layout == "zip"
     )
-    read = read_torch_weights(tmp_path / "w.bin")
+    read = tensors_of(tmp_path / "w.bin")
     assert list(read) == list(state)
     for name, tensor in state.items():
         tensor = tensor.detach()
@@ -446,5 +520,5 @@ def test_pytorch_reads_the_files_of_these_tests(tmp_path, layout):
     torch = pytest.importorskip("torch")
     write_one(tmp_path / "w.bin", layout, offset=1, size=(2, 2), stride=(1, 3))
     loaded = torch.load(tmp_path / "w.bin", weights_only=True)
-    np.testing.assert_array_equal(loaded["w"].numpy(), read_torch_weights(tmp_path / "w.bin")["w"])
+    np.testing.assert_array_equal(loaded["w"].numpy(), tensors_of(tmp_path / "w.bin")["w"])
     assert os.path.getsize(tmp_path / "w.bin") > 24
