@@ -555,7 +555,9 @@ class Config(Section):
         0, "Seed of the initialisation, data order, masking, sampling and dropout.", ge=0, lt=2**31
     )
     init_from: LocalPath | None = _field(
-        None, "Start from the parameters in this work directory (or checkpoint step of one), optimizer fresh."
+        None,
+        "Start from the parameters in this work directory (of a fine-tuning: of its best seed), or in this checkpoint of "
+        "one, optimizer fresh.",
     )
     data: DataConfig = DataConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
