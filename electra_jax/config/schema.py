@@ -556,8 +556,8 @@ class Config(Section):
     )
     init_from: LocalPath | None = _field(
         None,
-        "Start from the parameters in this work directory (of a fine-tuning: of its best seed), or in this checkpoint of "
-        "one, optimizer fresh.",
+        "Start from the parameters in this work directory (of a fine-tuning: of its best seed), or in a checkpoint "
+        "of one, optimizer fresh.",
     )
     data: DataConfig = DataConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()

@@ -70,8 +70,8 @@ class WorkDir:
         if refused:
             raise UserError(
                 f"--workdir {self.root} holds another run, or its config.yaml was edited; these settings decide the "
-                f"model, the data order or the results and cannot change: {format_differences(refused)}; choose another "
-                "--workdir, or set them back"
+                f"model, the data order or the results and cannot change: {format_differences(refused)}; choose "
+                "another --workdir, or set them back"
             )
         return [format_differences([change]) for change in changes]
 
