@@ -50,7 +50,7 @@ from electra_jax.tasks.starting_point import starting_point
 from electra_jax.tasks.submission import write_submission
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.checkpoints import RunIdentity, restore_params, saved_steps, write_params
-from electra_jax.training.chosen_run import RESULTS, begun_seeds
+from electra_jax.training.chosen_run import RESULTS, begun_seeds, worth
 from electra_jax.training.compilation_cache import use_compilation_cache
 from electra_jax.training.loop import Metrics, run_loop
 from electra_jax.training.program import Program, program_of
@@ -369,7 +369,7 @@ class FineTuningWork:
         kept, saved = from_first(
             f"step {step} of {best}", lambda: (read_best(best), saved_steps(best / "checkpoints"))
         )
-        if kept is not None and kept["step"] < step and kept["value"] >= value:
+        if kept is not None and kept["step"] < step and worth(kept["value"]) >= worth(value):
             return
         identity = RunIdentity(self._material.tokenizer.fingerprint, None, self._config.model_dump())
         if step not in saved:

@@ -1,6 +1,7 @@
 """Results over seeds: numbers one can believe are a mean with its deviation."""
 
 import json
+import math
 import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing_extensions import TypedDict  # with typing's own pydantic works from
 
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
+from electra_jax.training.chosen_run import worth
 from electra_jax.training.records import read_record
 from electra_jax.training.workdir import write_atomically
 
@@ -118,11 +120,12 @@ def _names(result: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
 
 def _statistics(values_and_seeds: Sequence[tuple[float, int]]) -> dict[str, Any]:
     values = [value for value, _ in values_and_seeds]
-    best, seed = max(values_and_seeds, key=lambda pair: pair[0])
+    best, seed = max(values_and_seeds, key=lambda pair: worth(pair[0]))
+    known = all(math.isfinite(value) for value in values)  # others have no deviation
     return {
         "mean": statistics.fmean(values),
-        "sd": statistics.stdev(values) if len(values) > 1 else None,
-        "median": statistics.median(values),
+        "sd": (statistics.stdev(values) if known else math.nan) if len(values) > 1 else None,
+        "median": statistics.median(values) if known else math.nan,
         "best": best,
         "best_seed": seed,
         "values": values,

@@ -34,7 +34,7 @@ _SUMMARY = TypeAdapter(_Summary)
 def best_seed(root: Path) -> int | None:
     """The seed with the best dev metrics of a finished fine-tuning; None where ``root`` is none.
 
-    Of several tasks the mean of their deciding metrics counts; a value that is not a number is worse than any.
+    Of several tasks the mean of their deciding metrics counts; see `worth`.
 
     Raises:
         UserError: results.json is not what was written.
@@ -50,9 +50,13 @@ def best_seed(root: Path) -> int | None:
             f"{file} is not what was written there (it lacks a dev metric of a seed or a task): restore it from a "
             f"copy, or give one of the seeds, such as {root / 'seed-0'}"
         )
-    means = [statistics.fmean(of_a_seed) for of_a_seed in zip(*values, strict=True)]
-    ranked = [-math.inf if math.isnan(mean) else mean for mean in means]
-    return summary.seeds[ranked.index(max(ranked))]
+    means = [worth(statistics.fmean(of_a_seed)) for of_a_seed in zip(*values, strict=True)]
+    return summary.seeds[means.index(max(means))]
+
+
+def worth(value: float) -> float:
+    """What a metric counts when the best is looked for: one that is not a number is worse than any."""
+    return -math.inf if math.isnan(value) else value
 
 
 def chosen_run(root: Path) -> tuple[Path, Path]:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.tasks.inputs import Content, Inputs, read_inputs, write_inputs
-from electra_jax.tasks.results import BEST, RESULT, read_best, read_predictions, read_result
+from electra_jax.tasks.results import BEST, RESULT, read_best, read_predictions, read_result, summarise
 from electra_jax.tasks.settings import FILE, TaskSettings, read_settings, write_settings
 from electra_jax.training.checkpoints import find_checkpoint
 from electra_jax.training.chosen_run import RESULTS, best_seed, chosen_run, run_of
@@ -152,6 +153,26 @@ def test_a_root_means_its_best_seed_and_there_the_best_parameters(tmp_path):
         assert find_checkpoint(path) == (4, root / "seed-1" / "best" / "checkpoints")
     assert find_checkpoint(root / "seed-1" / "checkpoints" / "9") == (9, root / "seed-1" / "checkpoints")
     assert find_checkpoint(root / "seed-0") == (9, root / "seed-0" / "checkpoints")
+
+
+def test_table_and_root_choose_the_same_seed():
+    results = [
+        {"seed": seed, "steps": 1, "scores": {"mine": {"dev": {"f1": value}}}}
+        for seed, value in ((3, float("nan")), (4, 20.0), (5, 30.0))
+    ]
+    table = summarise(Config(), results)["tasks"]["mine"]["dev"]["f1"]
+    assert (table["best"], table["best_seed"]) == (30.0, 5)
+
+
+def test_a_seed_scored_by_other_metrics_is_refused():
+    results = [
+        {"seed": seed, "steps": 1, "scores": {"mine": {"dev": {metric: 1.0}}}}
+        for seed, metric in ((0, "f1"), (1, "accuracy"))
+    ]
+    with pytest.raises(
+        UserError, match=r"seed 1 was scored by other metrics than seed 0.*delete result\.json"
+    ):
+        summarise(Config(), results)
 
 
 def test_checkpoints_belong_to_a_run(tmp_path):
