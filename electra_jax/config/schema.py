@@ -43,6 +43,11 @@ LocalPath = Annotated[str, AfterValidator(_path)]
 SourceName = Annotated[str, AfterValidator(_source)]
 
 
+# Far above any network, and far below what a computation of shapes cannot hold.
+MOST_SIZE = 1 << 24
+MOST_LAYERS = 256
+
+
 class Section(BaseModel):
     """Base of every section: immutable, strict about types, and unknown keys are errors."""
 
@@ -98,6 +103,7 @@ class TokenizerConfig(Section):
         "Entries of the vocabulary, special tokens included. sentencepiece: how many to train (null: 30522); "
         "wordpiece: if given, the file must have just as many.",
         ge=1,
+        le=MOST_SIZE,
     )
     vocab_file: LocalPath | None = _field(
         None, "wordpiece: a BERT vocab.txt (required); sentencepiece: a trained .model (null: train one)."
@@ -126,15 +132,19 @@ class TokenizerConfig(Section):
 class ModelConfig(Section):
     """The discriminator: the encoder that is kept, fine-tuned and exported."""
 
-    hidden_size: int = _field(256, "Width of the encoder.", ge=1)
-    num_layers: int = _field(12, "Transformer blocks.", ge=1)
-    num_heads: int = _field(4, "Attention heads; must divide hidden_size.", ge=1)
+    hidden_size: int = _field(256, "Width of the encoder.", ge=1, le=MOST_SIZE)
+    num_layers: int = _field(12, "Transformer blocks.", ge=1, le=MOST_LAYERS)
+    num_heads: int = _field(4, "Attention heads; must divide hidden_size.", ge=1, le=MOST_SIZE)
     intermediate_size: int | None = _field(
-        None, "Width of the feed-forward layer; null: 4 x hidden_size.", ge=1
+        None, "Width of the feed-forward layer; null: 4 x hidden_size.", ge=1, le=MOST_SIZE
     )
-    embedding_size: int | None = _field(None, "Width of the embeddings; null: hidden_size.", ge=1)
-    max_positions: int = _field(512, "Learned positions; the longest sequence the model can read.", ge=1)
-    type_vocab_size: int = _field(2, "Token types (segments A and B).", ge=1)
+    embedding_size: int | None = _field(
+        None, "Width of the embeddings; null: hidden_size.", ge=1, le=MOST_SIZE
+    )
+    max_positions: int = _field(
+        512, "Learned positions; the longest sequence the model can read.", ge=1, le=MOST_SIZE
+    )
+    type_vocab_size: int = _field(2, "Token types (segments A and B).", ge=1, le=MOST_SIZE)
     hidden_dropout: float = _field(
         0.1, "Dropout on embeddings and block outputs, both networks.", ge=0.0, lt=1.0
     )
@@ -152,6 +162,7 @@ class ModelConfig(Section):
         128,
         "Rows of the embedding table are rounded up to a multiple of this, so that they can be sharded.",
         ge=1,
+        le=MOST_SIZE,
     )
 
     @model_validator(mode="after")
@@ -172,21 +183,22 @@ class GeneratorConfig(Section):
         "all: the generator is the discriminator's encoder with another head (size_fraction must be 1).",
     )
     hidden_size: int | None = _field(
-        None, "Generator width; null: model.hidden_size x size_fraction, rounded.", ge=1
+        None, "Generator width; null: model.hidden_size x size_fraction, rounded.", ge=1, le=MOST_SIZE
     )
     num_layers: int | None = _field(
-        None, "Generator depth; null: model.num_layers x layers_fraction, rounded.", ge=1
+        None, "Generator depth; null: model.num_layers x layers_fraction, rounded.", ge=1, le=MOST_LAYERS
     )
     num_heads: int | None = _field(
-        None, "Generator heads; null: its width / 64, at least 1, as in the reference.", ge=1
+        None, "Generator heads; null: its width / 64, at least 1, as in the reference.", ge=1, le=MOST_SIZE
     )
     intermediate_size: int | None = _field(
-        None, "Width of the generator's feed-forward layer; null: 4 x its width.", ge=1
+        None, "Width of the generator's feed-forward layer; null: 4 x its width.", ge=1, le=MOST_SIZE
     )
     embedding_size: int | None = _field(
         None,
         "Width of the generator's own embeddings, with sharing 'none' only; null: its width, as in the reference.",
         ge=1,
+        le=MOST_SIZE,
     )
 
     @model_validator(mode="after")

@@ -40,6 +40,7 @@ from electra_jax.convert.weights import (
     Flat,
     Weights,
     check_complete,
+    check_depths,
     check_patterns_used,
     check_vocabulary,
     first_difference,
@@ -132,6 +133,7 @@ def read_huggingface(
     derived, config = validate(values, where), with_overrides(values, overrides, where)
     tokenizer = overridden_tokenizer(tokenizer, config.tokenizer, derived.tokenizer, where)
 
+    check_depths(where, parameters, network_sizes(config, main.settings["vocab_size"]))
     expected = expected_shapes(config, main.settings["vocab_size"])
     if "generator" not in networks:
         expected = {n: s for n, s in expected.items() if n.partition("/")[0] in _DISCRIMINATOR_PARTS}

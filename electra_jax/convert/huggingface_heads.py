@@ -1,6 +1,6 @@
 """Heads of fine-tuned models: `ElectraForSequenceClassification`, `…TokenClassification`, `…QuestionAnswering`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -70,7 +70,7 @@ class Head:
         return shapes
 
 
-def head_of(settings: Mapping[str, Any], names: Iterable[str], where: str) -> Head | None:
+def head_of(settings: Mapping[str, Any], tensors: Mapping[str, np.ndarray], where: str) -> Head | None:
     """The head of a folder with this config.json and tensors of these names; None if it is not fine-tuned.
 
     The task is called after its kind. Tags that spell spans keep their scheme.
@@ -78,9 +78,10 @@ def head_of(settings: Mapping[str, Any], names: Iterable[str], where: str) -> He
     Raises:
         UserError: classes that config.json does not name.
     """
-    names = set(names)
+    names = set(tensors)
     if any(name.startswith("discriminator_predictions.") for name in names):
         return None
+    _check_outputs(settings, tensors, where)
     if "qa_outputs.weight" in names:
         threshold = settings.get(THRESHOLD)
         return Head(
@@ -101,6 +102,25 @@ def head_of(settings: Mapping[str, Any], names: Iterable[str], where: str) -> He
     if len(labels) == 1:
         return Head("regression", TaskSettings(kind="regression"))
     return Head("classification", TaskSettings(kind="classification", labels=labels, classes=labels))
+
+
+def _check_outputs(settings: Mapping[str, Any], tensors: Mapping[str, np.ndarray], where: str) -> None:
+    """Refuses more labels than the head has outputs, before any is named.
+
+    Raises:
+        UserError: see above; or what config.json keeps for a head is of another kind.
+    """
+    named = settings.get("id2label")
+    count = len(named) if isinstance(named, dict) else settings.get("num_labels", 2)
+    for name in ("classifier.weight", "classifier.out_proj.weight"):
+        outputs = max((1, *tensors[name].shape[:1])) if name in tensors else None
+        if outputs is not None and (type(count) is not int or not 0 <= count <= outputs):
+            raise UserError(
+                f"{where} names {count!r} labels, and {name} has {outputs} outputs: put num_labels and id2label right"
+            )
+    threshold = settings.get(THRESHOLD, 0.0)
+    if threshold is not None and (type(threshold) not in (int, float) or not -1e30 < threshold < 1e30):
+        raise UserError(f"{where}: {THRESHOLD} is {threshold!r}, but must be a number or null")
 
 
 def _labels(settings: Mapping[str, Any], where: str) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ class NameTable:
 
     def to_foreign(self, ours: str) -> Row | None:
         """The row of our flat name, layer numbers filled in; None where the foreign checkpoint has no such thing."""
-        template, number = _split(ours, r"(?<=/layers/)\d+(?=/)")
+        template, number = _split(ours, r"(?<=/layers/)\d{1,6}(?=/)")
         return _filled(self._by_ours.get(template), number)
 
     def spelled(self, ours: str) -> Row:
@@ -96,7 +96,9 @@ class NameTable:
 
     def to_ours(self, foreign: str) -> Row | None:
         """The row of a foreign name, layer numbers filled in; None for a name that is not in the table."""
-        template, number = _split(foreign, r"(?<=encoder/layer_)\d+(?=/)|(?<=encoder\.layer\.)\d+(?=\.)")
+        template, number = _split(
+            foreign, r"(?<=encoder/layer_)\d{1,6}(?=/)|(?<=encoder\.layer\.)\d{1,6}(?=\.)"
+        )
         return _filled(self._by_foreign.get(template), number)
 
 

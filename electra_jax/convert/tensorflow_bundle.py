@@ -26,6 +26,7 @@ import ml_dtypes  # noqa: F401  (makes numpy know the name bfloat16)
 import numpy as np
 
 from electra_jax.errors import UserError
+from electra_jax.regular_files import open_regular, read_regular
 
 TABLE_MAGIC = 0xDB4775248B80FB57
 FOOTER_BYTES = 48
@@ -56,6 +57,12 @@ DTYPES = {
 }
 DTYPE_CODES = {name: code for code, name in DTYPES.items()}
 OTHER_DTYPES = {7: "string", 20: "resource", 21: "variant"}
+
+# What a file may ask for. The index of the largest ELECTRA, with its optimizer, takes 100 kB.
+MOST_INDEX_BYTES = 64 << 20
+MOST_NAME_BYTES = 2048
+MOST_NAMES_BYTES = 64 << 20  # of all, which the index shortens by what they share
+MOST_DIMENSIONS = 32
 
 RESAVE = "load it with TensorFlow and save it again with tf.compat.v1.train.Saver"
 
@@ -105,6 +112,7 @@ def read_tensors(prefix: Path, names: Collection[str] | None = None) -> dict[str
     arrays: dict[str, np.ndarray] = {}
     for shard in sorted({entry.shard for entry in wanted.values()}):
         with _open_shard(prefix, shard, index.num_shards) as file:
+            _check_apart(file, [entry for entry in wanted.values() if entry.shard == shard])
             for name, entry in wanted.items():
                 if entry.shard == shard:
                     arrays[name] = _read_array(file, name, entry)
@@ -151,13 +159,23 @@ def _shard_file(prefix: Path, shard: int, num_shards: int) -> Path:
 def _open_shard(prefix: Path, shard: int, num_shards: int) -> BinaryIO:
     file = _shard_file(prefix, shard, num_shards)
     try:
-        return file.open("rb")
+        return open_regular(file)
     except FileNotFoundError:
         raise UserError(
             f"{file} is missing: copy all data files of the checkpoint ({num_shards}) to where its index is"
         ) from None
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def _check_apart(file: BinaryIO, entries: Collection[_Entry]) -> None:
+    """Refuses tensors that lie in one another: a small file could be read as any amount of memory."""
+    length = os.fstat(file.fileno()).st_size
+    if (total := sum(entry.size for entry in entries if entry.offset + entry.size <= length)) > length:
+        raise UserError(
+            f"{file.name} has {length:,} bytes, and its index finds tensors of {total:,} in it: copy the checkpoint "
+            "again"
+        )
 
 
 def _read_array(file: BinaryIO, name: str, entry: _Entry) -> np.ndarray:
@@ -173,7 +191,12 @@ def _read_array(file: BinaryIO, name: str, entry: _Entry) -> np.ndarray:
         raise UserError(
             f"{file.name} is damaged: the checksum of tensor {name} is wrong; copy the checkpoint again"
         )
-    return np.frombuffer(bytearray(content), np.dtype(entry.dtype)).reshape(entry.shape)
+    try:
+        return np.frombuffer(bytearray(content), np.dtype(entry.dtype)).reshape(entry.shape)
+    except ValueError:  # a dimension of 0 beside ones that overflow
+        raise UserError(
+            f"{file.name} is damaged: tensor {name} has no shape: copy the checkpoint again"
+        ) from None
 
 
 def _storable(name: str, array: np.ndarray) -> np.ndarray:
@@ -212,7 +235,8 @@ def _check_readable(prefix: Path, name: str, entry: _Entry) -> None:
         raise UserError(
             f"tensor {name} of {prefix} is of type {entry.dtype}, which is not read: ask for other tensors by name"
         )
-    if entry.size != math.prod(entry.shape) * np.dtype(entry.dtype).itemsize:
+    fits = len(entry.shape) <= MOST_DIMENSIONS and all(size < 1 << 48 for size in entry.shape)
+    if not fits or entry.size != math.prod(entry.shape) * np.dtype(entry.dtype).itemsize:
         raise UserError(
             f"{_index_file(prefix)} is damaged: it gives tensor {name} {entry.size} bytes, which does not fit "
             f"{entry.dtype} {entry.shape}; copy the checkpoint again"
@@ -225,11 +249,11 @@ def _check_readable(prefix: Path, name: str, entry: _Entry) -> None:
 def _read_index(prefix: Path) -> _Index:
     file = _index_file(prefix)
     try:
-        table = file.read_bytes()
+        table = read_regular(file, MOST_INDEX_BYTES)
     except FileNotFoundError:
         raise UserError(_why_no_index(prefix)) from None
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise UserError(f"{file} cannot be read: {getattr(error, 'strerror', error)}") from None
     if not _ends_like_a_table(table):
         raise UserError(
             f"{file} is not the index of a TensorFlow checkpoint, or is cut short: give the prefix of another "
@@ -263,13 +287,19 @@ def _why_no_index(prefix: Path) -> str:
 
 
 def _last_bytes(file: Path) -> bytes:
-    with file.open("rb") as opened:
-        opened.seek(max(0, file.stat().st_size - FOOTER_BYTES))
-        return opened.read()
+    with open_regular(file) as opened:
+        opened.seek(max(0, os.fstat(opened.fileno()).st_size - FOOTER_BYTES))
+        return opened.read(FOOTER_BYTES)
 
 
 def _decode_index(table: Iterable[tuple[bytes, bytes]]) -> _Index:
-    items = dict(table)
+    items: dict[bytes, bytes] = {}
+    names_bytes = 0
+    for key, value in table:
+        names_bytes += len(key)
+        if len(key) > MOST_NAME_BYTES or names_bytes > MOST_NAMES_BYTES:
+            raise ValueError("names of tensors that are too long")
+        items[key] = value
     if b"" not in items:
         raise ValueError("no header")
     header = _decode_message(items.pop(b""))
@@ -284,9 +314,12 @@ def _decode_entry(message: bytes) -> _Entry:
     fields = _decode_message(message)
     dims = _decode_message(_last(fields, 2, b"")).get(2, [])
     dtype = _last(fields, 1)
+    shape = tuple(_last(_decode_message(dim), 1) for dim in dims)
+    if not all(isinstance(number, int) for number in (*shape, *(_last(fields, n) for n in (1, 3, 4, 5, 6)))):
+        raise ValueError("a number that is none")
     return _Entry(
         dtype=DTYPES.get(dtype) or OTHER_DTYPES.get(dtype) or f"number {dtype}",
-        shape=tuple(_last(_decode_message(dim), 1) for dim in dims),
+        shape=shape,
         shard=_last(fields, 3),
         offset=_last(fields, 4),
         size=_last(fields, 5),
@@ -320,13 +353,14 @@ def _encode_entry(entry: _Entry) -> bytes:
 def _decode_varint(data: bytes, at: int) -> tuple[int, int]:
     """(value, position after it) of a number in groups of seven bits, the lowest first."""
     value = shift = 0
-    while True:
+    while shift < 64:
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
         shift += 7
+    raise ValueError("a number of more than 64 bits")
 
 
 def _encode_varint(value: int) -> bytes:
@@ -352,6 +386,8 @@ def _decode_message(message: bytes) -> dict[int, list[Any]]:
                 (value,), at = struct.unpack_from("<Q", message, at), at + 8
             case 2:
                 length, at = _decode_varint(message, at)
+                if at + length > len(message):
+                    raise ValueError("a message that is cut short")
                 value, at = message[at : at + length], at + length
             case 5:
                 (value,), at = struct.unpack_from("<I", message, at), at + 4
@@ -395,8 +431,12 @@ def _decode_table(table: bytes) -> Iterator[tuple[bytes, bytes]]:
     footer = table[-FOOTER_BYTES:]
     _, at = _decode_handle(footer, 0)
     index_handle, _ = _decode_handle(footer, at)
+    left = len(table)
     for _, value in _decode_block(_block_content(table, *index_handle)):
         handle, _ = _decode_handle(value, 0)
+        left -= handle[1] + BLOCK_TRAILER_BYTES
+        if left < 0:  # the same block over and over
+            raise ValueError("its blocks hold more than the file")
         yield from _decode_block(_block_content(table, *handle))
 
 
@@ -422,6 +462,8 @@ def _block_content(table: bytes, offset: int, size: int) -> bytes:
 
 
 def _decode_block(block: bytes) -> Iterator[tuple[bytes, bytes]]:
+    if len(block) < 4:
+        raise ValueError("a block without an end")
     (restarts,) = struct.unpack_from("<I", block, len(block) - 4)
     end = len(block) - 4 * (restarts + 1)
     at, key = 0, b""
@@ -429,6 +471,10 @@ def _decode_block(block: bytes) -> Iterator[tuple[bytes, bytes]]:
         shared, at = _decode_varint(block, at)
         rest, at = _decode_varint(block, at)
         length, at = _decode_varint(block, at)
+        if shared > len(key) or at + rest + length > end:
+            raise ValueError("an entry ends behind its block")
+        if shared + rest > MOST_NAME_BYTES:
+            raise ValueError("a name that is too long")
         key = key[:shared] + block[at : at + rest]
         at += rest
         yield key, block[at : at + length]

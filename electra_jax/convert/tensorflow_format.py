@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax.config.loading import validate, with_overrides
-from electra_jax.config.schema import ModelConfig
+from electra_jax.config.schema import MOST_SIZE, ModelConfig
 from electra_jax.convert.flat_parameters import expected_shapes
 from electra_jax.convert.huggingface_tokenizer import write_huggingface_tokenizer
 from electra_jax.convert.names import scopes, tensorflow_table
@@ -24,8 +24,10 @@ from electra_jax.convert.weights import (
     Moments,
     Weights,
     check_complete,
+    check_depths,
     check_patterns_used,
     check_vocabulary,
+    depth_of,
 )
 from electra_jax.errors import UserError
 from electra_jax.file_names import is_file_name
@@ -116,6 +118,7 @@ def read_tensorflow(
     tokenizer = overridden_tokenizer(tokenizer, config.tokenizer, derived.tokenizer, str(prefix))
     if not any(override.startswith("model.num_heads=") for override in overrides):
         notes = (*notes, "heads of 64 assumed, as in every size of the original (model.num_heads=N)")
+    check_depths(str(prefix), found_shapes, network_sizes(config, rows))
     expected = _trained_parts(expected_shapes(config, rows), found_shapes)
 
     wanted = [*known, *(moments if optimizer else ()), *(("global_step",) if "global_step" in shapes else ())]
@@ -142,13 +145,12 @@ def _configuration(prefix: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[
 
     def encoder(scope: str) -> tuple[int, int, int]:
         """(width, depth, feed-forward width)."""
-        numbers = [int(n) for name in shapes for n in re.findall(rf"^{scope}/layers/(\d+)/", name)]
         try:
             kernel = shapes[f"{scope}/layers/0/intermediate/kernel"]
         except KeyError:
             raise UserError(f"{prefix} has no layer 0 of its {scope.replace('_', ' ')}") from None
         _check_matrix(prefix, f"{scope}/layers/0/intermediate/kernel", kernel)
-        return kernel[0], 1 + max(numbers), kernel[1]
+        return kernel[0], depth_of(shapes, scope), kernel[1]
 
     def table(name: str) -> tuple[int, ...]:
         """Rows and columns."""
@@ -190,7 +192,7 @@ def _configuration(prefix: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[
 
 
 def _check_matrix(prefix: Path, ours: str, shape: tuple[int, ...]) -> None:
-    if len(shape) != 2:
+    if len(shape) != 2 or not all(0 < size <= MOST_SIZE for size in shape):
         raise UserError(
             f"{prefix} has no matrix {tensorflow_table().spelled(ours).foreign}, from which sizes follow: give a "
             "checkpoint of ELECTRA's pre-training"

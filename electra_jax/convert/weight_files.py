@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from electra_jax.convert.flax_weights import read_flax_weights
 from electra_jax.convert.keras_weights import read_keras_weights
+from electra_jax.convert.safetensors_header import check_header
 from electra_jax.convert.state_dicts import comparable
 from electra_jax.convert.torch_weights import read_torch_weights
 from electra_jax.convert.weights import Flat, first_difference
@@ -183,8 +184,9 @@ def _kind(path: Path) -> _Read | None:
 
 def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     try:
+        check_header(path)
         return load_file(path), ()
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         hint = "it is incomplete or damaged: download it again"
         if path.stat().st_size < 1000 and path.read_bytes().startswith(b"version https://git-lfs"):
             hint = "it is only a pointer of Git LFS: fetch the file itself (git lfs pull)"

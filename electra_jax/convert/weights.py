@@ -9,6 +9,7 @@ import numpy as np
 from electra_jax.config.schema import Config
 from electra_jax.convert.names import Row
 from electra_jax.errors import UserError
+from electra_jax.model.sizes import NetworkSizes
 from electra_jax.tasks.settings import TaskSettings
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.checkpoints import listed
@@ -47,6 +48,44 @@ class Weights:
     moments: Moments | None = None
     notes: tuple[str, ...] = ()
     tasks: Mapping[str, TaskSettings] = field(default_factory=dict)
+
+
+def _layers(names: Iterable[str], scope: str) -> set[int]:
+    """The numbers of the layers of which there is anything."""
+    start = f"{scope}/layers/"
+    return {int(name[len(start) :].partition("/")[0]) for name in names if name.startswith(start)}
+
+
+def depth_of(names: Iterable[str], scope: str) -> int:
+    """How many layers an encoder has, judging by flat names.
+
+    A layer may be missing, which is said later; but one far behind all others is none of them.
+    """
+    numbers = sorted(_layers(names, scope))
+    return max((n + 1 for count, n in enumerate(numbers, start=1) if n + 1 <= 2 * count), default=0)
+
+
+def check_depths(where: str, names: Collection[str], sizes: NetworkSizes) -> None:
+    """Refuses many more layers than there are weights of, before anything is counted up to their number.
+
+    Args:
+        where: the checkpoint, for messages.
+        names: flat names of what it holds.
+        sizes: what the configuration says.
+
+    Raises:
+        UserError: see above.
+    """
+    for scope, encoder in (
+        ("encoder", sizes.discriminator),
+        *((scope, sizes.generator) for scope in ("generator_encoder", "generator_ltr", "generator_rtl")),
+    ):
+        found = len(_layers(names, scope))
+        if (found or scope == "encoder") and encoder.num_layers > 2 * max(found, 1):
+            raise UserError(
+                f"{where} is to have {encoder.num_layers} layers in its {scope.replace('_', ' ')} and has weights of "
+                f"{found}: give the configuration that belongs to the weights"
+            )
 
 
 def check_complete(

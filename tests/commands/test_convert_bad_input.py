@@ -104,6 +104,45 @@ def _integer(tensors):
     tensors["electra.encoder.layer.0.output.dense.weight"] = np.ones((32, 64), np.int8)
 
 
+def _weights_file(folder, header, size):
+    head = header if isinstance(header, bytes) else json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + b"\0" * size)
+
+
+def _header(folder, **kind):
+    """Says that a tensor is of this type, whose numbers take so many bytes."""
+    ((name, size),) = kind.items()
+    tensor = {"dtype": name, "shape": [64], "data_offsets": [0, int(64 * size)]}
+    _weights_file(folder, {"electra.embeddings.position_embeddings.weight": tensor}, int(64 * size))
+
+
+def _twice(folder):
+    tensor = '"electra.a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
+    _weights_file(folder, f"{{{tensor},{tensor}}}".encode(), 4)
+
+
+def _pipe(name):
+    def act(folder):
+        (folder / name).unlink(missing_ok=True)
+        os.mkfifo(folder / name)
+
+    return act
+
+
+def _classifier(folder, **settings):
+    """A folder of a fine-tuned model with two classes."""
+
+    def change(tensors):
+        for name in [n for n in tensors if n.startswith("discriminator_predictions.")]:
+            del tensors[name]
+        for name, outputs in (("dense", 32), ("out_proj", 2)):
+            tensors[f"classifier.{name}.weight"] = np.ones((outputs, 32), np.float32)
+            tensors[f"classifier.{name}.bias"] = np.ones(outputs, np.float32)
+
+    _weights(folder, change)
+    _change(folder, **settings)
+
+
 WORD = "electra.embeddings.word_embeddings.weight"
 DEEP = "electra.encoder.layer.1.intermediate.dense.weight"
 # What is done to a good folder of a discriminator, and words of the sentence that says what is wrong.
@@ -252,6 +291,92 @@ FOLDERS = {
         lambda f: _weights(f, _integer),
         ["output.dense.weight is of type int8", "not quantised ones"],
     ),
+    "quantised to eight bits": (
+        lambda f: _header(f, F8_E4M3=1),
+        ["position_embeddings.weight is of type F8_E4M3, which is not read", "not quantised ones"],
+    ),
+    "quantised to four bits": (lambda f: _header(f, F4=0.5), ["is of type F4, which is not read"]),
+    "a type that nobody knows": (lambda f: _header(f, X=4), ["is of type X, which is not read"]),
+    "a tensor twice in a file": (_twice, ["names 'electra.a' twice in one object"]),
+    "more dimensions than arrays have": (
+        lambda f: _weights_file(f, {"a": {"dtype": "F32", "shape": [1] * 100, "data_offsets": [0, 4]}}, 4),
+        ["model.safetensors cannot be read"],
+    ),
+    "an empty tensor that overflows": (
+        lambda f: _weights_file(f, {"a": {"dtype": "F32", "shape": [0, 1 << 62], "data_offsets": [0, 0]}}, 0),
+        ["model.safetensors cannot be read"],
+    ),
+    "a thousand layers": (lambda f: _change(f, num_hidden_layers=1000), ["num_layers is 1000"]),
+    "200 layers": (
+        lambda f: _change(f, num_hidden_layers=200),
+        ["is to have 200 layers in its encoder and has weights of 2"],
+    ),
+    "a billion layers": (
+        lambda f: _change(f, num_hidden_layers=10**9),
+        ["num_hidden_layers is 1e+09, but must be a number such as 12"],
+    ),
+    "layers far behind the others": (
+        lambda f: _weights(
+            f, lambda t: t.update({DEEP.replace("layer.1.", "layer.300."): np.ones((64, 32))})
+        ),
+        ["not part of this model: electra.encoder.layer.300.intermediate"],
+    ),
+    "a layer with a number of many digits": (
+        lambda f: _weights(
+            f, lambda t: t.update({DEEP.replace("layer.1.", f"layer.{'9' * 5000}."): np.ones(1)})
+        ),
+        ["not part of this model: electra.encoder.layer.99999"],
+    ),
+    "no vocabulary": (lambda f: _change(f, vocab_size=0), ["vocab_size is 0, but must be"]),
+    "a vocabulary of billions": (lambda f: _change(f, vocab_size=3 * 10**9), ["vocab_size is 3e+09"]),
+    "positions without end": (
+        lambda f: _change(f, max_position_embeddings=10**14),
+        ["max_position_embeddings is 1e+14"],
+    ),
+    "a number of 400 digits": (
+        lambda f: _change(f, layer_norm_eps=10**400),
+        ["model.layer_norm_epsilon is 1000", "…, but must be a valid number"],
+    ),
+    "a number that is none": (
+        lambda f: _change(f, layer_norm_eps=float("nan")),
+        ["layer_norm_epsilon is nan"],
+    ),
+    "config.json with a byte order mark and a mistake": (
+        lambda f: (f / "config.json").write_bytes(b'\xef\xbb\xbf{"model_type": "bert"}'),
+        ["a model of type 'bert'"],
+    ),
+    "a type of escape codes": (
+        lambda f: _change(f, model_type="\x1b[2J\nerror: " + "x" * 200_000),
+        ["a model of type '\\x1b[2J\\nerror: xxx", "only ELECTRA can be converted"],
+    ),
+    "a tensor of escape codes": (
+        lambda f: _weights(f, lambda t: t.update({"\x1b[2J\n\u202e" + "y" * 200_000: np.ones(1)})),
+        ["not part of this model: \\x1b[2J\\n\\u202eyyy"],
+    ),
+    "config.json is a pipe": (_pipe("config.json"), ["config.json cannot be read (it is a pipe"]),
+    "vocab.txt is a pipe": (_pipe("vocab.txt"), ["vocab.txt cannot be read: it is a pipe"]),
+    "tokenizer.json is a pipe": (_pipe("tokenizer.json"), ["tokenizer.json cannot be read (it is a pipe"]),
+    "config.json is endless": (
+        lambda f: ((f / "config.json").unlink(), (f / "config.json").symlink_to("/dev/zero")),
+        ["config.json cannot be read (it is a device"],
+    ),
+    "config.json is a link in a circle": (
+        lambda f: ((f / "config.json").unlink(), (f / "config.json").symlink_to("config.json")),
+        ["config.json cannot be read (Too many levels of symbolic links)"],
+    ),
+    "a shard of a long name": (
+        lambda f: _shards(f, json.dumps({"weight_map": {"a": "x" * 300}})),
+        ["names no files beside it in weight_map"],
+    ),
+    "labels in words": (
+        lambda f: _classifier(f, num_labels="2"),
+        ["names '2' labels, and classifier.out_proj.weight has 2 outputs"],
+    ),
+    "labels without end": (lambda f: _classifier(f, num_labels=10**8), ["names 100000000 labels"]),
+    "more labels than outputs": (
+        lambda f: _classifier(f, id2label={str(n): f"l{n}" for n in range(1000)}),
+        ["names 1000 labels, and classifier.out_proj.weight has 2 outputs"],
+    ),
     "another table at the output": (
         lambda f: _weights(
             f, lambda t: t.update({"generator_lm_head.weight": np.ones((40, 16), np.float32)})
@@ -331,8 +456,8 @@ def test_names_that_no_file_can_have(place, command):
     before = contents(place)
     for source, destination, expected in (
         ("circle", "new", "circle does not exist"),
-        ("x" * 300, "new", "File name too long"),
-        ("good", "x" * 300, "File name too long"),
+        ("x" * 300, "new", "a name 300 bytes long"),
+        ("good", "x" * 300, "a name 300 bytes long"),
         ("good", "good/vocab.txt/new", "lies in what is to be converted"),
         ("good", "pair/discriminator/vocab.txt/new", "vocab.txt is a file, not a directory"),
     ):

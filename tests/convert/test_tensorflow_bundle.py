@@ -377,6 +377,94 @@ def test_an_index_that_makes_no_sense(tmp_path, entries, expected):
     assert f"x.index {expected}" in _refusal(read_tensors, tmp_path / "x")
 
 
+def _entry(**changes) -> bytes:
+    values = {
+        "dtype": "float32",
+        "shape": (2,),
+        "shard": 0,
+        "offset": 0,
+        "size": 8,
+        "crc": 0,
+        "sliced": False,
+    }
+    return bundle._encode_entry(bundle._Entry(**{**values, **changes}))
+
+
+def _message(number: int, value: int) -> bytes:
+    return bundle._encode_varint(number << 3) + bundle._encode_varint(value)
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        (_message(1, 1) + b"\x28" + b"\xff" * 100_000 + b"\x01", "a number of more than 64 bits"),
+        (_message(1, 1) + bundle._encode_bytes(5, b"8"), "a number that is none"),
+        (bundle._encode_bytes(1, b"1"), "a number that is none"),
+        (_message(1, 1) + b"\x12\xff\xff\x03", "a message that is cut short"),
+        (_entry(shape=(0, 1 << 60, 1 << 60), size=0), "gives tensor a 0 bytes"),
+        (_entry(shape=(1,) * 70, size=4), "gives tensor a 4 bytes"),
+        (
+            _message(1, 1) + bundle._encode_bytes(2, bundle._encode_bytes(2, _message(1, 2**64 - 1))),
+            "gives tensor",
+        ),
+    ],
+)
+def test_an_entry_that_makes_no_sense(tmp_path, entry, expected):
+    (tmp_path / "x.index").write_bytes(bundle._encode_table([(b"", HEADER), (b"a", entry)]))
+    (tmp_path / "x.data-00000-of-00001").write_bytes(b"\0" * 8)
+    assert expected in _refusal(read_tensors, tmp_path / "x")
+
+
+def test_tensors_in_one_another(tmp_path):
+    crc = bundle._masked_crc(bytes(8))
+    (tmp_path / "x.data-00000-of-00001").write_bytes(bytes(16))
+    for count, fine in ((2, True), (3, False)):
+        entries = [(b"", HEADER), *((f"t{n}".encode(), _entry(crc=crc)) for n in range(count))]
+        (tmp_path / "x.index").write_bytes(bundle._encode_table(entries))
+        if fine:
+            assert len(read_tensors(tmp_path / "x")) == 2
+        else:
+            assert "has 16 bytes, and its index finds tensors of 24 in it" in _refusal(
+                read_tensors, tmp_path / "x"
+            )
+
+
+def _table_of(block: bytes, times: int) -> bytes:
+    """A table whose index finds the same block over and over."""
+    table = bytearray()
+    handle = bundle._append_block(table, block)
+    index = bundle._BlockBuilder(1)
+    for number in range(times):
+        index.add(f"{number:06}".encode(), handle)
+    handles = bundle._append_block(table, bundle._BlockBuilder(1).finish())
+    handles += bundle._append_block(table, index.finish())
+    return (
+        bytes(table) + handles.ljust(bundle.FOOTER_BYTES - 8, b"\0") + struct.pack("<Q", bundle.TABLE_MAGIC)
+    )
+
+
+def test_tables_that_unfold(tmp_path):
+    """Small files that would be read as gigabytes."""
+    block = bundle._BlockBuilder(16)
+    block.add(b"", HEADER)
+    for number in range(10_000):
+        block.add(f"{number:06}".encode(), b"")
+    (tmp_path / "x.index").write_bytes(_table_of(block.finish(), 10_000))
+    assert "its blocks hold more than the file" in _refusal(tensor_shapes, tmp_path / "x")
+    block = bundle._BlockBuilder(1 << 30)
+    for number in range(20_000):  # each name has one letter more than the one before
+        block.add(b"x" * number, b"")
+    (tmp_path / "x.index").write_bytes(_table_of(block.finish(), 1))
+    assert "a name that is too long" in _refusal(tensor_shapes, tmp_path / "x")
+
+
+def test_names_that_are_too_long_together(tmp_path, monkeypatch):
+    write_tensors(tmp_path / "x", {f"a/name/{n}": np.zeros(1) for n in range(10)})
+    assert len(read_tensors(tmp_path / "x")) == 10
+    monkeypatch.setattr(bundle, "MOST_NAMES_BYTES", 50)
+    assert "names of tensors that are too long" in _refusal(tensor_shapes, tmp_path / "x")
+
+
 def test_a_block_behind_the_end(tmp_path):
     footer = bundle._encode_varint(0) * 2 + bundle._encode_varint(10) + bundle._encode_varint(1000)
     content = footer.ljust(40, b"\0") + struct.pack("<Q", bundle.TABLE_MAGIC)

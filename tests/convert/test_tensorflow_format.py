@@ -118,3 +118,33 @@ def test_a_step_that_is_none(name, tensors, tmp_path):
 def test_a_step_of_another_kind(step, tensors, tmp_path):
     write_tensors(tmp_path / "model.ckpt-0", {**tensors, "global_step": step})
     assert read_tensorflow(tmp_path / "model.ckpt-0", overrides=HEADS).step == 7
+
+
+def test_a_layer_far_behind_the_others_is_none_of_the_model(tensors, tmp_path):
+    stray = "electra/encoder/layer_300/output/dense/bias"
+    write_tensors(tmp_path / "model.ckpt-0", {**tensors, stray: np.zeros(32, np.float32)})
+    with pytest.raises(UserError, match=f"not part of this model: {stray};"):
+        read_tensorflow(tmp_path / "model.ckpt-0", overrides=HEADS)
+    weights = read_tensorflow(tmp_path / "model.ckpt-0", overrides=HEADS, allow_missing=[stray])
+    assert weights.config.model.num_layers == 2
+
+
+def test_a_layer_that_is_missing_is_named(tensors, tmp_path):
+    kept = {name: array for name, array in tensors.items() if "layer_1" not in name}
+    third = {
+        name.replace("layer_1", "layer_2"): array for name, array in tensors.items() if "layer_1" in name
+    }
+    write_tensors(tmp_path / "model.ckpt-0", {**kept, **third})
+    with pytest.raises(UserError, match="missing: electra/encoder/layer_1/"):
+        read_tensorflow(tmp_path / "model.ckpt-0", overrides=HEADS)
+
+
+def test_sizes_beyond_all_measure(tensors, tmp_path):
+    """An index may say anything of shapes; nothing is computed from them that takes time."""
+    odd = {
+        name: np.zeros((0, 1 << 40), np.float32) if "intermediate/dense/kernel" in name else array
+        for name, array in tensors.items()
+    }
+    write_tensors(tmp_path / "model.ckpt-0", odd)
+    with pytest.raises(UserError, match="has no matrix electra/encoder/layer_0/intermediate/dense/kernel"):
+        read_tensorflow(tmp_path / "model.ckpt-0", overrides=HEADS)
