@@ -15,6 +15,7 @@ from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.tokenizers import load_tokenizer
 from electra_jax.training.checkpoints import find_checkpoint, restore_params
 from electra_jax.training.chosen_run import chosen_run
+from electra_jax.training.compilation_cache import use_compilation_cache
 from electra_jax.training.evaluation import evaluate
 from electra_jax.training.logs import append_to
 from electra_jax.training.program import build_program
@@ -67,6 +68,7 @@ def _evaluate(config: Config, workdir: WorkDir, step: int | None) -> int:
     check_prepare_eval(config)
     mesh = make_mesh(config.mesh)
     check_batch(config, mesh)
+    use_compilation_cache(config, mesh.devices.flat[0].platform)
     rows = first_then_all(
         "preparing text",
         lambda: prepare_eval_rows(config, tokenizer),

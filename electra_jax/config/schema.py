@@ -487,8 +487,8 @@ class ComputeConfig(Section):
     )
     compilation_cache: LocalPath | None = _field(
         "auto",
-        "Directory where compiled programs are kept for the next start; auto: compiled/ in data.cache_dir, but none on "
-        "CPU; null: none.",
+        "Directory where compiled programs are kept for the next start, apart by version and processor, 2 GB at most; "
+        "auto: compiled/ in data.cache_dir, or where JAX_COMPILATION_CACHE_DIR says; null: none.",
         free=True,
     )
     keep_memory: bool = _field(

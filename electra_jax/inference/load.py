@@ -30,6 +30,7 @@ from electra_jax.tasks.settings import FILE, TaskSettings, check_heads, read_set
 from electra_jax.tokenizers import Tokenizer, load_tokenizer
 from electra_jax.training.checkpoints import find_checkpoint, read_params
 from electra_jax.training.chosen_run import run_of
+from electra_jax.training.compilation_cache import use_compilation_cache
 from electra_jax.training.workdir import WorkDir
 
 Text = str | tuple[str, str]
@@ -121,6 +122,7 @@ class Model:
         self.config, self.tokenizer, self.tasks = config, tokenizer, dict(tasks)
         self.max_length = config.data.sequence_length if tasks else config.model.max_positions
         self._mesh: Mesh = make_mesh(MeshConfig())
+        use_compilation_cache(config, self._mesh.devices.flat[0].platform)
         # What it was trained with may not run here.
         compute = config.compute.model_copy(update={"attention": "auto"})
         self._network: Electra = build_electra(
