@@ -17,6 +17,7 @@ import tokenizers
 from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
 
+from electra_jax.convert.tokenizer_agreement import as_transformers_cleans
 from electra_jax.errors import UserError
 from electra_jax.json_files import read_object
 from electra_jax.tokenizers.build import read_vocabulary
@@ -266,8 +267,8 @@ def read_huggingface_tokenizer(directory: Path, vocab: Path | None = None) -> Fo
     """The tokenizer of a folder, or None where it has none.
 
     The vocabulary is ``vocab``, vocab.txt, spiece.model or the WordPiece vocabulary in tokenizer.json, the first that
-    is there. How text is cleaned is read from tokenizer_config.json, else from tokenizer.json; with neither, text is
-    lower-cased unless the vocabulary has capitals.
+    is there. How text is cleaned is read from tokenizer_config.json, else from tokenizer.json (for the generic class of
+    transformers the other way around); with neither, text is lower-cased unless the vocabulary has capitals.
 
     Args:
         directory: of a model.
@@ -287,7 +288,9 @@ def read_huggingface_tokenizer(directory: Path, vocab: Path | None = None) -> Fo
         content = _vocabulary_of(fast, path)
     else:
         return None
-    notes = []
+    notes: list[str] = []
+    if kind == "wordpiece":
+        config, notes = as_transformers_cleans(config, fast)
     lowercase, strip_accents, chinese = _cleaning(config, fast, directory)
     if lowercase is None:
         capitals = _has_capitals(kind, content, path)

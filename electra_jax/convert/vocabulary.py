@@ -5,6 +5,7 @@ from typing import Any
 
 from electra_jax.config.schema import TokenizerConfig
 from electra_jax.convert.huggingface_tokenizer import read_huggingface_tokenizer
+from electra_jax.convert.tokenizer_agreement import check_agreement
 from electra_jax.errors import UserError
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.tokenizers.build import KINDS
@@ -25,7 +26,8 @@ def find_tokenizer(directory: Path, vocab: Path | None) -> tuple[Tokenizer | Non
         strip_accents=found.strip_accents,
         where=str(vocab or directory),
     )
-    return tokenizer, tuple(found.notes)
+    said = [] if vocab is not None else check_agreement(tokenizer, directory)
+    return tokenizer, (*found.notes, *said)
 
 
 def tokenizer_settings(tokenizer: Tokenizer | None, rows: int) -> dict[str, Any]:
