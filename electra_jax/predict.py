@@ -1,34 +1,42 @@
 """Predictions of a fine-tuned model: ``python -m electra_jax.predict --workdir DIR --input FILE|-``."""
 
 import argparse
-import contextlib
 import json
+import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
-from itertools import islice
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
 from electra_jax import cli
+from electra_jax.data.sources.compressed import Source, open_bytes
 from electra_jax.errors import UserError
 from electra_jax.host_devices import one_device_a_core
 from electra_jax.host_memory import keep_freed_memory
 from electra_jax.inference.load import Model, load
+from electra_jax.inference.records import Record, asked, chunks, read_records
 
-# Lines read before they are sorted by length and answered.
-CHUNK = 4096
+SKIPPED = 65  # EX_DATAERR of sysexits.h: some of the input was wrong
+_MOST_NAMED = 10
+
+Answers = list[dict[str, Any]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = cli.bare_parser(
         "electra_jax.predict",
-        "Reads lines, plain text or JSON objects, and writes one JSON object a line: label and probabilities, tags and "
-        "entities, or an answer, as the task of the model has it; lines are batched by length.\n\n"
-        "Plain text is one text (or words to tag) a line. Objects have text and, for pairs, pair; words; or question "
-        "and context; an id is passed on. --detect says of each token how likely it was replaced, and --encode writes "
-        "a vector; both take pre-trained models too.",
+        "Reads lines, plain text or JSON objects, or a table, and writes one JSON object a line: label and "
+        "probabilities, tags and entities, or an answer, as the task of the model has it; lines are batched by "
+        "length.\n\n"
+        "Plain text is one text (or words to tag) a line. Objects, and the named columns of .csv and .tsv, have text "
+        "and, for pairs, pair; words; or question and context; an id is passed on. Files may be compressed. --detect "
+        "says of each token how likely it was replaced, and --encode writes a vector; both take pre-trained models "
+        'too. What did not fit the model has "truncated": true.\n\n'
+        "A line that cannot be read ends the command with status 2, behind the answers to the lines before it. With "
+        f"--on-error skip it is left out, reported and counted; the status then is {SKIPPED}.",
         epilog="examples:\n"
         "  python -m electra_jax.predict --workdir runs/cola --input sentences.txt > labels.jsonl\n"
         '  echo \'{"question": "Who?", "context": "Ann did it."}\' | \\\n'
@@ -49,108 +57,241 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--output", type=cli.path, metavar="FILE", help="where to write (default: standard output)"
     )
     parser.add_argument("--task", metavar="NAME", help="which task, where the model has several")
+    parser.add_argument(
+        "--on-error",
+        choices=("stop", "skip"),
+        default="stop",
+        help="what to do at a line that cannot be read",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--detect", action="store_true", help="which tokens look replaced")
     what.add_argument("--encode", choices=("mean", "first"), help="a vector for each text, so pooled")
     args = parser.parse_args(argv)
     keep_freed_memory()
     one_device_a_core()
-    if args.input != "-" and not Path(args.input).is_file():
-        raise UserError(f"--input {args.input} is not a file")
+    source = _source(args.input)
+    if args.output is not None:
+        check_output(args.output, source)
+    # The first lines are read before the model: what is wrong with them is said at once.
+    read = chunks(read_records(source))
+    first = next(read, [])
+    if args.on_error == "stop" and first and isinstance(first[0], UserError):
+        raise first[0]
     model = load(args.workdir)
-    answer = _answerer(model, args)
-    with contextlib.ExitStack() as stack:
-        source = (
-            sys.stdin if args.input == "-" else stack.enter_context(Path(args.input).open(encoding="utf-8"))
-        )
-        target = (
-            sys.stdout
-            if args.output is None
-            else stack.enter_context(args.output.open("w", encoding="utf-8"))
-        )
-        records = _records(source, args.input)
-        while chunk := list(islice(records, CHUNK)):
-            for record, result in zip(chunk, answer(chunk), strict=True):
-                line = {
-                    "id": record.get("id", str(record[_LINE])),
-                    **{k: v for k, v in result.items() if k != "id"},
-                }
-                print(json.dumps(line, ensure_ascii=False), file=target)
-            target.flush()
-    return 0
+    asking = _asking(model, args)
+    tally = Tally()
+    try:
+        with Output(args.output) as output:
+            for chunk in chain([first], read):
+                _answer(chunk, asking, args.on_error, output, tally)
+    except UserError as error:
+        if not tally.answered:
+            raise
+        where = "standard output" if args.output is None else str(args.output)
+        raise UserError(
+            f"{str(error).rstrip('.')}; the {tally.answered:,} before it are answered in {where}"
+        ) from error
+    return tally.status()
 
 
-_LINE = "line number"
+@dataclass
+class Tally:
+    """What happened to the lines so far.
 
-
-def _records(source: TextIO, name: str) -> Iterator[dict[str, Any]]:
-    """A dictionary a line that is not empty, with its number.
-
-    Raises:
-        UserError: a line that begins as a JSON object and is none.
-    """
-    for number, line in enumerate(source, start=1):
-        line = line.strip()
-        if not line:
-            continue
-        record: Any = {"text": line}
-        if line.startswith("{"):
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"--input {name}, line {number}: not valid JSON ({error.msg})") from None
-        yield {**record, _LINE: number}
-
-
-def _answerer(
-    model: Model, args: argparse.Namespace
-) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
-    """What is asked of the model for a list of records.
-
-    Raises:
-        UserError: the model has no task, or several and none is named; a record without what the task reads.
+    Attributes:
+        answered: lines that were.
+        truncated: those of them that were too long for the model.
+        skipped: lines that could not be read.
     """
 
-    def field(record: dict[str, Any], name: str) -> Any:
-        if name not in record:
-            there = ", ".join(sorted(set(record) - {_LINE}))
-            raise UserError(
-                f"--input {args.input}, line {record[_LINE]}: no {name!r}, which is needed; there is: {there}"
+    answered: int = 0
+    truncated: int = 0
+    skipped: int = 0
+
+    def skip(self, error: UserError) -> None:
+        """Counts a line, and says of the first ones what is wrong."""
+        self.skipped += 1
+        if self.skipped <= _MOST_NAMED:
+            cli.note(f"skipped: {error}")
+
+    def status(self) -> int:
+        """The exit status, having said what did not go as it should."""
+        if self.truncated:
+            cli.note(
+                f"{self.truncated:,} of {self.answered:,} were longer than the model reads and were cut (they have "
+                '"truncated": true)'
             )
-        return record[name]
+        if self.skipped:
+            cli.note(
+                f"{self.skipped:,} lines could not be read and were skipped; {self.answered:,} were answered"
+            )
+        return SKIPPED if self.skipped else 0
 
+
+class Output:
+    """Lines of JSON, to a file that is made when there is a first one, or to standard output."""
+
+    def __init__(self, path: Path | None):
+        self._path = path
+        self._file: TextIO | None = sys.stdout if path is None else None
+        if path is None and hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(encoding="utf-8")  # JSON is in UTF-8, whatever the terminal
+
+    def __enter__(self) -> "Output":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._file is not None and self._path is not None:
+            self._file.close()
+
+    def write(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Writes lines, which then are safe."""
+        if not lines:
+            return
+        if self._file is None:
+            assert self._path is not None
+            self._file = self._path.open("w", encoding="utf-8")
+        for line in lines:
+            print(json.dumps(line, ensure_ascii=False), file=self._file)
+        self._file.flush()
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What is asked of a model.
+
+    Attributes:
+        ask: from a record to what the model reads; raises `UserError` where it is not there.
+        answer: from many of those to their answers.
+        names: other names of fields.
+    """
+
+    ask: Callable[[Record], Any]
+    answer: Callable[[list[Any]], Answers]
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+def _answer(
+    chunk: list[Record | UserError], asking: Asking, on_error: str, output: Output, tally: Tally
+) -> None:
+    """Answers the records of a list and writes that down; with "stop", those before the first that is wrong.
+
+    Raises:
+        UserError: that first one, with "stop".
+    """
+    found = list(asked([_renamed(record, asking.names) for record in chunk], asking.ask))
+    errors = [item for item in found if isinstance(item, UserError)]
+    if errors and on_error == "stop":
+        found = found[: found.index(errors[0])]
+    good = [item for item in found if not isinstance(item, UserError)]
+    if good:
+        answers = asking.answer([what for _, what in good])
+        output.write([{"id": name, **_but_id(line)} for (name, _), line in zip(good, answers, strict=True)])
+        tally.answered += len(good)
+        tally.truncated += sum("truncated" in line for line in answers)
+    for error in errors:
+        if on_error == "stop":
+            raise error
+        tally.skip(error)
+
+
+def _renamed(record: Record | UserError, names: Mapping[str, str]) -> Record | UserError:
+    return replace(record, names=names) if isinstance(record, Record) else record
+
+
+def _but_id(line: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in line.items() if name != "id"}
+
+
+def _source(given: str) -> Source:
+    """What to read, opened once so that what cannot be is said now.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    if given != "-":
+        open_bytes(given).close()
+        return given
+    if sys.stdin is None:
+        raise UserError("--input is -, but there is no standard input: it is closed")
+    return sys.stdin.buffer
+
+
+def check_output(output: Path, source: Source) -> None:
+    """Raises where the answers could not be written, or something would be lost by it.
+
+    Raises:
+        UserError: it says why.
+    """
+    try:
+        parent = output.absolute().parent
+        if not parent.is_dir():
+            raise UserError(
+                f"--output {output} cannot be written: there is no directory {parent}; make it first"
+            )
+        if output.is_dir():
+            raise UserError(f"--output {output} is a directory; name a file in it")
+        if not output.exists():
+            place: Path = parent
+        elif isinstance(source, str) and output.samefile(source):
+            raise UserError(f"--output {output} is the input itself; name another file")
+        elif output.is_file() and output.stat().st_size:
+            raise UserError(f"--output {output} exists already; name another file, or delete it first")
+        else:
+            place = output
+        if not os.access(place, os.W_OK):
+            raise UserError(f"--output {output} cannot be written: no permission for {place}")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--output {output} cannot be written: {getattr(error, 'strerror', error)}"
+        ) from error
+
+
+def _asking(model: Model, args: argparse.Namespace) -> Asking:
+    """What is asked of the model for each record.
+
+    Raises:
+        UserError: the model has no task, or several and none is named.
+    """
     if args.detect:
-        return lambda records: [
-            {"tokens": [asdict(token) for token in tokens]}
-            for tokens in model.detect([field(record, "text") for record in records])
-        ]
+        return Asking(lambda record: record.text("text"), lambda texts: _detected(model, texts))
     if args.encode:
-        return lambda records: [
-            {"vector": vector.tolist()}
-            for vector in model.encode([field(record, "text") for record in records], args.encode)
-        ]
+        return Asking(lambda record: record.text("text"), lambda texts: _encoded(model, texts, args.encode))
     task = args.task or (next(iter(model.tasks)) if len(model.tasks) == 1 else None)
     if task not in model.tasks:
         there = ", ".join(model.tasks) or "none (it is not fine-tuned; --detect and --encode work)"
         raise UserError(f"--task {args.task or 'is missing'}: the tasks of {args.workdir} are: {there}")
-    kind = model.tasks[task].kind
-    if kind == "question_answering":
-        return lambda records: model.answer_all(
-            [(field(record, "question"), field(record, "context")) for record in records], task
-        )
-    if kind == "tagging":
-        return lambda records: model.tag(
-            [record.get("words") or field(record, "text") for record in records], task
-        )
-    return lambda records: model.classify(
-        [
-            (field(record, "text"), record["pair"])
-            if record.get("pair") is not None
-            else field(record, "text")
-            for record in records
-        ],
-        task,
-    )
+    # Files may name their columns as those did that the model was trained on.
+    config = model.config.finetune.tasks[task]
+    names = {name: of for name in ("id", "text", "pair") if (of := getattr(config, name)) is not None}
+    match model.tasks[task].kind:
+        case "question_answering":
+            return Asking(
+                lambda record: (record.text("question"), record.text("context")),
+                lambda questions: model.answer_all(questions, task),
+            )
+        case "tagging":
+            return Asking(Record.words, lambda sentences: model.tag(sentences, task), names)
+    return Asking(Record.text_or_pair, lambda texts: model.classify(texts, task), names)
+
+
+def _detected(model: Model, texts: list[str]) -> Answers:
+    cut: list[bool] = []
+    found = model.detect(texts, cut=cut)
+    return [
+        {"tokens": [asdict(token) for token in tokens]} | _mark(is_cut)
+        for tokens, is_cut in zip(found, cut, strict=True)
+    ]
+
+
+def _encoded(model: Model, texts: list[str], pooling: Any) -> Answers:
+    cut: list[bool] = []
+    found = model.encode(texts, pooling, cut=cut)
+    return [{"vector": vector.tolist()} | _mark(is_cut) for vector, is_cut in zip(found, cut, strict=True)]
+
+
+def _mark(is_cut: bool) -> dict[str, Any]:
+    return {"truncated": True} if is_cut else {}
 
 
 if __name__ == "__main__":

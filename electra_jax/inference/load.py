@@ -1,9 +1,10 @@
 """A trained model in Python: ``load(path)`` and ask it."""
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from electra_jax.convert.huggingface_format import read_huggingface
 from electra_jax.convert.recognise import recognise
 from electra_jax.convert.tensorflow_format import read_tensorflow
 from electra_jax.errors import UserError
+from electra_jax.inference.items import listed_items, pair_of, text_of, text_or_pair, words_of
 from electra_jax.local_paths import local_path
 from electra_jax.model.electra import Electra, build_electra
 from electra_jax.partitioning.axes import parameter_specs
@@ -33,7 +35,7 @@ from electra_jax.training.chosen_run import run_of
 from electra_jax.training.compilation_cache import use_compilation_cache
 from electra_jax.training.workdir import WorkDir
 
-Text = str | tuple[str, str]
+Text = str | tuple[str, str]  # or a pair
 
 # Rows of a batch for each device; of all CPU devices together, which are one machine.
 ROWS_A_DEVICE = 32
@@ -61,6 +63,7 @@ def load(path: str | Path) -> "Model":
         weights.tokenizer,
         params,
         _tasks(path, weights.config, weights.tokenizer, weights.tasks),
+        str(path),
     )
 
 
@@ -76,7 +79,7 @@ def _native(path: Path) -> "Model":
     params = read_params(directory, step)
     if settings:
         check_heads(workdir.root, settings, params.get("heads", {}))
-    return Model(config, tokenizer, params, tasks)
+    return Model(config, tokenizer, params, tasks, str(path))
 
 
 def _tasks(
@@ -110,15 +113,31 @@ class Token:
 
 
 class Model:
-    """A trained encoder with its tokenizer and heads; every method takes a list and answers in its order.
+    """A trained encoder with its tokenizer and heads.
 
-    Texts are batched by length, over all devices there are. What does not fit ``max_length`` is cut off, except
-    contexts of questions and sentences to tag, which are read in overlapping windows.
+    Every method takes a list and answers in its order. One item, not in a list, gets one answer and not a list: a
+    string, or a tuple where a pair, a question with its context or the words of a sentence are asked about.
+
+    Texts are batched by length, over all devices there are. Contexts of questions and sentences to tag are read in
+    overlapping windows; of anything else, what does not fit ``max_length`` is cut off: the answer then has
+    ``truncated``, and where it has no room for that there is a warning.
+
+    Attributes:
+        config: what it was trained with.
+        tokenizer: its vocabulary.
+        tasks: that it was fine-tuned on, by name.
+        max_length: tokens of a row.
     """
 
     def __init__(
-        self, config: Config, tokenizer: Tokenizer, params: Mapping[str, Any], tasks: Mapping[str, Task]
+        self,
+        config: Config,
+        tokenizer: Tokenizer,
+        params: Mapping[str, Any],
+        tasks: Mapping[str, Task],
+        origin: str = "memory",
     ):
+        self._origin = origin
         self.config, self.tokenizer, self.tasks = config, tokenizer, dict(tasks)
         self.max_length = config.data.sequence_length if tasks else config.model.max_positions
         self._mesh: Mesh = make_mesh(MeshConfig())
@@ -134,63 +153,151 @@ class Model:
         )
         self._steps: dict[str, Callable[..., Any]] = {}
 
-    def classify(self, texts: Sequence[Text], task: str | None = None) -> list[dict[str, Any]]:
+    def __repr__(self) -> str:
+        """Kind, sizes, vocabulary and where it is from."""
+        sizes = self.config.model
+        if self.tasks:
+            kind = "fine-tuned on " + ", ".join(f"{name} ({task.kind})" for name, task in self.tasks.items())
+        else:
+            kind = "pre-trained" if "discriminator_head" in self._params else "pre-trained, without its head"
+        parameters = sum(leaf.size for leaf in jax.tree.leaves(self._params))
+        return (
+            f"<Model {kind}: {sizes.num_layers} layers of {sizes.hidden_size}, {parameters:,} parameters, "
+            f"{self.tokenizer.kind} vocabulary of {self.tokenizer.vocab_size:,}, up to {self.max_length} tokens; "
+            f"from {self._origin}>"
+        )
+
+    @overload
+    def classify(self, texts: Text, task: str | None = None) -> dict[str, Any]: ...  # type: ignore[overload-overlap]
+    @overload
+    def classify(self, texts: Iterable[Text], task: str | None = None) -> list[dict[str, Any]]: ...
+    def classify(self, texts: Any, task: str | None = None) -> Any:
         """Label and probabilities (or the value, for regression) of each text or (text, text).
 
-        Raises:
-            UserError: the model has no such task.
-        """
-        examples = [
-            TextExample(str(i), *((text, None) if isinstance(text, str) else text))
-            for i, text in enumerate(texts)
-        ]
-        return self._predict(examples, task, ("classification", "regression"))
+        >>> answer = model.classify("Who wrote Hamlet?")
+        >>> answer["label"] in answer["probabilities"]
+        True
+        >>> len(model.classify(["Who wrote Hamlet?", ("He left.", "He went away.")]))
+        2
 
-    def tag(self, sentences: Sequence[str | Sequence[str]], task: str | None = None) -> list[dict[str, Any]]:
+        Args:
+            texts: a list of texts and pairs, or one.
+            task: which, where the model has several.
+
+        Returns:
+            ``label``, ``probability`` and ``probabilities`` of each, or ``value``; ``truncated`` where it was cut.
+
+        Raises:
+            UserError: the model has no such task; something that is no text.
+        """
+        items, one = listed_items(texts, "classify", "a text or a pair of texts")
+        examples = [
+            TextExample(str(i), *text_or_pair(text, f"classify: item {i}")) for i, text in enumerate(items)
+        ]
+        return _as_given(self._predict(examples, task, ("classification", "regression")), one)
+
+    @overload
+    def tag(self, sentences: str | tuple[str, ...], task: str | None = None) -> dict[str, Any]: ...  # type: ignore[overload-overlap]
+    @overload
+    def tag(
+        self, sentences: Iterable[str | Sequence[str]], task: str | None = None
+    ) -> list[dict[str, Any]]: ...
+    def tag(self, sentences: Any, task: str | None = None) -> Any:
         """Tags and entities of each sentence, given as words or as a string to be split at white space.
 
+        >>> model.tag("Ann left")["words"]
+        ['Ann', 'left']
+        >>> [len(answer["tags"]) for answer in model.tag([["Ann", "left"], "Bob"])]
+        [2, 1]
+
+        Args:
+            sentences: a list of sentences, or one: a string, or a tuple of words.
+            task: which, where the model has several.
+
         Raises:
-            UserError: the model has no such task.
+            UserError: the model has no such task; something that is no sentence.
         """
-        words = [sentence.split() if isinstance(sentence, str) else sentence for sentence in sentences]
-        examples = [WordsExample(str(i), tuple(some)) for i, some in enumerate(words)]
-        return self._predict(examples, task, ("tagging",))
+        items, one = listed_items(sentences, "tag", "a sentence or a list of words")
+        examples = [
+            WordsExample(str(i), words_of(sentence, f"tag: item {i}")) for i, sentence in enumerate(items)
+        ]
+        return _as_given(self._predict(examples, task, ("tagging",)), one)
 
     def answer(self, question: str, context: str, task: str | None = None) -> dict[str, Any]:
-        """The answer to a question in a context; "" where there is none."""
+        """The answer to a question in a context; "" where there is none.
+
+        >>> model.answer("Who left?", "Ann left.")["answer"] in "Ann left."
+        True
+
+        Raises:
+            UserError: the model has no such task; something that is no text.
+        """
         return self.answer_all([(question, context)], task)[0]
 
+    @overload
+    def answer_all(self, questions: tuple[str, str], task: str | None = None) -> dict[str, Any]: ...
+    @overload
     def answer_all(
-        self, questions: Sequence[tuple[str, str]], task: str | None = None
-    ) -> list[dict[str, Any]]:
+        self, questions: Iterable[tuple[str, str]], task: str | None = None
+    ) -> list[dict[str, Any]]: ...
+    def answer_all(self, questions: Any, task: str | None = None) -> Any:
         """The same for many (question, context).
 
-        Raises:
-            UserError: the model has no such task.
-        """
-        examples = [QuestionExample(str(i), q, c, hidden=True) for i, (q, c) in enumerate(questions)]
-        return self._predict(examples, task, ("question_answering",))
+        >>> len(model.answer_all([("Who left?", "Ann left."), ("Who?", "Bob did.")]))
+        2
 
-    def detect(self, texts: Sequence[str]) -> list[list[Token]]:
+        Args:
+            questions: a list of them, or one.
+            task: which, where the model has several.
+
+        Returns:
+            ``answer``, its ``start`` and ``end`` in the context and more of each; ``truncated`` where the question, not
+            its context, was cut.
+
+        Raises:
+            UserError: the model has no such task; something that is no question with its context.
+        """
+        items, one = listed_items(questions, "answer_all", "a question with its context")
+        examples = [
+            QuestionExample(str(i), *pair_of(pair, f"answer_all: item {i}"), hidden=True)
+            for i, pair in enumerate(items)
+        ]
+        return _as_given(self._predict(examples, task, ("question_answering",)), one)
+
+    @overload
+    def detect(self, texts: str, *, cut: list[bool] | None = None) -> list[Token]: ...  # type: ignore[overload-overlap]
+    @overload
+    def detect(self, texts: Iterable[str], *, cut: list[bool] | None = None) -> list[list[Token]]: ...
+    def detect(self, texts: Any, *, cut: list[bool] | None = None) -> Any:
         """Of each token how likely it is that it was replaced: the pre-training task of the discriminator.
 
+        >>> [token.text for token in pretrained.detect("Ann left")]
+        ['Ann', 'left']
+
+        Args:
+            texts: a list of texts, or one.
+            cut: if given, whether each text was cut is added here, and there is no warning.
+
         Raises:
-            UserError: the model has no discriminator's head; fine-tuning drops it.
+            UserError: the model has no discriminator's head, which fine-tuning drops; something that is no text.
         """
+        items, one = listed_items(texts, "detect", "a text")
         if "discriminator_head" not in self._params:
             raise UserError(
                 "this model has no discriminator's head: detect needs a pre-trained one, not fine-tuned"
             )
-        encodings = [self.tokenizer.encode_with_offsets(text) for text in texts]
+        checked = [text_of(text, f"detect: item {i}") for i, text in enumerate(items)]
+        encodings = [self.tokenizer.encode_with_offsets(text) for text in checked]
 
         def outputs(params: Any, batch: TaskBatch) -> dict[str, Array]:
             used = {name: params[name] for name in ("embeddings", "encoder", "discriminator_head")}
             logits: Any = self._network.apply({"params": used}, batch.inputs, None, method="discriminate")
             return {"replaced": jax.nn.sigmoid(logits)}
 
-        found = self._run("detect", outputs, self._rows([encoding.ids for encoding in encodings]))
+        rows = self._rows([encoding.ids for encoding in encodings], cut)
+        found = self._run("detect", outputs, rows)
         results = []
-        for number, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
+        for number, (text, encoding) in enumerate(zip(checked, encodings, strict=True)):
             spans = encoding.offsets[: self.max_length - 2]
             results.append(
                 [
@@ -198,12 +305,37 @@ class Model:
                     for place, (begin, end) in enumerate(spans)
                 ]
             )
-        return results
+        return _as_given(results, one)
 
-    def encode(self, texts: Sequence[str], pooling: Literal["mean", "first"] = "mean") -> np.ndarray:
-        """One vector a text, float32 ``[texts, hidden]``: the mean over its tokens, or the state of [CLS]."""
+    def encode(
+        self,
+        texts: str | Iterable[str],
+        pooling: Literal["mean", "first"] = "mean",
+        *,
+        cut: list[bool] | None = None,
+    ) -> np.ndarray:
+        """One vector a text: the mean over its tokens, or the state of [CLS].
+
+        >>> model.encode(["a sentence", "another"]).shape
+        (2, 8)
+        >>> model.encode("a sentence").shape
+        (8,)
+
+        Args:
+            texts: a list of texts, or one.
+            pooling: "mean" or "first".
+            cut: if given, whether each text was cut is added here, and there is no warning.
+
+        Returns:
+            float32 ``[texts, hidden]``; of one text ``[hidden]``.
+
+        Raises:
+            UserError: another pooling; something that is no text.
+        """
+        items, one = listed_items(texts, "encode", "a text")
         if pooling not in ("mean", "first"):
             raise UserError(f"pooling is {pooling!r}, but must be 'mean' or 'first'")
+        checked = [text_of(text, f"encode: item {i}") for i, text in enumerate(items)]
 
         def outputs(params: Any, batch: TaskBatch) -> dict[str, Array]:
             used = {name: params[name] for name in ("embeddings", "encoder")}
@@ -214,15 +346,24 @@ class Model:
             total = (hidden.astype(jnp.float32) * real).sum(axis=1)
             return {"vector": total / jnp.maximum(real.sum(axis=1), 1.0)}
 
-        rows = self._rows(self.tokenizer.encode_batch(list(texts)))
+        rows = self._rows(self.tokenizer.encode_batch(checked), cut)
         if not len(rows):
             return np.zeros((0, self.config.model.hidden_size), np.float32)
-        return self._run(f"encode {pooling}", outputs, rows)["vector"]
+        vectors = self._run(f"encode {pooling}", outputs, rows)["vector"]
+        return vectors[0] if one else vectors
 
-    def _rows(self, ids: Sequence[Sequence[int]]) -> Rows:
-        """``[CLS] text [SEP]``, cut to the length."""
-        cls, sep = self.tokenizer.cls_id, self.tokenizer.sep_id
-        rows = [np.array([cls, *some[: self.max_length - 2], sep], np.int32) for some in ids]
+    def _rows(self, ids: Sequence[Sequence[int]], cut: list[bool] | None) -> Rows:
+        """``[CLS] text [SEP]``, cut to the length; which were is added to ``cut``, or a warning counts them."""
+        cls, sep, room = self.tokenizer.cls_id, self.tokenizer.sep_id, self.max_length - 2
+        is_cut = [len(some) > room for some in ids]
+        if cut is not None:
+            cut += is_cut
+        elif any(is_cut):
+            warnings.warn(
+                f"{sum(is_cut):,} of {len(is_cut):,} texts have more than {room} tokens and were cut",
+                stacklevel=3,
+            )
+        rows = [np.array([cls, *some[:room], sep], np.int32) for some in ids]
         return Rows(rows, [np.zeros_like(row) for row in rows], {}, np.arange(len(rows), dtype=np.int32))
 
     def _predict(
@@ -260,6 +401,10 @@ class Model:
             buckets=usable_buckets(fine_buckets(), self.max_length),
             pad_id=self.tokenizer.pad_id,
         )
+
+
+def _as_given(results: list[Any], one: bool) -> Any:
+    return results[0] if one else results
 
 
 def _batch_size(mesh: Mesh) -> int:

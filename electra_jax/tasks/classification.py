@@ -73,18 +73,21 @@ class ClassificationTask:
         """``[CLS] text [SEP]`` or ``[CLS] text [SEP] pair [SEP]``; of a long pair the longer text is cut first.
 
         A second text without tokens makes no pair, as in the reference. The target is int32 ``label`` or float32
-        ``value``, there with ``training``, or if all examples have a label.
+        ``value``, there with ``training``, or if all examples have a label. ``details`` says whether a row was cut.
 
         Raises:
             UserError: a label that is missing in training, not among the classes, or no number where one is needed.
         """
         firsts = self.tokenizer.encode_batch([example.text for example in examples])
         seconds = self.tokenizer.encode_batch([example.pair or "" for example in examples])
-        rows = []
+        rows, is_cut = [], []
         for number, (example, first, second) in enumerate(zip(examples, firsts, seconds, strict=True)):
-            rows.append((number, *self._row(first, second)))
+            orders = [(first, second)]
             if training and self.swap_pairs and example.pair is not None:
-                rows.append((number, *self._row(second, first)))
+                orders.append((second, first))
+            for one, other in orders:
+                rows.append((number, *self._row(one, other)))
+                is_cut.append(len(one) + len(other) > self.max_length - (3 if other else 2))
         # Labels that are there are looked at, so that a wrong one is found before anything is trained.
         values = [
             self._target(example) if training or example.label is not None else None for example in examples
@@ -98,6 +101,7 @@ class ClassificationTask:
             token_type_ids=[types for *_, types in rows],
             targets=targets,
             example=np.array([number for number, *_ in rows], np.int32),
+            details=is_cut,
         )
 
     def _row(self, first: Sequence[int], second: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -161,8 +165,11 @@ class ClassificationTask:
     def predictions(
         self, examples: Sequence[TextExample], rows: Rows, outputs: Mapping[str, np.ndarray]
     ) -> list[dict[str, Any]]:
-        """``id``, ``label``, its ``probability`` and all ``probabilities``; or ``id`` and ``value``."""
-        del rows  # one an example where nothing is swapped
+        """``id``, ``label``, its ``probability`` and all ``probabilities``; or ``id`` and ``value``.
+
+        ``truncated`` is there, and true, where the text did not fit its row.
+        """
+        is_cut = rows.details or [False] * len(examples)  # a row an example where nothing is swapped
         results: list[dict[str, Any]] = []
         for number, example in enumerate(examples):
             if self.kind == "regression":
@@ -179,6 +186,9 @@ class ClassificationTask:
                     "probabilities": dict(zip(self.labels, shares, strict=True)),
                 }
             )
+        for number, result in enumerate(results):
+            if is_cut[number]:
+                result["truncated"] = True
         return results
 
     def score(

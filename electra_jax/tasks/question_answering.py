@@ -25,7 +25,7 @@ from electra_jax.tasks.answers import best_answers
 from electra_jax.tasks.losses import question_answering_loss, span_loss
 from electra_jax.tasks.protocol import QuestionExample, Rows, TaskBatch
 from electra_jax.tasks.squad_metrics import squad1_scores, squad2_scores
-from electra_jax.tasks.windows import check_room, question_rows
+from electra_jax.tasks.windows import Window, check_room, question_rows
 from electra_jax.tokenizers.protocol import Tokenizer
 
 METRICS = ("f1", "exact")
@@ -151,7 +151,8 @@ class QuestionAnsweringTask:
         ``id``; ``answer``, exactly as it stands in the context, its characters ``start`` … ``end`` - 1 and its
         ``probability`` among ``n_best``: "" and three times None for "no answer"; ``no_answer_score``, which is
         compared with the threshold; ``n_best``, the best answers (`FoundAnswer`), without "no answer" and whatever the
-        threshold. Only a context without tokens has no ``n_best``, and the ``no_answer_score`` of its one window.
+        threshold; ``truncated`` where the question is longer than ``max_question_tokens``. Only a context without
+        tokens has no ``n_best``, and the ``no_answer_score`` of its one window.
         """
         behind = np.searchsorted(rows.example, np.arange(len(examples) + 1))
         results = []
@@ -182,7 +183,15 @@ class QuestionAnsweringTask:
                     "n_best": [_as_json(answer) for answer in answers],
                 }
             )
+            if self._is_cut(example, rows.details[own[0]]):
+                results[-1]["truncated"] = True
         return results
+
+    def _is_cut(self, example: QuestionExample, window: Window) -> bool:
+        """Whether not all of the question is in its rows."""
+        most = self.config.max_question_tokens
+        as_long = window.position == most + 2  # with [CLS] and [SEP]
+        return as_long and len(self.tokenizer.encode(example.question)) > most
 
     def score(
         self, examples: Sequence[QuestionExample], predictions: Sequence[Mapping[str, Any]]

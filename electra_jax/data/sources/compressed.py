@@ -7,7 +7,7 @@ import io
 import lzma
 import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Protocol
 
@@ -218,9 +218,17 @@ def _streams(file: IO[bytes], new: Callable[[], _Stream], input_bytes: int = _IN
         raise EOFError("the file ends inside it")
 
 
-def _equal_blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _equal_blocks(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yields pieces in blocks of equal size, and what there was before an error ahead of it."""
     buffer = bytearray()
-    for piece in pieces:
+    failed: Exception | None = None
+    while failed is None:
+        try:
+            piece = next(pieces)
+        except StopIteration:
+            break
+        except Exception as error:
+            failed, piece = error, b""
         for at in range(0, len(piece), BLOCK_BYTES):
             buffer += piece[at : at + BLOCK_BYTES]
             while len(buffer) >= BLOCK_BYTES:
@@ -228,3 +236,5 @@ def _equal_blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
                 del buffer[:BLOCK_BYTES]
     if buffer:
         yield bytes(buffer)
+    if failed is not None:
+        raise failed

@@ -1,0 +1,76 @@
+"""What a model is asked about in Python: one item or many, each checked before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from electra_jax.data.sources.text import without_surrogates
+from electra_jax.errors import UserError
+
+
+def listed_items(given: Any, method: str, what: str) -> tuple[list[Any], bool]:
+    """The items that are asked about, and whether it is one that was not in a list: a string or a tuple.
+
+    Raises:
+        UserError: it is neither; ``method`` and ``what`` it takes make the message.
+    """
+    if isinstance(given, str | tuple):
+        return [given], True
+    if isinstance(given, Iterable) and not isinstance(given, Mapping | bytes | bytearray | set | frozenset):
+        return list(given), False
+    raise UserError(f"{method} takes {what}, or a list of them, and not {_kind(given)}")
+
+
+def text_of(item: Any, where: str) -> str:
+    """The item, if it is a text; halves of characters are replaced.
+
+    Raises:
+        UserError: it is none; ``where`` begins the message.
+    """
+    if not isinstance(item, str):
+        raise UserError(f"{where} is {_kind(item)} and not a text")
+    return without_surrogates(str(item))
+
+
+def pair_of(item: Any, where: str) -> tuple[str, str]:
+    """The item, if it is two texts.
+
+    Raises:
+        UserError: it is not; ``where`` begins the message.
+    """
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise UserError(f"{where} is {_kind(item)} and not a pair of texts, as in [(one, another)]")
+    return text_of(item[0], f"{where}, its first part"), text_of(item[1], f"{where}, its second part")
+
+
+def text_or_pair(item: Any, where: str) -> tuple[str, str | None]:
+    """A text and what it is paired with, None where it stands alone.
+
+    Raises:
+        UserError: it is neither; ``where`` begins the message.
+    """
+    if isinstance(item, tuple | list):
+        return pair_of(item, where)
+    return text_of(item, where), None
+
+
+def words_of(item: Any, where: str) -> tuple[str, ...]:
+    """The words of a sentence: a list of them, or a text that is split at white space.
+
+    Raises:
+        UserError: it is neither; ``where`` begins the message.
+    """
+    if isinstance(item, str):
+        return tuple(text_of(item, where).split())
+    if not isinstance(item, Iterable) or isinstance(item, Mapping | bytes | set):
+        raise UserError(f"{where} is {_kind(item)} and neither a sentence nor a list of words")
+    return tuple(text_of(word, f"{where}, word {number}") for number, word in enumerate(item))
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "None"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"{type(value).__name__} {str(value)[:50]!r}"

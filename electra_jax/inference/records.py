@@ -1,0 +1,194 @@
+"""What a model is asked about, read from a file: texts, pairs, words, questions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from electra_jax.data.sources.compressed import Source, name_of, split_extension
+from electra_jax.data.sources.json_lines import json_record, json_type, read_json_lines
+from electra_jax.data.sources.table_rows import read_rows
+from electra_jax.data.sources.text import read_lines
+from electra_jax.errors import UserError
+
+
+@dataclass(frozen=True)
+class Record:
+    """One thing to predict, as a file has it.
+
+    Attributes:
+        where: in which line of which file it is, for messages.
+        number: of its line.
+        fields: by name; a line of plain text is one field, ``text``.
+        names: other names that fields may have: those of the files that a task was trained on.
+    """
+
+    where: str
+    number: int
+    fields: Mapping[str, Any]
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def id(self) -> Any:
+        """As the file has it, or the number of the line, as text.
+
+        Raises:
+            UserError: it cannot be written again.
+        """
+        found = self._value("id")
+        if found is None:
+            return str(self.number)
+        try:
+            json.dumps(found, allow_nan=False)
+        except ValueError as error:
+            raise UserError(
+                f"{self.where}: the field 'id' is {found}, which JSON cannot spell; mend it"
+            ) from error
+        return found
+
+    @property
+    def size(self) -> int:
+        """About how many characters it has."""
+        return sum(len(value) for value in self.fields.values() if isinstance(value, str | list))
+
+    def text(self, name: str) -> str:
+        """A field that must be there and be text.
+
+        Raises:
+            UserError: it is not.
+        """
+        value = self._value(name)
+        if value is None and self._name(name) not in self.fields:
+            there = ", ".join(map(repr, self.fields)) or "nothing"
+            raise UserError(f"{self.where} has no {name!r}, which is needed (there is {there})")
+        if not isinstance(value, str):
+            raise UserError(
+                f"{self.where}: the field {self._name(name)!r} is {json_type(value)} and not text"
+            )
+        return value
+
+    def text_or_pair(self) -> str | tuple[str, str]:
+        """The field ``text``, with ``pair`` where there is one.
+
+        Raises:
+            UserError: they are not text.
+        """
+        first = self.text("text")
+        return first if self._value("pair") is None else (first, self.text("pair"))
+
+    def words(self) -> str | list[str]:
+        """The field ``words``, a list or a text to be split, or ``text`` where there are none.
+
+        Raises:
+            UserError: they are something else.
+        """
+        found = self.fields.get("words")
+        if not isinstance(found, list):
+            return self.text("text" if found is None else "words")
+        for word in found:
+            if not isinstance(word, str):
+                raise UserError(
+                    f"{self.where}: 'words' holds {json_type(word)} ({word!r}) and not text alone"
+                )
+        return found
+
+    def _name(self, name: str) -> str:
+        return self.names.get(name, name) if name not in self.fields else name
+
+    def _value(self, name: str) -> Any:
+        return self.fields.get(self._name(name))
+
+
+def read_records(source: Source) -> Iterator[Record | UserError]:
+    """Yields what is in a file, and of a line that cannot be read what is wrong with it; blank lines are left out.
+
+    The name decides: .jsonl is an object a line, .csv and .tsv have a first line that names the columns. Anything
+    else, standard input too, is a text a line; lines that begin with a brace are objects.
+
+    Raises:
+        UserError: the file cannot be read, or its first line does not name columns.
+    """
+    extension = split_extension(source)[0] if isinstance(source, str) else ""
+    name = name_of(source)
+    if extension in (".csv", ".tsv"):
+        yield from _table(source, tabs=extension == ".tsv")
+        return
+    if extension == ".jsonl":
+        found: Iterator[tuple[int, dict[str, Any] | UserError]] = read_json_lines(source)
+    else:
+        found = _texts_and_objects(source)
+    for number, fields in found:
+        yield fields if isinstance(fields, UserError) else Record(f"{name}, line {number}", number, fields)
+
+
+def _texts_and_objects(source: Source) -> Iterator[tuple[int, dict[str, Any] | UserError]]:
+    name = name_of(source)
+    for number, line in read_lines(source):
+        if isinstance(line, UserError):
+            yield number, line
+        elif text := line.strip():
+            yield number, json_record(text, name, number) if text.startswith("{") else {"text": text}
+
+
+def _table(source: Source, *, tabs: bool) -> Iterator[Record | UserError]:
+    name = name_of(source)
+    rows = read_rows(source, tabs=tabs)
+    _, names = next(rows, (1, []))
+    if isinstance(names, UserError):
+        raise names  # without it no row can be understood
+    if twice := sorted({column for column in names if names.count(column) > 1}):
+        raise UserError(f"{name} has more than one column {twice[0]!r}; rename all but one")
+    for number, row in rows:
+        where = f"{name}, line {number}"
+        if isinstance(row, UserError):
+            yield row
+        elif len(row) != len(names):
+            yield UserError(
+                f"{where} has {len(row)} cells where the first line has {len(names)}; mend that line"
+            )
+        else:
+            yield Record(where, number, dict(zip(names, row, strict=True)))
+
+
+def chunks(
+    records: Iterator[Record | UserError], most: int = 4096, most_characters: int = 1 << 24
+) -> Iterator[list[Record | UserError]]:
+    """Yields records in lists that are bounded in number and in characters.
+
+    Raises:
+        UserError: what reading raised; the records before it have been handed out.
+    """
+    chunk: list[Record | UserError] = []
+    characters = 0
+    failed: UserError | None = None
+    while failed is None:
+        try:
+            record = next(records, None)
+        except UserError as error:
+            record, failed = None, error
+        if record is not None:
+            chunk.append(record)
+            characters += record.size if isinstance(record, Record) else 0
+        if chunk and (record is None or len(chunk) == most or characters >= most_characters):
+            yield chunk
+            chunk, characters = [], 0
+        if record is None:
+            break
+    if failed is not None:
+        raise failed
+
+
+def asked(
+    records: list[Record | UserError], ask: Callable[[Record], Any]
+) -> Iterator[tuple[Any, Any] | UserError]:
+    """Yields the identifier and what is asked of each record, or what is wrong with it."""
+    for record in records:
+        if isinstance(record, UserError):
+            yield record
+            continue
+        try:
+            yield record.id, ask(record)
+        except UserError as error:
+            yield error
