@@ -305,9 +305,12 @@ def _decode_index(table: Iterable[tuple[bytes, bytes]]) -> _Index:
     header = _decode_message(items.pop(b""))
     if _last(header, 2):
         raise ValueError("big-endian data")
+    num_shards = _last(header, 1)
+    if not isinstance(num_shards, int) or not 0 <= num_shards < 100_000:  # five digits in the files' names
+        raise ValueError("a number of data files that is none")
     # Keys that begin with a zero byte are the slices of partitioned variables, which have an entry by name as well.
     named = {key.decode(): value for key, value in items.items() if not key.startswith(b"\0")}
-    return _Index(_last(header, 1), {name: _decode_entry(value) for name, value in named.items()})
+    return _Index(num_shards, {name: _decode_entry(value) for name, value in named.items()})
 
 
 def _decode_entry(message: bytes) -> _Entry:

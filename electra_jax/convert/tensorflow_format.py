@@ -220,7 +220,8 @@ def _step(prefix: Path, counted: np.ndarray) -> int:
 def _float32(array: np.ndarray, name: str, prefix: Path) -> np.ndarray:
     if array.dtype.kind not in "fV" and array.dtype.name != "bfloat16":
         raise UserError(f"{prefix}: {name} is of type {array.dtype}, not a floating-point number")
-    return np.asarray(array, np.float32)
+    with np.errstate(over="ignore"):  # infinities are noted where everything is
+        return np.asarray(array, np.float32)
 
 
 def _moments(prefix: Path, tensors: Flat, parameters: Flat) -> Moments:

@@ -368,6 +368,8 @@ HEADER, SIZE_TOO_SMALL = (
     [
         ([(b"", HEADER + bundle._encode_number(2, 1))], "is damaged (big-endian data)"),
         ([(b"a", SIZE_TOO_SMALL)], "is damaged (no header)"),
+        ([(b"", bundle._encode_bytes(1, b"1"))], "is damaged (a number of data files that is none)"),
+        ([(b"", bundle._encode_number(1, 1 << 60))], "is damaged (a number of data files that is none)"),
         ([(b"", HEADER), (b"a", SIZE_TOO_SMALL)], "is damaged: it gives tensor a 2 bytes"),
         ([(b"", HEADER), (b"a", b"\x0b")], "is damaged (wire type 3)"),
     ],
