@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 from flax.serialization import msgpack_restore
 
+from electra_jax.convert.msgpack_items import has_more_items
 from electra_jax.errors import UserError
 from electra_jax.regular_files import open_regular
 
+# A tree of a thousand arrays takes some ten thousand.
+MOST_ITEMS = 1_000_000
 _WEIGHT = {"kernel", "embedding", "scale"}
 # Where optimizers keep trees of the same names as the parameters.
 _OPTIMIZER = "opt_state"
@@ -27,7 +30,12 @@ def read_flax_weights(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...
     others: list[str] = []
     try:
         with open_regular(path) as file:
-            tree = msgpack_restore(file.read())
+            content = file.read()
+        if has_more_items(content, MOST_ITEMS):
+            raise UserError(
+                f"{path} holds more than {MOST_ITEMS:,} values beside its arrays: it is no model's"
+            )
+        tree = msgpack_restore(content)
         for parts, leaf in _leaves(tree, ()):
             if isinstance(leaf, np.ndarray):
                 last = "weight" if parts[-1] in _WEIGHT else parts[-1]

@@ -45,6 +45,9 @@ def read_keras_weights(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ..
 def _read(path: Path, found: list[tuple[str, Any]]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     arrays: dict[str, np.ndarray] = {}
     others = []
+    total = sum(data.id.get_storage_size() for _, data in found)
+    if total > path.stat().st_size:  # variables that lie in one another
+        raise UserError(f"{path} has variables that hold more together than the file: save the model anew")
     for place, data in found:
         if data.dtype.kind not in "fiub" or data.shape is None:
             others.append(place.replace("/", "."))
