@@ -2,6 +2,10 @@
 
 from typing import Any
 
+from electra_jax.stopping import watch_command
+
+watch_command()  # before anything that takes time to import
+
 __version__ = "0.1.0"
 __all__ = ["load"]
 

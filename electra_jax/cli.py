@@ -9,6 +9,7 @@ import sys
 import textwrap
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -16,6 +17,7 @@ from electra_jax.config import Config, dump_config
 from electra_jax.config import load_config as load_config_file
 from electra_jax.errors import UserError, one_line
 from electra_jax.local_paths import local_path
+from electra_jax.stopping import active, watching
 
 _INTERRUPTED, _READER_GONE = 130, 141  # as shells report the signals
 
@@ -102,9 +104,31 @@ def load_config(args: argparse.Namespace) -> Config:
     return config
 
 
-def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
-    """Runs a command's ``main`` and exits with its status, or with one sentence and the status of a `UserError`."""
-    _quiet_libraries()
+def run(main: Callable[[Sequence[str] | None], int], *, stopped_status: int | None = None) -> NoReturn:
+    """Runs a command's ``main`` and exits with its status, or with one sentence and the status of a `UserError`.
+
+    Args:
+        main: the command.
+        stopped_status: status after a signal that left nothing to save; None: 128 and the signal, as shells report it.
+    """
+    with watching(ends_process=True) as watch:
+        watch.unwinds, watch.status = True, stopped_status
+        _quiet_libraries()
+        try:
+            status = _status_of(main)
+        except BaseException:
+            if not watch.ended_by_signal:
+                raise  # else it is what a library made of being interrupted
+        if watch.ended_by_signal:
+            with suppress(OSError):
+                sys.stdout.flush()
+            watch.end()
+    if (own := active()) is not None:  # the process's, from its first moment
+        own.leave()
+    raise SystemExit(status)
+
+
+def _status_of(main: Callable[[Sequence[str] | None], int]) -> Any:
     try:
         try:
             status: Any = main(None)
@@ -133,7 +157,7 @@ def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
             raise
     except KeyboardInterrupt:
         status = _INTERRUPTED
-    raise SystemExit(status)
+    return status
 
 
 def note(text: str) -> None:

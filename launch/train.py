@@ -44,4 +44,4 @@ def _workdir(argv: Sequence[str]) -> Path:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, stopped_status=TRY_AGAIN)

@@ -432,6 +432,12 @@ class TrainConfig(Section):
         ge=1,
     )
     checkpoint_every: int = _field(1_000, "Steps between checkpoints.", free=True, ge=1)
+    checkpoint_minutes: float | None = _field(
+        10.0,
+        "Minutes after which there is a checkpoint in any case; null: by steps alone.",
+        free=True,
+        gt=0.0,
+    )
     keep_checkpoints: int = _field(2, "Newest checkpoints kept.", free=True, ge=1)
     keep_every: int | None = _field(
         None, "Checkpoints at multiples of this step are kept for good.", free=True, ge=1

@@ -25,6 +25,7 @@ from electra_jax.config.compare import differences, format_differences
 from electra_jax.config.schema import Config, HostsConfig
 from electra_jax.errors import HostLost, UserError
 from electra_jax.partitioning.axes import BATCH_AXES
+from electra_jax.stopping import active
 
 T = TypeVar("T")
 
@@ -284,6 +285,8 @@ def _say_when_aborted() -> Callable[[], None]:
                 watcher.stdin.close()
 
     atexit.register(ended)
+    if (watch := active()) is not None:
+        watch.at_the_end(ended)
     return ended
 
 

@@ -56,7 +56,10 @@ class CheckpointWriter:
         self._manager = ocp.CheckpointManager(
             literal(directory),
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=train.keep_checkpoints, keep_period=train.keep_every, create=True
+                max_to_keep=train.keep_checkpoints,
+                keep_period=train.keep_every,
+                create=True,
+                cleanup_tmp_directories=True,  # of a process that was killed while it wrote
             ),
         )
 

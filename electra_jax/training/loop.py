@@ -13,6 +13,7 @@ from electra_jax.training.interrupt import StopRequest
 from electra_jax.training.logs import format_metrics, open_console, open_writer
 from electra_jax.training.profiling import Profile
 from electra_jax.training.program import Program
+from electra_jax.training.save_clock import SaveClock
 from electra_jax.training.speed import Stopwatch
 from electra_jax.training.state import TrainState
 from electra_jax.training.workdir import WorkDir
@@ -81,6 +82,7 @@ def train_loop(
     settings = config.train
     batches = work.batches(start)
     watch = Stopwatch()
+    clock = SaveClock(settings.checkpoint_minutes)
     metrics: Metrics = {}
     pending: tuple[int, Any] | None = None  # the newest step whose report has not been read
 
@@ -98,12 +100,13 @@ def train_loop(
             if pending is not None:
                 read_report(*pending, console)
             pending = (step, report)
-            stopping = stop.agreed()  # asked once: a signal that comes later is for the next step
+            agreed = stop.agreed(save=clock.due())  # asked once: what comes later is for the next step
             logs = step % settings.log_every == 0 or step == settings.steps
             evaluates = step % settings.eval_every == 0 or step == settings.steps
-            saves = step % settings.checkpoint_every == 0 or step == settings.steps or stopping is not None
+            saves = step % settings.checkpoint_every == 0 or step == settings.steps or agreed.save
             if step == start + 1:
                 jax.block_until_ready(report)
+                stop.stepped()
                 watch.restart()  # compilation does not count
             else:
                 watch.step()
@@ -126,12 +129,13 @@ def train_loop(
                 console.say(f"held-out at step {step}: {format_metrics(metrics)}")
             if saves:
                 checkpoints.save(step, state)
+                clock.restart()
             watch.restart()
-            if stopping is not None and step < settings.steps:
+            if agreed.stop is not None and step < settings.steps:
                 checkpoints.wait()
                 console.say(
-                    f"stopped by {stopping} after step {step}, which is saved; to go on: {work.command}"
+                    f"stopped by {agreed.stop} after step {step}, which is saved; to go on: {work.command}"
                 )
-                return state, metrics, stopping
+                return state, metrics, agreed.stop
         checkpoints.wait()
     return state, metrics, None

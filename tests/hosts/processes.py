@@ -63,7 +63,9 @@ class Hosts:
             **os.environ,
             "JAX_PLATFORMS": "cpu",
             "XLA_FLAGS": xla_flags(devices),
-            "PYTHONPATH": os.pathsep.join(map(str, (TESTS, TESTS / "training", TESTS / "hosts"))),
+            "PYTHONPATH": os.pathsep.join(
+                map(str, (TESTS.parent, TESTS, TESTS / "training", TESTS / "hosts"))
+            ),
         }
         out, err = (self._folder / f"{stream}.{number}" for stream in ("out", "err"))
         with out.open("w") as to_out, err.open("w") as to_err:

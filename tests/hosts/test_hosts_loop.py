@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from processes import TESTS, Hosts
 
+from electra_jax.training.checkpoints import saved_steps
+
 SPEEDS = ("sequences_per_second", "tokens_per_second", "model_flops_utilization")
 TOY = TESTS / "hosts" / "toy_host.py"
 LOST = "error: another host of this run was lost"
@@ -61,7 +63,8 @@ def test_hosts_train_as_one(alone, tmp_path, hosts, mesh):
 
 def test_stopped_by_a_signal_on_one_host_all_save_the_same_step_and_another_number_goes_on(alone, tmp_path):
     workdir, result = alone
-    slow = _hosts(tmp_path / "first", 2, "slow=0.5", devices=2, workdir=tmp_path / "run")
+    by_time = ("train.checkpoint_minutes=0.01", "train.checkpoint_every=100", "train.keep_checkpoints=9")
+    slow = _hosts(tmp_path / "first", 2, "slow=0.5", *by_time, devices=2, workdir=tmp_path / "run")
     slow.until(lambda: "step 4/" in slow.err(0))
     slow.processes[1].send_signal(signal.SIGTERM)
     ended = _results(slow)
@@ -70,6 +73,9 @@ def test_stopped_by_a_signal_on_one_host_all_save_the_same_step_and_another_numb
     assert all(e.startswith(f"step {step} stopped SIGTERM") for e in ended)
     assert f"stopped by SIGTERM after step {step}, which is saved" in slow.err(0)
     assert "stopped by" not in slow.err(1)
+    assert "stopping after this step" in slow.err(1)
+    # The first host's clock asked for others before, which both have written.
+    assert len(saved_steps(tmp_path / "run" / "checkpoints")) > 1
 
     resumed = _hosts(tmp_path / "second", 4, devices=1, workdir=tmp_path / "run")
     results = _results(resumed)

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+from itertools import count
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -19,10 +21,12 @@ from toy import (
 )
 
 import electra_jax.training.loop
+from electra_jax import stopping
 from electra_jax.config.schema import MeshConfig
 from electra_jax.data.batches import batch
 from electra_jax.errors import UserError
 from electra_jax.partitioning.mesh import make_mesh
+from electra_jax.training import save_clock
 from electra_jax.training.checkpoints import restore_state, saved_steps
 from electra_jax.training.interrupt import StopRequest
 
@@ -208,10 +212,46 @@ def test_signal_in_the_last_step_is_the_end_of_the_run(monkeypatch, tmp_path):
     assert saved_steps(run.workdir.checkpoints)[-1] == 12
 
 
+def test_checkpoints_by_time_alter_no_number(monkeypatch, tmp_path):
+    config = {"checkpoint_every": 100, "keep_checkpoints": 9}
+    straight = ToyRun(monkeypatch, tmp_path / "straight", toy_config(train=config))
+    expected, _, _ = straight()
+    assert saved_steps(straight.workdir.checkpoints) == [12]
+
+    minutes = count()  # every look at the clock is a minute later, and each step takes one look or two
+    monkeypatch.setattr(save_clock, "time", SimpleNamespace(monotonic=lambda: 60.0 * next(minutes)))
+    timed = ToyRun(monkeypatch, tmp_path / "timed", toy_config(train={**config, "checkpoint_minutes": 4}))
+    state, _, _ = timed()
+    # The clock starts at 0 and is asked at 1, 2, 3, and at 4, where it starts again at 5, and when saved at 6.
+    assert saved_steps(timed.workdir.checkpoints) == [4, 8, 12]
+    _assert_equal(state, expected)
+    assert _without_speed(timed.workdir) == _without_speed(straight.workdir)
+
+    kept = ToyRun(monkeypatch, tmp_path / "kept", toy_config(train={**config, "checkpoint_minutes": None}))
+    kept()
+    assert saved_steps(kept.workdir.checkpoints) == [12]
+
+
+def test_signal_before_the_first_step_ends_at_once(monkeypatch, tmp_path, capfd):
+    run = ToyRun(monkeypatch, tmp_path, toy_config(), wrap=_signal_at(1, signal.SIGTERM))
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert capfd.readouterr().err.startswith("stopped by SIGTERM: nothing was to be saved")
+    assert saved_steps(run.workdir.checkpoints) == []
+
+
+def test_signal_that_came_in_the_last_step_stops_the_next_loop(monkeypatch, tmp_path):
+    with stopping.watching():  # as the command has it for all seeds of fine-tuning
+        ToyRun(monkeypatch, tmp_path / "a", toy_config(), wrap=_signal_at(12, signal.SIGINT))()
+        state, _, stopped = ToyRun(monkeypatch, tmp_path / "b", toy_config())()
+    assert (int(state.step), stopped) == (1, "SIGINT")
+
+
 def test_second_ctrl_c_stops_at_once():
     with StopRequest(make_mesh(MeshConfig())) as stop:
+        stop.stepped()
         os.kill(os.getpid(), signal.SIGINT)
-        assert stop.agreed() == "SIGINT"
+        assert stop.agreed().stop == "SIGINT"
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 
