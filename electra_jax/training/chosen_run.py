@@ -67,7 +67,9 @@ def chosen_run(root: Path) -> tuple[Path, Path]:
     Raises:
         UserError: results.json is not what was written, or the seed it names is gone.
     """
-    seed = best_seed(root)
+    seed = (
+        None if (root / "checkpoints").is_dir() else best_seed(root)
+    )  # a run is no set of seeds, whatever it holds
     run = root if seed is None else root / f"seed-{seed}"
     if not run.is_dir() and seed is not None:
         raise UserError(

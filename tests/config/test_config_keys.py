@@ -97,6 +97,48 @@ def test_another_objective_differs_in_the_keys_that_are_absent():
     )
 
 
+def _fine_tuning(tasks, **sections):
+    return _config(objective={"kind": "finetune"}, finetune={"tasks": tasks}, **sections)
+
+
+def test_tasks_differ_key_by_key_and_one_that_is_new_as_a_whole():
+    old = _fine_tuning({"mine": {"kind": "classification", "train": "a.csv", "labels": ["x", "y"]}})
+    new = _fine_tuning(
+        {
+            "mine": {"kind": "classification", "train": "b.csv", "labels": ["y", "x"]},
+            "two": {"kind": "regression"},
+        }
+    )
+    found = differences(old, new, free={"finetune.tasks.mine.train"})
+    assert [(change.key, change.free) for change in found] == [
+        ("finetune.tasks.mine.train", True),
+        ("finetune.tasks.mine.labels", False),
+        ("finetune.tasks.two", False),
+    ]
+    assert format_differences(found) == (
+        "finetune.tasks.mine.train: a.csv -> b.csv, finetune.tasks.mine.labels: ['x', 'y'] -> ['y', 'x'], "
+        "finetune.tasks.two: (absent) -> {'kind': 'regression'}"
+    )
+
+
+def test_the_recipe_of_a_fine_tuning_is_not_free_and_the_machine_is():
+    changed = {
+        "optimizer": {"learning_rate": 1.0, "weight_decay": 0.5},
+        "compute": {"scan_layers": True},
+        "train": {"log_every": 3},
+    }
+    frees = {c.key: c.free for c in differences(_fine_tuning({}), _fine_tuning({}, **changed))}
+    assert frees == {
+        "optimizer.learning_rate": False,
+        "optimizer.weight_decay": False,
+        "train.log_every": True,
+        "compute.scan_layers": True,
+    }
+    assert all(
+        change.free for change in differences(_config(), _config(**changed))
+    )  # pre-training may be tuned
+
+
 def test_null_and_booleans_are_shown_as_in_yaml():
     changes = differences(_config(), _config(init_from="runs/a", tokenizer={"lowercase": False}))
     assert format_differences(changes) == "init_from: null -> runs/a, tokenizer.lowercase: true -> false"

@@ -175,6 +175,12 @@ def test_a_seed_scored_by_other_metrics_is_refused():
         summarise(Config(), results)
 
 
+def test_a_run_that_holds_a_file_of_that_name_is_still_itself(tmp_path):
+    (tmp_path / "checkpoints" / "9").mkdir(parents=True)
+    (tmp_path / RESULTS).write_text("somebody's notes")
+    assert find_checkpoint(tmp_path) == (9, tmp_path / "checkpoints")
+
+
 def test_checkpoints_belong_to_a_run(tmp_path):
     root = _root(tmp_path, best=(1,))
     assert run_of(root / "seed-1" / "checkpoints") == root / "seed-1"
