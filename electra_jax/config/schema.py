@@ -476,8 +476,11 @@ class ComputeConfig(Section):
         "Type of activations and products; parameters, softmax, LayerNorm and losses stay float32.",
         free=True,
     )
-    scan_layers: bool = _field(
-        False, "Compile one layer and loop over it: short compile times, slower on CPU.", free=True
+    scan_layers: bool | None = _field(
+        None,
+        "Compile one layer and loop over it: the time to compile and the memory of one layer, a few per cent slower. "
+        "null: on CPUs from 6 layers on.",
+        free=True,
     )
     remat: Literal["none", "dots", "full"] = _field(
         "none",

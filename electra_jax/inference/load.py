@@ -30,6 +30,7 @@ from electra_jax.tasks.prediction import predict_rows
 from electra_jax.tasks.protocol import QuestionExample, Rows, Task, TaskBatch, TextExample, WordsExample
 from electra_jax.tasks.settings import FILE, TaskSettings, check_heads, read_settings
 from electra_jax.tokenizers import Tokenizer, load_tokenizer
+from electra_jax.training.announcing import Announced
 from electra_jax.training.checkpoints import find_checkpoint, read_params
 from electra_jax.training.chosen_run import run_of
 from electra_jax.training.compilation_cache import use_compilation_cache
@@ -386,11 +387,9 @@ class Model:
         self, what: str, outputs: Callable[..., Any], rows: Rows, task: str = ""
     ) -> dict[str, np.ndarray]:
         if what not in self._steps:
-            self._steps[what] = jax.jit(
-                outputs,
-                in_shardings=(None, batch_sharding(self._mesh)),
-                out_shardings=batch_sharding(self._mesh),
-            )
+            rows_over_devices = batch_sharding(self._mesh)
+            jitted = jax.jit(outputs, in_shardings=(None, rows_over_devices), out_shardings=rows_over_devices)
+            self._steps[what] = Announced(jitted, "the model")
         return predict_rows(
             self._steps[what],
             self._mesh,

@@ -17,6 +17,7 @@ from electra_jax.objectives.electric import EnergyBasedCloze
 from electra_jax.partitioning.hosts import is_first
 from electra_jax.partitioning.mesh import replicated
 from electra_jax.tokenizers import Tokenizer
+from electra_jax.training.announcing import compiling
 from electra_jax.training.program import Program
 from electra_jax.training.step import SHOW_STREAM, stream
 
@@ -59,7 +60,7 @@ def showcase(
             logits = objective.discriminate(params, drawn, corruption)
         return segments, corruption.input_ids, logits
 
-    with program.on_mesh():
+    with program.on_mesh(), compiling("the examples"):
         segments, corrupted, logits = map(np.asarray, replaced(params, rows))
     if not is_first():
         return

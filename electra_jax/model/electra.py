@@ -30,6 +30,7 @@ from electra_jax.model.embeddings import Embeddings
 from electra_jax.model.encoder import Encoder
 from electra_jax.model.heads import DiscriminatorHead, MaskedLMHead
 from electra_jax.model.inputs import EncoderInputs
+from electra_jax.model.layer_loop import loops_over_layers
 from electra_jax.model.layers import split_or_none
 from electra_jax.model.sizes import EncoderSizes, NetworkSizes, network_sizes
 from electra_jax.model.two_tower import join_towers
@@ -47,10 +48,11 @@ class Electra(nn.Module):
     def setup(self) -> None:  # noqa: D102
         model, compute = self.config.model, self.config.compute
         dtype = jnp.dtype(compute.dtype)
-        # Training has chosen for the devices of its mesh before (`attention_choice.settle_attention`).
+        # Training has chosen both for the devices of its mesh before (`settle_attention`, `settle_layers`).
         backend = compute.attention
         if backend == "auto":
             backend = choose_attention(self.config, jax.default_backend()).backend
+        scan_layers = loops_over_layers(self.config, jax.default_backend())
 
         def embeddings(size: int) -> Embeddings:
             return Embeddings(
@@ -75,7 +77,7 @@ class Electra(nn.Module):
                 local_attention=model.attention_init == "local",
                 layer_norm_epsilon=model.layer_norm_epsilon,
                 dtype=dtype,
-                scan_layers=compute.scan_layers,
+                scan_layers=scan_layers,
                 remat=compute.remat,
                 backend=backend,
                 direction=direction,

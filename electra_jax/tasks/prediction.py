@@ -13,6 +13,7 @@ from electra_jax.partitioning.mesh import batch_sharding, put_batch
 from electra_jax.tasks.batches import make_batch, plan_batches, share_of
 from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.protocol import Rows, TaskBatch
+from electra_jax.training.announcing import Announced
 
 PredictStep = Callable[[Any, TaskBatch], dict[str, jax.Array]]
 
@@ -20,7 +21,8 @@ PredictStep = Callable[[Any, TaskBatch], dict[str, jax.Array]]
 def predict_step(objective: FineTuning, mesh: Mesh) -> PredictStep:
     """The jitted outputs of a batch, compiled once for each task and length."""
     rows = batch_sharding(mesh)
-    return jax.jit(objective.outputs, in_shardings=(None, rows), out_shardings=rows)
+    jitted = jax.jit(objective.outputs, in_shardings=(None, rows), out_shardings=rows)
+    return Announced(jitted, "the prediction")
 
 
 def predict_rows(

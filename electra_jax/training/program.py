@@ -12,12 +12,14 @@ from jax.sharding import Mesh
 
 from electra_jax.config.schema import Config
 from electra_jax.model.attention_choice import settle_attention
+from electra_jax.model.layer_loop import settle_layers
 from electra_jax.objectives import PretrainingObjective, build_objective
 from electra_jax.objectives.metrics import Sums
 from electra_jax.optim import build_optimizer, learning_rate_schedule
 from electra_jax.partitioning.hosts import row_share
 from electra_jax.partitioning.mesh import batch_sharding, put_batch, replicated
 from electra_jax.tokenizers import Tokenizer
+from electra_jax.training.announcing import Announced, compiling
 from electra_jax.training.state import TrainState, init_state, state_shardings
 from electra_jax.training.step import INIT_STREAM, Report, make_eval_step, make_train_step, stream
 
@@ -61,9 +63,17 @@ def build_program(config: Config, tokenizer: Tokenizer, mesh: Mesh) -> Program:
     Raises:
         UserError: a parameter that the mesh does not divide; an attention back end that its devices have not.
     """
-    config = settle_attention(config, mesh.devices.flat[0].platform)
+    platform = mesh.devices.flat[0].platform
+    config = settle_layers(settle_attention(config, platform), platform)
     shape = (config.train.batch_size, config.data.sequence_length)
     return program_of(config, build_objective(config, tokenizer), np.zeros(shape, np.int32), mesh)
+
+
+def _run_once(mesh: Mesh) -> dict[str, int] | None:
+    """Compiler options of a program that runs once: on a CPU optimizing takes longer than it saves; same numbers."""
+    cpu = mesh.devices.flat[0].platform == "cpu"
+    lower_still = jax.config.values["jax_disable_most_optimizations"]
+    return {"xla_backend_optimization_level": 1} if cpu and not lower_still else None
 
 
 def program_of(config: Config, objective: PretrainingObjective, batch: Any, mesh: Mesh) -> Program:
@@ -98,18 +108,27 @@ def program_of(config: Config, objective: PretrainingObjective, batch: Any, mesh
         accumulation_steps=config.train.accumulation_steps,
         log_every=config.train.log_every,
     )
-    init = jax.jit(fresh, out_shardings=shardings)
+    jitted = jax.jit(fresh, out_shardings=shardings, compiler_options=_run_once(mesh))
+
+    def init() -> TrainState:
+        with compiling("the initialisation"):
+            return jitted(rng)
+
     return Program(
         mesh=mesh,
         objective=objective,
         abstract=abstract,
-        init=lambda: init(rng),
-        train_step=jax.jit(
-            step, in_shardings=(shardings, rows), out_shardings=(shardings, whole), donate_argnums=0
+        init=init,
+        train_step=Announced(
+            jax.jit(step, in_shardings=(shardings, rows), out_shardings=(shardings, whole), donate_argnums=0),
+            "the training step",
         ),
-        eval_step=jax.jit(
-            make_eval_step(objective, seed=config.seed),
-            in_shardings=(shardings.params, rows, whole),
-            out_shardings=whole,
+        eval_step=Announced(
+            jax.jit(
+                make_eval_step(objective, seed=config.seed),
+                in_shardings=(shardings.params, rows, whole),
+                out_shardings=whole,
+            ),
+            "the evaluation",
         ),
     )

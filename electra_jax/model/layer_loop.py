@@ -1,0 +1,19 @@
+"""Whether layers are looped over or written out one by one: ``compute.scan_layers``, and what null means."""
+
+from electra_jax.config.schema import Config
+
+# From so many layers on, a loop on a CPU pays: it compiles in the time of one layer, is as fast to within the noise,
+# and needs less memory. Fewer compile as fast written out, and then are faster (docs/performance.md).
+LOOPED_FROM = 6
+
+
+def loops_over_layers(config: Config, platform: str) -> bool:
+    """Whether one layer is compiled and looped over, on devices of ``platform``."""
+    asked = config.compute.scan_layers
+    return asked if asked is not None else platform == "cpu" and config.model.num_layers >= LOOPED_FROM
+
+
+def settle_layers(config: Config, platform: str) -> Config:
+    """``config`` with compute.scan_layers as chosen for ``platform``."""
+    compute = config.compute.model_copy(update={"scan_layers": loops_over_layers(config, platform)})
+    return config.model_copy(update={"compute": compute})

@@ -1,0 +1,26 @@
+"""Where layers are looped over, and that what was asked for is done."""
+
+import pytest
+from small_run import small_config
+
+from electra_jax.model.layer_loop import LOOPED_FROM, loops_over_layers, settle_layers
+
+
+@pytest.mark.parametrize(
+    ("asked", "layers", "platform", "looped"),
+    [
+        (None, LOOPED_FROM, "cpu", True),
+        (None, LOOPED_FROM - 1, "cpu", False),
+        (None, 24, "tpu", False),
+        (None, 24, "gpu", False),
+        (False, 24, "cpu", False),
+        (True, 1, "cpu", True),
+        (True, 24, "tpu", True),
+    ],
+)
+def test_a_loop_is_chosen_by_depth_and_platform_unless_it_is_asked_for(asked, layers, platform, looped):
+    config = small_config(model={"num_layers": layers}, compute={"scan_layers": asked})
+    assert loops_over_layers(config, platform) is looped
+    settled = settle_layers(config, platform)
+    assert settled.compute.scan_layers is looped
+    assert loops_over_layers(settled, "cpu") is looped  # settled for the mesh, whatever the process has
