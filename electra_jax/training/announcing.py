@@ -70,6 +70,10 @@ class Announced:
         self._seen.add(shapes)
         return value
 
+    def trace(self, *args: Any) -> Any:
+        """The jitted function's `trace`, to be looked at."""
+        return self._function.trace(*args)
+
     def lower(self, *args: Any) -> Any:
         """The jitted function's `lower`, to be compiled and looked at."""
         return self._function.lower(*args)

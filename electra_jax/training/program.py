@@ -69,7 +69,7 @@ def build_program(config: Config, tokenizer: Tokenizer, mesh: Mesh) -> Program:
     return program_of(config, build_objective(config, tokenizer), np.zeros(shape, np.int32), mesh)
 
 
-def _run_once(mesh: Mesh) -> dict[str, int] | None:
+def run_once(mesh: Mesh) -> dict[str, int] | None:
     """Compiler options of a program that runs once: on a CPU optimizing takes longer than it saves; same numbers."""
     cpu = mesh.devices.flat[0].platform == "cpu"
     lower_still = jax.config.values["jax_disable_most_optimizations"]
@@ -108,7 +108,7 @@ def program_of(config: Config, objective: PretrainingObjective, batch: Any, mesh
         accumulation_steps=config.train.accumulation_steps,
         log_every=config.train.log_every,
     )
-    jitted = jax.jit(fresh, out_shardings=shardings, compiler_options=_run_once(mesh))
+    jitted = jax.jit(fresh, out_shardings=shardings, compiler_options=run_once(mesh))
 
     def init() -> TrainState:
         with compiling("the initialisation"):
