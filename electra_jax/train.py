@@ -1,17 +1,25 @@
 """Training: ``python -m electra_jax.train --config FILE --workdir DIR [key.path=value ...]``.
 
+In Python ``electra_jax.train(config, workdir, …)``, which is `run`.
+
 A run from top to bottom: check → prepare → restore → train (`training.loop`) → show. Fine-tuning does the same for
 each of its seeds (`tasks.finetune`).
 """
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from electra_jax import cli
+from electra_jax.config.loading import load_config, with_overrides
 from electra_jax.config.schema import Config, ElectraObjective, MaskedLMObjective
 from electra_jax.data.prepare import check_prepare, prepare
 from electra_jax.errors import UserError
 from electra_jax.host_memory import keep_freed_memory
 from electra_jax.inference.showcase import showcase
+from electra_jax.local_paths import local_path
 from electra_jax.model.attention_choice import choose_attention
 from electra_jax.partitioning.hosts import alike, check_alike, first_then_all, joined, say
 from electra_jax.partitioning.layout import describe_layout
@@ -75,6 +83,44 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     return metrics
 
 
+def run(
+    config: Config | str | Path, workdir: str | Path, *overrides: str, submission: Path | None = None
+) -> dict[str, Any]:
+    """Pre-trains, or fine-tunes, or goes on with it; what ``electra_jax.train(config, workdir, …)`` does.
+
+    >>> import electra_jax
+    >>> metrics = electra_jax.train("mine.yaml", "runs/mine", "train.show_examples=0")
+
+    Args:
+        config: A `Config`, the path of a YAML file or the name of a preset, such as "small" or "finetune/mrpc".
+        workdir: Directory of the run; created, or resumed.
+        *overrides: Settings that win over those of ``config``, such as "train.steps=1000".
+        submission: Where to write GLUE's submission files, in fine-tuning.
+
+    Returns:
+        The last held-out metrics; of a fine-tuning, its results over all seeds.
+
+    Raises:
+        UserError: Anything the user can put right; nothing already written is lost.
+    """
+    if not isinstance(config, Config):
+        config = load_config(config, overrides)
+    elif overrides:
+        config = with_overrides(config.model_dump(), overrides, "the configuration")
+    place = WorkDir(local_path(workdir, "the work directory"))
+    finetuning = config.objective.kind == "finetune"
+    if submission is not None and not finetuning:
+        raise UserError("--submission goes with fine-tuning on tasks of GLUE (objective.kind=finetune)")
+    with joined(config.hosts):
+        config = alike(config)
+        check_alike(config)
+        if finetuning:
+            from electra_jax.tasks.finetune import finetune  # brings the libraries of its metrics along
+
+            return finetune(config, place, submission)
+        return train(config, place)
+
+
 def accuracy_baselines(config: Config, most_frequent_share: float) -> str:
     """What masked_lm_accuracy would be without learning from context, as a line to set the result against.
 
@@ -118,20 +164,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         keep_freed_memory()
     if args.workdir is None:
         raise UserError("--workdir is missing: the directory that is to hold the run")
-    finetuning = config.objective.kind == "finetune"
-    if args.submission is not None and not finetuning:
-        raise UserError("--submission goes with fine-tuning on tasks of GLUE (objective.kind=finetune)")
-    with joined(config.hosts):
-        config = alike(config)
-        check_alike(config)
-        if finetuning:
-            from electra_jax.tasks.finetune import finetune  # brings the libraries of its metrics along
-
-            finetune(config, WorkDir(args.workdir), args.submission)
-        else:
-            train(config, WorkDir(args.workdir))
+    run(config, args.workdir, submission=args.submission)
     return 0
 
+
+class _Callable(ModuleType):
+    """Makes ``electra_jax.train`` what it says, whether it is asked for before or after this module was imported."""
+
+    def __call__(self, *args: Any, **options: Any) -> dict[str, Any]:
+        return run(*args, **options)
+
+
+sys.modules[__name__].__class__ = _Callable
 
 if __name__ == "__main__":
     cli.run(main)

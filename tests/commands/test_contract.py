@@ -1,9 +1,11 @@
 """What the command lines promise to scripts."""
 
+import doctest
 import gzip
 import json
 import lzma
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 import zstandard
 from command_runs import contents, metrics_of, write_run
 
+import electra_jax
 from electra_jax import evaluate, prepare, train
 from electra_jax.config import __main__ as config_command
 from electra_jax.config import load_config
@@ -53,12 +56,23 @@ def test_run_again_when_finished_changes_nothing(finished, workdir, command):
     }
 
 
-def test_config_of_a_run_alone_reproduces_it_bit_for_bit(finished, workdir, tmp_path, command):
+def test_config_of_a_run_alone_reproduces_it_bit_for_bit_started_in_python(finished, workdir, tmp_path):
     again = tmp_path / "again"
-    ended = command(train.main, "--config", workdir / "config.yaml", "--workdir", again)
-    assert ended.status == 0
+    metrics = electra_jax.train(workdir / "config.yaml", again)
+    assert metrics["loss"] == metrics_of(again)[-1]["loss"]
     assert metrics_of(again) == metrics_of(workdir)
     assert (again / "config.yaml").read_bytes() == (workdir / "config.yaml").read_bytes()
+
+
+def test_the_example_in_the_docstring_of_train(finished, workdir, tmp_path, monkeypatch):
+    (tmp_path / "runs").mkdir()
+    workdir.rename(tmp_path / "runs" / "mine")
+    shutil.copy(finished / "run.yaml", tmp_path / "mine.yaml")
+    monkeypatch.chdir(tmp_path)
+    runner = doctest.DocTestRunner()
+    for example in doctest.DocTestFinder(recurse=False).find(train.run, globs={}):
+        runner.run(example)
+    assert (runner.failures, runner.tries) == (0, 2)
 
 
 def test_evaluate_prints_and_appends_and_a_raised_run_goes_on_after_it(finished, workdir, command):
