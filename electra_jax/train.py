@@ -29,7 +29,14 @@ from electra_jax.training.compilation_cache import use_compilation_cache
 from electra_jax.training.loop import run_loop
 from electra_jax.training.pretraining import Pretraining
 from electra_jax.training.program import build_program
-from electra_jax.training.start import begin, check_data, check_run, check_tokenizer, starting_state
+from electra_jax.training.start import (
+    begin,
+    check_data,
+    check_run,
+    check_tokenizer,
+    starting_state,
+    with_cleaning_of,
+)
 from electra_jax.training.workdir import WorkDir
 
 
@@ -40,6 +47,7 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
         UserError: anything the user can put right; nothing already written is lost.
     """
     # Check what can be known at once: first without the devices, which another program may need, then with them
+    config = with_cleaning_of(config, workdir)
     check_run(config, workdir)
     changes = workdir.check_usable(config)
     check_prepare(config)

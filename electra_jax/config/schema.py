@@ -109,7 +109,11 @@ class TokenizerConfig(Section):
         None, "wordpiece: a BERT vocab.txt (required); sentencepiece: a trained .model (null: train one)."
     )
     lowercase: bool = _field(True, "Lower-case the text.")
-    strip_accents: bool = _field(True, "Remove accents (combining marks), independently of case.")
+    strip_accents: bool | None = _field(
+        None,
+        "Remove accents (combining marks, vowel signs of many scripts among them), independently of case. null: only "
+        "if vocab_file was made so: the files beside it say it, or it is BERT's English uncased vocab.txt.",
+    )
     model_type: Literal["unigram", "bpe"] = _field(
         "unigram", "sentencepiece only: the kind of model to train."
     )

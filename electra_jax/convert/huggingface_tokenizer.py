@@ -19,18 +19,23 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 
 from electra_jax.convert.tokenizer_agreement import as_transformers_cleans
 from electra_jax.errors import UserError
-from electra_jax.json_files import read_object
-from electra_jax.tokenizers.build import read_vocabulary
+from electra_jax.tokenizers.cleaning import (
+    CONFIG_FILE,
+    FAST_FILE,
+    describe_cleaning,
+    normalizer_steps,
+    read_optional_object,
+)
+from electra_jax.tokenizers.pinned_unicode import UNICODE
 from electra_jax.tokenizers.protocol import Tokenizer
 from electra_jax.tokenizers.sentencepiece_tokenizer import SPACE, SentencePieceTokenizer
+from electra_jax.tokenizers.vocabulary_file import read_vocabulary
 from electra_jax.tokenizers.wordpiece_tokenizer import (
     CONTINUATION,
     MAX_CHARACTERS_A_WORD,
     WordPieceTokenizer,
 )
 
-CONFIG_FILE = "tokenizer_config.json"
-FAST_FILE = "tokenizer.json"
 WORDPIECE_FILE = "vocab.txt"
 SENTENCEPIECE_FILE = "spiece.model"
 
@@ -48,8 +53,9 @@ _TYPED_SPECIALS = (
 )
 _WORDPIECE_NOTES = (
     _TYPED_SPECIALS,
-    "Hugging Face lower-cases a final Σ to σ instead of ς, and removes or keeps a few characters that are newer than "
-    "its Unicode tables.",
+    "Hugging Face lower-cases a final Σ to σ instead of ς, does not set apart the Chinese characters U+2B820 to "
+    "U+2B91F, and removes or keeps a few characters that are newer than its Unicode tables, or than Unicode "
+    f"{UNICODE}, which decides here (newer ones are removed).",
     f"Hugging Face's BertTokenizer and ElectraTokenizer take words of more than 100 characters for [UNK], here and "
     f"with AutoTokenizer it is more than {MAX_CHARACTERS_A_WORD}.",
 )
@@ -277,7 +283,7 @@ def read_huggingface_tokenizer(directory: Path, vocab: Path | None = None) -> Fo
     Raises:
         UserError: a file is not what its name says, or the tokenizer is of another kind.
     """
-    config, fast = _read_json(directory / CONFIG_FILE), _read_json(directory / FAST_FILE)
+    config, fast = read_optional_object(directory / CONFIG_FILE), read_optional_object(directory / FAST_FILE)
     paths = [vocab] if vocab else [directory / name for name in (WORDPIECE_FILE, SENTENCEPIECE_FILE)]
     path = next((path for path in paths if path == vocab or os.path.lexists(path)), None)
     if path is not None:
@@ -291,7 +297,8 @@ def read_huggingface_tokenizer(directory: Path, vocab: Path | None = None) -> Fo
     notes: list[str] = []
     if kind == "wordpiece":
         config, notes = as_transformers_cleans(config, fast)
-    lowercase, strip_accents, chinese = _cleaning(config, fast, directory)
+    described = describe_cleaning(config, fast, directory)
+    lowercase, strip_accents = described.lowercase, described.strip_accents
     if lowercase is None:
         capitals = _has_capitals(kind, content, path)
         lowercase = not capitals
@@ -300,46 +307,9 @@ def read_huggingface_tokenizer(directory: Path, vocab: Path | None = None) -> Fo
             f"{'cased, since the vocabulary has capitals' if capitals else 'uncased, for want of capitals'}."
         )
     if kind == "wordpiece":
-        notes += _wordpiece_notes(config, fast, chinese)
+        notes += _wordpiece_notes(config, fast, described.split_chinese)
     strip_accents = lowercase if strip_accents is None else strip_accents
     return FoundTokenizer(kind, content, lowercase, strip_accents, tuple(notes))
-
-
-def _cleaning(
-    config: dict[str, Any], fast: dict[str, Any], directory: Path
-) -> tuple[bool | None, bool | None, bool | None]:
-    """Whether text is lower-cased, accents are stripped, Chinese characters are split; None where not said."""
-
-    def flag(source: dict[str, Any], name: str, file: str) -> bool | None:
-        value = source.get(name)
-        if value is not None and not isinstance(value, bool):
-            raise UserError(f"{directory / file} has {name} {value!r:.40}: set it to true or false")
-        return value
-
-    steps = {step.get("type"): step for step in _steps(fast.get("normalizer"))}
-    bert = steps.get("BertNormalizer", {})
-    pairs = [
-        ("do_lower_case", "lowercase", "Lowercase"),
-        ("strip_accents", "strip_accents", "StripAccents"),
-        ("tokenize_chinese_chars", "handle_chinese_chars", ""),
-    ]
-    found = []
-    for in_config, in_bert, step in pairs:
-        value = flag(config, in_config, CONFIG_FILE)
-        value = flag(bert, in_bert, FAST_FILE) if value is None else value
-        found.append(step in steps if value is None and steps and not bert and step else value)
-    lowercase, strip_accents, chinese = found
-    return lowercase, strip_accents, chinese
-
-
-def _steps(normalizer: Any) -> Iterator[dict[str, Any]]:
-    """The normalizers of a tokenizer.json, sequences unrolled."""
-    if isinstance(normalizer, dict):
-        if normalizer.get("type") != "Sequence":
-            yield normalizer
-        elif isinstance(inner := normalizer.get("normalizers"), list):
-            for one in inner:
-                yield from _steps(one)
 
 
 def _wordpiece_notes(config: dict[str, Any], fast: dict[str, Any], chinese: bool | None) -> Iterator[str]:
@@ -348,7 +318,7 @@ def _wordpiece_notes(config: dict[str, Any], fast: dict[str, Any], chinese: bool
     name = config.get("tokenizer_class")
     if name is not None and name not in _PLAIN_CLASSES:
         yield f"The tokenizer's class {name!r:.60} is read as BERT's WordPiece, which may cut text otherwise."
-    types = {step.get("type") for step in _steps(fast.get("normalizer"))}
+    types = {step["type"] for step in normalizer_steps(fast)}
     if types and "BertNormalizer" not in types:
         yield f"The normalizer of {FAST_FILE} is not BERT's; here text is cleaned as BERT does."
 
@@ -384,8 +354,3 @@ def _vocabulary_of(fast: dict[str, Any], path: Path) -> bytes:
     if any("\n" in token for token in tokens):
         raise UserError(f"{path} has a token with a line end, which a vocab.txt cannot hold: remove it")
     return "".join(f"{token}\n" for token in tokens).encode("utf-8", "surrogatepass")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """An object; empty where there is no such file."""
-    return read_object(path, "fetch it again") if os.path.lexists(path) else {}

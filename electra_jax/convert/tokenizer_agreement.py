@@ -4,16 +4,15 @@ Since version 4 its ids come from tokenizer.json wherever there is one. How text
 tokenizer_config.json for the classes of BERT and ELECTRA, and from tokenizer.json for the generic one.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from electra_jax.errors import UserError
-from electra_jax.json_files import read_object
+from electra_jax.tokenizers.cleaning import CONFIG_FILE, FAST_FILE, normalizer_steps, read_optional_object
 from electra_jax.tokenizers.protocol import Tokenizer
 
-CONFIG_FILE, FAST_FILE, MAP_FILE = "tokenizer_config.json", "tokenizer.json", "special_tokens_map.json"
+MAP_FILE = "special_tokens_map.json"
 _GENERIC_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")
 # The same setting in tokenizer_config.json and in BERT's normalizer.
 _CLEANING = {
@@ -33,7 +32,7 @@ def as_transformers_cleans(
         config: tokenizer_config.json, of a WordPiece tokenizer.
         fast: tokenizer.json.
     """
-    bert = next((one for one in _steps(fast.get("normalizer")) if one.get("type") == "BertNormalizer"), None)
+    bert = next((one for one in normalizer_steps(fast) if one.get("type") == "BertNormalizer"), None)
     generic = config.get("tokenizer_class") in _GENERIC_CLASSES
     if bert is None:
         said = generic and isinstance(fast.get("normalizer"), dict)
@@ -85,7 +84,9 @@ def check_agreement(tokenizer: Tokenizer, where: Path) -> list[str]:
     Raises:
         UserError: the first token with another id, or another special token.
     """
-    fast, config, special = (_object(where / name) for name in (FAST_FILE, CONFIG_FILE, MAP_FILE))
+    fast, config, special = (
+        read_optional_object(where / name) for name in (FAST_FILE, CONFIG_FILE, MAP_FILE)
+    )
     ids = {tokenizer.token(number): number for number in range(tokenizer.vocab_size)}
     named = dict(_ids(fast, where))
     for token, number in named.items():
@@ -118,10 +119,6 @@ def check_agreement(tokenizer: Tokenizer, where: Path) -> list[str]:
                     "was trained with it"
                 )
     return list(_notes(tokenizer, fast))
-
-
-def _object(path: Path) -> dict[str, Any]:
-    return read_object(path, "fetch it again") if os.path.lexists(path) else {}
 
 
 def _notes(tokenizer: Tokenizer, fast: Mapping[str, Any]) -> Iterator[str]:
@@ -203,16 +200,3 @@ def _template_ids(fast: Mapping[str, Any]) -> list[tuple[str, int, str]]:
         and type(pair[1]) is int
         and pair[1] >= 0
     ]
-
-
-def _steps(normalizer: Any) -> Iterator[Mapping[str, Any]]:
-    """The normalizers of a tokenizer.json, sequences unrolled."""
-    waiting = [normalizer]
-    while waiting:
-        step = waiting.pop()
-        if not isinstance(step, dict):
-            continue
-        if step.get("type") != "Sequence":
-            yield step
-        elif isinstance(inner := step.get("normalizers"), list):
-            waiting += reversed(inner)

@@ -7,7 +7,7 @@ from electra_jax.config.schema import TokenizerConfig
 from electra_jax.convert.huggingface_tokenizer import read_huggingface_tokenizer
 from electra_jax.convert.tokenizer_agreement import check_agreement
 from electra_jax.errors import UserError
-from electra_jax.tokenizers import Tokenizer
+from electra_jax.tokenizers import Tokenizer, vocabulary_notes
 from electra_jax.tokenizers.build import KINDS
 
 
@@ -27,7 +27,11 @@ def find_tokenizer(directory: Path, vocab: Path | None) -> tuple[Tokenizer | Non
         where=str(vocab or directory),
     )
     said = [] if vocab is not None else check_agreement(tokenizer, directory)
-    return tokenizer, (*found.notes, *said)
+    return tokenizer, (*found.notes, *said, *map(_sentence, vocabulary_notes(tokenizer)))
+
+
+def _sentence(note: str) -> str:
+    return f"{note[0].upper()}{note[1:]}."
 
 
 def tokenizer_settings(tokenizer: Tokenizer | None, rows: int) -> dict[str, Any]:
@@ -57,8 +61,14 @@ def overridden_tokenizer(
                 f"tokenizer.{key} follows from the vocabulary of {where} and cannot be set: leave it out, or give "
                 "another vocabulary with --vocab FILE"
             )
-    options = {"lowercase": config.lowercase, "strip_accents": config.strip_accents}
-    if tokenizer is None or options == tokenizer.options:
+    if tokenizer is None:
+        return None
+    own = tokenizer.options["strip_accents"]
+    options = {
+        "lowercase": config.lowercase,
+        "strip_accents": own if config.strip_accents is None else config.strip_accents,
+    }
+    if options == tokenizer.options:
         return tokenizer
     return KINDS[tokenizer.kind](tokenizer.content, **options, where=where)
 

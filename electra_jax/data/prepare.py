@@ -12,7 +12,14 @@ from electra_jax.data.prepared_rows import RowsJob, prepare_rows, say
 from electra_jax.data.sources import TextSource, check_source, is_held_out, open_source
 from electra_jax.data.token_rows import TokenRows
 from electra_jax.errors import UserError
-from electra_jax.tokenizers import Tokenizer, build_tokenizer, check_tokenizer, load_tokenizer
+from electra_jax.tokenizers import (
+    Tokenizer,
+    build_tokenizer,
+    check_tokenizer,
+    load_tokenizer,
+    vocabulary_notes,
+    with_cleaning,
+)
 
 
 @dataclass(frozen=True)
@@ -132,18 +139,21 @@ def _rows_job(config: Config, tokenizer: Tokenizer, progress: bool) -> RowsJob:
 def _prepare_tokenizer(config: Config, source: TextSource, progress: bool) -> tuple[Path, Tokenizer]:
     """Returns a tokenizer and the directory it is saved in; training it reads training documents only."""
     fraction = _held_out_fraction(config)
+    settings = with_cleaning(config.tokenizer)
 
     def documents() -> Iterator[str]:
         return (text for text in source.documents() if not (fraction and is_held_out(text, fraction)))
 
     if config.tokenizer.vocab_file is not None:
-        tokenizer = build_tokenizer(config.tokenizer, documents)
+        tokenizer = build_tokenizer(settings, documents)
         directory = _cache(config) / "tokenizers" / key_of({"fingerprint": tokenizer.fingerprint})
         _save(tokenizer, directory)
+        for note in vocabulary_notes(tokenizer):
+            say(progress, f"note: {note}")
         return directory, tokenizer
     key = key_of(
         {
-            "tokenizer": config.tokenizer.model_dump(),
+            "tokenizer": settings.model_dump(),
             "source": source.fingerprint,
             "eval_fraction": fraction,
         }
@@ -151,7 +161,7 @@ def _prepare_tokenizer(config: Config, source: TextSource, progress: bool) -> tu
     directory = _cache(config) / "tokenizers" / key
     if not directory.exists():
         say(progress, f"training a {config.tokenizer.kind} vocabulary on {source.name}")
-        tokenizer = build_tokenizer(config.tokenizer, documents)
+        tokenizer = build_tokenizer(settings, documents)
         _save(tokenizer, directory)
         say(progress, f"{tokenizer.vocab_size:,} tokens -> {directory}")
     # Another process may have finished first with a vocabulary of its own, so the saved one counts.

@@ -1,12 +1,12 @@
 """From the beams of a question's windows to its best answers."""
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from electra_jax.tasks.windows import Window
+from electra_jax.tokenizers.normalize import is_accent
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def best_answers(
 
 def behind_marks(text: str, end: int) -> int:
     """``end``, or behind the combining marks that stand there, which a tokenizer that strips accents leaves out."""
-    while end < len(text) and unicodedata.category(text[end]) == "Mn":
+    while end < len(text) and is_accent(text[end]):
         end += 1
     return end
 

@@ -3,7 +3,7 @@
 from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
-from electra_jax.tokenizers import Tokenizer, load_tokenizer
+from electra_jax.tokenizers import Tokenizer, load_tokenizer, vocabulary_notes, with_cleaning
 from electra_jax.tokenizers.build import build_tokenizer
 from electra_jax.training.initialisation import check_origin, find_origin
 
@@ -23,7 +23,9 @@ def starting_point(config: Config) -> tuple[Config, Tokenizer, list[str]]:
                 "fine-tuning starts from a checkpoint: init_from=WORKDIR (or from nothing, with "
                 "tokenizer.vocab_file and the sizes in model.*)"
             )
-        return config, build_tokenizer(config.tokenizer, lambda: iter(())), []
+        config = config.model_copy(update={"tokenizer": with_cleaning(config.tokenizer)})
+        tokenizer = build_tokenizer(config.tokenizer, lambda: iter(()))
+        return config, tokenizer, [f"note: {note}" for note in vocabulary_notes(tokenizer)]
     origin = find_origin(config.init_from)
     if not origin.tokenizer.is_dir():
         raise UserError(

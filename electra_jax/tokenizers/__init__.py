@@ -1,6 +1,16 @@
 """Tokenizers behind one protocol: SentencePiece and BERT's WordPiece."""
 
 from electra_jax.tokenizers.build import build_tokenizer, check_tokenizer, load_tokenizer
+from electra_jax.tokenizers.cleaning import with_cleaning
+from electra_jax.tokenizers.notes import vocabulary_notes
 from electra_jax.tokenizers.protocol import Encoding, Tokenizer
 
-__all__ = ["Encoding", "Tokenizer", "build_tokenizer", "check_tokenizer", "load_tokenizer"]
+__all__ = [
+    "Encoding",
+    "Tokenizer",
+    "build_tokenizer",
+    "check_tokenizer",
+    "load_tokenizer",
+    "vocabulary_notes",
+    "with_cleaning",
+]

@@ -1,20 +1,18 @@
 """From the configuration, or from a directory, to a tokenizer."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from electra_jax.config.schema import TokenizerConfig
 from electra_jax.errors import UserError
-from electra_jax.regular_files import read_regular
+from electra_jax.tokenizers.cleaning import with_cleaning
 from electra_jax.tokenizers.protocol import Tokenizer
 from electra_jax.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
 from electra_jax.tokenizers.storage import read_tokenizer
 from electra_jax.tokenizers.training import check_trainable, train_sentencepiece
+from electra_jax.tokenizers.vocabulary_file import read_vocabulary, vocabulary_path
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
 
-# A million words take 10 MB; a SentencePiece model holds its training text's rules besides.
-MOST_VOCABULARY_BYTES = 64 << 20
 KINDS: dict[str, type[SentencePieceTokenizer] | type[WordPieceTokenizer]] = {
     "sentencepiece": SentencePieceTokenizer,
     "wordpiece": WordPieceTokenizer,
@@ -27,8 +25,9 @@ def build_tokenizer(config: TokenizerConfig, documents: Callable[[], Iterator[st
     Raises:
         UserError: the file is missing or wrong, has another size than asked for, or nothing can be trained.
     """
+    config = with_cleaning(config)
     if config.vocab_file is not None:
-        file = Path(os.path.expanduser(config.vocab_file))
+        file = vocabulary_path(config.vocab_file)
         content = read_vocabulary(file, f"tokenizer.vocab_file {config.vocab_file}")
     elif config.kind == "sentencepiece":
         content = train_sentencepiece(config, documents())
@@ -37,7 +36,7 @@ def build_tokenizer(config: TokenizerConfig, documents: Callable[[], Iterator[st
     tokenizer = KINDS[config.kind](
         content,
         lowercase=config.lowercase,
-        strip_accents=config.strip_accents,
+        strip_accents=bool(config.strip_accents),
         where=f"tokenizer.vocab_file {config.vocab_file}" if config.vocab_file else "the trained model",
     )
     if config.vocab_size is not None and config.vocab_size != tokenizer.vocab_size:
@@ -70,17 +69,3 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     if kind not in KINDS:
         raise UserError(f"{directory} holds a tokenizer of unknown kind {kind!r}; known: {', '.join(KINDS)}")
     return KINDS[kind](content, **options, where=str(directory))
-
-
-def read_vocabulary(path: Path, where: str) -> bytes:
-    """The bytes of a vocab.txt or of a SentencePiece model.
-
-    Raises:
-        UserError: there is no such regular file, or it is larger than any vocabulary; ``where`` begins the message.
-    """
-    try:
-        return read_regular(path, MOST_VOCABULARY_BYTES)
-    except FileNotFoundError:
-        raise UserError(f"{where} does not exist") from None
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise UserError(f"{where} cannot be read: {getattr(error, 'strerror', error)}") from None

@@ -4,7 +4,10 @@ import unicodedata
 from collections.abc import Callable
 from itertools import accumulate
 
-# Raised whenever a normaliser here gives other text than before: saved tokenizers and fingerprints carry it.
+from electra_jax.tokenizers.pinned_unicode import category, is_assigned
+
+# Raised whenever a normaliser here gives other text than before, be it for another version of Unicode: saved
+# tokenizers and fingerprints carry it. 1 is the code below under Unicode 14.0.0 (`pinned_unicode.UNICODE`).
 RULES = 1
 
 
@@ -39,7 +42,9 @@ class PlainNormalizer:
             return " "
         if char == "\0":
             return ""  # the one control character that SentencePiece would keep
-        if unicodedata.category(char) == "Cs":
+        if not is_assigned(char):
+            return char
+        if category(char) == "Cs":
             return "\ufffd"  # half of a surrogate pair, which JSON can spell and UTF-8 cannot
         if self._lowercase:
             char = unicodedata.normalize("NFKC", char).lower()
@@ -75,7 +80,7 @@ class BertNormalizer:
     def _finish_character(self, char: str) -> str:
         if self._strip and _is_mark(char):
             return ""
-        return f" {char} " if ord(char) > 127 and unicodedata.category(char).startswith("P") else char
+        return f" {char} " if ord(char) > 127 and category(char).startswith("P") else char
 
     def __call__(self, text: str) -> str:
         """The normalised text."""
@@ -108,8 +113,13 @@ class BertNormalizer:
         return "".join(c for _, c in finished), [index for index, _ in finished]
 
 
+def is_accent(char: str) -> bool:
+    """Whether stripping accents leaves nothing of the character: a combining mark, or a half-width ﾞ or ﾟ."""
+    return is_assigned(char) and all(map(_is_mark, unicodedata.normalize("NFKD", char)))
+
+
 def _is_mark(char: str) -> bool:
-    return unicodedata.category(char) == "Mn"
+    return category(char) == "Mn"
 
 
 def _canonical_order(characters: list[tuple[int, str]]) -> list[tuple[int, str]]:
@@ -122,9 +132,9 @@ def _canonical_order(characters: list[tuple[int, str]]) -> list[tuple[int, str]]
 
 def _clean_character(char: str) -> str:
     code = ord(char)
-    if char in "\t\n\r" or unicodedata.category(char) == "Zs":
+    if char in "\t\n\r" or category(char) == "Zs":
         return " "
-    if code in (0, 0xFFFD) or unicodedata.category(char).startswith("C"):
+    if code in (0, 0xFFFD) or category(char).startswith("C"):
         return ""
     return f" {char} " if _is_chinese(code) else char
 

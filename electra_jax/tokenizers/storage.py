@@ -13,6 +13,7 @@ from electra_jax.file_names import is_file_name
 from electra_jax.json_files import MOST_BYTES, read_object
 from electra_jax.regular_files import read_regular
 from electra_jax.tokenizers.normalize import RULES
+from electra_jax.tokenizers.pinned_unicode import UNICODE
 
 DESCRIPTION = "tokenizer.json"
 
@@ -37,6 +38,7 @@ def write_tokenizer(
         "kind": kind,
         "options": dict(options),
         "rules": RULES,
+        "unicode": UNICODE,
         "file": file,
         "sha256": hashlib.sha256(content).hexdigest(),
         "fingerprint": fingerprint,
@@ -85,10 +87,13 @@ def read_tokenizer(directory: Path) -> tuple[str, dict[str, Any], bytes]:
         raise UserError(
             f"the tokenizer in {directory} cannot be read ({type(error).__name__}: {error}): {remedy}"
         ) from None
-    if rules != RULES:
+    # Descriptions from before Unicode was pinned do not name it; their rules, number 1, are those of the first pinned.
+    unicode = description.get("unicode", UNICODE)
+    if (rules, unicode) != (RULES, UNICODE):
         raise UserError(
-            f"the tokenizer in {directory} was saved by a version of electra_jax that cleaned text by other "
-            f"rules ({rules}, here {RULES}): use that version, or delete the directory to make it anew"
+            f"the tokenizer in {directory} was saved by a version of electra_jax that cleaned text by other rules "
+            f"({rules} with Unicode {unicode}, here {RULES} with {UNICODE}): use that version, or delete the directory "
+            "to make it anew"
         )
     intact = hashlib.sha256(content).hexdigest() == sha256
     if not intact or fingerprint_of(kind, options, content) != fingerprint:

@@ -33,7 +33,7 @@ def train_sentencepiece(config: TokenizerConfig, documents: Iterable[str]) -> by
         UserError: the vocabulary is too small for what it must hold, or too large for the text.
     """
     vocab_size = check_trainable(config)
-    normalize = PlainNormalizer(lowercase=config.lowercase, strip_accents=config.strip_accents)
+    normalize = PlainNormalizer(lowercase=config.lowercase, strip_accents=bool(config.strip_accents))
     sample = reservoir_sample(sentences(documents), config.training_sentences)
     if not sample:
         raise UserError(NO_TEXT)

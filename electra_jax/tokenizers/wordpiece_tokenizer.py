@@ -1,6 +1,7 @@
 """BERT's WordPiece, token for token, on the Rust `tokenizers` library."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -36,7 +37,8 @@ class WordPieceTokenizer:
         """Reads the content of a vocab.txt, one token a line.
 
         Raises:
-            UserError: not UTF-8, empty, a token twice, or without the special tokens.
+            UserError: not UTF-8, empty, without the special tokens, or with one of them twice. Of another entry
+                that is there twice the last line counts, as in the original.
         """
         self._tokens = _parse_vocabulary(vocabulary, where)
         self._content = vocabulary
@@ -150,14 +152,13 @@ def _parse_vocabulary(content: bytes, where: str) -> list[str]:
         tokens.pop()
     if not tokens:
         raise UserError(f"{where} is empty: expected a BERT vocab.txt, one token a line")
-    first: dict[str, int] = {}
-    for number, token in enumerate(tokens, start=1):
-        if token in first:
-            raise UserError(
-                f"{where} has {token!r} twice, in lines {first[token]} and {number}: remove one of them"
-            )
-        first[token] = number
-    missing = [token for token in SPECIAL_TOKENS if token not in first]
+    counts = Counter(tokens)
+    if twice := [token for token in SPECIAL_TOKENS if counts[token] > 1]:
+        lines = [str(number) for number, token in enumerate(tokens, start=1) if token == twice[0]]
+        raise UserError(
+            f"{where} has {twice[0]} twice, in lines {' and '.join(lines[:2])}: remove one of them"
+        )
+    missing = [token for token in SPECIAL_TOKENS if token not in counts]
     if missing:
         raise UserError(
             f"{where} lacks {' '.join(missing)}: a BERT vocab.txt has all of {' '.join(SPECIAL_TOKENS)}"

@@ -14,7 +14,7 @@ from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.partitioning.hosts import from_all, from_first
-from electra_jax.tokenizers import Tokenizer, load_tokenizer
+from electra_jax.tokenizers import Tokenizer, load_tokenizer, with_cleaning
 from electra_jax.training.checkpoints import (
     RunIdentity,
     has_progress,
@@ -22,7 +22,13 @@ from electra_jax.training.checkpoints import (
     restore_newest,
     saved_steps,
 )
-from electra_jax.training.initialisation import Adapt, check_origin, check_vocabulary, initial_params
+from electra_jax.training.initialisation import (
+    Adapt,
+    check_origin,
+    check_vocabulary,
+    find_origin,
+    initial_params,
+)
 from electra_jax.training.program import Program
 from electra_jax.training.state import TrainState
 from electra_jax.training.workdir import WorkDir
@@ -79,6 +85,22 @@ def begin(config: Config, workdir: WorkDir, tokenizer: Tokenizer, start: int) ->
             f"--workdir {workdir.root}, which host 0 has written, is not there on host {', '.join(absent)}: give a "
             "directory of a file system that all hosts share"
         )
+
+
+def with_cleaning_of(config: Config, workdir: WorkDir) -> Config:
+    """The configuration with ``tokenizer.strip_accents`` said: where it is null, as in this run so far, else as in
+    the run it starts from, else as the vocabulary was made.
+
+    Raises:
+        UserError: what says it cannot be read.
+    """
+    strip_accents = config.tokenizer.strip_accents
+    if strip_accents is None and workdir.config.is_file():
+        strip_accents = workdir.load_config().tokenizer.strip_accents
+    elif strip_accents is None and config.init_from is not None:
+        strip_accents = find_origin(config.init_from).config.tokenizer.strip_accents
+    tokenizer = config.tokenizer.model_copy(update={"strip_accents": strip_accents})
+    return config.model_copy(update={"tokenizer": with_cleaning(tokenizer)})
 
 
 def check_run(config: Config, workdir: WorkDir, *, free: Collection[str] = ()) -> None:

@@ -235,7 +235,7 @@ def test_damaged_rows_are_named(config):
     directory = prepare(config, progress=False).train.directory
     (directory / "manifest.json").write_text("{")
     with pytest.raises(
-        UserError, match=rf"{directory.name}/manifest\.json is damaged .*delete the directory"
+        UserError, match=rf"{directory.name}/manifest\.json, line 1: not valid JSON .*delete the directory"
     ):
         prepare(config, progress=False)
 

@@ -2,6 +2,8 @@
 
 import unicodedata
 
+from electra_jax.tokenizers import pinned_unicode
+
 CHINESE = [
     (0x4E00, 0x9FFF),
     (0x3400, 0x4DBF),
@@ -17,7 +19,7 @@ CHINESE = [
 def basic_tokens(text, lowercase, strip_accents):
     cleaned = ""
     for char in text:
-        category = unicodedata.category(char)
+        category = pinned_unicode.category(char)
         if char in " \t\n\r" or category == "Zs":
             cleaned += " "
         elif char not in "\0\ufffd" and category[0] != "C":
@@ -28,7 +30,7 @@ def basic_tokens(text, lowercase, strip_accents):
         token = token.lower() if lowercase else token
         if strip_accents:
             marks_apart = unicodedata.normalize("NFD", token)
-            token = "".join(c for c in marks_apart if unicodedata.category(c) != "Mn")
+            token = "".join(c for c in marks_apart if pinned_unicode.category(c) != "Mn")
         words += split_punctuation(token).split()
     return words
 
@@ -37,7 +39,7 @@ def split_punctuation(token):
     result = ""
     for char in token:
         ascii_punctuation = 33 <= ord(char) <= 126 and not char.isalnum()
-        result += f" {char} " if ascii_punctuation or unicodedata.category(char)[0] == "P" else char
+        result += f" {char} " if ascii_punctuation or pinned_unicode.category(char)[0] == "P" else char
     return result
 
 

@@ -29,8 +29,9 @@ def test_the_description_says_what_is_there(saved):
     description = json.loads((directory / "tokenizer.json").read_text())
     assert description == {
         "kind": tokenizer.kind,
-        "options": {"lowercase": True, "strip_accents": True},
+        "options": {"lowercase": True, "strip_accents": False},
         "rules": RULES,
+        "unicode": "14.0.0",
         "file": name,
         "sha256": hashlib.sha256((directory / name).read_bytes()).hexdigest(),
         "fingerprint": tokenizer.fingerprint,
@@ -49,10 +50,11 @@ def test_an_altered_file_is_a_user_error(saved):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"options": {"lowercase": False, "strip_accents": True}}, r"tokenizer\.json is not what was saved"),
+        ({"options": {"lowercase": False, "strip_accents": False}}, r"tokenizer\.json is not what was saved"),
         ({"kind": "other"}, r"tokenizer\.json is not what was saved"),
         ({"fingerprint": "0" * 64}, r"tokenizer\.json is not what was saved"),
         ({"rules": RULES + 1}, "by other rules"),
+        ({"unicode": "16.0.0"}, r"by other rules \(1 with Unicode 16\.0\.0, here 1 with 14\.0\.0\)"),
         ({"options": 5}, "cannot be read"),
         ({"file": "missing"}, "cannot be read"),
     ],

@@ -119,7 +119,7 @@ def test_line_ends_and_byte_order_mark_are_no_part_of_tokens(line_end, mark):
         (b"\n\n", "is empty"),
         ("\n".join(SPECIAL[:-1]).encode(), r"lacks \[MASK\]"),
         (b"a\nb\n", r"lacks \[PAD\] \[UNK\] \[CLS\] \[SEP\] \[MASK\]"),
-        ("\n".join([*SPECIAL, "a", "b", "a"]).encode(), "'a' twice, in lines 6 and 8"),
+        ("\n".join([*SPECIAL, "a", "b", "[SEP]"]).encode(), r"\[SEP\] twice, in lines 4 and 8"),
         ("\n".join(SPECIAL).encode() + b"\nab\xff", "not UTF-8 at byte 33"),
         ("\n".join([*SPECIAL, "a"]).encode(), "has 6 entries, but tokenizer.vocab_size is 7: set it to 6"),
     ],

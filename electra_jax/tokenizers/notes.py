@@ -1,0 +1,66 @@
+"""What is odd about a vocabulary and yet can be used: sentences for whoever chose it."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from electra_jax.tokenizers.normalize import BertNormalizer, PlainNormalizer
+from electra_jax.tokenizers.protocol import Tokenizer
+from electra_jax.tokenizers.wordpiece_tokenizer import CONTINUATION
+
+# BERT's uncased vocabulary has a handful of such entries itself.
+_LEAST_UNREACHABLE_SHARE = 0.01
+_MOST_NAMED = 5
+_NORMALIZERS: dict[str, type[BertNormalizer] | type[PlainNormalizer]] = {
+    "wordpiece": BertNormalizer,
+    "sentencepiece": PlainNormalizer,
+}
+
+
+def vocabulary_notes(tokenizer: Tokenizer) -> list[str]:
+    """Lines that appear twice, and entries that can never match because of how text is cleaned."""
+    tokens = [tokenizer.token(i) for i in range(tokenizer.vocab_size)]
+    notes = [] if tokenizer.kind != "wordpiece" else list(_repeated(tokens))
+    for option, what, origin in (
+        ("lowercase", "capitals", "cased text"),
+        ("strip_accents", "accents", "text with its accents"),
+    ):
+        if tokenizer.options[option] and (share := _unreachable_share(tokenizer.kind, tokens, option)):
+            notes.append(
+                f"{share:.1%} of the vocabulary's entries have {what} and can never match with "
+                f"tokenizer.{option}=true: set it to false if the vocabulary was made from {origin}"
+            )
+    return notes
+
+
+def _repeated(tokens: Sequence[str]) -> list[str]:
+    lines = defaultdict(list)
+    for number, token in enumerate(tokens, start=1):
+        lines[token].append(number)
+    repeated = [(token, numbers) for token, numbers in lines.items() if len(numbers) > 1]
+    if not repeated:
+        return []
+    named = [
+        f"{token!r:.40} in lines {' and '.join(map(str, numbers[:3]))}"
+        for token, numbers in repeated[:_MOST_NAMED]
+    ]
+    more = len(repeated) - len(named)
+    return [
+        f"the vocabulary has {'an entry' if len(repeated) == 1 else f'{len(repeated):,} entries'} more than once "
+        f"({', '.join(named)}{f' and {more:,} more' if more else ''}): the last line of each counts, as in BERT's own "
+        "reader, and no text gives the ids of the others"
+    ]
+
+
+def _unreachable_share(kind: str, tokens: Sequence[str], option: str) -> float:
+    """The share of the entries that cleaning with this option alone alters; 0 where it is next to nothing."""
+    plain = _NORMALIZERS[kind](lowercase=False, strip_accents=False)
+    options = {"lowercase": False, "strip_accents": False, option: True}
+    cleaned = _NORMALIZERS[kind](**options)
+    words = [token.removeprefix(CONTINUATION) for token in tokens if not _is_name(token)]
+    share = sum(cleaned(word) != plain(word) for word in words) / max(len(words), 1)
+    return share if share >= _LEAST_UNREACHABLE_SHARE else 0.0
+
+
+def _is_name(token: str) -> bool:
+    """[UNK], [unused1], and the byte pieces <0x0A> of SentencePiece."""
+    return token[:1] in ("[", "<") and token[-1:] in ("]", ">")
