@@ -13,7 +13,7 @@ from electra_jax.errors import UserError
 
 # pathlib makes gs:/bucket of gs://bucket. One letter before the colon is no scheme anybody has.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
-_FILE_URL = re.compile(r"file:(//(localhost)?)?(?=/)", re.IGNORECASE)
+_FILE_URL = re.compile(r"file:(//(localhost)?(?=/)|(?=/(?!/)))", re.IGNORECASE)
 _LONGEST_NAME = 255  # bytes, of nearly every file system
 _MOUNTS = {
     "gs": "gcsfuse",
@@ -44,6 +44,8 @@ def path_problem(given: str) -> str | None:
             f"({_MOUNTS.get(scheme, 'a file system in user space')}; docs/launching.md) and give the path where it "
             "is mounted"
         )
+    if given.startswith("~") and os.path.expanduser(given).startswith("~"):
+        return "names the home directory of nobody on this machine; ./~ is what has that very name"
     if "\0" in given:
         return "holds a zero byte, which no path has"
     try:
@@ -69,7 +71,26 @@ def local_path(given: str | os.PathLike[str], what: str = "") -> Path:
     text = without_file_scheme(os.fspath(given))
     if problem := path_problem(text):
         raise UserError(f"{what} {text or repr(text)} {problem}".lstrip())
-    try:
-        return Path(text).expanduser()
-    except RuntimeError as error:  # ~nobody
-        raise UserError(f"{what} {text} cannot be found: {error}".lstrip()) from None
+    return Path(text).expanduser()
+
+
+def check_folder(path: Path, what: str, *, to_write: bool = True) -> None:
+    """Refuses a directory that could not be made, or not be written; writes nothing to find out.
+
+    Args:
+        path: the directory, there or not.
+        what: what it is the path of, for the message, such as ``--workdir``.
+        to_write: whether it is to be written to; else it is enough that one could be there.
+
+    Raises:
+        UserError: see above.
+    """
+    there = next(parent for parent in (path, *path.absolute().parents) if os.path.lexists(parent))
+    if not there.exists():
+        raise UserError(
+            f"{what} {path} cannot be made: {there} is a link to nothing, or links go in a circle"
+        )
+    if not there.is_dir():
+        raise UserError(f"{what} {path} cannot be made: {there} is a file, not a directory")
+    if to_write and not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{what} {path} cannot be written: no permission to write in {there}")

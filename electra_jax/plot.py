@@ -129,6 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="picture, .png .svg or .pdf (default: curves.png in the first WORKDIR)",
     )
     args = parser.parse_args(argv)
+    if args.out is not None and (args.out.is_dir() or not args.out.suffix):
+        raise UserError(f"--out {args.out} names no picture: give a file that ends in .png, .svg or .pdf")
     runs = [read_run(WorkDir(root)) for root in args.workdirs]
     out = args.out or args.workdirs[0] / "curves.png"
     draw(runs, args.metric or available(runs), out)

@@ -231,6 +231,10 @@ def check_output(output: Path, source: Source) -> None:
             )
         if output.is_dir():
             raise UserError(f"--output {output} is a directory; name a file in it")
+        if output.is_symlink() and not output.exists():
+            raise UserError(
+                f"--output {output} is a link to nothing, or links go in a circle; name another file"
+            )
         if not output.exists():
             place: Path = parent
         elif isinstance(source, str) and output.samefile(source):

@@ -19,7 +19,7 @@ from electra_jax.data.prepare import check_prepare, prepare
 from electra_jax.errors import UserError
 from electra_jax.host_memory import keep_freed_memory
 from electra_jax.inference.showcase import showcase
-from electra_jax.local_paths import local_path
+from electra_jax.local_paths import check_folder, local_path
 from electra_jax.model.attention_choice import choose_attention
 from electra_jax.partitioning.hosts import alike, check_alike, first_then_all, joined, say
 from electra_jax.partitioning.layout import describe_layout
@@ -53,8 +53,8 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     check_prepare(config)
     mesh = make_mesh(config.mesh)
     check_batch(config, mesh)
-    use_compilation_cache(config, mesh.devices.flat[0].platform)
     attention = choose_attention(config, mesh.devices.flat[0].platform)
+    use_compilation_cache(config, mesh.devices.flat[0].platform)
 
     # Prepare tokenizer and tokens, found in the cache or made
     prepared = first_then_all(
@@ -119,6 +119,8 @@ def run(
     finetuning = config.objective.kind == "finetune"
     if submission is not None and not finetuning:
         raise UserError("--submission goes with fine-tuning on tasks of GLUE (objective.kind=finetune)")
+    if submission is not None:
+        check_folder(submission, "--submission")
     with joined(config.hosts):
         config = alike(config)
         check_alike(config)

@@ -55,6 +55,8 @@ def validate(values: Mapping[str, Any], where: str) -> Config:
         return Config.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{where}: {explain(error)}") from None
+    except UnicodeEncodeError as error:
+        raise UserError(f"{where}: {error.object!r:.200} is not UTF-8 text") from None
 
 
 def dump_config(config: Config) -> str:
@@ -119,6 +121,10 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parse_override(override: str) -> dict[str, Any]:
+    try:
+        override.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"override {override!r} is not UTF-8 text") from None
     key, equals, text = override.partition("=")
     names = [name.strip() for name in key.split(".")]
     if not equals or not all(names):

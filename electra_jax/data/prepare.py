@@ -12,6 +12,7 @@ from electra_jax.data.prepared_rows import RowsJob, prepare_rows, say
 from electra_jax.data.sources import TextSource, check_source, is_held_out, open_source
 from electra_jax.data.token_rows import TokenRows
 from electra_jax.errors import UserError
+from electra_jax.local_paths import check_folder
 from electra_jax.tokenizers import (
     Tokenizer,
     build_tokenizer,
@@ -45,6 +46,7 @@ def check_prepare(config: Config) -> None:
     Raises:
         UserError: a source is missing or no text, or the tokenizer cannot be had.
     """
+    check_folder(_cache(config), "data.cache_dir", to_write=False)  # what is complete there need only be read
     check_tokenizer(config.tokenizer)
     if config.data.eval_source is not None:
         check_source(config.data.source, config.data)

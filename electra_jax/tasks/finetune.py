@@ -125,8 +125,8 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
         check_seed(material, workdir, config.seed + number)
     mesh = make_mesh(config.mesh)
     check_batch(config, mesh)
-    use_compilation_cache(config, mesh.devices.flat[0].platform)
     notes.append(choose_attention(config, mesh.devices.flat[0].platform).line)
+    use_compilation_cache(config, mesh.devices.flat[0].platform)
 
     begin(config, workdir, tokenizer, start=0)
     if is_first() and begun is None and not begun_seeds(workdir.root):

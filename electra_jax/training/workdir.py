@@ -10,7 +10,7 @@ from electra_jax.config.compare import differences, format_differences
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.json_files import parse_json
-from electra_jax.local_paths import local_path
+from electra_jax.local_paths import check_folder, local_path
 from electra_jax.training.literal_path import check_literal
 
 
@@ -58,7 +58,7 @@ class WorkDir:
         check_literal(self.root)
         if self.root.exists() and not self.root.is_dir():
             raise UserError(f"--workdir {self.root} is a file, not a directory")
-        _check_writable(self.root)
+        check_folder(self.root, "--workdir")
         if not self.config.exists():
             if self.root.is_dir() and any(self.root.iterdir()):
                 raise UserError(
@@ -112,19 +112,6 @@ def _load_own(path: Path) -> Config:
             f"{error}; this file, written when the run began, is damaged or was edited: restore it (train with "
             f"--print-config and the run's settings prints it)"
         ) from None
-
-
-def _check_writable(root: Path) -> None:
-    """Refuses a directory that could not be written, or made; writes nothing to find out.
-
-    Raises:
-        UserError: see above.
-    """
-    there = next(path for path in (root, *root.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise UserError(f"--workdir {root} cannot be made: {there} is a file, not a directory")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"--workdir {root} cannot be written: no permission to write in {there}")
 
 
 def write_atomically(path: Path, text: str) -> None:

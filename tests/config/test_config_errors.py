@@ -163,3 +163,11 @@ def test_bases_missing_circular_and_wrong(tmp_path):
     second.write_text("stesp: 1\n")
     first.write_text("base: second.yaml\n")
     assert message(first).startswith(f"{first} over {second}: unknown key stesp")
+
+
+@pytest.mark.parametrize("override", ["data.text_field=caf\udce9", 'data.cache_dir="caf\\udce9"'])
+def test_override_that_is_not_utf8(override, tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("{}")
+    with pytest.raises(UserError, match="is not UTF-8 text"):
+        load_config(path, [override])
