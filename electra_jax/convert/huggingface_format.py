@@ -25,6 +25,7 @@ from electra_jax.convert.huggingface_heads import (
     heads_of,
     on_original_scale,
     task_sections,
+    with_hidden_layer,
 )
 from electra_jax.convert.huggingface_tokenizer import write_huggingface_tokenizer
 from electra_jax.convert.names import NameTable, Network, huggingface_encoder_table, huggingface_table, scopes
@@ -407,7 +408,7 @@ def _write_finetuned(weights: Weights, directory: Path) -> list[str]:
         check_exportable(weights.config, head)
     notes: list[str] = []
     for head in heads:
-        parameters = on_original_scale(head, weights.parameters)
+        parameters = with_hidden_layer(head, on_original_scale(head, weights.parameters))
         architecture = HEAD_ARCHITECTURES[head.settings.kind]
         description = _description(weights, architecture, sizes.discriminator, sizes.embedding_size)
         description |= described_head(weights.config, head)

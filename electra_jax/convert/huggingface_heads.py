@@ -9,7 +9,7 @@ import numpy as np
 from electra_jax.config.schema import Config
 from electra_jax.convert.names import Row
 from electra_jax.errors import UserError
-from electra_jax.tasks.settings import TaskSettings
+from electra_jax.tasks.settings import TaskSettings, can_be_exported
 from electra_jax.tasks.tag_schemes import Scheme, scheme_labels, types_of
 
 Kind = Literal["classification", "regression", "tagging", "question_answering"]
@@ -172,18 +172,38 @@ def task_sections(head: Head, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_exportable(config: Config, head: Head) -> None:
-    """Refuses a head that Hugging Face's class of its kind does not compute.
-
-    The reference's tagging is one linear layer, as theirs; its other heads have another shape.
+    """Refuses a head whose outputs no class of Hugging Face computes: the original's for questions.
 
     Raises:
         UserError: see above.
     """
-    if config.finetune.head_style != "huggingface" and head.settings.kind != "tagging":
+    if not can_be_exported(config.finetune.head_style, head.settings, config.model.hidden_size):
         raise UserError(
             f"the head of {head.task} has the original's shape, which no class of Hugging Face computes: train with "
             "finetune.head_style=huggingface to export it"
         )
+
+
+def with_hidden_layer(head: Head, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The original's linear head for classes or a number with the hidden layer that theirs has, for the same logits.
+
+    gelu(x) - gelu(-x) is x: a hidden layer of x and -x, whose difference the prediction takes, is linear. The rest of
+    the hidden layer is 0.
+    """
+    scope = f"heads/{head.task}"
+    if head.settings.kind not in ("classification", "regression") or f"{scope}/dense/kernel" in parameters:
+        return dict(parameters)
+    kernel, bias = parameters[f"{scope}/prediction/kernel"], parameters[f"{scope}/prediction/bias"]
+    width, outputs = kernel.shape
+    both, taken = np.eye(outputs, width, dtype=kernel.dtype), np.eye(width, outputs, dtype=kernel.dtype)
+    both, taken = both - np.roll(both, outputs, axis=1), taken - np.roll(taken, outputs, axis=0)
+    return {
+        **parameters,
+        f"{scope}/dense/kernel": kernel @ both,
+        f"{scope}/dense/bias": bias @ both,
+        f"{scope}/prediction/kernel": taken,
+        f"{scope}/prediction/bias": np.zeros_like(bias),
+    }
 
 
 def on_original_scale(head: Head, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

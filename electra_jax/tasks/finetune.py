@@ -44,7 +44,7 @@ from electra_jax.tasks.results import (
     write_json,
     write_jsonl,
 )
-from electra_jax.tasks.settings import TaskSettings, has_huggingface_shape, write_settings
+from electra_jax.tasks.settings import TaskSettings, can_be_exported, write_settings
 from electra_jax.tasks.sources import fingerprint_of, load_examples
 from electra_jax.tasks.starting_point import starting_point
 from electra_jax.tasks.submission import write_submission
@@ -442,7 +442,8 @@ def say_what_next(material: Material, root: WorkDir) -> None:
     folder = shlex.quote(str(root.root))
     say(f"to use it: python -m electra_jax.predict --workdir {folder} --input FILE (the best seed on dev)")
     style = material.config.finetune.head_style
-    theirs = {name: has_huggingface_shape(style, task.kind) for name, task in material.tasks.items()}
+    width = material.config.model.hidden_size
+    theirs = {name: can_be_exported(style, task, width) for name, task in material.settings.items()}
     if any(theirs.values()):
         named = ", ".join(name for name, shared in theirs.items() if shared)
         say(f"to export {named} to Hugging Face: python -m electra_jax.convert {folder} DIR")

@@ -51,9 +51,16 @@ class TaskSettings:
 _SHAPE = TypeAdapter(dict[str, TaskSettings])
 
 
-def has_huggingface_shape(head_style: str, kind: str) -> bool:
-    """Whether a head is what Hugging Face's class of its kind computes; both styles have one linear layer for tags."""
-    return head_style == "huggingface" or kind == "tagging"
+def can_be_exported(head_style: str, settings: TaskSettings, hidden_size: int) -> bool:
+    """Whether a class of Hugging Face computes the outputs of a head.
+
+    Theirs are of its shape, or it is linear for tags, as both styles are, or it is linear for classes or a number and
+    the encoder is wide enough for it to be written with a hidden layer (`convert.huggingface_heads.with_hidden_layer`).
+    """
+    if head_style == "huggingface" or settings.kind == "tagging":
+        return True
+    outputs = max(1, len(settings.classes))
+    return settings.kind in ("classification", "regression") and 2 * outputs <= hidden_size
 
 
 def write_settings(directory: Path, settings: Mapping[str, TaskSettings]) -> None:

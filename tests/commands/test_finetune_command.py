@@ -107,7 +107,6 @@ def test_several_tasks_at_once_and_their_export(tuned, finished, tmp_path, comma
         "finetune.tasks.mine.weight=2",
         "finetune.head_dropout=0.0",
         "optimizer.learning_rate=3e-3",
-        "finetune.head_style=huggingface",
         "finetune.epochs=12",
     )
     ended = command(train.main, *_arguments(finished, tmp_path, "both", *more))
@@ -239,7 +238,7 @@ def test_a_head_taken_over_from_the_root_knows_its_classes_by_their_names(tuned,
     assert "the head of mine is taken over, its classes put in this run's order by their names" in ended.err
     scores = json.loads((tmp_path / "further" / "results.json").read_text())["tasks"]["mine"]["dev"]
     assert scores["accuracy"]["mean"] == 100.0
-    assert "not to be exported to Hugging Face: mine" in ended.err
+    assert "to export mine to Hugging Face: python -m electra_jax.convert" in ended.err
 
 
 def test_predict_and_load_agree(tuned, command, tmp_path):
@@ -255,6 +254,16 @@ def test_predict_and_load_agree(tuned, command, tmp_path):
     vectors = model.encode(texts)
     assert vectors.shape == (2, 32)
     np.testing.assert_allclose(model.encode(texts[::-1]), vectors[::-1], atol=1e-6)
+
+
+def test_what_is_tuned_by_default_can_be_exported(tuned, command, tmp_path):
+    ended = command(convert.main, tuned / "work", tmp_path / "exported")
+    assert ended.status == 0, ended.err
+    ours, theirs = (
+        electra_jax.load(path).classify(["my sister watches the moon"])[0]
+        for path in (tuned / "work", tmp_path / "exported" / "mine")
+    )
+    assert theirs["probabilities"] == pytest.approx(ours["probabilities"], abs=1e-6)
 
 
 def test_commands_of_pre_training_say_that_they_are(tuned, command):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import electra_jax
 from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
 from electra_jax.convert.native_format import read_native, write_native
 from electra_jax.errors import UserError
+from electra_jax.tasks.settings import TaskSettings, can_be_exported
 
 SIZES = {**TINY, "max_position_embeddings": 128}
 HIDDEN = SIZES["hidden_size"]
@@ -158,12 +160,46 @@ def test_tasks_that_are_not_those_of_the_heads(tmp_path, change):
         read_native(tmp_path / "b")
 
 
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_a_linear_head_is_written_with_a_hidden_layer_and_says_the_same(tmp_path, kind):
+    theirs = read_huggingface([_folder(tmp_path / "a", kind)])
+    config = theirs.config.model_copy(
+        update={"finetune": theirs.config.finetune.model_copy(update={"head_style": "reference"})}
+    )
+    linear = {name: array for name, array in theirs.parameters.items() if f"heads/{kind}/dense" not in name}
+    tasks = {kind: replace(theirs.tasks[kind], low=1.0, high=5.0)} if kind == "regression" else theirs.tasks
+    weights = replace(theirs, config=config, parameters=linear, tasks=tasks)
+    write_native(weights, tmp_path / "b", tmp_path / "b")
+    write_huggingface(weights, tmp_path / "c")
+    texts = ["word1 word2", "word7", "word9 word9 word30 word4"]
+    before, after = (
+        electra_jax.load(path).classify(texts) for path in (tmp_path / "b", tmp_path / "c" / kind)
+    )
+    for ours, exported in zip(before, after, strict=True):
+        if kind == "regression":
+            assert exported["value"] == pytest.approx(ours["value"], rel=1e-5)
+        else:
+            assert exported["probabilities"] == pytest.approx(ours["probabilities"], abs=1e-6)
+    tensors, described = _written(tmp_path / "c" / kind)
+    assert described["architectures"] == ["ElectraForSequenceClassification"]
+    assert tensors["classifier.dense.weight"].shape == (HIDDEN, HIDDEN)
+    assert np.count_nonzero(tensors["classifier.out_proj.weight"]) == 2 * len(LABELS[kind])
+
+
+def test_a_linear_head_too_wide_for_a_hidden_layer_is_refused():
+    many = tuple(f"class {number}" for number in range(17))
+    settings = TaskSettings(kind="classification", labels=many, classes=many)
+    assert not can_be_exported("reference", settings, 32)
+    assert can_be_exported("reference", settings, 34)
+    assert can_be_exported("huggingface", settings, 32)
+
+
 def test_what_cannot_be_written(tmp_path):
     write_native(
-        read_huggingface([_folder(tmp_path / "a", "classification")]), tmp_path / "b", tmp_path / "b"
+        read_huggingface([_folder(tmp_path / "a", "question_answering")]), tmp_path / "b", tmp_path / "b"
     )
     weights = read_native(tmp_path / "b", overrides=["finetune.head_style=reference"])
-    with pytest.raises(UserError, match=r"classification has the original's shape.*head_style=huggingface"):
+    with pytest.raises(UserError, match=r"answering has the original's shape.*head_style=huggingface"):
         write_huggingface(weights, tmp_path / "c")
     assert not (tmp_path / "c").exists()
 
