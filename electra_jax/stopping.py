@@ -70,11 +70,11 @@ class Watch:
         writer, self._pipe = self._pipe[1], None
         os.close(writer)  # which ends the thread
 
-    def leave(self) -> None:
-        """What a command does about signals when all is done and Python only tidies up: they end it, without a word."""
+    def leave(self, handler: signal.Handlers = signal.SIG_IGN) -> None:
+        """Hears nothing any more: a command is done and Python only tidies up, which no signal need interrupt."""
         signal.set_wakeup_fd(-1)
         for number in SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, handler)
 
     @contextmanager
     def defer(self, acknowledge: Acknowledgement) -> Iterator[None]:
@@ -119,7 +119,9 @@ class Watch:
                 if not select.select([self._pipe[0]], [], [], 0)[0]:
                     break
             time.sleep(0.001)
-        if self._ending and self.unwinds:
+        with self._answering:  # an answer that has begun is said before anything is unwound
+            unwinds = self._ending and self.unwinds
+        if unwinds:
             raise KeyboardInterrupt
 
     def _listen(self, reader: int) -> None:
@@ -173,9 +175,10 @@ class Watch:
 
 
 def _say(sentence: str) -> None:
-    """Writes past Python's buffers, whose lock the main thread may hold; in a terminal, below a progress line."""
+    """Writes past Python's buffers, whose lock the main thread may hold; below a progress line, or the ^C typed."""
+    bars = getattr(getattr(sys.modules.get("tqdm"), "tqdm", None), "_instances", ())
     with suppress(OSError):
-        os.write(2, f"{chr(10) if os.isatty(2) else ''}{sentence}\n".encode())
+        os.write(2, f"{chr(10) if len(bars) or os.isatty(2) else ''}{sentence}\n".encode())
 
 
 def active() -> Watch | None:
@@ -210,7 +213,8 @@ def watch_command() -> None:
     if _is_command(sys.argv[:1], sys.orig_argv) and active() is None:
         watch = Watch(ends_process=True, unwinds=False)
         watch.open()
-        os.register_at_fork(after_in_child=watch.leave)  # a copy of this process has no thread that listens
+        # A copy of this process has no thread that listens.
+        os.register_at_fork(after_in_child=lambda: watch.leave(signal.SIG_DFL))
 
 
 def _is_command(argv: list[str], original: list[str]) -> bool:

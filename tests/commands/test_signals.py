@@ -92,7 +92,7 @@ COMMANDS = {
     "plan": ("electra_jax.plan", "--config", "run.yaml"),
     "console": ("electra_jax", "train", *TRAIN[1:]),
 }  # fmt: skip
-SPAN = {"train": 60, "prepare": 10, "evaluate": 30, "predict": 30, "convert": 10, "plan": 30, "console": 30}
+SPAN = {"train": 60, "prepare": 10, "evaluate": 15, "predict": 15, "convert": 8, "plan": 15, "console": 5}
 
 
 @pytest.mark.slow
