@@ -8,7 +8,7 @@ CONFIG ?= configs/pretrain/tiny.yaml
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-most test-slow test-oldest test-wheel test-huggingface wheel parity lint format bench bench-data bench-step clean
+.PHONY: help install train test test-most test-slow test-signals test-oldest test-wheel test-huggingface wheel parity lint format bench bench-data bench-step clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test: $(VENV)/.installed-dev  ## run the tests, the slow ones left out
 
 test-slow: $(VENV)/.installed-dev  ## run the slow tests
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-signals: $(VENV)/.installed-dev  ## send signals at twenty moments of the start of each long command
+	$(BIN)/python -m pytest -m slow -s tests/commands/test_signals.py $(ARGS)
 
 # CI runs all tests on the oldest Python, and on the newest all but those of the files that take longest there.
 SLOWEST_TESTS :=

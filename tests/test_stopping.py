@@ -57,8 +57,8 @@ LONG = "hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)"
         f"ready(); {LONG}",
         "ready()\nwhile True: time.sleep(60)",
         "ready()\nwhile True:\n    try: time.sleep(60)\n    except BaseException: pass",
-        "ready()\ntry: time.sleep(60)\nexcept BaseException as error: raise RuntimeError('made of it') from error",
-        "ready()\ntry: time.sleep(60)\nfinally: print('Traceback', file=sys.stderr)",
+        "try: ready(); time.sleep(60)\nexcept BaseException as error: raise RuntimeError('made of it') from error",
+        "try: ready(); time.sleep(60)\nfinally: print('Traceback', file=sys.stderr)",
     ],
     ids=["compiling", "waiting", "swallowing", "another error", "complaining"],
 )
@@ -76,7 +76,7 @@ def test_sentence_stands_on_a_line_of_its_own_below_a_progress_bar():
 
 
 def test_what_was_begun_is_undone_and_what_was_printed_arrives():
-    process = Process("print('half')\nready()\ntry: time.sleep(60)\nfinally: print('undone')")
+    process = Process("print('half')\ntry: ready(); time.sleep(60)\nfinally: print('undone')")
     process.send(signal.SIGINT)
     assert process.ended() == (130, "half\nundone\n", AT_ONCE.format("SIGINT"))
 
