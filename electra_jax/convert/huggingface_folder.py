@@ -85,13 +85,6 @@ def read_networks(source: Path) -> tuple[list[StoredNetwork], list[str]]:
         raise UserError(
             f"{config} describes neither network of {source}: their sizes are others, put the right one there or none"
         )
-    notes += [
-        f"{one.where}: sizes of the {'generator' if one.network.is_generator else 'encoder'} follow from its tensors, "
-        "with heads of 64, as in every size of the original "
-        f"({'generator' if one.network.is_generator and len(found) > 1 else 'model'}.num_heads=N)"
-        for one in found
-        if not one.heads_known
-    ]
     return found, notes
 
 
@@ -104,9 +97,14 @@ def _sized(
         return StoredNetwork(source, config, dict(settings), network)
     heads = {"num_attention_heads": default_heads(sizes["hidden_size"])}
     rest = {"architectures": None, "id2label": None} if settings is not None else {}
-    return StoredNetwork(
-        source, None, {**_DEFAULTS, **(settings or {}), **rest, **sizes, **heads}, network, heads_known=False
-    )
+    known = {**_DEFAULTS, **(settings or {}), **rest, **sizes, **heads, **_outputs(network.tensors)}
+    return StoredNetwork(source, None, known, network, heads_known=False)
+
+
+def _outputs(tensors: Flat) -> dict[str, int]:
+    """How many classes a head of fine-tuning has, if there is one."""
+    last = (tensors.get(name) for name in ("classifier.out_proj.bias", "classifier.bias"))
+    return next(({"num_labels": bias.size} for bias in last if bias is not None), {})
 
 
 def _sizes(source: Path, tensors: Flat) -> dict[str, int]:

@@ -101,6 +101,7 @@ def read_huggingface(
     if len(networks) == 2:
         _check_pair(networks["discriminator"], networks["generator"])
 
+    notes += _assumed_heads(networks, overrides)
     main = networks.get("discriminator") or networks["generator"]
     parameters: dict[str, np.ndarray] = {}
     unexpected: dict[str, list[str]] = {}
@@ -171,6 +172,21 @@ def _belongs(name: str, network: Network, networks: Collection[Network]) -> bool
     return (name.partition("/")[0] in _DISCRIMINATOR_PARTS) == (network == "discriminator")
 
 
+def _assumed_heads(networks: Mapping[Network, StoredNetwork], overrides: Sequence[str]) -> list[str]:
+    """A note for each network whose number of heads neither a config.json nor an override says."""
+    sections = {
+        network: "generator" if network == "generator" and len(networks) > 1 else "model"
+        for network in networks
+    }
+    return [
+        f"{one.where}: sizes of the {network} follow from its tensors, and heads of 64 are assumed, as in every size "
+        f"of the original ({sections[network]}.num_heads=N)"
+        for network, one in networks.items()
+        if not one.heads_known
+        and not any(override.startswith(f"{sections[network]}.num_heads=") for override in overrides)
+    ]
+
+
 def _is_bare(one: StoredNetwork) -> bool:
     """Whether it is an encoder without a head and not said to have one."""
     return _class(one) in (None, ENCODER_ARCHITECTURE) and not one.network.is_discriminator
@@ -200,6 +216,11 @@ def _check_class(one: StoredNetwork) -> list[str]:
             "word table is meant"
         )
     there = next((name for name, is_there in _HEADS.items() if any(map(is_there, names))), None)
+    if there is None and named in HEAD_ARCHITECTURES.values():
+        raise UserError(
+            f"{one.config or one.where} says {named}, but {one.where} has no such head: give its weights, or say "
+            f"{ENCODER_ARCHITECTURE} if the encoder alone is meant"
+        )
     if there is None and named is None:
         return [f"{one.where}: there is no head, it is taken as an {ENCODER_ARCHITECTURE}"]
     if there is None or named is None or named in (there, *_SAME_CLASS.get(there, ())):

@@ -8,7 +8,7 @@ from electra_jax.convert.huggingface_folder import is_huggingface_folder
 from electra_jax.convert.huggingface_format import network_folders
 from electra_jax.convert.native_format import is_native
 from electra_jax.convert.tensorflow_format import find_prefix
-from electra_jax.convert.weight_files import is_weight_file
+from electra_jax.convert.weight_files import has_weights, is_weight_file
 from electra_jax.errors import UserError
 
 Format = Literal["electra_jax", "huggingface", "tensorflow"]
@@ -30,9 +30,21 @@ def recognise(path: Path) -> Found:
     """
     if is_native(path):
         return Found("electra_jax", (path,))
-    if pair := network_folders(path):
+    pair = network_folders(path)
+    whole = is_huggingface_folder(path)
+    if pair and whole:
+        raise UserError(
+            f"{path} holds a model, and the folders {' and '.join(pair)} hold others: give the one that is meant, or "
+            "its file"
+        )
+    if whole and has_weights(path) and (original := sorted(path.glob("*.index"))):
+        raise UserError(
+            f"{path} holds weights of Hugging Face and {original[0].stem} of TensorFlow: give the file, or the prefix, "
+            "that is meant"
+        )
+    if pair:
         return Found("huggingface", tuple(pair.values()))
-    if is_huggingface_folder(path):
+    if whole:
         return Found("huggingface", (path,))
     if (prefix := find_prefix(path)) is not None:
         return Found("tensorflow", (prefix,))

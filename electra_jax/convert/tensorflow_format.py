@@ -28,12 +28,13 @@ from electra_jax.convert.weights import (
     check_patterns_used,
     check_vocabulary,
     depth_of,
+    is_rounded,
 )
 from electra_jax.errors import UserError
 from electra_jax.file_names import is_file_name
 from electra_jax.model.sizes import default_heads, network_sizes
 from electra_jax.regular_files import read_regular
-from electra_jax.training.checkpoints import MOST_STEPS
+from electra_jax.training.checkpoints import MOST_STEPS, listed
 
 # The original's optimizer keeps its moments beside each variable under these names.
 _MU, _NU = "adam_m", "adam_v"
@@ -124,6 +125,8 @@ def read_tensorflow(
     wanted = [*known, *(moments if optimizer else ()), *(("global_step",) if "global_step" in shapes else ())]
     tensors = read_tensors(prefix, wanted)
     parameters = {ours: _float32(tensors[name], name, prefix) for name, ours in known.items()}
+    if rounded := [name for name, ours in known.items() if is_rounded(tensors[name], parameters[ours])]:
+        notes = (*notes, f"{prefix}: rounded from float64 to float32: {listed(rounded, most=3)}")
     ours = {*expected, *parameters}
     spellings = {*ours, *(table.spelled(name).foreign for name in ours), *unexpected}
     check_patterns_used(str(prefix), spellings, allow_missing)

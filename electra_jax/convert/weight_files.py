@@ -15,7 +15,7 @@ from electra_jax.convert.keras_weights import read_keras_weights
 from electra_jax.convert.safetensors_header import check_header
 from electra_jax.convert.state_dicts import comparable
 from electra_jax.convert.torch_weights import read_torch_weights
-from electra_jax.convert.weights import Flat, first_difference
+from electra_jax.convert.weights import Flat, first_difference, is_rounded
 from electra_jax.errors import UserError
 from electra_jax.file_names import is_file_name
 from electra_jax.json_files import read_object
@@ -213,7 +213,7 @@ def _floats(path: Path, tensors: Mapping[str, np.ndarray], others: tuple[str, ..
             continue
         with np.errstate(over="ignore"):  # infinities are noted where everything is
             floats[name] = np.asarray(array, np.float32)
-        if array.dtype == np.float64 and not np.array_equal(floats[name], array, equal_nan=True):
+        if is_rounded(array, floats[name]):
             rounded.append(name)
     notes = (f"{path}: rounded from float64 to float32: {listed(rounded, most=3)}",) if rounded else ()
     return StoredTensors(path, floats, others, notes)

@@ -170,6 +170,11 @@ def first_difference(one: np.ndarray, other: np.ndarray) -> str:
     return f"at [{where}]: {a[place]} and {b[place]}"
 
 
+def is_rounded(stored: np.ndarray, floats: np.ndarray) -> bool:
+    """Whether float32 does not hold what was stored in double precision; half precision it always does."""
+    return stored.dtype == np.float64 and not np.array_equal(stored, floats, equal_nan=True)
+
+
 def not_finite(parameters: Flat) -> list[str]:
     """The parameters with numbers that are infinite or none at all."""
     return [name for name, array in parameters.items() if not np.isfinite(array).all()]

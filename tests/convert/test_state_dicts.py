@@ -145,6 +145,36 @@ def test_sizes_follow_from_the_tensors_of_a_file_alone(tmp_path):
         read_huggingface([tmp_path / "weights.bin"])
 
 
+def test_a_head_of_fine_tuning_in_a_trainer_s_checkpoint(tmp_path):
+    head = {
+        "classifier.dense.weight": np.ones((32, 32), np.float32),
+        "classifier.dense.bias": np.ones(32, np.float32),
+        "classifier.out_proj.weight": np.ones((3, 32), np.float32),
+        "classifier.out_proj.bias": np.ones(3, np.float32),
+    }
+    encoder = {name: array for name, array in discriminator().items() if name.startswith("electra.")}
+    path = torch_file(tmp_path / "best.ckpt", {"state_dict": before("model.", encoder | head), "epoch": 1})
+    weights = read_huggingface([path], overrides=["model.num_heads=2"])
+    assert weights.tasks["classification"].classes == ("LABEL_0", "LABEL_1", "LABEL_2")
+    assert not any("heads of 64" in note for note in weights.notes)
+    write_config(tmp_path, "discriminator", TINY, architectures=["ElectraForSequenceClassification"])
+    torch_file(tmp_path / "best.ckpt", {"state_dict": before("model.", encoder)})
+    with pytest.raises(UserError, match=r"says ElectraForSequenceClassification, but .* has no such head"):
+        read_huggingface([path])
+
+
+def test_a_folder_of_two_checkpoints_is_not_chosen_from(tmp_path):
+    write_folder(tmp_path / "a", "discriminator")
+    write_folder(tmp_path / "a" / "discriminator", "discriminator")
+    with pytest.raises(UserError, match="holds a model, and the folders discriminator hold others"):
+        recognise(tmp_path / "a")
+    write_folder(tmp_path / "b", "discriminator")
+    (tmp_path / "b" / "model.ckpt-1.index").write_bytes(b"")
+    with pytest.raises(UserError, match=r"weights of Hugging Face and model\.ckpt-1 of TensorFlow"):
+        recognise(tmp_path / "b")
+    assert recognise(tmp_path / "b" / "model.safetensors").format == "huggingface"
+
+
 def test_several_encoders_are_not_chosen_from(tmp_path):
     twice = before("model.", discriminator()) | before("ema.", discriminator())
     (network,), notes = networks_in("file", twice)
