@@ -149,7 +149,9 @@ def test_a_line_that_is_wrong(ask, kind, line, message, tmp_path):
     assert [json.loads(line)["id"] for line in written] == ["1", "3"]
 
 
-@pytest.mark.parametrize("content", [b"\xe9", '{"text": null}', "", gzip.compress(b"one\n" * 99, mtime=0)[:-9]])
+@pytest.mark.parametrize(
+    "content", [b"\xe9", '{"text": null}', "", gzip.compress(b"one\n" * 99, mtime=0)[:-9]]
+)
 def test_where_nothing_can_be_answered_nothing_is_written(ask, content, tmp_path):
     ended = ask(content, "--output", tmp_path / "out.jsonl")
     assert ended.status == (2 if content else 0)

@@ -105,7 +105,11 @@ def test_undecodable_bytes_are_located(
         ("latin-1", b"\x7fELF\x02\x00", "not latin-1 text but most likely a program"),
         ("utf-16-le", b"a\0\0\0", "line 1, column 2 has a NUL byte"),
         ("utf-8", b"a\nb\0c", "line 2, column 2 has a NUL byte"),
-        ("utf-8", gzip.compress(gzip.compress(b"twice", mtime=0), mtime=0), "most likely compressed with gzip"),
+        (
+            "utf-8",
+            gzip.compress(gzip.compress(b"twice", mtime=0), mtime=0),
+            "most likely compressed with gzip",
+        ),
         ("utf-8", "\ufeffWörter".encode("utf-16-le"), "most likely UTF-16"),
         ("utf-8", "No mark at all".encode("utf-16-be"), "most likely UTF-16"),
         ("utf-8", "漢字".encode("utf-16"), "most likely UTF-16"),
