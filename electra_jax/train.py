@@ -24,7 +24,7 @@ from electra_jax.model.attention_choice import choose_attention
 from electra_jax.partitioning.hosts import alike, check_alike, first_then_all, joined, say
 from electra_jax.partitioning.layout import describe_layout
 from electra_jax.partitioning.mesh import check_batch, make_mesh
-from electra_jax.training.checkpoints import RunIdentity
+from electra_jax.training.checkpoints import RunIdentity, saved_steps
 from electra_jax.training.compilation_cache import use_compilation_cache
 from electra_jax.training.loop import run_loop
 from electra_jax.training.pretraining import Pretraining
@@ -59,7 +59,11 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     # Prepare tokenizer and tokens, found in the cache or made
     prepared = first_then_all(
         "preparing tokenizer and text",
-        lambda: prepare(config, accept=lambda tokenizer: check_tokenizer(config, workdir, tokenizer)),
+        lambda: prepare(
+            config,
+            accept=lambda tokenizer: check_tokenizer(config, workdir, tokenizer),
+            begun=workdir.tokenizer if saved_steps(workdir.checkpoints) else None,
+        ),
         lambda made: f"{made.tokenizer.fingerprint} {made.train.fingerprint} {made.eval.fingerprint}",
         timeout=config.hosts.prepare_timeout,
     )

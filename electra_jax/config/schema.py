@@ -131,6 +131,11 @@ class TokenizerConfig(Section):
         "sentencepiece only: at most this many sentences, drawn at random, train the vocabulary.",
         ge=1,
     )
+    training_characters: int = _field(
+        20_000_000,
+        "sentencepiece only: and at most this many characters, of text without blanks an eighth: what bounds the time.",
+        ge=1,
+    )
 
 
 class ModelConfig(Section):

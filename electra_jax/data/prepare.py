@@ -71,7 +71,11 @@ def check_prepare_eval(config: Config) -> None:
 
 
 def prepare(
-    config: Config, *, progress: bool = True, accept: Callable[[Tokenizer], None] | None = None
+    config: Config,
+    *,
+    progress: bool = True,
+    accept: Callable[[Tokenizer], None] | None = None,
+    begun: Path | None = None,
 ) -> Prepared:
     """Finds or makes the tokenizer, the training rows and the evaluation rows of a configuration.
 
@@ -79,6 +83,8 @@ def prepare(
         config: its sections `data` and `tokenizer` decide.
         progress: whether to say on stderr what is being done.
         accept: is given the tokenizer before the rows are made, which takes longest, and may refuse it.
+        begun: directory of the tokenizer that a run with these settings began with; it is used where another version
+            of this program could train another one.
 
     Raises:
         UserError: the source, the tokenizer or the cache cannot be used, or there is too little text.
@@ -86,7 +92,7 @@ def prepare(
     check_prepare(config)
     source = open_source(config.data.source, config.data)
     eval_source = _open_eval_source(config)
-    directory, tokenizer = _prepare_tokenizer(config, source, progress)
+    directory, tokenizer = _prepare_tokenizer(config, source, progress, begun)
     if accept is not None:
         accept(tokenizer)
     job = _rows_job(config, tokenizer, progress)
@@ -138,7 +144,9 @@ def _rows_job(config: Config, tokenizer: Tokenizer, progress: bool) -> RowsJob:
     )
 
 
-def _prepare_tokenizer(config: Config, source: TextSource, progress: bool) -> tuple[Path, Tokenizer]:
+def _prepare_tokenizer(
+    config: Config, source: TextSource, progress: bool, begun: Path | None
+) -> tuple[Path, Tokenizer]:
     """Returns a tokenizer and the directory it is saved in; training it reads training documents only."""
     fraction = _held_out_fraction(config)
     settings = with_cleaning(config.tokenizer)
@@ -153,6 +161,8 @@ def _prepare_tokenizer(config: Config, source: TextSource, progress: bool) -> tu
         for note in vocabulary_notes(tokenizer):
             say(progress, f"note: {note}")
         return directory, tokenizer
+    if begun is not None:
+        return begun, load_tokenizer(begun)
     key = key_of(
         {
             "tokenizer": settings.model_dump(),
@@ -163,7 +173,7 @@ def _prepare_tokenizer(config: Config, source: TextSource, progress: bool) -> tu
     directory = _cache(config) / "tokenizers" / key
     if not directory.exists():
         say(progress, f"training a {config.tokenizer.kind} vocabulary on {source.name}")
-        tokenizer = build_tokenizer(settings, documents)
+        tokenizer = build_tokenizer(settings, documents, lambda line: say(progress, line))
         _save(tokenizer, directory)
         say(progress, f"{tokenizer.vocab_size:,} tokens -> {directory}")
     # Another process may have finished first with a vocabulary of its own, so the saved one counts.

@@ -19,8 +19,17 @@ KINDS: dict[str, type[SentencePieceTokenizer] | type[WordPieceTokenizer]] = {
 }
 
 
-def build_tokenizer(config: TokenizerConfig, documents: Callable[[], Iterator[str]]) -> Tokenizer:
+def build_tokenizer(
+    config: TokenizerConfig,
+    documents: Callable[[], Iterator[str]],
+    report: Callable[[str], None] = lambda line: None,
+) -> Tokenizer:
     """The tokenizer of ``tokenizer.vocab_file``, or one trained on ``documents()``.
+
+    Args:
+        config: which.
+        documents: the training text; not called where there is a file.
+        report: is given lines on the progress of training.
 
     Raises:
         UserError: the file is missing or wrong, has another size than asked for, or nothing can be trained.
@@ -30,7 +39,7 @@ def build_tokenizer(config: TokenizerConfig, documents: Callable[[], Iterator[st
         file = vocabulary_path(config.vocab_file)
         content = read_vocabulary(file, f"tokenizer.vocab_file {config.vocab_file}")
     elif config.kind == "sentencepiece":
-        content = train_sentencepiece(config, documents())
+        content = train_sentencepiece(config, documents(), report)
     else:
         raise UserError("tokenizer.kind=wordpiece needs tokenizer.vocab_file, the path of a BERT vocab.txt")
     tokenizer = KINDS[config.kind](

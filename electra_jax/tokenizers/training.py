@@ -1,66 +1,172 @@
 """Training a SentencePiece vocabulary, bit for bit reproducible."""
 
-import io
-import random
+import json
 import re
-from collections.abc import Iterable, Iterator
-
-import sentencepiece as spm
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
 
 from electra_jax.config.schema import TokenizerConfig
 from electra_jax.errors import UserError
+from electra_jax.tokenizers import sentencepiece_worker
 from electra_jax.tokenizers.normalize import PlainNormalizer
 from electra_jax.tokenizers.protocol import CLS, MASK, PAD, SEP, SPECIAL_TOKENS, UNK
+from electra_jax.tokenizers.sampling import (
+    LONGEST_WORD,
+    SENTENCE_CHARACTERS,
+    Sample,
+    sample_sentences,
+    sentences,
+)
+from electra_jax.tokenizers.sentencepiece_worker import REFUSED
 
 DEFAULT_VOCAB_SIZE = 30522
-# SentencePiece skips longer lines, without a word, so they are cut before.
-SENTENCE_CHARACTERS = 1000
 # The most that lower-casing, stripping and UTF-8 make of a character is 33 bytes (U+FDFA).
 MAX_SENTENCE_BYTES = 40 * SENTENCE_CHARACTERS
 # SentencePiece marks unknown characters with this one and skips, without a word, every line that has it.
 RESERVED = "\u2585"
 # The model depends on how many threads share the work: a fixed number, whatever the machine has.
 THREADS = 4
+SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_BETWEEN_LOOKS = 0.5
+# So many characters and fewer are no language's letters with their capitals and signs.
+_SMALL_ALPHABET = 40
 # SentencePiece refuses less.
 LEAST_COVERAGE = 0.98
 NO_TEXT = "there is no text to train a tokenizer on: the training documents of data.source are empty"
 
 
-def train_sentencepiece(config: TokenizerConfig, documents: Iterable[str]) -> bytes:
-    """Trains a model on ``documents`` and returns it serialized.
+def train_sentencepiece(
+    config: TokenizerConfig, documents: Iterable[str], report: Callable[[str], None] = lambda line: None
+) -> bytes:
+    """Trains a model on a sample of ``documents`` and returns it serialized.
+
+    Args:
+        config: its settings decide the sample and the model.
+        documents: all training text.
+        report: is given lines that say what is being done and for how long.
 
     Raises:
         UserError: the vocabulary is too small for what it must hold, or too large for the text.
     """
     vocab_size = check_trainable(config)
     normalize = PlainNormalizer(lowercase=config.lowercase, strip_accents=bool(config.strip_accents))
-    sample = reservoir_sample(sentences(documents), config.training_sentences)
-    if not sample:
+    clock = _Clock(report)
+    sample = sample_sentences(
+        sentences(documents),
+        config.training_sentences,
+        config.training_characters,
+        lambda read: clock.say(f"reading text for the vocabulary, {read:,} characters"),
+    )
+    if not sample.sentences:
         raise UserError(NO_TEXT)
-    written = io.BytesIO()
-    try:
-        spm.SentencePieceTrainer.train(
-            sentence_iterator=(normalize(sentence).replace(RESERVED, " ") for sentence in sample),
-            model_writer=written,
-            vocab_size=vocab_size,
-            model_type=config.model_type,
-            byte_fallback=config.byte_fallback,
-            character_coverage=config.character_coverage,
-            pad_id=0,
-            unk_id=1,
-            bos_id=-1,
-            eos_id=-1,
-            pad_piece=PAD,
-            unk_piece=UNK,
-            control_symbols=[CLS, SEP, MASK],
-            normalization_rule_name="nmt_nfkc",
-            max_sentence_length=MAX_SENTENCE_BYTES,
-            num_threads=THREADS,
-            minloglevel=2,
+    if sample.characters < sample.characters_read:
+        report(
+            f"the vocabulary: trained on {sample.characters:,} of {sample.characters_read:,} characters, at random"
         )
-    except (RuntimeError, ValueError) as error:  # ValueError: a number that its settings cannot hold
-        raise _explain(error, vocab_size) from None
-    return written.getvalue()
+    if note := _slow(config, sample):
+        report(note)
+    settings = {
+        "vocab_size": vocab_size,
+        "model_type": config.model_type,
+        "byte_fallback": config.byte_fallback,
+        "character_coverage": config.character_coverage,
+        "pad_id": 0,
+        "unk_id": 1,
+        "bos_id": -1,
+        "eos_id": -1,
+        "pad_piece": PAD,
+        "unk_piece": UNK,
+        "control_symbols": [CLS, SEP, MASK],
+        "normalization_rule_name": "nmt_nfkc",
+        "max_sentence_length": MAX_SENTENCE_BYTES,
+        "num_threads": THREADS,
+        "minloglevel": 2,
+    }
+    lines = [normalize(sentence).replace(RESERVED, " ") for sentence in sample.sentences]
+    answer = _in_a_process(
+        {"settings": settings, "sentences": lines},
+        lambda: clock.say(f"training the vocabulary on {sample.characters:,} characters"),
+    )
+    if answer[:1] == REFUSED:
+        raise _explain(answer[1:].decode(), vocab_size)
+    return answer[1:]
+
+
+def _in_a_process(request: dict[str, Any], waiting: Callable[[], None]) -> bytes:
+    """What `sentencepiece_worker` answers; whatever ends the wait for it ends it too."""
+    worker = subprocess.Popen(
+        [sys.executable, "-P", sentencepiece_worker.__file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        # Ctrl-C in a terminal reaches this program only, which then ends its worker.
+        process_group=0,
+    )
+    frame = json.dumps(request, ensure_ascii=False).encode()
+    answers: list[bytes] = []
+
+    def exchange() -> None:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        with suppress(BrokenPipeError):  # it ended, which its status says
+            worker.stdin.write(len(frame).to_bytes(8, "little") + frame)
+            worker.stdin.flush()
+        answers.append(worker.stdout.read())
+
+    thread = threading.Thread(target=exchange, daemon=True, name="vocabulary")
+    try:
+        thread.start()
+        while thread.is_alive():
+            thread.join(_SECONDS_BETWEEN_LOOKS)
+            waiting()
+        status = worker.wait()
+    finally:
+        worker.kill()
+        worker.wait()
+        thread.join()
+        for pipe in (worker.stdin, worker.stdout):
+            with suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
+    if not answers[0]:
+        raise UserError(
+            f"the process that trains the vocabulary ended unexpectedly (status {status}), perhaps for lack of memory: "
+            "set tokenizer.training_characters to a smaller number and run again"
+        )
+    return answers[0]
+
+
+class _Clock:
+    """Passes on what is being done, with the time it has taken, every few seconds."""
+
+    def __init__(self, report: Callable[[str], None]):
+        self._report = report
+        self._begun = self._said = time.monotonic()
+
+    def say(self, what: str) -> None:
+        now = time.monotonic()
+        if now - self._said >= SECONDS_BETWEEN_LINES:
+            self._said = now
+            self._report(f"{what}, {now - self._begun:.0f} s")
+
+
+def _slow(config: TokenizerConfig, sample: Sample) -> str | None:
+    """A sentence on text that has hardly any blanks, which a unigram model is slow on."""
+    if config.model_type != "unigram" or sample.share_without_blanks < 0.5 or sample.characters < 100_000:
+        return None
+    line = (
+        f"note: the text has hardly any blanks ({sample.share_without_blanks:.0%} of it in runs of more than "
+        f"{LONGEST_WORD} characters), on which a unigram vocabulary trains slowly: tokenizer.model_type=bpe is faster"
+    )
+    alphabet = len(set("".join(sample.sentences)) - {" "})
+    if alphabet > _SMALL_ALPHABET:
+        return line
+    size = _least_size(config) + alphabet + 1
+    return f"{line}, and with tokenizer.vocab_size={size} its {alphabet} characters are the vocabulary"
 
 
 def check_trainable(config: TokenizerConfig) -> int:
@@ -70,7 +176,7 @@ def check_trainable(config: TokenizerConfig) -> int:
         UserError: no text could give a vocabulary with these settings.
     """
     vocab_size = DEFAULT_VOCAB_SIZE if config.vocab_size is None else config.vocab_size
-    least = len(SPECIAL_TOKENS) + (256 if config.byte_fallback else 0)
+    least = _least_size(config)
     if vocab_size <= least:
         raise UserError(
             f"tokenizer.vocab_size {vocab_size} is too small: the special tokens"
@@ -84,34 +190,12 @@ def check_trainable(config: TokenizerConfig) -> int:
     return vocab_size
 
 
-def sentences(documents: Iterable[str]) -> Iterator[str]:
-    """The lines of the documents, long ones cut at spaces."""
-    for document in documents:
-        for line in document.splitlines():
-            line = line.strip()
-            while len(line) > SENTENCE_CHARACTERS:
-                cut = line.rfind(" ", 1, SENTENCE_CHARACTERS)
-                cut = cut if cut > 0 else SENTENCE_CHARACTERS
-                yield line[:cut]
-                line = line[cut:].lstrip()
-            if line:
-                yield line
+def _least_size(config: TokenizerConfig) -> int:
+    """Entries that are there whatever the text."""
+    return len(SPECIAL_TOKENS) + (256 if config.byte_fallback else 0)
 
 
-def reservoir_sample(items: Iterable[str], size: int) -> list[str]:
-    """At most ``size`` items, each equally likely to be taken; the same ones each time (Vitter's algorithm R)."""
-    rng = random.Random(0)
-    sample: list[str] = []
-    for number, item in enumerate(items):
-        if number < size:
-            sample.append(item)
-        elif (place := rng.randrange(number + 1)) < size:
-            sample[place] = item
-    return sample
-
-
-def _explain(error: Exception, vocab_size: int) -> UserError:
-    message = str(error)
+def _explain(message: str, vocab_size: int) -> UserError:
     if largest := re.search(r"set it to a value <= (\d+)", message):
         return UserError(
             f"tokenizer.vocab_size {vocab_size} is more than the text of data.source can fill: "

@@ -10,7 +10,8 @@ from electra_jax.config.schema import TokenizerConfig
 from electra_jax.errors import UserError
 from electra_jax.tokenizers import build_tokenizer
 from electra_jax.tokenizers.normalize import PlainNormalizer
-from electra_jax.tokenizers.training import MAX_SENTENCE_BYTES, SENTENCE_CHARACTERS
+from electra_jax.tokenizers.sampling import SENTENCE_CHARACTERS
+from electra_jax.tokenizers.training import MAX_SENTENCE_BYTES
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 

@@ -1,7 +1,10 @@
 """Training a vocabulary: reproducible, silent, from every line, and clear about what is impossible."""
 
 import json
+import os
+import random
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +13,9 @@ import pytest
 
 from electra_jax.config.schema import TokenizerConfig
 from electra_jax.errors import UserError
-from electra_jax.tokenizers import build_tokenizer
-from electra_jax.tokenizers.training import (
-    SENTENCE_CHARACTERS,
-    reservoir_sample,
-    sentences,
-    train_sentencepiece,
-)
+from electra_jax.tokenizers import build_tokenizer, sentencepiece_worker, training
+from electra_jax.tokenizers.sampling import SENTENCE_CHARACTERS, sample_sentences, sentences
+from electra_jax.tokenizers.training import train_sentencepiece
 
 PLAIN = {"lowercase": False, "strip_accents": False}
 OTHER_PROCESS = """
@@ -100,15 +99,122 @@ def test_sentences_lose_nothing_and_are_short(corpus):
     assert "".join("".join(cut).split()) == "".join("".join(documents).split())
 
 
-def test_reservoir_sample():
-    assert reservoir_sample(map(str, range(5)), 9) == list("01234")
-    sample = [int(item) for item in reservoir_sample(map(str, range(20_000)), 2000)]
-    assert sample == [int(item) for item in reservoir_sample(map(str, range(20_000)), 2000)]
-    assert len(set(sample)) == 2000
+def sample(items, most_sentences=10**9, most_characters=10**9):
+    return sample_sentences(items, most_sentences, most_characters, lambda read: None)
+
+
+def test_a_sample_that_is_not_bounded_is_all_of_the_text():
+    items = [str(number) for number in range(500)]
+    taken = sample(iter(items))
+    assert taken.sentences == items
+    assert taken.characters == taken.characters_read == len("".join(items))
+
+
+@pytest.mark.parametrize("bounds", [{"most_sentences": 2000}, {"most_characters": 10_000}])
+def test_a_bounded_sample_is_fair_and_the_same_each_time(bounds):
+    items = [f"{number:05}" for number in range(20_000)]
+    taken = sample(iter(items), **bounds)
+    assert taken == sample(iter(items), **bounds)
+    assert len(set(taken.sentences)) == 2000
+    assert taken.sentences == sorted(taken.sentences)
+    assert (taken.characters, taken.characters_read) == (10_000, 100_000)
     # Each quarter gets its share: binomial, so within four standard deviations of 500.
     for quarter in range(4):
-        share = sum(quarter * 5000 <= number < (quarter + 1) * 5000 for number in sample)
+        share = sum(quarter * 5000 <= int(number) < (quarter + 1) * 5000 for number in taken.sentences)
         assert abs(share - 500) < 4 * (2000 * 0.25 * 0.75) ** 0.5
+
+
+def test_text_without_blanks_costs_more():
+    letters = ["ACGT" * 25] * 1000
+    words = ["four " * 20] * 1000
+    assert sample(letters, most_characters=80_000).characters == 10_000
+    assert sample(words, most_characters=40_000).characters == 40_000
+    assert sample(letters).share_without_blanks == 1
+    assert sample(words).share_without_blanks == 0
+    assert sample(["x" * 1000], most_characters=1).sentences == ["x" * 1000]
+
+
+def test_progress_is_told_with_the_time_it_took(corpus, monkeypatch):
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(training, "_SECONDS_BETWEEN_LOOKS", 0.01)
+    lines = []
+    config = TokenizerConfig(vocab_size=500, training_characters=50_000)
+    train_sentencepiece(config, iter(corpus), lines.append)
+    assert re.fullmatch(r"reading text for the vocabulary, [\d,]+ characters, \d+ s", lines[0])
+    assert any(
+        re.fullmatch(r"the vocabulary: trained on 4\d,\d+ of [\d,]+ characters, at random", x) for x in lines
+    )
+    assert re.fullmatch(r"training the vocabulary on 4\d,\d+ characters, \d+ s", lines[-1])
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "model_type", "expected"),
+    [
+        (
+            "ACGT",
+            "unigram",
+            r"blanks \(100% .*model_type=bpe is faster, and with tokenizer\.vocab_size=266 its 4",
+        ),
+        ([chr(0x4E00 + i) for i in range(500)], "unigram", "model_type=bpe is faster$"),
+        ("ACGT", "bpe", None),
+        (["a few ", "words "], "unigram", None),
+    ],
+)
+def test_text_without_blanks_gets_a_sentence(alphabet, model_type, expected, monkeypatch):
+    """And the vocabulary of single characters that it speaks of can be had."""
+    rng = random.Random(0)
+    documents = ["".join(rng.choices(alphabet, k=2000)) for _ in range(60)]
+    lines = []
+    config = TokenizerConfig(vocab_size=4096, model_type=model_type)
+    monkeypatch.setattr(training, "_in_a_process", lambda request, waiting: b"\0model")
+    train_sentencepiece(config, documents, lines.append)
+    notes = [line for line in lines if line.startswith("note: ")]
+    assert len(notes) == (expected is not None)
+    assert not notes or re.search(expected, notes[0])
+
+
+def test_a_vocabulary_of_single_characters():
+    config = TokenizerConfig(vocab_size=266, model_type="bpe")
+    rng = random.Random(0)
+    tokenizer = build_tokenizer(config, lambda: iter(["".join(rng.choices("ACGT", k=5000))]))
+    assert [tokenizer.token(i).strip("▁") for i in tokenizer.encode("GATTACA")][-7:] == list("gattaca")
+
+
+def test_an_interrupt_ends_training_at_once(corpus, monkeypatch):
+    """SentencePiece's C++ would go on to its end."""
+    workers = []
+    popen = subprocess.Popen
+
+    def start(arguments, **options):
+        workers.append(popen([sys.executable, "-c", "import time; time.sleep(600)"], **options))
+        return workers[-1]
+
+    def interrupt(_, __):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.subprocess, "Popen", start)
+    monkeypatch.setattr(training._Clock, "say", lambda self, what: workers and interrupt(self, what))
+    with pytest.raises(KeyboardInterrupt):
+        train_sentencepiece(TokenizerConfig(vocab_size=500), iter(corpus))
+    assert workers[0].returncode == -signal.SIGKILL
+
+
+def test_the_process_ends_with_the_one_that_started_it(corpus):
+    """Its input ends when that is killed, whatever SentencePiece is doing."""
+    worker = subprocess.Popen(
+        [sys.executable, "-P", sentencepiece_worker.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    request = json.dumps({"settings": {"vocab_size": 8000}, "sentences": [*corpus] * 50}).encode()
+    worker.stdin.write(len(request).to_bytes(8, "little") + request)
+    worker.stdin.close()
+    assert worker.stdout.read() == b""
+    assert worker.wait() == 1
+
+
+def test_a_process_that_is_killed_is_a_user_error(corpus, monkeypatch):
+    monkeypatch.setattr(training.sentencepiece_worker, "__file__", os.devnull)  # a program that ends at once
+    with pytest.raises(UserError, match=r"ended unexpectedly \(status 0\).*training_characters to a smaller"):
+        train_sentencepiece(TokenizerConfig(vocab_size=500), iter(corpus))
 
 
 @pytest.mark.parametrize("model_type", ["unigram", "bpe"])

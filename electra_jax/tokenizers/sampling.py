@@ -1,0 +1,89 @@
+"""A bounded sample of the text that a vocabulary is trained on; the same one each time."""
+
+import random
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+
+# SentencePiece skips longer lines, without a word, so they are cut before.
+SENTENCE_CHARACTERS = 1000
+# SentencePiece counts equal words once; a run of more characters than this is hardly a word, and will not come again.
+LONGEST_WORD = 50
+# What a character of such a run costs in training, set against one of English (measured: docs/data.md).
+COST_WITHOUT_BLANKS = 8
+
+_LONG_RUN = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Sentences to train on.
+
+    Attributes:
+        sentences: in the order of the text.
+        characters: of the sentences.
+        characters_read: of all text.
+        share_without_blanks: of the sample's characters, those in runs that are no words.
+    """
+
+    sentences: list[str] = field(repr=False)
+    characters: int
+    characters_read: int
+    share_without_blanks: float
+
+
+def sentences(documents: Iterable[str]) -> Iterator[str]:
+    """The lines of the documents, long ones cut at spaces."""
+    for document in documents:
+        for line in document.splitlines():
+            line = line.strip()
+            while len(line) > SENTENCE_CHARACTERS:
+                cut = line.rfind(" ", 1, SENTENCE_CHARACTERS)
+                cut = cut if cut > 0 else SENTENCE_CHARACTERS
+                yield line[:cut]
+                line = line[cut:].lstrip()
+            if line:
+                yield line
+
+
+def sample_sentences(
+    items: Iterable[str], most_sentences: int, most_characters: int, read: Callable[[int], None]
+) -> Sample:
+    """Draws sentences, each equally likely to be taken, until one of the two bounds is met.
+
+    Every sentence gets a random number; those with the smallest are kept. Characters of text without blanks count
+    `COST_WITHOUT_BLANKS` times.
+
+    Args:
+        items: all sentences.
+        most_sentences: at most so many are kept.
+        most_characters: at most so many characters, unless a single sentence has more.
+        read: is told now and then how many characters were read.
+    """
+    rng = random.Random(0)
+    kept: list[tuple[float, int, str, int]] = []  # smallest first: the largest number, negated
+    cost = characters_read = 0
+    bar = -1.0
+    for number, item in enumerate(items):
+        characters_read += len(item)
+        if number % 1024 == 0:
+            read(characters_read)
+        key = -rng.random()
+        if key < bar:
+            continue
+        paid = len(item) + (COST_WITHOUT_BLANKS - 1) * _without_blanks(item)
+        heappush(kept, (key, number, item, paid))
+        cost += paid
+        while len(kept) > 1 and (len(kept) > most_sentences or cost > most_characters):
+            bar, _, _, paid = heappop(kept)  # nothing with a larger number has a place any more
+            cost -= paid
+    taken = [item for _, _, item, _ in sorted(kept, key=lambda entry: entry[1])]
+    characters = sum(map(len, taken))
+    share = sum(map(_without_blanks, taken)) / max(characters, 1)
+    return Sample(taken, characters, characters_read, share)
+
+
+def _without_blanks(sentence: str) -> int:
+    """Characters in runs without blanks that are no words."""
+    return sum(map(len, _LONG_RUN.findall(sentence)))
