@@ -314,6 +314,18 @@ class TaskConfig(Section):
     labels: list[str] | None = _field(
         None, "The classes in the order of their numbers; null: those of the training examples, sorted."
     )
+    multi_label: bool = _field(
+        False,
+        "classification: a text may have any number of the labels, none among them (sigmoid, not softmax).",
+    )
+    label_separator: Annotated[str, Field(min_length=1)] | None = _field(
+        None,
+        "multi_label: what stands between the labels in a cell of a table; null: |. JSON lines have lists.",
+    )
+    threshold: Annotated[float, Field(gt=0.0, lt=1.0)] | Literal["tune"] | None = _field(
+        None,
+        "multi_label: labels at least so probable are predicted; tune: the best on the dev examples; null: 0.5.",
+    )
     metric: str | None = _field(
         None, "The metric that decides what is best; null: the benchmark's, or the first of the kind."
     )
@@ -336,6 +348,17 @@ class TaskConfig(Section):
     stride: int = _field(
         128, "question_answering: tokens by which the window moves over a long context.", ge=1
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> TaskConfig:
+        if self.multi_label and self.kind not in (None, "classification"):
+            raise ValueError(f"multi_label is for classification, not {self.kind}: leave it out")
+        if self.multi_label and self.data is not None:
+            raise ValueError("multi_label is for your own files, not for data: give train and dev")
+        for key in () if self.multi_label else ("label_separator", "threshold"):
+            if getattr(self, key) is not None:
+                raise ValueError(f"{key} is for multi_label: set multi_label to true, or leave {key} out")
+        return self
 
 
 def _task_names(tasks: dict[str, TaskConfig]) -> dict[str, TaskConfig]:

@@ -1,6 +1,6 @@
 """Heads of fine-tuned models: `ElectraForSequenceClassification`, `…TokenClassification`, `…QuestionAnswering`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,8 +28,9 @@ _MODULES: dict[str, tuple[tuple[str, str], ...]] = {
     "tagging": (("prediction", "classifier"),),
     "question_answering": (("prediction", "qa_outputs"),),
 }
-# A name of ours in config.json, which `transformers` keeps and does not use: SQuAD 2.0's threshold.
+# Names of ours in config.json, which `transformers` keeps and does not use: thresholds of SQuAD 2.0 and of multi-label.
 THRESHOLD = "null_score_diff_threshold"
+LABEL_THRESHOLD = "multi_label_threshold"
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,47 @@ def head_of(settings: Mapping[str, Any], tensors: Mapping[str, np.ndarray], wher
     if "classifier.out_proj.weight" not in names:
         return None
     labels = _labels(settings, where)
-    if len(labels) == 1:
+    problem = _problem_type(settings, labels, where)
+    if problem == "regression":
         return Head("regression", TaskSettings(kind="regression"))
-    return Head("classification", TaskSettings(kind="classification", labels=labels, classes=labels))
+    several = problem == "multi_label_classification"
+    return Head(
+        "classification",
+        TaskSettings(
+            kind="classification",
+            labels=labels,
+            classes=labels,
+            multi_label=several,
+            threshold=settings.get(LABEL_THRESHOLD) if several else None,
+        ),
+    )
+
+
+def _problem_type(settings: Mapping[str, Any], labels: Sequence[str], where: str) -> str:
+    """What the outputs of a head for texts mean; where config.json does not say, one output is a number.
+
+    Raises:
+        UserError: a meaning there is not, or that does not fit the number of outputs: another would be taken silently.
+    """
+    known = ("regression", "single_label_classification", "multi_label_classification")
+    problem = settings.get("problem_type")
+    if problem is None:
+        return known[0] if len(labels) == 1 else known[1]
+    if problem not in known:
+        raise UserError(
+            f"{where}: problem_type is {problem!r}, but must be null or one of: {', '.join(known)}"
+        )
+    if problem == "regression" and len(labels) > 1:
+        raise UserError(
+            f"{where}: problem_type is regression with {len(labels)} outputs, but a regression here has one number: "
+            "keep one output, or set problem_type if these are classes"
+        )
+    if problem == "single_label_classification" and len(labels) == 1:
+        raise UserError(
+            f"{where}: problem_type is single_label_classification with one label, which is always the answer: set it "
+            "to regression or multi_label_classification, whichever the output means"
+        )
+    return str(problem)
 
 
 def _check_outputs(settings: Mapping[str, Any], tensors: Mapping[str, np.ndarray], where: str) -> None:
@@ -121,6 +160,9 @@ def _check_outputs(settings: Mapping[str, Any], tensors: Mapping[str, np.ndarray
     threshold = settings.get(THRESHOLD, 0.0)
     if threshold is not None and (type(threshold) not in (int, float) or not -1e30 < threshold < 1e30):
         raise UserError(f"{where}: {THRESHOLD} is {threshold!r}, but must be a number or null")
+    share = settings.get(LABEL_THRESHOLD)
+    if share is not None and (type(share) is not float or not 0 < share < 1):
+        raise UserError(f"{where}: {LABEL_THRESHOLD} is {share!r}, but must be between 0 and 1, or null")
 
 
 def _labels(settings: Mapping[str, Any], where: str) -> tuple[str, ...]:
@@ -160,6 +202,7 @@ def task_sections(head: Head, settings: Mapping[str, Any]) -> dict[str, Any]:
     task: dict[str, Any] = {"kind": head.settings.kind}
     if head.settings.kind == "classification":
         task["labels"] = list(head.settings.labels)
+        task["multi_label"] = head.settings.multi_label
     dropout = settings.get("classifier_dropout")
     return {
         "objective": {"kind": "finetune"},
@@ -231,7 +274,10 @@ def described_head(config: Config, head: Head) -> dict[str, Any]:
     if settings.kind == "regression":
         described["problem_type"], classes = "regression", ("LABEL_0",)
     elif settings.kind == "classification":
-        described["problem_type"] = "single_label_classification"
+        several = settings.multi_label
+        described["problem_type"] = f"{'multi' if several else 'single'}_label_classification"
+        if settings.threshold is not None:
+            described[LABEL_THRESHOLD] = settings.threshold
     if classes:
         described["id2label"] = {str(number): label for number, label in enumerate(classes)}
         described["label2id"] = {label: number for number, label in enumerate(classes)}

@@ -186,7 +186,8 @@ class Model:
             task: which, where the model has several.
 
         Returns:
-            ``label``, ``probability`` and ``probabilities`` of each, or ``value``; ``truncated`` where it was cut.
+            ``label``, ``probability`` and ``probabilities`` of each, where there may be several ``labels`` and
+            ``probabilities``, or ``value``; ``truncated`` where it was cut.
 
         Raises:
             UserError: the model has no such task; something that is no text.

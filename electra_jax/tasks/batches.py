@@ -85,7 +85,8 @@ def make_batch(task: str, rows: Rows, plan: Plan, pad_id: int, *, targets: bool)
 
 def _target(values: np.ndarray | Sequence[np.ndarray], plan: Plan) -> Any:
     if isinstance(values, np.ndarray):
-        return np.where(plan.rows >= 0, values[plan.rows], np.zeros((), values.dtype))
+        real = (plan.rows >= 0).reshape(-1, *[1] * (values.ndim - 1))
+        return np.where(real, values[plan.rows], np.zeros((), values.dtype))
     out = np.full((len(plan.rows), plan.length), NO_TARGET, np.int32)
     for place, row in enumerate(plan.rows):
         if row >= 0:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from electra_jax.config.schema import Config
 from electra_jax.tasks.classification import ClassificationTask
+from electra_jax.tasks.multi_label import MultiLabelTask
 from electra_jax.tasks.protocol import Example, Task, TextExample, WordsExample
 from electra_jax.tasks.question_answering import QuestionAnsweringTask
 from electra_jax.tasks.settings import TaskSettings
@@ -35,10 +36,21 @@ def settings_of(name: str, config: Config, splits: Splits) -> tuple[TaskSettings
             scheme = scheme_of(e.tags or () for e in splits["train"] if isinstance(e, WordsExample))
     elif kind == "regression":
         values = [
-            float(e.label) for e in splits["train"] if isinstance(e, TextExample) and e.label is not None
+            float(e.label)
+            for e in splits["train"]
+            if isinstance(e, TextExample) and not isinstance(e.label, tuple | None)
         ]
         low, high = min(values), max(values)
-    return TaskSettings(kind=kind, labels=labels, low=low, high=high, scheme=scheme), warnings_of(splits)
+    settings = TaskSettings(
+        kind=kind,
+        labels=labels,
+        low=low,
+        high=high,
+        scheme=scheme,
+        multi_label=task.multi_label,
+        threshold=None if task.threshold == "tune" else task.threshold,
+    )
+    return settings, warnings_of(splits)
 
 
 def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tokenizer) -> Task:
@@ -73,17 +85,26 @@ def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tok
             chosen_metric=task.metric,
             **shared,
         )
+    swap = (benchmark is not None and benchmark.swap_pairs) if task.swap_pairs is None else task.swap_pairs
+    if settings.multi_label:
+        return MultiLabelTask(
+            labels=settings.labels,
+            chosen_metric=task.metric,
+            threshold=settings.threshold,
+            tunes_threshold=task.threshold == "tune",
+            swap_pairs=swap,
+            **shared,
+        )
     known = benchmark.metrics if benchmark is not None and benchmark.kind == settings.kind else ()
     if not known:
         known = ("spearman", "pearson") if settings.kind == "regression" else ("accuracy", "f1")
     metrics = known if task.metric is None else (task.metric, *(m for m in known if m != task.metric))
-    swap = task.swap_pairs
     return ClassificationTask(
         kind=settings.kind,
         labels=settings.labels,
         metrics=metrics,
         low=settings.low,
         high=settings.high,
-        swap_pairs=(benchmark is not None and benchmark.swap_pairs) if swap is None else swap,
+        swap_pairs=swap,
         **shared,
     )

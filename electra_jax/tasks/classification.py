@@ -1,7 +1,7 @@
 """Classification and regression of texts and pairs of texts (reference §11)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from electra_jax.model.task_heads import ClassificationHead, HeadStyle
 from electra_jax.tasks.losses import softmax_cross_entropy, squared_error
 from electra_jax.tasks.metrics import check_metric, classification_scores
 from electra_jax.tasks.protocol import Rows, TaskBatch, TextExample
+from electra_jax.tasks.text_rows import text_rows
 from electra_jax.tokenizers import Tokenizer
 
 
@@ -70,50 +71,22 @@ class ClassificationTask:
         return self.metrics[0]
 
     def encode(self, examples: Sequence[TextExample], *, training: bool) -> Rows:
-        """``[CLS] text [SEP]`` or ``[CLS] text [SEP] pair [SEP]``; of a long pair the longer text is cut first.
+        """Rows as `text_rows` makes them.
 
-        A second text without tokens makes no pair, as in the reference. The target is int32 ``label`` or float32
-        ``value``, there with ``training``, or if all examples have a label. ``details`` says whether a row was cut.
+        The target is int32 ``label`` or float32 ``value``, there with ``training``, or if all examples have a label.
 
         Raises:
             UserError: a label that is missing in training, not among the classes, or no number where one is needed.
         """
-        firsts = self.tokenizer.encode_batch([example.text for example in examples])
-        seconds = self.tokenizer.encode_batch([example.pair or "" for example in examples])
-        rows, is_cut = [], []
-        for number, (example, first, second) in enumerate(zip(examples, firsts, seconds, strict=True)):
-            orders = [(first, second)]
-            if training and self.swap_pairs and example.pair is not None:
-                orders.append((second, first))
-            for one, other in orders:
-                rows.append((number, *self._row(one, other)))
-                is_cut.append(len(one) + len(other) > self.max_length - (3 if other else 2))
+        rows = text_rows(self.tokenizer, examples, self.max_length, both_orders=training and self.swap_pairs)
         # Labels that are there are looked at, so that a wrong one is found before anything is trained.
         values = [
             self._target(example) if training or example.label is not None else None for example in examples
         ]
-        targets: dict[str, np.ndarray] = {}
-        if None not in values:
-            name, kind = ("label", np.int32) if self.kind == "classification" else ("value", np.float32)
-            targets = {name: np.array([values[number] for number, *_ in rows], kind)}
-        return Rows(
-            input_ids=[ids for _, ids, _ in rows],
-            token_type_ids=[types for *_, types in rows],
-            targets=targets,
-            example=np.array([number for number, *_ in rows], np.int32),
-            details=is_cut,
-        )
-
-    def _row(self, first: Sequence[int], second: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Ids and types, int32."""
-        cls, sep = self.tokenizer.cls_id, self.tokenizer.sep_id
-        if not second:
-            ids = [cls, *first[: self.max_length - 2], sep]
-            return np.array(ids, np.int32), np.zeros(len(ids), np.int32)
-        first, second = cut_pair(list(first), list(second), self.max_length - 3)
-        ids = [cls, *first, sep, *second, sep]
-        types = [0] * (len(first) + 2) + [1] * (len(second) + 1)
-        return np.array(ids, np.int32), np.array(types, np.int32)
+        if None in values:
+            return rows
+        name, kind = ("label", np.int32) if self.kind == "classification" else ("value", np.float32)
+        return replace(rows, targets={name: np.array(values, kind)[rows.example]})
 
     def _target(self, example: TextExample) -> float:
         where = f"finetune.tasks.{self.name}: the example {example.id!r}"
@@ -121,8 +94,8 @@ class ClassificationTask:
             raise UserError(f"{where} has no label to train on; leave it out, or give it one")
         if self.kind == "regression":
             try:
-                return (float(example.label) - self.low) / self._range
-            except ValueError:
+                return (float(example.label) - self.low) / self._range  # type: ignore[arg-type]
+            except (TypeError, ValueError):
                 raise UserError(
                     f"{where} has the label {example.label!r}; regression needs numbers"
                 ) from None
@@ -209,13 +182,3 @@ class ClassificationTask:
             [numbers[prediction["label"]] for prediction in predictions],
             num_classes=len(self.labels),
         )
-
-
-def cut_pair(first: list[int], second: list[int], room: int) -> tuple[list[int], list[int]]:
-    """Takes tokens off the end of the longer one until both fit ``room``, as the original does."""
-    excess = len(first) + len(second) - room
-    while excess > 0:
-        longer = first if len(first) > len(second) else second
-        longer.pop()
-        excess -= 1
-    return first, second

@@ -28,6 +28,7 @@ from electra_jax.tasks.inputs import (
     read_inputs,
     write_inputs,
 )
+from electra_jax.tasks.multi_label import MultiLabelTask
 from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.prediction import predict_rows, predict_step
 from electra_jax.tasks.protocol import Example, Rows, Task, TaskBatch
@@ -418,6 +419,13 @@ class FineTuningWork:
                 threshold = task.find_threshold(dev, self._predictions(params, task, "dev"))
                 task = replace(task, no_answer_threshold=threshold)
                 self.settings[name] = replace(self.settings[name], no_answer_threshold=threshold)
+            if isinstance(task, MultiLabelTask) and task.tunes_threshold:
+                dev = self._material.examples[name]["dev"]
+                task = replace(
+                    task, threshold=task.find_threshold(dev, self._predictions(params, task, "dev"))
+                )
+                self.settings[name] = replace(self.settings[name], threshold=task.threshold)
+                say(f"{name}: labels at least {task.threshold} probable are predicted, the best on dev")
             for split, examples in self._material.examples[name].items():
                 if split == "train":
                     continue

@@ -97,6 +97,9 @@ def _fit(task: TaskSettings, theirs: TaskSettings | None, ours: Shapes, saved: S
         return _Fit(f"it is not written what its outputs mean (there is no {FILE}, or not this task in it)")
     if theirs.kind != task.kind:
         return _Fit(f"it is of kind {theirs.kind}, not {task.kind}")
+    if theirs.multi_label != task.multi_label:
+        says = "any number of its classes" if theirs.multi_label else "one of its classes"
+        return _Fit(f"it gives {says}, and multi_label is {str(task.multi_label).lower()}")
     if set(theirs.classes) != set(task.classes):
         return _Fit(f"its classes are others ({_set_differences(theirs.classes, task.classes)})")
     if dict(ours) != dict(saved):

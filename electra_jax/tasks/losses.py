@@ -31,6 +31,14 @@ def sigmoid_cross_entropy(logits: Array, labels: Array) -> Array:
     return jnp.maximum(logits, 0.0) - logits * labels + jnp.log1p(jnp.exp(-jnp.abs(logits)))
 
 
+def multi_label_loss(logits: Array, labels: Array) -> Array:
+    """Binary cross-entropy averaged over the classes, ``[batch, classes]`` twice → float32 ``[batch]``.
+
+    Its mean over the rows is Hugging Face's loss, the mean of PyTorch's ``BCEWithLogitsLoss``.
+    """
+    return jnp.mean(sigmoid_cross_entropy(logits, labels), axis=-1)
+
+
 def squared_error(predictions: Array, targets: Array) -> Array:
     """(prediction − target)², float32; the reference's targets are normalised, (label − least) / greatest."""
     return jnp.square(predictions.astype(jnp.float32) - targets.astype(jnp.float32))

@@ -6,6 +6,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import sklearn.metrics
 from scipy import stats
 
@@ -16,6 +17,7 @@ from electra_jax.tasks.tag_schemes import spans_of
 METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "classification": ("accuracy", "f1", "matthews"),
+        "multi-label classification": ("micro_f1", "macro_f1", "exact_match", "mean_average_precision"),
         "regression": ("spearman", "pearson"),
         "tagging of spans": ("f1", "precision", "recall", "accuracy"),
         "tagging with plain labels": ("accuracy",),
@@ -55,6 +57,49 @@ def classification_scores(
             "matthews": matthews,
         }
     return {name: functions[name](labels, predictions) for name in names}
+
+
+def multi_label_scores(
+    names: Sequence[str], has: np.ndarray, probabilities: np.ndarray, threshold: float
+) -> dict[str, float]:
+    """The metrics ``names`` in that order, as scikit-learn has them.
+
+    ``micro_f1`` counts all classes together, ``macro_f1`` is the mean of the classes' F1, ``exact_match`` the share of
+    the examples whose classes are all right (subset accuracy), ``mean_average_precision`` the mean over the classes,
+    whatever the threshold. A class that no example has, and none is given, counts as 0.
+
+    Args:
+        names: some of `METRICS`.
+        has: ``[examples, classes]``, 1 for the classes that an example has.
+        probabilities: ``[examples, classes]``; what is no number is not predicted.
+        threshold: classes at least so probable are predicted.
+    """
+    truth, given = has.astype(bool), probabilities >= threshold
+
+    def f1_of(right: np.ndarray, counted: np.ndarray) -> float:
+        return 100.0 * float(np.mean(2 * right / np.maximum(counted, 1)))
+
+    # By hand: of a single class scikit-learn would take an F1 of two, and a threshold is one of many to be compared.
+    right, counted = (truth & given).sum(axis=0), truth.sum(axis=0) + given.sum(axis=0)
+    functions: dict[str, Callable[[], float]] = {
+        "micro_f1": lambda: f1_of(right.sum(), counted.sum()),
+        "macro_f1": lambda: f1_of(right, counted),
+        "exact_match": lambda: percent(int((truth == given).all(axis=1).sum()), len(truth)),
+        "mean_average_precision": lambda: _mean_average_precision(truth, probabilities),
+    }
+    return {name: functions[name]() for name in names}
+
+
+def _mean_average_precision(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    values = [
+        float(
+            sklearn.metrics.average_precision_score(truth[:, number], np.nan_to_num(probabilities[:, number]))
+        )
+        if truth[:, number].any()
+        else 0.0
+        for number in range(truth.shape[1])
+    ]
+    return 100.0 * float(np.mean(values))
 
 
 def accuracy(labels: Sequence[Any], predictions: Sequence[Any]) -> float:

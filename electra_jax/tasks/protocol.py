@@ -16,15 +16,27 @@ from electra_jax.model.inputs import EncoderInputs
 # Target of tokens that no class is asked for, those that fill a row up among them: no class, so they cost nothing.
 NO_TARGET = -100
 
+Label = str | float | tuple[str, ...] | None
+
 
 @dataclass(frozen=True)
 class TextExample:
-    """One text or a pair of texts. ``label`` is as the file spells it (a number for regression), None if hidden."""
+    """One text or a pair of texts.
+
+    ``label`` is as the file spells it, a number for regression, a tuple where a text may have several; None if hidden.
+    """
 
     id: str
     text: str
     pair: str | None = None
-    label: str | float | None = None
+    label: Label = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes it has: one, or any number of them; none where they are hidden, or it is a number."""
+        if isinstance(self.label, tuple):
+            return self.label
+        return (self.label,) if isinstance(self.label, str) else ()
 
 
 @dataclass(frozen=True)
@@ -65,7 +77,8 @@ class Rows:
     Attributes:
         input_ids: int32 ``[length]`` of each row.
         token_type_ids: int32 ``[length]`` of each row.
-        targets: by name, either one array ``[rows]`` (a value a row) or a list of ``[length]`` (a value a token).
+        targets: by name, either one array ``[rows, …]`` (a value a row, or one for each class) or a list of
+            ``[length]`` (a value a token).
         example: int32 ``[rows]``, the number of the example a row belongs to; a long one may have several.
         details: whatever the task needs to read predictions, one entry a row (offsets into the text, for instance).
     """
@@ -85,7 +98,7 @@ class TaskBatch:
     """Rows of one task, filled up to one length; ``weights`` is 0.0 for rows that only fill the batch.
 
     inputs: int32 ``[batch, length]`` each.
-    targets: ``[batch]`` or ``[batch, length]`` by name.
+    targets: ``[batch]``, ``[batch, length]`` or ``[batch, classes]`` by name.
     weights: float32 ``[batch]``.
     task: the task's name; a batch of another task is another program.
     """

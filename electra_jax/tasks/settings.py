@@ -34,6 +34,8 @@ class TaskSettings:
         scheme: how tags are spelled in the files ("BIO", "plain", …); "" otherwise.
         learned: the scheme of the head's classes, where tags spell spans.
         no_answer_threshold: above it a question has no answer, as found on the dev examples; None until then.
+        multi_label: whether a text may have any number of the classes.
+        threshold: with ``multi_label``, classes at least so probable are predicted; None is 0.5, or not yet found.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -46,6 +48,8 @@ class TaskSettings:
     scheme: Scheme | Literal[""] = ""
     learned: Scheme = "BIOES"
     no_answer_threshold: float | None = None
+    multi_label: bool = False
+    threshold: float | None = None
 
 
 _SHAPE = TypeAdapter(dict[str, TaskSettings])
@@ -124,4 +128,8 @@ def _problem(task: TaskSettings) -> str | None:
             return f"{what} names one twice"
     if not (math.isfinite(task.low) and math.isfinite(task.high)) or task.low > task.high:
         return f"low and high are {task.low} and {task.high}, which is no range"
+    if task.multi_label and task.kind != "classification":
+        return f"multi_label is for classification, not {task.kind}"
+    if task.threshold is not None and not 0 < task.threshold < 1:
+        return f"threshold is {task.threshold}, but must be between 0 and 1"
     return None

@@ -53,6 +53,8 @@ def write_submission(
 def _spelled(prediction: Mapping[str, Any], benchmark: Benchmark, name: str) -> str:
     if benchmark.kind == "regression":
         return f"{min(max(float(prediction['value']), _LOW), _HIGH):.3f}"
+    if "label" not in prediction:
+        raise UserError(f"{name}: GLUE wants one label of each text; leave multi_label or --submission out.")
     label = str(prediction["label"])
     if label not in benchmark.labels:
         raise UserError(

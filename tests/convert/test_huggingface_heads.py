@@ -13,7 +13,7 @@ import electra_jax
 from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
 from electra_jax.convert.native_format import read_native, write_native
 from electra_jax.errors import UserError
-from electra_jax.tasks.settings import TaskSettings, can_be_exported
+from electra_jax.tasks.settings import TaskSettings, can_be_exported, read_settings
 
 SIZES = {**TINY, "max_position_embeddings": 128}
 HIDDEN = SIZES["hidden_size"]
@@ -83,6 +83,78 @@ def test_there_and_back_is_the_same_bits(tmp_path, kind):
 
 def _gelu(x):
     return 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+
+
+def test_any_number_of_labels_there_and_back(tmp_path):
+    problem = "multi_label_classification"
+    source = _folder(tmp_path / "theirs", "classification", problem_type=problem, multi_label_threshold=0.25)
+    write_native(read_huggingface([source]), tmp_path / "ours", tmp_path / "ours")
+    write_huggingface(read_native(tmp_path / "ours"), tmp_path / "again")
+    tensors, config = _written(tmp_path / "again" / "classification")
+    expected, before = _written(source)
+    assert {name: config[name] for name in ("problem_type", "multi_label_threshold", "id2label")} == {
+        "problem_type": problem,
+        "multi_label_threshold": 0.25,
+        "id2label": before["id2label"],
+    }
+    for name, array in tensors.items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+    settings = read_settings(tmp_path / "ours")["classification"]
+    assert (settings.multi_label, settings.threshold) == (True, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("labels", "problem", "message"),
+    [
+        (3, "regression", r"problem_type is regression with 3 outputs, but a regression here has one number"),
+        (3, "sorting", r"problem_type is 'sorting', but must be null or one of: regression, single_label_"),
+        (3, ["regression"], r"problem_type is \['regression'\], but must be null or one of"),
+        (1, "single_label_classification", r"single_label_classification with one label"),
+    ],
+)
+def test_outputs_that_mean_something_else_are_not_taken_for_another_kind(tmp_path, labels, problem, message):
+    kind = "classification" if labels == 3 else "regression"
+    with pytest.raises(UserError, match=message):
+        read_huggingface([_folder(tmp_path, kind, problem_type=problem)])
+
+
+def test_what_the_outputs_mean(tmp_path):
+    meant = {
+        (kind, problem): read_huggingface(
+            [_folder(tmp_path / f"{kind} {problem}", kind, problem_type=problem)]
+        )
+        for kind, problem in [
+            ("classification", None),
+            ("classification", "single_label_classification"),
+            ("classification", "multi_label_classification"),
+            ("regression", None),
+            ("regression", "regression"),
+            ("regression", "multi_label_classification"),
+        ]
+    }
+    assert {
+        case: [(task.kind, task.multi_label) for task in weights.tasks.values()]
+        for case, weights in meant.items()
+    } == {
+        ("classification", None): [("classification", False)],
+        ("classification", "single_label_classification"): [("classification", False)],
+        ("classification", "multi_label_classification"): [("classification", True)],
+        ("regression", None): [("regression", False)],
+        ("regression", "regression"): [("regression", False)],
+        ("regression", "multi_label_classification"): [("classification", True)],  # a class by itself
+    }
+
+
+@pytest.mark.parametrize("threshold", [0, 1.5, "0.5", True])
+def test_a_threshold_of_labels_that_is_none(tmp_path, threshold):
+    folder = _folder(
+        tmp_path,
+        "classification",
+        problem_type="multi_label_classification",
+        multi_label_threshold=threshold,
+    )
+    with pytest.raises(UserError, match=r"multi_label_threshold is .*, but must be between 0 and 1, or null"):
+        read_huggingface([folder])
 
 
 @pytest.mark.parametrize("kind", ["classification", "regression"])

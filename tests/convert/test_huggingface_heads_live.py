@@ -6,6 +6,7 @@ from huggingface_folder import words
 
 import electra_jax
 from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
+from electra_jax.tasks.losses import multi_label_loss, weighted_mean
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[huggingface]'")
 transformers = pytest.importorskip(
@@ -16,6 +17,7 @@ TAGS = {0: "O", 1: "B-X", 2: "I-X"}
 CLASSES = {0: "b", 1: "a", 2: "c"}
 CASES = {
     "classification": (transformers.ElectraForSequenceClassification, CLASSES),
+    "multi-label": (transformers.ElectraForSequenceClassification, CLASSES),
     "regression": (transformers.ElectraForSequenceClassification, {0: "LABEL_0"}),
     "tagging": (transformers.ElectraForTokenClassification, TAGS),
     "question_answering": (transformers.ElectraForQuestionAnswering, {0: "LABEL_0", 1: "LABEL_1"}),
@@ -27,7 +29,11 @@ def folder(request, tmp_path):
     """(kind, folder, model) of a model with random weights of the small size, 4 layers."""
     torch.manual_seed(0)
     architecture, names = CASES[request.param]
-    model = architecture(transformers.ElectraConfig(vocab_size=60, num_hidden_layers=4, id2label=names))
+    problem = "multi_label_classification" if request.param == "multi-label" else None
+    config = transformers.ElectraConfig(
+        vocab_size=60, num_hidden_layers=4, id2label=names, problem_type=problem
+    )
+    model = architecture(config)
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.05 * torch.randn_like(weight))
@@ -60,6 +66,15 @@ def test_our_answers_are_theirs(folder, within):
         no_answer = start[0] + end[0] - scores[i, j]
         within("answers: score of no answer", abs(answer["no_answer_score"] - no_answer), 1e-4)
         return
+    if kind == "multi-label":
+        theirs = torch.sigmoid(out.logits[0]).numpy()
+        (answer,) = ours.classify([(first, second)])
+        assert list(answer["probabilities"]) == list(CLASSES.values())
+        within(
+            "multi-label: probabilities", np.abs(list(answer["probabilities"].values()) - theirs).max(), 1e-5
+        )
+        assert answer["labels"] == [CLASSES[number] for number in range(3) if theirs[number] >= 0.5]
+        return
     theirs = torch.softmax(out.logits[0], dim=-1).numpy()
     if kind == "tagging":
         (answer,) = ours.tag([first])
@@ -89,7 +104,8 @@ def _repaired(tags):
 def test_what_is_written_loads_whole_and_computes_the_same(folder, tmp_path):
     kind, path, model = folder
     write_huggingface(read_huggingface([path]), tmp_path / "again")
-    again, info = type(model).from_pretrained(tmp_path / "again" / kind, output_loading_info=True)
+    name = "classification" if kind == "multi-label" else kind
+    again, info = type(model).from_pretrained(tmp_path / "again" / name, output_loading_info=True)
     assert not any(info.values()), info
     row = _row("word4 word7", "word1")
     with torch.no_grad():
@@ -102,5 +118,22 @@ def test_what_is_written_loads_whole_and_computes_the_same(folder, tmp_path):
     numbers = {label: number for number, label in model.config.id2label.items()}
     order = [numbers[names[number]] for number in range(len(names))]
     torch.testing.assert_close(before.logits[..., order], after.logits, rtol=1e-5, atol=1e-6)
-    if kind == "classification":
+    if kind in ("classification", "multi-label"):
         assert names == CLASSES
+        assert again.config.problem_type == (model.config.problem_type or "single_label_classification")
+
+
+def test_the_loss_of_labels_is_theirs(within):
+    """That of a model of theirs, which is PyTorch's BCEWithLogitsLoss, from its own logits."""
+    model = transformers.ElectraForSequenceClassification(
+        transformers.ElectraConfig(
+            vocab_size=60, num_hidden_layers=1, id2label=CLASSES, problem_type="multi_label_classification"
+        )
+    ).eval()
+    labels = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
+    ids = torch.tensor([[2, 7, 8, 3], [2, 9, 5, 3]])
+    with torch.no_grad():
+        out = model(input_ids=ids, labels=labels)
+    losses = multi_label_loss(out.logits.numpy(), labels.numpy().astype(np.int8))
+    ours = weighted_mean(losses, np.ones(2, np.float32))
+    within("multi-label: loss of a batch", abs(float(ours) - out.loss.item()), 1e-6)

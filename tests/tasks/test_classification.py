@@ -16,10 +16,11 @@ from electra_jax.errors import UserError
 from electra_jax.model.electra import build_electra
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.tasks.batches import Plan, make_batch
-from electra_jax.tasks.classification import ClassificationTask, cut_pair
+from electra_jax.tasks.classification import ClassificationTask
 from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.prediction import predict_rows, predict_step
 from electra_jax.tasks.protocol import TextExample
+from electra_jax.tasks.text_rows import cut_pair
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

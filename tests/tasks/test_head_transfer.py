@@ -24,6 +24,16 @@ def _classes(*names, **more):
     return TaskSettings(kind="classification", labels=names, classes=names, **more)
 
 
+def test_a_head_of_one_class_is_not_one_of_any_number(tmp_path):
+    one, any_number = _classes("a", "b"), _classes("a", "b", multi_label=True)
+    for theirs, ours in ((one, any_number), (any_number, one)):
+        adaptation, wanted = _transfer(tmp_path, theirs, ours)
+        assert adaptation.left == set(wanted)
+        assert "multi_label is" in adaptation.notes[0]
+    adaptation, _ = _transfer(tmp_path, any_number, any_number)
+    assert not adaptation.left
+
+
 def _tags(*names):
     return TaskSettings(kind="tagging", labels=names, classes=names, scheme="plain")
 

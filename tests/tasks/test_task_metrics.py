@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+import sklearn.metrics
 from scipy.stats import rankdata
 
 from electra_jax.errors import UserError
@@ -17,6 +18,7 @@ from electra_jax.tasks.metrics import (
     entity_scores,
     f1,
     matthews,
+    multi_label_scores,
     pearson,
     spearman,
 )
@@ -54,6 +56,40 @@ def test_several_classes(seed, within):
     within("metrics: Matthews of four classes", abs(matthews(labels, predictions) - 100 * expected), 1e-10)
     each = [f1((labels == c).astype(int), (predictions == c).astype(int)) for c in range(4)]
     within("metrics: macro F1", abs(f1(labels, predictions, 4) - np.mean(each)), 1e-10)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_any_number_of_labels_as_scikit_learn_has_it(seed, within):
+    rng = np.random.default_rng(seed)
+    has, probabilities = (rng.random((30, 4)) < 0.3).astype(np.int8), rng.random((30, 4)).round(1)
+    has[:, seed % 4] = 0  # a class that no example has
+    given = (probabilities >= 0.4).astype(int)
+    scores = multi_label_scores(METRICS["multi-label classification"], has, probabilities, 0.4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = {
+            "micro_f1": sklearn.metrics.f1_score(has, given, average="micro", zero_division=0.0),
+            "macro_f1": sklearn.metrics.f1_score(has, given, average="macro", zero_division=0.0),
+            "exact_match": sklearn.metrics.accuracy_score(has, given),
+            "mean_average_precision": sklearn.metrics.average_precision_score(has, probabilities),
+        }
+    assert list(scores) == list(expected)
+    for name, value in expected.items():
+        within(f"metrics: multi-label, {name}", abs(scores[name] - 100 * value), 1e-10)
+
+
+@pytest.mark.parametrize("has", [[[0, 0], [0, 0]], [[0], [1]], [[1], [1]]])
+def test_labels_that_never_occur_and_a_single_class(has):
+    has = np.array(has)
+    given = np.where(has == 1, 0.9, 0.1)
+    scores = multi_label_scores(METRICS["multi-label classification"], has, given, 0.5)
+    value = 100.0 if has.any() else 0.0
+    assert scores == {
+        "micro_f1": value,
+        "macro_f1": value,
+        "exact_match": 100.0,
+        "mean_average_precision": value,
+    }
 
 
 def test_f1_is_macro_for_three_classes_even_where_two_occur():

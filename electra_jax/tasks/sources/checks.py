@@ -32,8 +32,8 @@ def labels_of(
         return tuple(config.labels)
     found: set[str] = set()
     for example in train_examples:
-        if isinstance(example, TextExample) and isinstance(example.label, str):
-            found.add(example.label)
+        if isinstance(example, TextExample):
+            found.update(example.classes)
         elif isinstance(example, WordsExample):
             found.update(example.tags or ())
     if benchmark is not None and benchmark.labels and found <= set(benchmark.labels):
@@ -72,10 +72,13 @@ def check_examples(
                 f"{where}: {count} {split} examples have the id {name!r}; ids must differ, or leave the id out."
             )
         for example in examples if known else ():
-            if isinstance(example, TextExample) and example.label not in (None, *known):
+            unknown = (
+                [c for c in example.classes if c not in known] if isinstance(example, TextExample) else []
+            )
+            if unknown:
                 source = "known" if config.labels is not None or official else "in the training examples"
                 raise UserError(
-                    f"{where}: the {split} example {example.id!r} has the label {example.label!r}, which is not "
+                    f"{where}: the {split} example {example.id!r} has the label {unknown[0]!r}, which is not "
                     f"{source}; the labels are {listed(known)}."
                 )
 
@@ -93,7 +96,9 @@ def warnings_of(splits: Splits) -> list[str]:
             lines.append(f"no {split} example has the label {listed(never)}")
         labels = {example.label for example in examples if isinstance(example, TextExample)}
         if len(labels) == 1 and None not in labels and len(examples) > 1:
-            lines.append(f"all {len(examples):,} {split} examples have the label {labels.pop()!r}")
+            (label,) = labels
+            what = f"the labels {listed(label)}" if isinstance(label, tuple) else f"the label {label!r}"
+            lines.append(f"all {len(examples):,} {split} examples have {what}")
         tags = {
             tag for example in examples if isinstance(example, WordsExample) for tag in example.tags or ()
         }
@@ -127,7 +132,7 @@ def fingerprint_of(examples: Splits) -> str:
 
 
 def _classes(examples: Sequence[Example]) -> set[str]:
-    return {e.label for e in examples if isinstance(e, TextExample) and isinstance(e.label, str)}
+    return {name for e in examples if isinstance(e, TextExample) for name in e.classes}
 
 
 def _answers(examples: Sequence[Example]) -> list[tuple[QuestionExample, Answer]]:

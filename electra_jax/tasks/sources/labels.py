@@ -8,9 +8,10 @@ from typing import Any
 
 from electra_jax.config.schema import TaskKind
 from electra_jax.errors import UserError
+from electra_jax.tasks.protocol import Label
 
 Spelled = str | int | float | bool | None
-Label = str | float | None
+SEPARATOR = "|"  # between the labels in a cell, unless label_separator says otherwise
 
 
 def label_reader(
@@ -30,7 +31,10 @@ def label_reader(
 
     def read(spelled: Spelled, where: str) -> Label:
         if isinstance(spelled, list | dict):
-            raise UserError(f"{where}: the label is a list or an object, not one value; mend the file.")
+            several = ", or set multi_label where a text may have several" if kind == "classification" else ""
+            raise UserError(
+                f"{where}: the label is a list or an object, not one value; mend the file{several}."
+            )
         if isinstance(spelled, str) and spelled != (bare := spelled.strip()):
             spelled = bare
             if padded is not None:
@@ -44,6 +48,41 @@ def label_reader(
         # JSON's own spelling: 1 is "1" and true is "true".
         name = spelled if isinstance(spelled, str) else json.dumps(spelled)
         return spellings.get(name, name)
+
+    return read
+
+
+def label_list_reader(
+    separator: str, *, may_be_hidden: bool, padded: list[str] | None = None
+) -> Callable[[Any, str], Label]:
+    """A function of spelled labels and where they stand, which returns them sorted, each once; none is allowed.
+
+    Args:
+        separator: between the labels in one text, as a table has them; those of a list are taken as they are.
+        may_be_hidden: whether null is a hidden label, as in a file to predict.
+        padded: where the labels of lists stand that had blanks around them is added here; blanks are left out of all.
+
+    Returns:
+        the function; it raises `UserError` where labels are missing, or one of them is none.
+    """
+    read_one = label_reader("classification", {}, may_be_hidden=True, padded=padded)
+
+    def read(spelled: Any, where: str) -> Label:
+        if spelled is None:
+            if may_be_hidden:
+                return None
+            raise UserError(
+                f"{where} has no labels; training and evaluation need them for every example, [] where there are none."
+            )
+        if isinstance(spelled, str):
+            return tuple(sorted({part.strip() for part in spelled.split(separator)} - {""}))
+        labels = spelled if isinstance(spelled, list) else [spelled]
+        if wrong := [label for label in labels if label is None or isinstance(label, list | dict)]:
+            raise UserError(
+                f"{where}: {json.dumps(wrong[0])} is no label; give a list of texts, such as "
+                '["one", "two"], or [] where there are none.'
+            )
+        return tuple(sorted({str(label) for one in labels if (label := read_one(one, where)) is not None}))
 
     return read
 

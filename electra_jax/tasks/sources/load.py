@@ -29,7 +29,13 @@ def kind_of(name: str, config: TaskConfig) -> TaskKind:
     if config.kind is not None:
         return config.kind
     if name in BENCHMARKS:
-        return BENCHMARKS[name].kind
+        kind = BENCHMARKS[name].kind
+        if config.multi_label and kind != "classification":
+            raise UserError(
+                f"finetune.tasks.{name}: multi_label is for classification, but {name} is {kind}; set kind, or leave "
+                "multi_label out."
+            )
+        return kind
     raise UserError(
         f"finetune.tasks.{name}.kind is not set and {name!r} is no benchmark{_nearest(name)}; set it to "
         "classification, regression, tagging or question_answering."

@@ -8,10 +8,10 @@ from typing import Any
 from electra_jax.config.schema import TaskConfig, TaskKind
 from electra_jax.data.sources.compressed import split_extension
 from electra_jax.errors import UserError
-from electra_jax.tasks.protocol import Example, TextExample, WordsExample
+from electra_jax.tasks.protocol import Example, Label, TextExample, WordsExample
 from electra_jax.tasks.sources.benchmarks import Columns
 from electra_jax.tasks.sources.files import json_field, listed, read_json_lines
-from electra_jax.tasks.sources.labels import Label, label_reader, padding_notes
+from electra_jax.tasks.sources.labels import SEPARATOR, label_list_reader, label_reader, padding_notes
 from electra_jax.tasks.sources.questions import read_mrqa, read_squad
 from electra_jax.tasks.sources.tables import read_cells, text_examples, with_header
 from electra_jax.tasks.sources.word_columns import read_word_columns
@@ -69,16 +69,26 @@ def read_own_file(
     if kind == "tagging":
         examples = _word_records(path, columns, is_test, padded)
     elif extension == ".jsonl":
-        read_label = label_reader(kind, {}, may_be_hidden=is_test, padded=padded)
-        examples = _text_records(path, columns, read_label, is_test)
+        examples = _text_records(path, columns, _label_reader(kind, config, is_test, padded), is_test)
     else:
-        read_label = label_reader(kind, {}, may_be_hidden=is_test, padded=padded)
+        read_label = _label_reader(kind, config, is_test, padded)
         table = with_header(path, read_cells(path))
         if is_test and columns.label not in (table.names or ()):
             columns = replace(columns, label=None)
         examples = text_examples(table, columns, read_label)
+        if config.multi_label and is_test and not any(example.label for example in examples):
+            # An empty cell is a text without labels; a whole column of them is what is yet to be predicted.
+            examples = [replace(example, label=None) for example in examples]
     notes += padding_notes(path, padded)
     return list(examples)
+
+
+def _label_reader(
+    kind: TaskKind, config: TaskConfig, is_test: bool, padded: list[str]
+) -> Callable[[Any, str], Label]:
+    if config.multi_label:
+        return label_list_reader(config.label_separator or SEPARATOR, may_be_hidden=is_test, padded=padded)
+    return label_reader(kind, {}, may_be_hidden=is_test, padded=padded)
 
 
 def _columns(config: TaskConfig, where: str, *, needs_label: bool) -> Columns:

@@ -8,10 +8,10 @@ from electra_jax.data.sources.compressed import split_extension
 from electra_jax.data.sources.table_rows import read_rows
 from electra_jax.data.sources.text import all_good
 from electra_jax.errors import UserError
-from electra_jax.tasks.protocol import TextExample
+from electra_jax.tasks.protocol import Label, TextExample
 from electra_jax.tasks.sources.benchmarks import JOINT, Columns
 from electra_jax.tasks.sources.files import listed
-from electra_jax.tasks.sources.labels import Label, Spelled
+from electra_jax.tasks.sources.labels import Spelled
 
 Cells = list[tuple[int, list[str]]]
 

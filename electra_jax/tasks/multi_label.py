@@ -1,0 +1,188 @@
+"""Classification where a text has any number of the classes, none among them: each is asked for by itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+from jax import Array
+
+from electra_jax.errors import UserError
+from electra_jax.model.layers import Dtype
+from electra_jax.model.task_heads import ClassificationHead, HeadStyle
+from electra_jax.tasks.losses import multi_label_loss
+from electra_jax.tasks.metrics import METRICS, check_metric, multi_label_scores
+from electra_jax.tasks.protocol import Rows, TaskBatch, TextExample
+from electra_jax.tasks.text_rows import text_rows
+from electra_jax.tokenizers import Tokenizer
+
+KIND = "multi-label classification"  # its metrics in `METRICS`
+THRESHOLD = 0.5  # unless another is set or found
+# Of these one is chosen: even in log-odds, so that rare classes, whose probabilities are small, have some as well.
+THRESHOLDS = tuple(round(float(value), 4) for value in 1 / (1 + np.exp(-np.arange(-7, 7.05, 0.1))))
+
+
+@dataclass(frozen=True)
+class MultiLabelTask:
+    """Implements `Task` for any number of classes a text.
+
+    Attributes:
+        name: of the task.
+        labels: the classes.
+        tokenizer: of the texts.
+        max_length: of a row.
+        head_style: the original's head or Hugging Face's.
+        head_dropout: in the head.
+        dtype: of the head's products.
+        chosen_metric: that decides what is best; None is the first of `METRICS`.
+        threshold: classes at least so probable are predicted; None is `THRESHOLD`.
+        tunes_threshold: whether the best one is to be found on the dev examples.
+        initializer_range: of Hugging Face's head.
+        swap_pairs: train on every pair in both orders.
+
+    Raises:
+        UserError: no class at all, or a metric there is not.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    tokenizer: Tokenizer
+    max_length: int
+    head_style: HeadStyle
+    head_dropout: float
+    dtype: Dtype
+    chosen_metric: str | None = None
+    threshold: float | None = None
+    tunes_threshold: bool = False
+    initializer_range: float = 0.02
+    swap_pairs: bool = False
+
+    def __post_init__(self) -> None:
+        check_metric(self.name, KIND, self.metric)
+        if not self.labels:
+            raise UserError(
+                f"finetune.tasks.{self.name}: there is nothing to learn, since no training example has a label; give "
+                "examples with some"
+            )
+
+    @property
+    def kind(self) -> str:
+        """That of `Task`."""
+        return "classification"
+
+    @property
+    def metric(self) -> str:
+        """What decides which parameters, and which threshold, are best."""
+        return self.chosen_metric or METRICS[KIND][0]
+
+    def encode(self, examples: Sequence[TextExample], *, training: bool) -> Rows:
+        """Rows as `text_rows` makes them; the target is int8 ``labels`` ``[rows, classes]``, 1 for those it has.
+
+        It is there with ``training``, or if all examples have labels, be it none.
+
+        Raises:
+            UserError: labels that are missing in training, or not among the classes.
+        """
+        rows = text_rows(self.tokenizer, examples, self.max_length, both_orders=training and self.swap_pairs)
+        # Labels that are there are looked at, so that a wrong one is found before anything is trained.
+        has = self._indicators(examples)
+        if missing := next((e for e in examples if e.label is None), None):
+            if training:
+                raise UserError(
+                    f"finetune.tasks.{self.name}: the example {missing.id!r} has no labels to train on; leave it out, "
+                    "or say that it has none"
+                )
+            return rows
+        return replace(rows, targets={"labels": has[rows.example]})
+
+    def _indicators(self, examples: Sequence[TextExample]) -> np.ndarray:
+        """int8 ``[examples, classes]``, 1 for the classes that an example has."""
+        numbers = {label: number for number, label in enumerate(self.labels)}
+        has = np.zeros((len(examples), len(self.labels)), np.int8)
+        for row, example in enumerate(examples):
+            for name in example.classes:
+                if name not in numbers:
+                    raise UserError(
+                        f"finetune.tasks.{self.name}: the example {example.id!r} has the label {name!r}, which is not "
+                        f"known; the labels are: {', '.join(self.labels)}"
+                    )
+                has[row, numbers[name]] = 1
+        return has
+
+    def head(self) -> nn.Module:
+        """One logit a class."""
+        return ClassificationHead(
+            num_labels=len(self.labels),
+            style=self.head_style,
+            dtype=self.dtype,
+            dropout_rate=self.head_dropout,
+            initializer_range=self.initializer_range,
+        )
+
+    def loss(self, head: Any, hidden: Array, batch: TaskBatch, rng: Array | None) -> Array:
+        """Binary cross-entropy averaged over the classes; float32 ``[batch]``."""
+        return multi_label_loss(head(hidden, rng), batch.targets["labels"])
+
+    def outputs(self, head: Any, hidden: Array, batch: TaskBatch) -> dict[str, Array]:
+        """``probabilities`` ``[batch, classes]``, each by itself."""
+        del batch
+        return {"probabilities": jax.nn.sigmoid(head(hidden, None))}
+
+    def predictions(
+        self, examples: Sequence[TextExample], rows: Rows, outputs: Mapping[str, np.ndarray]
+    ) -> list[dict[str, Any]]:
+        """``id``, ``labels``, those at least as probable as the threshold, and the ``probabilities`` of all.
+
+        ``truncated`` is there, and true, where the text did not fit its row.
+        """
+        threshold = THRESHOLD if self.threshold is None else self.threshold
+        results: list[dict[str, Any]] = []
+        for number, example in enumerate(examples):
+            shares = dict(zip(self.labels, outputs["probabilities"][number].tolist(), strict=True))
+            labels = [label for label, share in shares.items() if share >= threshold]
+            results.append({"id": example.id, "labels": labels, "probabilities": shares})
+            if rows.details[number]:
+                results[-1]["truncated"] = True
+        return results
+
+    def score(
+        self, examples: Sequence[TextExample], predictions: Sequence[Mapping[str, Any]]
+    ) -> dict[str, float]:
+        """The metrics in percent, the task's own first; see `multi_label_scores`.
+
+        A threshold that is still to be found is the best one for these very predictions.
+        """
+        if any(example.label is None for example in examples):
+            raise ValueError("labels that are hidden cannot be compared with")
+        threshold = self.threshold
+        if threshold is None:
+            threshold = self.find_threshold(examples, predictions) if self.tunes_threshold else THRESHOLD
+        return self._scores(examples, predictions, [threshold])[0]
+
+    def find_threshold(
+        self, examples: Sequence[TextExample], predictions: Sequence[Mapping[str, Any]]
+    ) -> float:
+        """The best of `THRESHOLDS` for the task's metric on these (dev) examples, of equals the nearest to 0.5.
+
+        No threshold changes the mean average precision: with this metric the best one for micro F1 is taken.
+        """
+        decides = "micro_f1" if self.metric == "mean_average_precision" else self.metric
+        found = self._scores(examples, predictions, THRESHOLDS, (decides,))
+        values = dict(zip(THRESHOLDS, (scores[decides] for scores in found), strict=True))
+        return max(THRESHOLDS, key=lambda threshold: (values[threshold], -abs(threshold - THRESHOLD)))
+
+    def _scores(
+        self,
+        examples: Sequence[TextExample],
+        predictions: Sequence[Mapping[str, Any]],
+        thresholds: Sequence[float],
+        names: Sequence[str] | None = None,
+    ) -> list[dict[str, float]]:
+        """Of each threshold."""
+        names = names or (self.metric, *(name for name in METRICS[KIND] if name != self.metric))
+        has = self._indicators(examples)
+        given = [[p["probabilities"][label] for label in self.labels] for p in predictions]
+        probabilities = np.array(given, np.float64).reshape(has.shape)
+        return [multi_label_scores(names, has, probabilities, threshold) for threshold in thresholds]

@@ -1,0 +1,64 @@
+"""Texts and pairs of texts as rows of tokens, the longer text of a pair cut first (reference §11)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from electra_jax.tasks.protocol import Rows, TextExample
+from electra_jax.tokenizers import Tokenizer
+
+
+def text_rows(
+    tokenizer: Tokenizer, examples: Sequence[TextExample], max_length: int, *, both_orders: bool = False
+) -> Rows:
+    """``[CLS] text [SEP]`` or ``[CLS] text [SEP] pair [SEP]``; of a long pair the longer text is cut first.
+
+    A second text without tokens makes no pair, as in the reference. ``details`` says whether a row was cut.
+
+    Args:
+        tokenizer: of the texts.
+        examples: whose labels are not looked at, so that there are no targets.
+        max_length: of a row.
+        both_orders: a second row for each pair, whose texts are the other way round.
+    """
+    firsts = tokenizer.encode_batch([example.text for example in examples])
+    seconds = tokenizer.encode_batch([example.pair or "" for example in examples])
+    rows, is_cut = [], []
+    for number, (example, first, second) in enumerate(zip(examples, firsts, seconds, strict=True)):
+        orders = [(first, second)]
+        if both_orders and example.pair is not None:
+            orders.append((second, first))
+        for one, other in orders:
+            rows.append((number, *_row(tokenizer, one, other, max_length)))
+            is_cut.append(len(one) + len(other) > max_length - (3 if other else 2))
+    return Rows(
+        input_ids=[ids for _, ids, _ in rows],
+        token_type_ids=[types for *_, types in rows],
+        targets={},
+        example=np.array([number for number, *_ in rows], np.int32),
+        details=is_cut,
+    )
+
+
+def _row(
+    tokenizer: Tokenizer, first: Sequence[int], second: Sequence[int], max_length: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and types, int32."""
+    cls, sep = tokenizer.cls_id, tokenizer.sep_id
+    if not second:
+        ids = [cls, *first[: max_length - 2], sep]
+        return np.array(ids, np.int32), np.zeros(len(ids), np.int32)
+    first, second = cut_pair(list(first), list(second), max_length - 3)
+    ids = [cls, *first, sep, *second, sep]
+    types = [0] * (len(first) + 2) + [1] * (len(second) + 1)
+    return np.array(ids, np.int32), np.array(types, np.int32)
+
+
+def cut_pair(first: list[int], second: list[int], room: int) -> tuple[list[int], list[int]]:
+    """Takes tokens off the end of the longer one until both fit ``room``, as the original does."""
+    excess = len(first) + len(second) - room
+    while excess > 0:
+        longer = first if len(first) > len(second) else second
+        longer.pop()
+        excess -= 1
+    return first, second

@@ -1,0 +1,123 @@
+"""Files whose texts have any number of labels: lists, cells with a separator, none, hidden, and what is wrong."""
+
+import json
+
+import pytest
+
+from electra_jax.config.schema import TaskConfig
+from electra_jax.errors import UserError
+from electra_jax.tasks.sources import load_examples, warnings_of
+
+M = TaskConfig(kind="classification", text="t", label="l", multi_label=True)
+COMMA = M.model_copy(update={"label_separator": ","})
+TRAIN = (".csv", "t,l\none,a|b\ntwo,c\n")
+
+
+def _load(tmp_path, config, notes=None, **files):
+    """Writes files, each ``split="extension", content``, and loads them."""
+    paths = {split: tmp_path / f"{split}{extension}" for split, (extension, _) in files.items()}
+    for split, (_, content) in files.items():
+        paths[split].write_text(content)
+    config = config.model_copy(update={split: str(path) for split, path in paths.items()})
+    return load_examples("mine", config, notes=notes)
+
+
+def _lines(*labels):
+    return ".jsonl", "".join(json.dumps({"t": "text", "l": some}) + "\n" for some in labels)
+
+
+@pytest.mark.parametrize(
+    ("config", "file"),
+    [
+        (M, (".csv", "t,l\nw,b | a\nx,\ny,a|a||\nz, 1 \n")),
+        (M, (".tsv", "t\tl\nw\tb|a\nx\t \ny\t|a\nz\t1\n")),
+        (COMMA, (".tsv", "t\tl\nw\tb, a\nx\t\ny\ta,a\nz\t1\n")),
+        (COMMA, (".csv", 't,l\nw,"b,a"\nx,""\ny,a\nz,1\n')),
+        (M, _lines(["b", " a "], [], ["a", "a", ""], [1])),
+        (M, _lines("b|a", "", "a", 1)),
+    ],
+)
+def test_every_spelling_gives_the_same_labels(tmp_path, config, file):
+    examples = _load(tmp_path, config, train=file)["train"]
+    assert [example.label for example in examples] == [("a", "b"), (), ("a",), ("1",)]
+
+
+def test_a_list_is_taken_as_it_is_and_blanks_are_counted(tmp_path):
+    notes = []
+    examples = _load(tmp_path, M, notes, train=_lines(["a|b", " c"], [True, 2]))["train"]
+    assert [example.label for example in examples] == [("a|b", "c"), ("2", "true")]
+    assert len(notes) == 1
+    assert "1 label has blanks around" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ((".csv", "t\nx\ny\n"), [None, None]),
+        ((".csv", "t,l\nx,\ny, \n"), [None, None]),  # nothing in the whole column
+        ((".csv", "t,l\nx,\ny,a\n"), [(), ("a",)]),
+        (_lines(None, ["a"]), [None, ("a",)]),
+        (_lines([], []), [(), ()]),
+    ],
+)
+def test_labels_of_a_test_file_may_be_missing(tmp_path, file, expected):
+    assert [e.label for e in _load(tmp_path, M, train=TRAIN, test=file)["test"]] == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "files", "message"),
+    [
+        (M, {"train": TRAIN, "dev": (".csv", "t,l\nx,a\ny,a|d\n")},
+         r"the dev example '1' has the label 'd', which is not in the training examples; the labels are 'a', 'b', 'c'"),
+        (M.model_copy(update={"labels": ["a", "b"]}), {"train": TRAIN}, r"'1' has the label 'c', which is not known"),
+        (M, {"train": _lines(["a"], None)}, r"train\.jsonl, line 2 has no labels; .* \[\] where there are none"),
+        (M, {"train": _lines(["a", None])}, r"line 1: null is no label; give a list of texts"),
+        (M, {"train": _lines([["a"]])}, r'line 1: \["a"\] is no label'),
+        (M, {"train": _lines({"a": 1})}, r'line 1: \{"a": 1\} is no label'),
+        (TaskConfig(kind="classification", text="t", label="l"), {"train": _lines(["a"])},
+         "the label is a list or an object, not one value; .* set multi_label"),
+        (TaskConfig(kind="regression", text="t", label="l"), {"train": _lines([1.0])}, "not one value; mend the file"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_refused_in_one_sentence(tmp_path, config, files, message):
+    with pytest.raises(UserError, match=message) as caught:
+        _load(tmp_path, config, **files)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "regression", "multi_label": True}, "multi_label is for classification, not regression"),
+        (
+            {"kind": "classification", "multi_label": True, "data": "tfds:glue/mnli"},
+            "multi_label is for your own files",
+        ),
+        ({"kind": "classification", "threshold": 0.4}, "threshold is for multi_label"),
+        ({"kind": "classification", "label_separator": ","}, "label_separator is for multi_label"),
+        ({"kind": "classification", "multi_label": True, "threshold": 1.0}, "threshold"),
+        ({"kind": "classification", "multi_label": True, "threshold": "best"}, "threshold"),
+        ({"kind": "classification", "multi_label": True, "label_separator": ""}, "label_separator"),
+    ],
+)
+def test_options_that_do_not_fit(options, message):
+    with pytest.raises(ValueError, match=message):
+        TaskConfig(**options)
+
+
+def test_a_benchmarks_name_whose_kind_has_no_labels(tmp_path):
+    (tmp_path / "a.csv").write_text("t,l\nx,1\n")
+    config = TaskConfig(text="t", label="l", multi_label=True, train=str(tmp_path / "a.csv"))
+    with pytest.raises(UserError, match="multi_label is for classification, but stsb is regression"):
+        load_examples("stsb", config)
+
+
+def test_what_is_most_likely_a_mistake(tmp_path):
+    splits = _load(tmp_path, M, train=_lines(["a"], ["b", "c"], []), dev=_lines(["b", "a"], ["a", "b"]))
+    assert warnings_of(splits) == [
+        "no dev example has the label 'c'",
+        "all 2 dev examples have the labels 'a', 'b'",
+    ]
+    assert warnings_of({"train": _load(tmp_path, M, train=_lines([], []))["train"]}) == [
+        "all 2 train examples have the labels none"
+    ]
