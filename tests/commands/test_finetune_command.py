@@ -311,3 +311,53 @@ def test_mistakes_are_one_sentence_and_nothing_is_written(
     assert ended.err.count("\n") == 1
     assert all(word in ended.err for word in words), ended.err
     assert not (tmp_path / "work").exists()
+
+
+def test_any_number_of_labels_from_files_to_an_export(finished, tmp_path, command):
+    """Learned whole; the threshold is found on dev, remembered, and used by predict, load and the exported folder."""
+    for name, count in (("train", 64), ("dev", 30), ("test", 5)):
+        rng, lines = random.Random(count), []
+        for _ in range(count):
+            labels = [label for label in TEXTS if rng.random() < 0.5]
+            nouns = " and ".join(rng.choice(TEXTS[label]) for label in labels)
+            lines.append({"text": f"{nouns} watches {rng.choice(OBJECTS)}", "label": labels})
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    files = ", ".join(f"{name}: {tmp_path / name}.jsonl" for name in ("train", "dev", "test"))
+    task = f"{{kind: classification, multi_label: true, threshold: tune, {files}, text: text, label: label}}"
+    arguments = _arguments(finished, tmp_path, "work", "finetune.seeds=1", f"finetune.tasks.mine={task}")
+    ended = command(train.main, *arguments)
+    assert ended.status == 0, ended.err
+    scores = json.loads((tmp_path / "work" / "results.json").read_text())["tasks"]["mine"]
+    for split in ("dev", "test"):
+        assert {metric: values["mean"] for metric, values in scores[split].items()} == {
+            "micro_f1": 100.0,
+            "macro_f1": 100.0,
+            "exact_match": 100.0,
+            "mean_average_precision": 100.0,
+        }
+    file = tmp_path / "work" / "seed-0" / "tasks.json"
+    settings = json.loads(file.read_text())
+    assert 0 < settings["mine"]["threshold"] < 1
+    assert f"at least {settings['mine']['threshold']} probable" in ended.err
+
+    texts = ["the cat and my sister watches the moon", "watches the moon"]
+    before = electra_jax.load(tmp_path / "work").classify(texts)
+    assert [answer["labels"] for answer in before] == [["animal", "person"], []]
+    sure = 0.99 * max(before[1]["probabilities"].values())
+    settings["mine"]["threshold"] = sure  # so that only what is remembered can give this label
+    file.write_text(json.dumps(settings))
+    (tmp_path / "in.txt").write_text("\n".join(texts) + "\n")
+    ended = command(predict.main, "--workdir", tmp_path / "work", "--input", tmp_path / "in.txt")
+    assert ended.status == 0, ended.err
+    lines = [json.loads(line) for line in ended.out.splitlines()]
+    assert [len(line["labels"]) for line in lines] == [2, 1]
+    ended = command(convert.main, tmp_path / "work", tmp_path / "exported")
+    assert ended.status == 0, ended.err
+    described = json.loads((tmp_path / "exported" / "mine" / "config.json").read_text())
+    assert (described["problem_type"], described["multi_label_threshold"]) == (
+        "multi_label_classification",
+        sure,
+    )
+    (after,) = electra_jax.load(tmp_path / "exported" / "mine").classify(texts[:1])
+    assert after["labels"] == ["animal", "person"]
+    assert after["probabilities"] == pytest.approx(before[0]["probabilities"], abs=1e-6)

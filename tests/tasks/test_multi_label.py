@@ -1,6 +1,4 @@
-"""Texts with any number of labels: targets, loss and outputs row by row, thresholds, and a task that is learned."""
-
-import random
+"""Texts with any number of labels: targets, loss and outputs row by row, and thresholds."""
 
 import flax.linen as nn
 import jax
@@ -8,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import expit
-from test_classification import LETTERS, TOKENS, _learned
 
 from electra_jax.config.schema import Config, TaskConfig
 from electra_jax.errors import UserError
@@ -17,6 +14,8 @@ from electra_jax.tasks.build import build_task, settings_of
 from electra_jax.tasks.multi_label import THRESHOLDS, MultiLabelTask
 from electra_jax.tasks.protocol import TextExample
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
+
+TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abc"]
 
 
 @pytest.fixture(scope="module")
@@ -147,23 +146,3 @@ def test_from_configuration_to_task(tokenizer):
     assert task.labels == ("c", "b", "a", "never")
     settings, task = built(threshold="tune")
     assert (settings.threshold, task.threshold, task.tunes_threshold) == (None, None, True)
-
-
-def test_each_label_is_learned_by_itself(tokenizer):
-    """Texts are about letters of one sort, of two, of all or of none, mostly of none."""
-    sorts = {"x": "abcd", "y": "klmn", "z": "uvwx"}
-    rng = random.Random(0)
-
-    def example(number):
-        labels = [name for name in sorts if rng.random() < 0.4]
-        words = [rng.choice(sorts[name]) for name in labels for _ in range(2)]
-        words += rng.choices(sorted(set(LETTERS) - set("".join(sorts.values()))), k=3)
-        rng.shuffle(words)
-        return TextExample(str(number), " ".join(words), label=tuple(labels))
-
-    examples = [example(number) for number in range(128)]
-    assert {len(e.label) for e in examples} == {0, 1, 2, 3}
-    task = _task(tokenizer)
-    predictions = _learned(task, tokenizer, examples, seen=64, steps=60)
-    assert task.score(examples[:64], predictions[:64])["exact_match"] == 100.0
-    assert task.score(examples[64:], predictions[64:])["micro_f1"] > 90.0  # not by heart
