@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from electra_jax.config.schema import DataConfig
 from electra_jax.data.cache import key_of, new_directory
+from electra_jax.data.cleaned_characters import CharacterCounts, cleaning_lines
 from electra_jax.data.packing import make_packer
 from electra_jax.data.row_writer import FORMAT_VERSION, RowWriter
 from electra_jax.data.sources import TextSource, is_held_out
@@ -81,7 +82,7 @@ def prepare_rows(job: RowsJob, source: TextSource, splits: tuple[Split, ...]) ->
                 for split, directory in missing.items()
             }
             say(job.progress, f"tokenising {source.name}")
-            num_documents = _write_rows(job, source, writers)
+            num_documents, characters = _write_rows(job, source, writers)
             for split, writer in writers.items():
                 if not num_documents[split]:
                     raise _no_text(source, split, job)
@@ -90,15 +91,25 @@ def prepare_rows(job: RowsJob, source: TextSource, splits: tuple[Split, ...]) ->
                         "source_name": source.name,
                         "num_documents": num_documents[split],
                         "settings": settings[split],
+                        "cleaning": cleaning_lines(characters[split].counts, job.tokenizer),
                     }
                 )
         for split, directory in missing.items():
             say(job.progress, _summary(source, split, num_documents[split], TokenRows.open(directory)))
-    return {split: TokenRows.open(directory) for split, directory in directories.items()}
+    rows = {split: TokenRows.open(directory) for split, directory in directories.items()}
+    for line in rows[splits[0]].manifest.cleaning:
+        say(job.progress, line)
+    return rows
 
 
-def _write_rows(job: RowsJob, source: TextSource, writers: dict[Split, RowWriter]) -> dict[Split, int]:
-    """Tokenises, packs and writes the documents of the splits that `writers` has; returns their numbers."""
+def _write_rows(
+    job: RowsJob, source: TextSource, writers: dict[Split, RowWriter]
+) -> tuple[dict[Split, int], dict[Split, CharacterCounts]]:
+    """Tokenises, packs and writes the documents of the splits that `writers` has.
+
+    Returns:
+        How many documents each split has, and characters of them.
+    """
     data, tokenizer = job.data, job.tokenizer
     packers = {
         split: make_packer(
@@ -111,6 +122,7 @@ def _write_rows(job: RowsJob, source: TextSource, writers: dict[Split, RowWriter
         for split in writers
     }
     num_documents: dict[Split, int] = dict.fromkeys(writers, 0)
+    characters: dict[Split, CharacterCounts] = {split: CharacterCounts() for split in writers}
     num_tokens = 0
     # A live line in a terminal; in a log file now and then a line.
     bar = tqdm(
@@ -128,6 +140,7 @@ def _write_rows(job: RowsJob, source: TextSource, writers: dict[Split, RowWriter
             if "all" not in writers:
                 split = "eval" if is_held_out(text, job.fraction) else "train"
             if split in writers:
+                characters[split].add(text)
                 yield split, text
 
     chunks = tokenize_documents(
@@ -148,7 +161,7 @@ def _write_rows(job: RowsJob, source: TextSource, writers: dict[Split, RowWriter
     for split, packer in packers.items():
         for rows in packer.finish():
             writers[split].write(rows)
-    return num_documents
+    return num_documents, characters
 
 
 def _row_writer(job: RowsJob, directory: Path) -> RowWriter:

@@ -45,6 +45,9 @@ class Manifest(BaseModel):
     most_frequent_token_share: float
     fingerprint: str
     shards: tuple[Shard, ...]
+    cleaning: tuple[
+        str, ...
+    ] = ()  # lines on what cleaning did to the text; rows of earlier versions have none
 
 
 class TokenRows:

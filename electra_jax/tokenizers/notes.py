@@ -10,7 +10,7 @@ from electra_jax.tokenizers.wordpiece_tokenizer import CONTINUATION
 # BERT's uncased vocabulary has a handful of such entries itself.
 _LEAST_UNREACHABLE_SHARE = 0.01
 _MOST_NAMED = 5
-_NORMALIZERS: dict[str, type[BertNormalizer] | type[PlainNormalizer]] = {
+NORMALIZERS: dict[str, type[BertNormalizer] | type[PlainNormalizer]] = {
     "wordpiece": BertNormalizer,
     "sentencepiece": PlainNormalizer,
 }
@@ -53,9 +53,9 @@ def _repeated(tokens: Sequence[str]) -> list[str]:
 
 def _unreachable_share(kind: str, tokens: Sequence[str], option: str) -> float:
     """The share of the entries that cleaning with this option alone alters; 0 where it is next to nothing."""
-    plain = _NORMALIZERS[kind](lowercase=False, strip_accents=False)
+    plain = NORMALIZERS[kind](lowercase=False, strip_accents=False)
     options = {"lowercase": False, "strip_accents": False, option: True}
-    cleaned = _NORMALIZERS[kind](**options)
+    cleaned = NORMALIZERS[kind](**options)
     words = [token.removeprefix(CONTINUATION) for token in tokens if not _is_name(token)]
     share = sum(cleaned(word) != plain(word) for word in words) / max(len(words), 1)
     return share if share >= _LEAST_UNREACHABLE_SHARE else 0.0

@@ -307,3 +307,51 @@ def test_command_line_says_mistakes_in_one_line(config, tmp_path):
     assert process.returncode == 2
     assert errors.startswith("error: ")
     assert len(errors.splitlines()) == 1
+
+
+def read_only(monkeypatch, folder):
+    """As a disk mounted read-only, for root too: nothing below ``folder`` is made, changed or opened for writing."""
+
+    def guard(owner, name, is_written=lambda *arguments: True):
+        original = getattr(owner, name)
+
+        def guarded(path, *arguments, **options):
+            if str(path).startswith(str(folder)) and is_written(*arguments, *options.values()):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+            return original(path, *arguments, **options)
+
+        monkeypatch.setattr(owner, name, guarded)
+
+    guard(os, "mkdir")
+    guard(os, "open", lambda flags, *_: flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+    guard(Path, "mkdir")
+    guard(Path, "touch")
+    guard(Path, "rename")
+    guard(Path, "write_bytes")
+    guard(Path, "write_text")
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "sentencepiece"])
+def test_a_whole_cache_on_a_read_only_disk_is_enough(config, tmp_path, monkeypatch, kind):
+    if kind == "sentencepiece":
+        tokenizer = {"kind": "sentencepiece", "vocab_size": 300}
+        config = Config.model_validate({"data": config.data.model_dump(), "tokenizer": tokenizer})
+    first = prepare(config, progress=False)
+    with monkeypatch.context() as patch:
+        read_only(patch, config.data.cache_dir)
+        assert prepare(config, progress=False).train.fingerprint == first.train.fingerprint
+        os.utime(tmp_path / "text.txt", ns=(0, 0))  # a copy of the text: its hash is not remembered
+        assert prepare(config, progress=False).train.fingerprint == first.train.fingerprint
+        with pytest.raises(UserError, match=r"cannot write to .*tokens: Read-only file system"):
+            prepare(changed(config, sequence_length=16), progress=False)
+
+
+def test_what_cleaning_changes_is_said_each_time(config, capfd):
+    stripping = config.tokenizer.model_copy(update={"strip_accents": True})
+    accented = config.model_copy(update={"tokenizer": stripping})
+    write_text(Path(config.data.source.removeprefix("text:")), [f"{text} é É" for text in documents_of(50)])
+    for _ in range(2):
+        prepare(accented)
+        said = capfd.readouterr().err
+        assert "prepare: cleaning changes " in said
+        assert "prepare: note: more than case is lost in Latin (" in said

@@ -7,6 +7,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def file_fingerprints(paths: Iterable[str], cache_dir: Path) -> list[str]:
     """Returns the SHA-256 of each file's bytes, remembered in `cache_dir` by path, size and modification time.
 
     Raises:
-        UserError: A file cannot be read, or the cache cannot be written.
+        UserError: A file cannot be read.
     """
     known = [(path, _remembered(path, cache_dir)) for path in paths]
     unknown_bytes = sum(_stat(path).st_size for path, digest in known if digest is None)
@@ -87,20 +88,17 @@ def _hash_and_remember(path: str, cache_dir: Path, bar: tqdm) -> str:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     entry = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": digest.hexdigest()}
-    _write_atomically(_entry_path(path, cache_dir), json.dumps(entry).encode("ascii"))
+    # A cache that can only be read is no reason to refuse what is in it: the file is then hashed each time.
+    with suppress(OSError):
+        _write_atomically(_entry_path(path, cache_dir), json.dumps(entry).encode("ascii"))
     return digest.hexdigest()
 
 
 def _write_atomically(target: Path, data: bytes) -> None:
     unfinished = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            unfinished.write_bytes(data)
-            os.replace(unfinished, target)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"data.cache_dir: {target.parent} cannot be written ({error.strerror}); name a folder that can."
-        ) from error
+        unfinished.write_bytes(data)
+        os.replace(unfinished, target)
+    finally:
+        unfinished.unlink(missing_ok=True)
