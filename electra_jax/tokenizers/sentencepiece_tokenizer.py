@@ -1,6 +1,6 @@
 """SentencePiece with ELECTRA's special tokens, its own case and accent rules, and exact offsets."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -71,33 +71,46 @@ class SentencePieceTokenizer:
     def encode_with_offsets(self, text: str) -> Encoding:
         """Ids with their places in ``text``.
 
-        Tokens that share a character (its bytes, or the parts of ½) have its place each; a bare space has an
-        empty one, before the character that follows.
+        Tokens that share a character (its bytes, or the parts of ½) have its place each, and so have those that
+        share several that were composed to one (ｶﾞ); a bare space has an empty one, before the character that follows.
         """
         normalized, origin = self._normalize.aligned(text)
         pieces = self._processor.encode(normalized, return_type="proto").pieces
-        # SentencePiece counts UTF-8 bytes.
-        character = [i for i, char in enumerate(normalized) for _ in char.encode()]
-        character.append(len(normalized))
+        # What the model's own rules make of it, and from which character on they read to write each of theirs.
+        written, read_from = self._processor.normalize(normalized, with_offsets=True)
+        read_to = _ends(read_from)
         visible = [bool(self._visible[ord(char)]) for char in normalized]
         offsets = []
-        for piece in pieces:
-            begin, end = character[piece.begin], character[piece.end]
-            if piece.piece.strip(SPACE):
-                # Only the last token of a character that became several spans it.
-                end = min(max(end, begin + 1), len(normalized))
+        for first, last in self._spans(pieces, written):
+            while first < last and written[first] == SPACE:
+                first += 1
+            begin = read_from[first]
+            end = read_to[last - 1] if first < last else len(normalized)
             # Spaces, and characters that SentencePiece drops, are no part of a token.
             while begin < end and not visible[begin]:
                 begin += 1
             while begin < end and not visible[end - 1]:
                 end -= 1
-            if begin < end:
+            if begin < end and first < last:
                 offsets.append((origin[begin], origin[end - 1] + 1))
             else:
                 place = origin[begin] if begin < len(origin) else len(text)
                 offsets.append((place, place))
         ids = [piece.id for piece in pieces]
         return Encoding(ids, offsets, self._starts[ids].tolist())
+
+    def _spans(self, pieces: Any, written: str) -> Iterator[tuple[int, int]]:
+        """(first, last + 1) of the characters of the normalised text that each piece spells; bytes share theirs."""
+        at = used = 0
+        for piece in pieces:
+            if self._processor.is_byte(piece.id):
+                yield at, at + 1
+                used += 1
+                if used == len(written[at].encode()):
+                    at, used = at + 1, 0
+            else:
+                yield at, at + len(piece.piece)
+                at += len(piece.piece)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Readable text; special tokens are shown by name."""
@@ -133,6 +146,15 @@ class SentencePieceTokenizer:
             content=self._model,
             fingerprint=self.fingerprint,
         )
+
+
+def _ends(starts: Sequence[int]) -> list[int]:
+    """For each place but the last the next larger one: characters that were read together end together."""
+    ends = list(starts[1:])
+    for i in reversed(range(len(ends) - 1)):
+        if ends[i] == starts[i]:
+            ends[i] = ends[i + 1]
+    return ends
 
 
 def _rebuild(model: bytes, options: dict[str, Any]) -> SentencePieceTokenizer:

@@ -82,6 +82,43 @@ def test_bytes_spell_what_the_vocabulary_lacks(make, sort, text):
         assert tokenizer.decode(ids) == text
 
 
+COMPOSED = [
+    "ｶﾞ",
+    "ﾊﾟ",
+    "ｳﾞ",
+    "カ\u3099",
+    "ハﾟ",
+    "e\u0301",
+    "Ａ\u030a",
+    "각",
+    "하\u11ab",
+    "ᄒ\u1161ᆫ",
+    "ㅎㅏㄴ",
+    "ﾾￂﾤ",
+    "\u0915\u093c",
+]
+
+
+@pytest.mark.parametrize("sort", ["unigram", "bpe", "no_bytes"])
+@pytest.mark.parametrize("lowercase", [True, False])
+@pytest.mark.parametrize("text", COMPOSED, ids=ascii)
+def test_tokens_of_characters_that_are_composed_span_all_of_them(make, sort, lowercase, text):
+    """Of one token, of its bytes, and of what stands behind it; NFKC makes one character of several."""
+    tokenizer = make(sort, lowercase=lowercase)
+    composed = tokenizer.decode(
+        tokenizer.encode(text)
+    )  # the rules know no syllable that is half composed: 하 and \u11ab
+    for before, behind in (("the ", " the"), ("x", "y"), ("", ""), (text, text)):
+        encoding = tokenizer.encode_with_offsets(before + text + behind)
+        begin, end = len(before), len(before) + len(text)
+        inner = [span for span in encoding.offsets if span[0] < end and span[1] > begin]
+        assert inner
+        if len(composed) == 1 and sort != "no_bytes":
+            assert set(inner) == {(begin, end)}, encoding
+        covered = {i for b, e in encoding.offsets for i in range(b, e)}
+        assert covered == {i for i, c in enumerate(before + text + behind) if c != " "}
+
+
 def test_the_mark_of_a_space_is_a_space(make):
     tokenizer = make("unigram")
     assert tokenizer.encode("the▁word ▁▁ is▁") == tokenizer.encode("the word is")
