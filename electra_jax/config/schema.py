@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from electra_jax.config.dialect import show
 from electra_jax.file_names import is_file_name
@@ -293,6 +293,19 @@ Objective = Annotated[
 TaskKind = Literal["classification", "regression", "tagging", "question_answering"]
 
 
+def _separator(text: str) -> str:
+    if not text:
+        raise ValueError("an empty text separates nothing: name a character, or leave it out")
+    return text
+
+
+def _threshold(value: Any) -> Any:
+    """Before its type is looked at: one sentence, and not one for each type it may have."""
+    if value not in (None, "tune") and (type(value) not in (int, float) or not 0 < value < 1):
+        raise ValueError(f"{show(value, 40)} is no threshold: it must be between 0 and 1, tune or null")
+    return value
+
+
 class TaskConfig(Section):
     """One task to fine-tune on: a benchmark's, known by its name, or one of your own files."""
 
@@ -318,11 +331,11 @@ class TaskConfig(Section):
         False,
         "classification: a text may have any number of the labels, none among them (sigmoid, not softmax).",
     )
-    label_separator: Annotated[str, Field(min_length=1)] | None = _field(
+    label_separator: Annotated[str, AfterValidator(_separator)] | None = _field(
         None,
         "multi_label: what stands between the labels in a cell of a table; null: |. JSON lines have lists.",
     )
-    threshold: Annotated[float, Field(gt=0.0, lt=1.0)] | Literal["tune"] | None = _field(
+    threshold: Annotated[float | Literal["tune"] | None, BeforeValidator(_threshold)] = _field(
         None,
         "multi_label: labels at least so probable are predicted; tune: the best on the dev examples; null: 0.5.",
     )

@@ -110,6 +110,14 @@ def test_what_was_written_is_read(tmp_path):
     assert [line["id"] for line in read_predictions(tmp_path / PREDICTIONS)] == ["1", "2"]
 
 
+def test_settings_of_a_version_that_knew_one_label_only_are_read(tmp_path):
+    known = {"kind": "classification", "labels": ["a", "b"], "classes": ["a", "b"], "low": 0.0, "high": 1.0}
+    known |= {"scheme": "", "learned": "BIOES", "no_answer_threshold": None}
+    (tmp_path / FILE).write_text(json.dumps({"mine": known}))
+    settings = read_settings(tmp_path)["mine"]
+    assert (settings.labels, settings.multi_label, settings.threshold) == (("a", "b"), False, None)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

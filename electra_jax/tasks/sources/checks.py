@@ -86,8 +86,8 @@ def check_examples(
 def warnings_of(splits: Splits) -> list[str]:
     """What is allowed and most likely a mistake, a line each.
 
-    These are one label for all examples, classes of train that another split never has, empty texts, and answers that
-    are not in the context where they are said to begin.
+    These are one label for all examples, never two where there may be several, classes of train that another split
+    never has, empty texts, and answers that are not in the context where they are said to begin.
     """
     lines = []
     known = _classes(splits.get("train", ()))
@@ -97,8 +97,18 @@ def warnings_of(splits: Splits) -> list[str]:
         labels = {example.label for example in examples if isinstance(example, TextExample)}
         if len(labels) == 1 and None not in labels and len(examples) > 1:
             (label,) = labels
-            what = f"the labels {listed(label)}" if isinstance(label, tuple) else f"the label {label!r}"
+            what = f"the label {label!r}"
+            if isinstance(label, tuple):
+                what = f"the labels {listed(label)}" if label else "no label"
             lines.append(f"all {len(examples):,} {split} examples have {what}")
+        elif (
+            split == "train"
+            and all(isinstance(label, tuple) and len(label) < 2 for label in labels)
+            and labels
+        ):
+            lines.append(
+                "no train example has more than one label; is label_separator what stands between them?"
+            )
         tags = {
             tag for example in examples if isinstance(example, WordsExample) for tag in example.tags or ()
         }

@@ -95,9 +95,16 @@ def test_what_is_wrong_is_refused_in_one_sentence(tmp_path, config, files, messa
         ),
         ({"kind": "classification", "threshold": 0.4}, "threshold is for multi_label"),
         ({"kind": "classification", "label_separator": ","}, "label_separator is for multi_label"),
-        ({"kind": "classification", "multi_label": True, "threshold": 1.0}, "threshold"),
-        ({"kind": "classification", "multi_label": True, "threshold": "best"}, "threshold"),
-        ({"kind": "classification", "multi_label": True, "label_separator": ""}, "label_separator"),
+        ({"kind": "classification", "multi_label": True, "threshold": 1.0}, "1.0 is no threshold"),
+        ({"kind": "classification", "multi_label": True, "threshold": True}, "true is no threshold"),
+        (
+            {"kind": "classification", "multi_label": True, "threshold": "best"},
+            ".best. is no threshold: it must be between 0 and 1, tune or null",
+        ),
+        (
+            {"kind": "classification", "multi_label": True, "label_separator": ""},
+            "an empty text separates nothing",
+        ),
     ],
 )
 def test_options_that_do_not_fit(options, message):
@@ -119,5 +126,8 @@ def test_what_is_most_likely_a_mistake(tmp_path):
         "all 2 dev examples have the labels 'a', 'b'",
     ]
     assert warnings_of({"train": _load(tmp_path, M, train=_lines([], []))["train"]}) == [
-        "all 2 train examples have the labels none"
+        "all 2 train examples have no label"
+    ]
+    assert warnings_of({"train": _load(tmp_path, M, train=(".csv", 't,l\nx,"a,b"\ny,c\n'))["train"]}) == [
+        "no train example has more than one label; is label_separator what stands between them?"
     ]
