@@ -290,6 +290,7 @@ Objective = Annotated[
 ]
 
 
+TagScheme = Literal["BIO", "IOB1", "IOE2", "IOE1", "BIOES", "BMES", "BILOU", "BMEWO", "plain"]
 TaskKind = Literal["classification", "regression", "tagging", "question_answering"]
 
 
@@ -341,6 +342,11 @@ class TaskConfig(Section):
     )
     metric: str | None = _field(
         None, "The metric that decides what is best; null: the benchmark's, or the first of the kind."
+    )
+    scheme: TagScheme | None = _field(
+        None,
+        "tagging: how tags spell spans (BIO is IOB2, BIOES is IOBES), which decides how predictions do; plain: labels "
+        "that are no spans; null: recognised.",
     )
     swap_pairs: bool | None = _field(
         None, "Train on every pair in both orders; null: as the reference does (MRPC and STS-B)."

@@ -18,7 +18,6 @@ from electra_jax.convert.huggingface_folder import (
 from electra_jax.convert.huggingface_heads import ARCHITECTURES as HEAD_ARCHITECTURES
 from electra_jax.convert.huggingface_heads import (
     Head,
-    arranged,
     check_exportable,
     described_head,
     head_of,
@@ -123,7 +122,6 @@ def read_huggingface(
     if head is not None:
         values |= task_sections(head, main.settings)
         values["data"] = {"sequence_length": main.settings["max_position_embeddings"]}
-        parameters = arranged(head, parameters)
 
     words = parameters.get("embeddings/word/embedding")
     rows = main.settings["vocab_size"] if words is None or not words.ndim else words.shape[0]
@@ -157,7 +155,7 @@ def read_huggingface(
         parameters={name: parameters[name] for name in expected if name in parameters},
         vocab_size=rows,
         tokenizer=tokenizer,
-        notes=(*notes, *said_of_it),
+        notes=(*notes, *(() if head is None else head.notes), *said_of_it),
         tasks={} if head is None else {head.task: head.settings},
     )
 

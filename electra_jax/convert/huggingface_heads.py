@@ -1,7 +1,7 @@
 """Heads of fine-tuned models: `ElectraForSequenceClassification`, `…TokenClassification`, `…QuestionAnswering`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +10,7 @@ from electra_jax.config.schema import Config
 from electra_jax.convert.names import Row
 from electra_jax.errors import UserError
 from electra_jax.tasks.settings import TaskSettings, can_be_exported
-from electra_jax.tasks.tag_schemes import Scheme, scheme_labels, types_of
+from electra_jax.tasks.tag_recognition import Recognised, recognise, scheme_of_labels
 
 Kind = Literal["classification", "regression", "tagging", "question_answering"]
 
@@ -40,10 +40,12 @@ class Head:
     Attributes:
         task: our name of it, below ``heads/``.
         settings: what its outputs mean.
+        notes: on how they were read.
     """
 
     task: str
     settings: TaskSettings
+    notes: tuple[str, ...] = ()
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -90,13 +92,17 @@ def head_of(settings: Mapping[str, Any], tensors: Mapping[str, np.ndarray], wher
         )
     if "classifier.weight" in names:
         labels = _labels(settings, where)
-        scheme = _scheme(labels)
-        classes = labels if scheme == "plain" else scheme_labels(types_of(labels), scheme)
-        learned = "BIOES" if scheme == "plain" else scheme
-        return Head(
-            "tagging",
-            TaskSettings(kind="tagging", labels=labels, classes=classes, scheme=scheme, learned=learned),
-        )
+        found = _tag_format(labels)
+        values: dict[str, Any] = {
+            "scheme": found.scheme,
+            "spelling": found.spelling.name,
+            "learned": "labels",
+        }
+        notes: tuple[str, ...] = ()
+        if found.scheme != "plain" and found.odd:
+            odd = ", ".join(repr(label) for label in labels if label in found.odd)
+            notes = (f"{where}: the labels {odd} spell no span as the others do: they count as no entity",)
+        return Head("tagging", TaskSettings(kind="tagging", labels=labels, classes=labels, **values), notes)
     if "classifier.out_proj.weight" not in names:
         return None
     labels = _labels(settings, where)
@@ -178,23 +184,15 @@ def _labels(settings: Mapping[str, Any], where: str) -> tuple[str, ...]:
     return tuple(named[str(number)] for number in range(len(named)))
 
 
-def _scheme(labels: tuple[str, ...]) -> Scheme:
-    """The scheme of which these are all tags; "plain" if there is none."""
-    schemes: tuple[Scheme, ...] = ("BIO", "BIOES", "BILOU")
-    return next((s for s in schemes if set(scheme_labels(types_of(labels), s)) == set(labels)), "plain")
+def _tag_format(labels: Sequence[str]) -> Recognised:
+    """How a model's labels spell spans, those aside that are none (``X``, ``[PAD]``); "plain" where most are none.
 
-
-def arranged(head: Head, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The head's parameters with their outputs in the order of ``classes`` instead of ``labels``."""
-    labels, classes = head.settings.labels, head.settings.classes
-    order = [labels.index(name) for name in classes]
-    prediction = f"heads/{head.task}/prediction/"
-    return {
-        name: array[..., order]
-        if name.startswith(prediction) and order and array.shape[-1] == len(order)
-        else array
-        for name, array in parameters.items()
-    }
+    A list may lack tags: a model trained on IOB1 often has no ``B-`` of some type.
+    """
+    found = recognise([labels])
+    if found.scheme == "plain" and not found.mostly_spans:
+        return Recognised("plain")
+    return replace(found, scheme=scheme_of_labels([x for x in labels if x not in found.odd], found.spelling))
 
 
 def task_sections(head: Head, settings: Mapping[str, Any]) -> dict[str, Any]:

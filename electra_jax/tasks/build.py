@@ -1,7 +1,7 @@
 """From configuration and examples to a task."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import jax.numpy as jnp
 
@@ -12,8 +12,8 @@ from electra_jax.tasks.protocol import Example, Task, TextExample, WordsExample
 from electra_jax.tasks.question_answering import QuestionAnsweringTask
 from electra_jax.tasks.settings import TaskSettings
 from electra_jax.tasks.sources import BENCHMARKS, kind_of, labels_of, warnings_of
-from electra_jax.tasks.tag_schemes import Scheme, scheme_of
-from electra_jax.tasks.tagging import TaggingTask
+from electra_jax.tasks.tag_schemes import Scheme, spelling_named
+from electra_jax.tasks.tagging import TaggingTask, tag_format
 from electra_jax.tokenizers import Tokenizer
 
 Splits = Mapping[str, Sequence[Example]]
@@ -28,29 +28,29 @@ def settings_of(name: str, config: Config, splits: Splits) -> tuple[TaskSettings
     task = config.finetune.tasks[name]
     kind = kind_of(name, task)
     labels: tuple[str, ...] = ()
-    low, high = 0.0, 1.0
-    scheme: Scheme | Literal[""] = ""
+    notes: list[str] = []
+    values: dict[str, Any] = {}
     if kind in ("classification", "tagging"):
         labels = labels_of(task, BENCHMARKS.get(name), splits["train"])
         if kind == "tagging":
-            scheme = scheme_of(e.tags or () for e in splits["train"] if isinstance(e, WordsExample))
+            tagged = [example for example in splits["train"] if isinstance(example, WordsExample)]
+            found, notes = tag_format(name, tagged, task.scheme)
+            values = {"scheme": found.scheme, "spelling": found.spelling.name}
     elif kind == "regression":
-        values = [
+        numbers = [
             float(e.label)
             for e in splits["train"]
             if isinstance(e, TextExample) and not isinstance(e.label, tuple | None)
         ]
-        low, high = min(values), max(values)
+        values = {"low": min(numbers), "high": max(numbers)}
     settings = TaskSettings(
         kind=kind,
         labels=labels,
-        low=low,
-        high=high,
-        scheme=scheme,
         multi_label=task.multi_label,
         threshold=None if task.threshold == "tune" else task.threshold,
+        **values,
     )
-    return settings, warnings_of(splits)
+    return settings, [*notes, *warnings_of(splits)]
 
 
 def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tokenizer) -> Task:
@@ -81,6 +81,7 @@ def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tok
         return TaggingTask(
             file_labels=settings.labels,
             scheme=cast(Scheme, settings.scheme),
+            spelling=spelling_named(settings.spelling),
             learned=settings.learned,
             chosen_metric=task.metric,
             **shared,

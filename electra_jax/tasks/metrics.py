@@ -11,7 +11,7 @@ import sklearn.metrics
 from scipy import stats
 
 from electra_jax.errors import UserError
-from electra_jax.tasks.tag_schemes import spans_of
+from electra_jax.tasks.tag_schemes import STANDARD, Spelling, spans_of
 
 # What may be named as a task's metric; the first is its default.
 METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -146,13 +146,16 @@ def _correlation(measure: Callable[..., Any], labels: Sequence[float], predictio
 
 
 def entity_scores(
-    gold_tags: Sequence[Sequence[str]], predicted_tags: Sequence[Sequence[str]]
+    gold_tags: Sequence[Sequence[str]],
+    predicted_tags: Sequence[Sequence[str]],
+    spelling: Spelling = STANDARD,
 ) -> dict[str, float]:
     """conlleval's figures over all sentences: a span is right if its type, its first and its last word are.
 
     Args:
         gold_tags: of each sentence, in any of the schemes.
         predicted_tags: of the same words; in the same scheme, as ``accuracy`` compares tags.
+        spelling: of both.
 
     Returns:
         ``f1``, ``precision`` and ``recall`` of spans, ``accuracy`` of tags; 0 where there is nothing to divide by.
@@ -162,7 +165,7 @@ def entity_scores(
     """
     right = predicted = there = right_tags = words = 0
     for gold, guess in zip(gold_tags, predicted_tags, strict=True):
-        gold_spans, guessed_spans = set(spans_of(gold)), set(spans_of(guess))
+        gold_spans, guessed_spans = set(spans_of(gold, spelling)), set(spans_of(guess, spelling))
         right += len(gold_spans & guessed_spans)
         predicted += len(guessed_spans)
         there += len(gold_spans)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,12 +40,32 @@ class TextExample:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where the words of a sentence stand, for messages.
+
+    Attributes:
+        file: its name.
+        line: of the first word, from 1.
+        step: lines from a word to the next; 0 where a line holds them all.
+    """
+
+    file: str
+    line: int
+    step: int = 0
+
+    def of(self, word: int) -> str:
+        """File and line of a word, by its number."""
+        return f"{self.file}, line {self.line + self.step * word}"
+
+
+@dataclass(frozen=True)
 class WordsExample:
-    """Words with a tag each; ``tags`` None if hidden."""
+    """Words with a tag each; ``tags`` None if hidden. ``place`` is no part of what is learned: it is not compared."""
 
     id: str
     words: tuple[str, ...]
     tags: tuple[str, ...] | None = None
+    place: Place | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter
 from electra_jax.config.schema import TaskKind
 from electra_jax.errors import UserError
 from electra_jax.file_names import is_file_name
-from electra_jax.tasks.tag_schemes import Scheme
+from electra_jax.tasks.tag_schemes import Scheme, spelling_named
 from electra_jax.training.records import read_record
 from electra_jax.training.workdir import write_atomically
 
@@ -31,8 +31,9 @@ class TaskSettings:
         classes: what the head's outputs mean; those of tags that spell entities are other than ``labels``.
         low: least value of a regression's training labels; 0 otherwise.
         high: the greatest.
-        scheme: how tags are spelled in the files ("BIO", "plain", …); "" otherwise.
-        learned: the scheme of the head's classes, where tags spell spans.
+        scheme: which letters tags have in the files ("BIO", "plain", …); "" otherwise.
+        spelling: how letter and type make a tag there, by its name.
+        learned: the scheme of the head's classes, where tags spell spans; "labels" where they are ``labels``.
         no_answer_threshold: above it a question has no answer, as found on the dev examples; None until then.
         multi_label: whether a text may have any number of the classes.
         threshold: with ``multi_label``, classes at least so probable are predicted; None is 0.5, or not yet found.
@@ -46,7 +47,8 @@ class TaskSettings:
     low: float = 0.0
     high: float = 1.0
     scheme: Scheme | Literal[""] = ""
-    learned: Scheme = "BIOES"
+    spelling: str = "O B-TYPE"
+    learned: Scheme | Literal["labels"] = "BIOES"
     no_answer_threshold: float | None = None
     multi_label: bool = False
     threshold: float | None = None
@@ -123,6 +125,12 @@ def check_heads(directory: Path, settings: Mapping[str, TaskSettings], heads: Ma
 
 
 def _problem(task: TaskSettings) -> str | None:
+    try:
+        spelling_named(task.spelling)
+    except ValueError as error:
+        return str(error)
+    if task.learned == "plain":
+        return "learned is plain, which is no scheme of spans"
     for what, names in (("labels", task.labels), ("classes", task.classes)):
         if len(set(names)) != len(names):
             return f"{what} names one twice"

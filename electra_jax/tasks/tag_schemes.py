@@ -1,19 +1,46 @@
-"""Spans of words as a tag for each word: IOB2, IOB1, BIOES and BILOU, read as the official conlleval script reads them.
+"""Spans of words as a tag for each word, in the schemes there are, read as the official conlleval script reads them.
 
-A span's words are tagged ``B-TYPE`` (its first), ``I-TYPE``, ``E-TYPE`` or ``L-TYPE`` (its last), ``S-TYPE`` or
-``U-TYPE`` (its only one); the other words are ``O``. Types may be left out.
+A tag is a letter with the type of the span. ``B`` tags a span's first word, ``I`` or ``M`` one within it, ``E`` or
+``L`` its last, ``S``, ``U`` or ``W`` its only one; the other words are ``O``. Types may be left out. How letter and
+type are put together is a `Spelling`, which letters are used where a `Scheme`; seqeval's conventions cover both.
 """
 
-import re
-from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from types import MappingProxyType
+from typing import NamedTuple
 
-# "BIO" is IOB2: every span begins with B. In IOB1 only a span that touches one of the same type does. "plain" labels
-# (parts of speech, for instance) are no spans.
-Scheme = Literal["BIO", "IOB1", "BIOES", "BILOU", "plain"]
+from electra_jax.config.schema import TagScheme
+
+# "BIO" is IOB2: every span begins with B. In IOB1 only a span that touches one of the same type does; IOE2 and IOE1
+# are the same with E at the end. "BIOES" is also called IOBES. "plain" labels (parts of speech, for instance) are no
+# spans.
+Scheme = TagScheme
 
 OUTSIDE = "O"
-_TAG = re.compile(r"([BIESLU])(?:-(.+))?", re.DOTALL)
+
+# Letters of a span's first word, of those within, of its last, and of its only one.
+LETTERS: Mapping[Scheme, str] = MappingProxyType(
+    {
+        "BIO": "BIIB",
+        "IOB1": "IIII",
+        "IOE2": "IIEE",
+        "IOE1": "IIII",
+        "BIOES": "BIES",
+        "BMES": "BMES",
+        "BILOU": "BILU",
+        "BMEWO": "BMEW",
+    }
+)
+# Letters of a span that touches another of its type, where they differ: of the second's first word, the first's last.
+_TOUCHING = {"IOB1": "B", "IOE1": "E"}
+
+# What every letter means, as a letter of BIOES.
+_MEANING = {
+    **{"B": "B", "I": "I", "M": "I", "E": "E", "L": "E"},
+    **{"S": "S", "U": "S", "W": "S"},
+}
 
 
 class Span(NamedTuple):
@@ -24,59 +51,96 @@ class Span(NamedTuple):
     end: int
 
 
-def split_tag(tag: str) -> tuple[str, str] | None:
-    """Letter and type of a tag, ("O", "") of the one outside spans; None for a plain label."""
-    if tag == OUTSIDE:
-        return OUTSIDE, ""
-    match = _TAG.fullmatch(tag)
-    return (match[1], match[2] or "") if match else None
+@dataclass(frozen=True)
+class Spelling:
+    """How a letter and a type make a tag.
 
-
-def scheme_of(sentences: Iterable[Sequence[str]]) -> Scheme:
-    """The scheme of some sentences' tags; "plain" where there is no span, or anything that is no tag of a span.
-
-    BIO with mistakes is BIO: IOB1 is what has an I that begins a span, and no B but behind a word of the same type.
+    Attributes:
+        separator: between them.
+        suffix: whether the letter comes last, ``PER-B``; a type may hold the separator in either case.
+        lower: whether the letter is a small one, ``b-PER``; types are taken as they are.
+        outside: the tag of words that are in no span.
     """
-    letters: set[str] = set()
-    begun: set[str] = set()  # letters behind a word that is not of the same type
-    for tags in sentences:
-        before = (OUTSIDE, "")
-        for tag in tags:
-            current = split_tag(tag)
-            if current is None:
-                return "plain"
-            letters.add(current[0])
-            if before[0] == OUTSIDE or before[1] != current[1]:
-                begun.add(current[0])
-            before = current
-    letters.discard(OUTSIDE)
-    if not letters:
-        return "plain"
-    if letters <= set("BI"):
-        return "IOB1" if "I" in begun and "B" not in begun else "BIO"
-    if letters <= set("BIES"):
-        return "BIOES"
-    return "BILOU" if letters <= set("BILU") else "plain"
+
+    separator: str = "-"
+    suffix: bool = False
+    lower: bool = False
+    outside: str = OUTSIDE
+
+    @property
+    def name(self) -> str:
+        """The tag outside spans and that of a span's first word, such as ``O B-TYPE``."""
+        return f"{self.outside} {self.join('B', 'TYPE')}"
+
+    def split(self, tag: str) -> tuple[str, str] | None:
+        """Letter (a capital) and type of a tag, ("O", "") of the one outside spans; None for what is neither."""
+        if tag == self.outside:
+            return OUTSIDE, ""
+        parts = tag.rpartition(self.separator) if self.suffix else tag.partition(self.separator)
+        if not parts[1]:
+            letter, kind = tag, ""
+        else:
+            letter, kind = (parts[2], parts[0]) if self.suffix else (parts[0], parts[2])
+            if not kind:
+                return None
+        if letter.upper() not in _MEANING or letter != self._cased(letter):
+            return None
+        return letter.upper(), kind
+
+    def join(self, letter: str, kind: str) -> str:
+        """The tag of a letter and a type, which may be ""."""
+        if letter == OUTSIDE:
+            return self.outside
+        letter = self._cased(letter)
+        if not kind:
+            return letter
+        return f"{kind}{self.separator}{letter}" if self.suffix else f"{letter}{self.separator}{kind}"
+
+    def _cased(self, letter: str) -> str:
+        return letter.lower() if self.lower else letter.upper()
 
 
-def spans_of(tags: Sequence[str]) -> list[Span]:
-    """The spans of a sentence in order, whatever the scheme, and whatever is wrong with it.
+STANDARD = Spelling()
 
-    As conlleval has it, a span begins at B, S and U, behind E, L, S, U and O, and where the type changes; it goes on as
-    long as none begins and there is no O.
+# The standard one first: where several fit it is taken.
+SPELLINGS: tuple[Spelling, ...] = tuple(
+    Spelling(separator, suffix, lower, outside)
+    for (lower, outside), separator, suffix in product(
+        [(False, "O"), (True, "o"), (True, "O"), (False, "o")], "-_", (False, True)
+    )
+)
+_BY_NAME = {spelling.name: spelling for spelling in SPELLINGS}
+
+
+def spelling_named(name: str) -> Spelling:
+    """The spelling whose `Spelling.name` this is.
 
     Raises:
-        ValueError: a plain label.
+        ValueError: there is none.
+    """
+    if name not in _BY_NAME:
+        raise ValueError(f"tags are not spelled {name!r}, but in one of: {', '.join(_BY_NAME)}")
+    return _BY_NAME[name]
+
+
+def spans_of(tags: Sequence[str], spelling: Spelling = STANDARD) -> list[Span]:
+    """The spans of a sentence in order, whatever the scheme, and whatever is wrong with it.
+
+    As conlleval has it, a span begins at B and S, behind E, S and O, and where the type changes; it goes on as long as
+    none begins and there is no O.
+
+    Raises:
+        ValueError: a tag that is not spelled so.
     """
     spans: list[Span] = []
     before = (OUTSIDE, "")
     for place, tag in enumerate(tags):
-        current = split_tag(tag)
-        if current is None:
+        split = spelling.split(tag)
+        if split is None:
             raise ValueError(f"{tag!r} is no tag of a span")
-        letter, kind = current
+        letter, kind = current = _MEANING.get(split[0], OUTSIDE), split[1]
         if letter != OUTSIDE:
-            if letter in "BSU" or before[0] in "ELSUO" or before[1] != kind:
+            if letter in "BS" or before[0] in "ESO" or before[1] != kind:
                 spans.append(Span(kind, place, place + 1))
             else:
                 spans[-1] = spans[-1]._replace(end=place + 1)
@@ -84,41 +148,42 @@ def spans_of(tags: Sequence[str]) -> list[Span]:
     return spans
 
 
-def tags_of(spans: Sequence[Span], length: int, scheme: Scheme) -> list[str]:
+def tags_of(spans: Sequence[Span], length: int, scheme: Scheme, spelling: Spelling = STANDARD) -> list[str]:
     """The tags of a sentence of ``length`` words, from spans in order that do not overlap."""
-    tags = [OUTSIDE] * length
-    last, single = _ENDS.get(scheme, ("I", "B"))
+    tags = [spelling.outside] * length
+    first, within, last, only = tuple(LETTERS[scheme])
     for number, span in enumerate(spans):
-        letters = ["I"] * (span.end - span.start)
-        before = spans[number - 1] if number else None
-        touches = before is not None and before.end == span.start and before.type == span.type
-        letters[-1] = last
-        if scheme != "IOB1" or touches:
-            letters[0] = "B" if len(letters) > 1 else single
-        tags[span.start : span.end] = [join_tag(letter, span.type) for letter in letters]
+        size = span.end - span.start
+        letters = [first, *[within] * (size - 2), last] if size > 1 else [only]
+        before = number > 0 and _touch(spans[number - 1], span)
+        behind = number + 1 < len(spans) and _touch(span, spans[number + 1])
+        if scheme == "IOB1" and before:
+            letters[0] = _TOUCHING[scheme]
+        if scheme == "IOE1" and behind:
+            letters[-1] = _TOUCHING[scheme]
+        tags[span.start : span.end] = [spelling.join(letter, span.type) for letter in letters]
     return tags
 
 
-_ENDS = {"BIOES": ("E", "S"), "BILOU": ("L", "U")}  # letters of a span's last word, and of its only one
+def _touch(one: Span, other: Span) -> bool:
+    return one.end == other.start and one.type == other.type
 
 
-def join_tag(letter: str, kind: str) -> str:
-    """The tag of a letter and a type, which may be ""."""
-    return f"{letter}-{kind}" if kind else letter
+def convert(
+    tags: Sequence[str], scheme: Scheme, *, read: Spelling = STANDARD, write: Spelling = STANDARD
+) -> list[str]:
+    """The same spans in another scheme or spelling; mistakes are repaired."""
+    return tags_of(spans_of(tags, read), len(tags), scheme, write)
 
 
-def convert(tags: Sequence[str], scheme: Scheme) -> list[str]:
-    """The same spans in another scheme; mistakes are repaired."""
-    return tags_of(spans_of(tags), len(tags), scheme)
-
-
-def types_of(labels: Iterable[str]) -> tuple[str, ...]:
+def types_of(labels: Iterable[str], spelling: Spelling = STANDARD) -> tuple[str, ...]:
     """The types among tags of spans, sorted."""
-    split = (split_tag(label) for label in labels)
+    split = (spelling.split(label) for label in labels)
     return tuple(sorted({kind for letter, kind in filter(None, split) if letter != OUTSIDE}))
 
 
-def scheme_labels(types: Iterable[str], scheme: Scheme) -> tuple[str, ...]:
+def scheme_labels(types: Iterable[str], scheme: Scheme, spelling: Spelling = STANDARD) -> tuple[str, ...]:
     """Every tag that spans of these types can have, sorted as in the reference."""
-    letters = {"BIOES": "BIES", "BILOU": "BILU"}.get(scheme, "BI")
-    return tuple(sorted({OUTSIDE, *(join_tag(letter, kind) for kind in types for letter in letters)}))
+    letters = {*LETTERS[scheme], *_TOUCHING.get(scheme, "")}
+    tags = {spelling.join(letter, kind) for kind in types for letter in letters}
+    return tuple(sorted({spelling.outside, *tags}))

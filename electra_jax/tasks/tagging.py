@@ -1,9 +1,9 @@
 """Tagging as a task: a label for every word, spans of words among them (reference §11)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +17,16 @@ from electra_jax.model.task_heads import HeadStyle, TaggingHead
 from electra_jax.tasks.losses import in_range, tagging_loss
 from electra_jax.tasks.metrics import METRICS, accuracy, check_metric, entity_scores
 from electra_jax.tasks.protocol import NO_TARGET, Rows, TaskBatch, WordsExample
+from electra_jax.tasks.tag_recognition import Recognised, recognise
 from electra_jax.tasks.tag_schemes import (
     OUTSIDE,
+    STANDARD,
     Scheme,
+    Span,
+    Spelling,
     convert,
     scheme_labels,
     spans_of,
-    split_tag,
     tags_of,
     types_of,
 )
@@ -41,7 +44,8 @@ class TaggingTask:
     Attributes:
         name: of the task.
         file_labels: the tags of the training files; of spans only their types matter.
-        scheme: how the files spell spans, and so do predictions; "plain" for labels that are no spans.
+        scheme: of the files, and so of predictions; "plain" for labels that are no spans.
+        spelling: how letter and type make a tag there.
         tokenizer: of the words.
         max_length: of a row; longer sentences have several.
         head_style: "reference" or "huggingface".
@@ -49,8 +53,9 @@ class TaggingTask:
         dtype: of the head's products.
         initializer_range: of Hugging Face's head.
         chosen_metric: that decides what is best; None is f1 for spans, accuracy for plain labels.
-        learned: the scheme that spans are learned in, whatever the files have; BIOES as in the reference, another for
-            models that were trained elsewhere.
+        learned: the scheme that spans are learned in, whatever the files have; BIOES as in the reference. "labels"
+            takes the labels as they are, of a model that was trained elsewhere; those that are no tags of spans count
+            as outside.
 
     Raises:
         UserError: fewer than two classes; a metric there is not.
@@ -66,7 +71,8 @@ class TaggingTask:
     dtype: Dtype
     initializer_range: float = 0.02
     chosen_metric: str | None = None
-    learned: Scheme = "BIOES"
+    spelling: Spelling = STANDARD
+    learned: Scheme | Literal["labels"] = "BIOES"
     kind: str = "tagging"
 
     def __post_init__(self) -> None:
@@ -80,7 +86,9 @@ class TaggingTask:
     @property
     def labels(self) -> tuple[str, ...]:
         """The classes: of spans every tag of their types in the learned scheme, else the labels as they are."""
-        return self._spelled(self.learned)
+        if self.scheme == "plain" or self.learned == "labels":
+            return self.file_labels
+        return scheme_labels(self._types, self.learned)
 
     @property
     def metric(self) -> str:
@@ -91,11 +99,9 @@ class TaggingTask:
     def _metrics(self) -> str:
         return "tagging with plain labels" if self.scheme == "plain" else "tagging of spans"
 
-    def _spelled(self, scheme: Scheme) -> tuple[str, ...]:
-        """All tags in a scheme."""
-        return (
-            self.file_labels if self.scheme == "plain" else scheme_labels(types_of(self.file_labels), scheme)
-        )
+    @property
+    def _types(self) -> tuple[str, ...]:
+        return types_of(self.file_labels, self.spelling)
 
     def encode(self, examples: Sequence[WordsExample], *, training: bool) -> Rows:
         """``[CLS] wordpieces [SEP]``, in windows where they do not fit; ``details`` is a `WordWindow` a row.
@@ -109,14 +115,16 @@ class TaggingTask:
             UserError: tags that are missing in training, are too few or too many, or are not known.
         """
         tagged = training or all(example.tags is not None for example in examples)
+        spelling = self._spelling_of(examples)
         numbers = {label: number for number, label in enumerate(self.labels)}
         cls, sep, room = self.tokenizer.cls_id, self.tokenizer.sep_id, self.max_length - 2
         wordpieces = self._wordpieces(examples, room)
         input_ids, targets, owners, details = [], [], [], []
         for owner, example in enumerate(examples):
             if training or example.tags is not None:
-                self._check(example)
-            classes = np.array([numbers[tag] for tag in self._learned(example)] if tagged else (), np.int32)
+                self._check(example, spelling)
+            learned = self._learned(example, spelling) if tagged else ()
+            classes = np.array([numbers[tag] for tag in learned], np.int32)
             pieces = [wordpieces[word] for word in example.words]
             for window in word_windows(np.array([len(some) for some in pieces], int), room):
                 shown = pieces[window.first : window.behind]
@@ -141,7 +149,20 @@ class TaggingTask:
         encoded = self.tokenizer.encode_batch(words)
         return {word: ids[:room] or [self.tokenizer.unk_id] for word, ids in zip(words, encoded, strict=True)}
 
-    def _check(self, example: WordsExample) -> None:
+    def _spelling_of(self, examples: Sequence[WordsExample]) -> Spelling:
+        """How tags of these examples are spelled: as in training, or where one is not, in another way all fit.
+
+        Files of other splits may have another scheme: what matters is that their types are known.
+        """
+        if self.scheme == "plain":
+            return self.spelling
+        sentences = [example.tags or () for example in examples]
+        if all(self.spelling.split(tag) for tags in sentences for tag in dict.fromkeys(tags)):
+            return self.spelling
+        found = recognise(sentences)
+        return found.spelling if found.scheme != "plain" or found.mostly_spans else self.spelling
+
+    def _check(self, example: WordsExample, spelling: Spelling) -> None:
         where = f"finetune.tasks.{self.name}: the example {example.id!r}"
         if example.tags is None:
             raise UserError(f"{where} has no tags to train on; leave it out, or give a tag for every word")
@@ -149,23 +170,33 @@ class TaggingTask:
             raise UserError(
                 f"{where} has {len(example.words)} words and {len(example.tags)} tags; give a tag for every word"
             )
-        # Files of other splits may have another scheme: what matters is that their types are known.
         for tag in dict.fromkeys(example.tags):
-            if not self._knows(tag):
+            if not self._knows(tag, spelling):
                 raise UserError(
-                    f"{where} has the tag {tag!r}, which is not known; the tags are: "
-                    f"{', '.join(self._spelled(self.scheme))}"
+                    f"{where}{_at(example, tag)} has the tag {tag!r}, which is not known; the tags are: "
+                    f"{', '.join(self._file_tags)}"
                 )
 
-    def _knows(self, tag: str) -> bool:
+    @property
+    def _file_tags(self) -> tuple[str, ...]:
+        if self.scheme == "plain":
+            return self.file_labels
+        return scheme_labels(self._types, self.scheme, self.spelling)
+
+    def _knows(self, tag: str, spelling: Spelling) -> bool:
         if self.scheme == "plain":
             return tag in self.file_labels
-        split = split_tag(tag)
-        return split is not None and (split[0] == OUTSIDE or split[1] in types_of(self.file_labels))
+        split = spelling.split(tag)
+        return split is not None and (split[0] == OUTSIDE or split[1] in self._types)
 
-    def _learned(self, example: WordsExample) -> Sequence[str]:
+    def _learned(self, example: WordsExample, spelling: Spelling) -> Sequence[str]:
+        """The example's tags as classes."""
         tags = example.tags or ()
-        return tags if self.scheme == "plain" else convert(tags, self.learned)
+        if self.scheme == "plain":
+            return tags
+        if self.learned == "labels":
+            return convert(tags, self.scheme, read=spelling, write=self.spelling)
+        return convert(tags, self.learned, read=spelling)
 
     def head(self) -> nn.Module:
         """One logit a class for every token."""
@@ -216,14 +247,21 @@ class TaggingTask:
                 "probabilities": probabilities[number].tolist(),
             }
             if self.scheme != "plain":
-                spans = spans_of(result["tags"])
-                result["tags"] = tags_of(spans, len(example.words), self.scheme)
+                spans = self._spans(result["tags"])
+                result["tags"] = tags_of(spans, len(example.words), self.scheme, self.spelling)
                 result["entities"] = [
                     {**span._asdict(), "text": " ".join(example.words[span.start : span.end])}
                     for span in spans
                 ]
             results.append(result)
         return results
+
+    def _spans(self, classes: Sequence[str]) -> list[Span]:
+        """The spans that a sentence's classes spell."""
+        if self.learned != "labels":
+            return spans_of(classes)
+        known = [tag if self.spelling.split(tag) else self.spelling.outside for tag in classes]
+        return spans_of(known, self.spelling)
 
     def score(
         self, examples: Sequence[WordsExample], predictions: Sequence[Mapping[str, Any]]
@@ -235,5 +273,56 @@ class TaggingTask:
         predicted = [prediction["tags"] for prediction in predictions]
         if self.scheme == "plain":
             return {"accuracy": accuracy(list(chain(*gold)), list(chain(*predicted)))}
-        scores = entity_scores([convert(tags, self.scheme) for tags in gold], predicted)
+        read = self._spelling_of(examples)
+        gold = [convert(tags, self.scheme, read=read, write=self.spelling) for tags in gold]
+        scores = entity_scores(gold, predicted, self.spelling)
         return {self.metric: scores[self.metric], **scores}
+
+
+def tag_format(
+    name: str, examples: Sequence[WordsExample], scheme: Scheme | None = None
+) -> tuple[Recognised, list[str]]:
+    """The scheme and spelling of the tags of training examples, and what a user should know about them.
+
+    Args:
+        name: of the task.
+        examples: with tags.
+        scheme: that they are said to have; None recognises it.
+
+    Raises:
+        UserError: some tags are no tags of spans, and the others look as if all should be.
+    """
+    if scheme == "plain":
+        return Recognised("plain"), []
+    found = recognise(example.tags or () for example in examples)
+    if found.scheme != "plain":
+        return (found if scheme is None else replace(found, scheme=scheme)), []
+    if not found.odd:  # no span at all
+        return Recognised(scheme or "plain", found.spelling), []
+    tag, where, count = _first_odd(examples, found.odd)
+    others = f" ({count - 1:,} words more have such tags)" if count > 1 else ""
+    if found.mostly_spans or scheme is not None:
+        outside, begin = found.spelling.name.split()
+        raise UserError(
+            f"finetune.tasks.{name}: {where} has the tag {tag!r}{others}, which spells no span as the others do "
+            f"({outside}, {begin}, …): mend it, since with it no entity can be counted, or set "
+            f"finetune.tasks.{name}.scheme=plain for labels that are no spans"
+        )
+    return Recognised("plain"), [
+        f"tags are taken as plain labels, since {where} has {tag!r}, which spells no span: the metric is the accuracy "
+        "of words, and no entities are looked for (scheme=plain takes them so without this line)"
+    ]
+
+
+def _first_odd(examples: Sequence[WordsExample], odd: frozenset[str]) -> tuple[str, str, int]:
+    """The first of some tags, where it is, and how many words have one of them."""
+    having = [(example, tag) for example in examples for tag in example.tags or () if tag in odd]
+    example, tag = having[0]
+    return tag, f"the example {example.id!r}{_at(example, tag)}", len(having)
+
+
+def _at(example: WordsExample, tag: str) -> str:
+    """Where a tag of an example stands, in brackets; "" where that is not known."""
+    if example.place is None:
+        return ""
+    return f" ({example.place.of((example.tags or ()).index(tag))})"

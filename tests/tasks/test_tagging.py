@@ -20,10 +20,11 @@ from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.tasks.batches import Plan, make_batch
 from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.prediction import predict_rows, predict_step
-from electra_jax.tasks.protocol import NO_TARGET, WordsExample
+from electra_jax.tasks.protocol import NO_TARGET, Place, WordsExample
 from electra_jax.tasks.sources.word_columns import read_word_columns
-from electra_jax.tasks.tag_schemes import convert
-from electra_jax.tasks.tagging import TaggingTask
+from electra_jax.tasks.tag_recognition import Recognised
+from electra_jax.tasks.tag_schemes import convert, scheme_labels
+from electra_jax.tasks.tagging import TaggingTask, tag_format
 from electra_jax.tasks.word_windows import window_bounds, word_windows
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
 
@@ -44,7 +45,7 @@ def bert(shared):
     return WordPieceTokenizer(vocabulary, lowercase=True, strip_accents=True)
 
 
-def _task(tokenizer, labels=BIO, scheme="BIO", max_length=16, style="reference", metric=None):
+def _task(tokenizer, labels=BIO, scheme="BIO", max_length=16, style="reference", metric=None, **more):
     return TaggingTask(
         name="ner",
         file_labels=labels,
@@ -55,6 +56,7 @@ def _task(tokenizer, labels=BIO, scheme="BIO", max_length=16, style="reference",
         head_dropout=0.1,
         dtype=jnp.float32,
         chosen_metric=metric,
+        **more,
     )
 
 
@@ -249,6 +251,72 @@ def test_predictions_are_spelled_as_the_files_are(tokenizer, scheme):
     assert tuple(prediction["tags"]) == example.tags
     assert task.labels == _task(tokenizer).labels
     assert task.score([example], [prediction])["accuracy"] == 100.0
+
+
+OTHERS = {
+    "BMES": ("王 B-N", "小 M-N", "明 E-N", "在 O", "京 S-L"),
+    "suffix": ("王 N-B", "小 N-I", "明 N-I", "在 O", "京 L-B"),
+    "underscore": ("王 B_N", "小 I_N", "明 I_N", "在 O", "京 B_L"),
+    "small letters": ("王 b-N", "小 i-N", "明 i-N", "在 o", "京 b-L"),
+    "IOE2": ("王 I-N", "小 I-N", "明 E-N", "在 O", "京 E-L"),
+}
+
+
+def _sentence(lines):
+    words, tags = zip(*(line.split() for line in lines), strict=True)
+    return WordsExample("0", words, tags, Place("a.txt", 4, step=1))
+
+
+@pytest.mark.parametrize("train", OTHERS)
+@pytest.mark.parametrize("dev", OTHERS)
+def test_every_spelling_is_learned_scored_and_predicted_and_dev_may_have_another(tokenizer, train, dev):
+    train, dev = _sentence(OTHERS[train]), _sentence(OTHERS[dev])
+    found, notes = tag_format("ner", [train])
+    assert not notes
+    labels = tuple(sorted(set(train.tags)))
+    task = _task(tokenizer, labels, found.scheme, 32, spelling=found.spelling)
+    assert task.labels == scheme_labels(["N", "L"], "BIOES")
+    rows = task.encode([dev], training=False)
+    expected = ["B-N", "I-N", "E-N", "O", "S-L"]
+    classes = [task.labels[number] for number in rows.targets["tags"][0] if number != NO_TARGET]
+    assert classes == expected
+    outputs = {"tags": np.zeros((1, 32), np.int32), "probability": np.ones((1, 32), np.float32)}
+    outputs["tags"][0, rows.details[0].positions] = [task.labels.index(tag) for tag in expected]
+    [prediction] = task.predictions([dev], rows, outputs)
+    assert tuple(prediction["tags"]) == train.tags  # in the spelling that was trained on
+    assert [entity["text"] for entity in prediction["entities"]] == ["王 小 明", "京"]
+    assert set(task.score([dev], [prediction]).values()) == {100.0}
+
+
+def test_one_odd_tag_is_named_with_its_line(tokenizer):
+    odd = _sentence(("dan B-N", "went 0", "to 0", "rome B-L"))
+    with pytest.raises(UserError) as caught:
+        tag_format("ner", [_sentence(OTHERS["IOE2"]), odd])
+    assert str(caught.value) == (
+        "finetune.tasks.ner: the example '0' (a.txt, line 5) has the tag '0' (1 words more have such tags), which "
+        "spells no span as the others do (O, B-TYPE, …): mend it, since with it no entity can be counted, or set "
+        "finetune.tasks.ner.scheme=plain for labels that are no spans"
+    )
+    assert tag_format("ner", [odd], "plain") == (Recognised("plain"), [])
+    task = _task(tokenizer, ("B-N", "B-L", "O"))
+    with pytest.raises(UserError, match=r"'0' \(a.txt, line 5\) has the tag '0', which is not known"):
+        task.encode([odd], training=False)
+
+
+def test_labels_that_are_no_spans_are_said_so():
+    words = _sentence(("he PRON", "went VERB"))
+    found, [note] = tag_format("pos", [words])
+    assert found.scheme == "plain"
+    assert note.startswith(
+        "tags are taken as plain labels, since the example '0' (a.txt, line 4) has 'PRON', which spells no span: "
+        "the metric is the accuracy of words"
+    )
+    assert tag_format("pos", [words], "plain")[1] == []
+    with pytest.raises(UserError, match=r"line 4\) has the tag 'PRON'"):
+        tag_format("pos", [words], "BIO")
+    outside = WordsExample("0", ("a",), ("O",))
+    assert tag_format("pos", [outside]) == (Recognised("plain"), [])
+    assert tag_format("pos", [outside], "BIO")[0].scheme == "BIO"
 
 
 def test_the_metric_that_was_chosen_comes_first(tokenizer):

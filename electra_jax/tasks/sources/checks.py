@@ -136,7 +136,8 @@ def fingerprint_of(examples: Splits) -> str:
     for split in sorted(examples):
         digest.update(f"{json.dumps(split)} {len(examples[split])}\n".encode("ascii"))
         for example in examples[split]:
-            values = [type(example).__name__, *(getattr(example, field.name) for field in fields(example))]
+            compared = (field.name for field in fields(example) if field.compare)
+            values = [type(example).__name__, *(getattr(example, name) for name in compared)]
             digest.update(json.dumps(values, default=_answer_values).encode("ascii") + b"\n")
     return digest.hexdigest()
 

@@ -8,7 +8,7 @@ from typing import Any
 from electra_jax.config.schema import TaskConfig, TaskKind
 from electra_jax.data.sources.compressed import split_extension
 from electra_jax.errors import UserError
-from electra_jax.tasks.protocol import Example, Label, TextExample, WordsExample
+from electra_jax.tasks.protocol import Example, Label, Place, TextExample, WordsExample
 from electra_jax.tasks.sources.benchmarks import Columns
 from electra_jax.tasks.sources.files import json_field, listed, read_json_lines
 from electra_jax.tasks.sources.labels import SEPARATOR, label_list_reader, label_reader, padding_notes
@@ -135,7 +135,8 @@ def _word_records(path: Path, columns: Columns, is_test: bool, padded: list[str]
                 raise UserError(
                     f"{where} has {len(words)} words and {len(tags)} tags; give one tag for every word."
                 )
-        examples.append(WordsExample(_identifier(record, columns.id, count, where), words, tags))
+        name = _identifier(record, columns.id, count, where)
+        examples.append(WordsExample(name, words, tags, Place(str(path), number)))
     return examples
 
 

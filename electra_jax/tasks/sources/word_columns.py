@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from electra_jax.errors import UserError
-from electra_jax.tasks.protocol import WordsExample
+from electra_jax.tasks.protocol import Place, WordsExample
 from electra_jax.tasks.sources.files import numbered_lines
 
 _BLANK = re.compile("[ \t]+")  # Other white space may be part of a word.
@@ -31,16 +31,18 @@ def read_word_columns(
     sentence: list[list[str]] = []
     first_line = 0
 
-    def finish() -> None:
+    def finish(behind: int) -> None:
         if sentence:
             tags = tuple(row[tag_column] for row in sentence) if len(sentence[0]) > 1 else None
-            examples.append(WordsExample(str(len(examples)), tuple(row[0] for row in sentence), tags))
+            place = Place(str(path), behind - len(sentence), step=1)
+            examples.append(WordsExample(str(len(examples)), tuple(row[0] for row in sentence), tags, place))
             sentence.clear()
 
+    number = 0
     for number, line in numbered_lines(path):
         row = _BLANK.split(line.strip(" \t"))
         if row == [""] or row[0] == _DOCUMENT:
-            finish()
+            finish(number)
             continue
         if width is None:
             width = len(row)
@@ -56,7 +58,7 @@ def read_word_columns(
                 f"{path}, line {number} has a word and no tag; give a tag for every word, after white space."
             )
         sentence.append(row)
-    finish()
+    finish(number + 1)
     if not examples:
         raise UserError(f"{path} has no sentence in it; give a file with a word and its tag in each line.")
     return examples

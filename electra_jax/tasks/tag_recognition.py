@@ -1,0 +1,129 @@
+"""Which scheme and spelling the tags of some sentences are in, and which tags are in none."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from electra_jax.tasks.tag_schemes import LETTERS, OUTSIDE, SPELLINGS, STANDARD, Scheme, Spelling
+
+# Letters that may occur together, the schemes of `LETTERS` that have four.
+_ALPHABETS = tuple(letters for letters in LETTERS.values() if len(set(letters)) == 4)
+# One of these is there in nearly every file of spans, and in few other labels.
+_TELLING = frozenset("BIM")
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What tags are.
+
+    Attributes:
+        scheme: that of the tags which fit; "plain" where they are no spans.
+        spelling: that most tags fit, the standard one where none does.
+        odd: the tags that are not spelled so; none where all are spans.
+        mostly_spans: whether the odd ones look like mistakes among tags of spans, and not the others like chance.
+    """
+
+    scheme: Scheme
+    spelling: Spelling = STANDARD
+    odd: frozenset[str] = frozenset()
+    mostly_spans: bool = False
+
+
+def recognise(sentences: Iterable[Sequence[str]]) -> Recognised:
+    """The scheme and the spelling of some sentences' tags.
+
+    Tags are spans where every one of them is spelled alike, with letters of one scheme: IOB2 ("BIO"), IOB1, IOE2,
+    IOE1, BIOES, BMES, BILOU or BMEWO; as ``B-PER``, ``PER-B``, ``B_PER`` or ``PER_B``, the letter large or small. No
+    other spelling than the first is seen in tags that have neither a B nor an I (or M).
+    """
+    sentences = [list(tags) for tags in sentences]
+    words = Counter(tag for tags in sentences for tag in tags)
+    fits = [_fit(words, spelling) for spelling in SPELLINGS]
+    whole = [fit for fit in fits if not fit.odd and fit.letters]
+    told = [fit for fit in whole if fit.letters & _TELLING]
+    for fit in (*told, *(fit for fit in whole if fit.spelling == STANDARD)):
+        return Recognised(_scheme(sentences, fit), fit.spelling)
+    best = min(fits, key=lambda fit: len(fit.odd))
+    if not best.letters & _TELLING:
+        return Recognised("plain", odd=best.odd)
+    return Recognised("plain", best.spelling, best.odd, _mostly_spans(words, best))
+
+
+def scheme_of_labels(labels: Sequence[str], spelling: Spelling) -> Scheme:
+    """The scheme of a model's list of labels, of which no sentence is known.
+
+    B and I alone are BIO, unless a type has no B: then spans can begin with I, as in IOB1.
+    """
+    split = [parts for label in labels if (parts := spelling.split(label)) and parts[0] != OUTSIDE]
+    kinds = {letter: {kind for other, kind in split if other == letter} for letter, _ in split}
+    letters = frozenset(kinds)
+    if letters <= set("BI"):
+        return "BIO" if kinds.get("I", set()) <= kinds.get("B", set()) else "IOB1"
+    if letters == set("IE"):
+        return "IOE2" if kinds["I"] <= kinds["E"] else "IOE1"
+    return _of_four(letters)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """How tags fit a spelling: the letters of those that do, and the tags that do not."""
+
+    spelling: Spelling
+    letters: frozenset[str]
+    odd: frozenset[str]
+
+
+def _fit(words: Mapping[str, int], spelling: Spelling) -> _Fit:
+    """Of the letters, those of one scheme only: the one that the fewest tags are outside of."""
+    split = {tag: spelling.split(tag) for tag in words}
+    letters = {tag: parts[0] for tag, parts in split.items() if parts is not None}
+    best = min(
+        _ALPHABETS, key=lambda alphabet: sum(letter not in alphabet + OUTSIDE for letter in letters.values())
+    )
+    fitting = {tag for tag, letter in letters.items() if letter in best + OUTSIDE}
+    return _Fit(
+        spelling,
+        frozenset(letters[tag] for tag in fitting) - {OUTSIDE},
+        frozenset(words) - fitting,
+    )
+
+
+def _mostly_spans(words: Mapping[str, int], fit: _Fit) -> bool:
+    """At least half of the tags fit, or of the words; both where no type makes them unlike other labels."""
+    split = {tag: fit.spelling.split(tag) for tag in words if tag not in fit.odd}
+    spans = {tag: parts for tag, parts in split.items() if parts is not None and parts[0] != OUTSIDE}
+    tags = len(spans) >= len(fit.odd)
+    often = sum(words[tag] for tag in spans) >= sum(words[tag] for tag in fit.odd)
+    return (tags or often) if any(kind for _, kind in spans.values()) else (tags and often)
+
+
+def _scheme(sentences: Sequence[Sequence[str]], fit: _Fit) -> Scheme:
+    """BIO with mistakes is BIO: IOB1 is what has an I that begins a span, and no B but behind a word of the same type.
+
+    IOE1 the same, read backwards.
+    """
+    letters = fit.letters
+    if letters <= set("BI"):
+        first = _letters_at_edges(sentences, fit.spelling)
+        return "IOB1" if "I" in first and "B" not in first else "BIO"
+    if letters == set("IE"):
+        last = _letters_at_edges([tags[::-1] for tags in sentences], fit.spelling)
+        return "IOE1" if "I" in last and "E" not in last else "IOE2"
+    return _of_four(letters)
+
+
+def _of_four(letters: frozenset[str]) -> Scheme:
+    fitting = (scheme for scheme, four in LETTERS.items() if four in _ALPHABETS and letters <= set(four))
+    return next(fitting, "BIOES")
+
+
+def _letters_at_edges(sentences: Iterable[Sequence[str]], spelling: Spelling) -> set[str]:
+    """The letters behind a word that is not of the same type."""
+    found: set[str] = set()
+    for tags in sentences:
+        split = [spelling.split(tag) or (OUTSIDE, "") for tag in tags]
+        for before, current in pairwise([(OUTSIDE, ""), *split]):
+            if before[0] == OUTSIDE or before[1] != current[1]:
+                found.add(current[0])
+    return found
