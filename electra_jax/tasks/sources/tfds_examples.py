@@ -135,6 +135,10 @@ def _converter(
         """As a file would spell it."""
         if isinstance(value, bytes | str):
             return _text(value, where)
+        if isinstance(value, dict | list) or np.ndim(value):
+            raise UserError(
+                f"{where}: the label is a list or an object, not one value; name another feature."
+            )
         if names is not None:
             return names[int(value)] if value >= 0 else None
         # Where GLUE hides a number, TFDS has −1.

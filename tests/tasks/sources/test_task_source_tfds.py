@@ -160,6 +160,7 @@ def test_any_dataset_with_named_features(prepared):
         ("mine", "mrpc", {"kind": "classification"}, r"finetune\.tasks\.mine\.text is not set"),
         ("mine", "mrpc", {"kind": "regression", "text": "sentence1"}, r"mine\.label is not set"),
         ("mine", "mrpc", {"kind": "regression", "text": "sentence1", "label": "label"}, "'not_equivalent' is not a"),
+        ("mine", "ner", {"kind": "classification", "text": "tokens", "label": "ner"}, "the label is a list or an"),
         ("mrpc", "absent", {}, r"tfds:example_source/absent"),
         ("mrpc", "mrpc:train", {}, "all its splits are read"),
     ],
