@@ -34,6 +34,7 @@ from electra_jax.convert.vocabulary import (
     find_tokenizer,
     overridden_tokenizer,
     tokenizer_settings,
+    with_a_token_for_every_row,
 )
 from electra_jax.convert.weight_files import SAFETENSORS, write_safetensors
 from electra_jax.convert.weights import (
@@ -127,6 +128,8 @@ def read_huggingface(
     rows = main.settings["vocab_size"] if words is None or not words.ndim else words.shape[0]
     tokenizer, said_of_it = _tokenizer(folders, vocab)
     if tokenizer is not None:
+        tokenizer, said_of_rows = with_a_token_for_every_row(tokenizer, rows)
+        said_of_it = (*said_of_it, *said_of_rows)
         check_vocabulary(str(main.where), tokenizer, rows)
     where = " and ".join(str(folder) for folder in folders)
     values["tokenizer"] = tokenizer_settings(tokenizer, rows)

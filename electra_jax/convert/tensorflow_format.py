@@ -18,7 +18,12 @@ from electra_jax.convert.tensorflow_bundle import (
     tensor_shapes,
     write_tensors,
 )
-from electra_jax.convert.vocabulary import find_tokenizer, overridden_tokenizer, tokenizer_settings
+from electra_jax.convert.vocabulary import (
+    find_tokenizer,
+    overridden_tokenizer,
+    tokenizer_settings,
+    with_a_token_for_every_row,
+)
 from electra_jax.convert.weights import (
     Flat,
     Moments,
@@ -113,6 +118,8 @@ def read_tensorflow(
     rows = found_shapes["embeddings/word/embedding"][0]
     tokenizer, notes = find_tokenizer(prefix.parent, vocab)
     if tokenizer is not None:
+        tokenizer, said_of_rows = with_a_token_for_every_row(tokenizer, rows)
+        notes = (*notes, *said_of_rows)
         check_vocabulary(str(prefix), tokenizer, rows)
     values["tokenizer"] = tokenizer_settings(tokenizer, rows)
     derived, config = validate(values, str(prefix)), with_overrides(values, overrides, str(prefix))

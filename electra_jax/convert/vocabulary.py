@@ -3,12 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]
+
 from electra_jax.config.schema import TokenizerConfig
 from electra_jax.convert.huggingface_tokenizer import read_huggingface_tokenizer
 from electra_jax.convert.tokenizer_agreement import check_agreement
 from electra_jax.errors import UserError
 from electra_jax.tokenizers import Tokenizer, vocabulary_notes
 from electra_jax.tokenizers.build import KINDS
+
+# Where the rows behind the last token are a larger share of the vocabulary, they are another vocabulary's.
+_MOST_NAMELESS_SHARE = 0.25
 
 
 def find_tokenizer(directory: Path, vocab: Path | None) -> tuple[Tokenizer | None, tuple[str, ...]]:
@@ -28,6 +33,37 @@ def find_tokenizer(directory: Path, vocab: Path | None) -> tuple[Tokenizer | Non
     )
     said = [] if vocab is not None else check_agreement(tokenizer, directory)
     return tokenizer, (*found.notes, *said, *map(_sentence, vocabulary_notes(tokenizer)))
+
+
+def with_a_token_for_every_row(tokenizer: Tokenizer, rows: int) -> tuple[Tokenizer, tuple[str, ...]]:
+    """The tokenizer with names for the rows behind its last token, and a note on them.
+
+    Embeddings are often rounded up to a multiple of 8 or 64. No text gives the ids of such rows; they are kept, since
+    a generator's logits have them too.
+
+    Args:
+        tokenizer: of a checkpoint.
+        rows: of its embeddings; fewer than the tokenizer has tokens, or far more, are for others to refuse.
+    """
+    size = tokenizer.vocab_size
+    if not size < rows <= size * (1 + _MOST_NAMELESS_SHARE):
+        return tokenizer, ()
+    tokens = [tokenizer.token(i) for i in range(size)]
+    names = [f"[row{number}]" for number in range(size, rows)]
+    if not set(names).isdisjoint(tokens):
+        return tokenizer, ()
+    if tokenizer.kind == "wordpiece":
+        content = "".join(f"{token}\n" for token in (*tokens, *names)).encode()
+    else:
+        model = ModelProto.FromString(tokenizer.content)
+        for name in names:
+            model.pieces.add(piece=name, type=ModelProto.SentencePiece.UNUSED)
+        content = model.SerializeToString()
+    made = KINDS[tokenizer.kind](content, **tokenizer.options, where="the vocabulary")
+    return made, (
+        f"The embeddings have {rows:,} rows, the vocabulary {size:,} entries: the last {rows - size:,} rows are kept "
+        f"under names of their own ({names[0]} and so on), and no text gives them.",
+    )
 
 
 def _sentence(note: str) -> str:

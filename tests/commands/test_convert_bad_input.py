@@ -262,9 +262,9 @@ FOLDERS = {
         lambda f: _change(f, vocab_size=48),
         [f"{WORD} is 40 x 16, expected 48 x 16"],
     ),
-    "a shorter vocabulary": (
-        lambda f: (f / "vocab.txt").write_text("\n".join(words(39)) + "\n"),
-        ["its vocabulary has 39 entries, but its embeddings 40 rows", "--vocab FILE"],
+    "a longer vocabulary": (
+        lambda f: (f / "vocab.txt").write_text("\n".join(words(41)) + "\n"),
+        ["its vocabulary has 41 entries, but its embeddings 40 rows", "--vocab FILE"],
     ),
     "a vocabulary without special tokens": (
         lambda f: (f / "vocab.txt").write_text("\n".join(f"w{n}" for n in range(40)) + "\n"),

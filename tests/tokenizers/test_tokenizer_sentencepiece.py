@@ -105,9 +105,8 @@ COMPOSED = [
 def test_tokens_of_characters_that_are_composed_span_all_of_them(make, sort, lowercase, text):
     """Of one token, of its bytes, and of what stands behind it; NFKC makes one character of several."""
     tokenizer = make(sort, lowercase=lowercase)
-    composed = tokenizer.decode(
-        tokenizer.encode(text)
-    )  # the rules know no syllable that is half composed: 하 and \u11ab
+    # The rules compose no syllable that is half composed already: 하 and \u11ab.
+    composed = tokenizer.decode(tokenizer.encode(text))
     for before, behind in (("the ", " the"), ("x", "y"), ("", ""), (text, text)):
         encoding = tokenizer.encode_with_offsets(before + text + behind)
         begin, end = len(before), len(before) + len(text)
