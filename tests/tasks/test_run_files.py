@@ -123,6 +123,8 @@ def test_settings_of_a_version_that_knew_one_label_only_are_read(tmp_path):
     [
         {"kind": "guessing"},
         {"kind": "tagging", "scheme": "ABC"},
+        {"kind": "tagging", "spelling": "O B+TYPE"},
+        {"kind": "tagging", "learned": "plain"},
         {"kind": "classification", "labels": ["a", "a"], "classes": ["a", "b"]},
         {"kind": "regression", "low": 2.0, "high": 1.0},
         {"kind": "regression", "low": float("nan")},
