@@ -307,6 +307,14 @@ def _threshold(value: Any) -> Any:
     return value
 
 
+def _class_name(value: Any) -> Any:
+    """As labels of files are read: 1 is the class "1"."""
+    return str(value).lower() if isinstance(value, int) else value
+
+
+ClassName = Annotated[str, BeforeValidator(_class_name)]
+
+
 class TaskConfig(Section):
     """One task to fine-tune on: a benchmark's, known by its name, or one of your own files."""
 
@@ -325,7 +333,7 @@ class TaskConfig(Section):
     text: str | None = _field(None, "Column of the (first) text; of the words, for tagging JSON lines.")
     pair: str | None = _field(None, "Column of the second text; null: there is none.")
     label: str | None = _field(None, "Column of the label or number; of the tags, for tagging JSON lines.")
-    labels: list[str] | None = _field(
+    labels: list[ClassName] | None = _field(
         None, "The classes in the order of their numbers; null: those of the training examples, sorted."
     )
     multi_label: bool = _field(
@@ -342,6 +350,10 @@ class TaskConfig(Section):
     )
     metric: str | None = _field(
         None, "The metric that decides what is best; null: the benchmark's, or the first of the kind."
+    )
+    positive: ClassName | None = _field(
+        None,
+        "classification: the class that F1 is of; null: of two the second (a benchmark's 1), else the mean over all.",
     )
     scheme: TagScheme | None = _field(
         None,
@@ -372,6 +384,11 @@ class TaskConfig(Section):
     def _check(self) -> TaskConfig:
         if self.multi_label and self.kind not in (None, "classification"):
             raise ValueError(f"multi_label is for classification, not {self.kind}: leave it out")
+        if self.positive is not None and (self.multi_label or self.kind not in (None, "classification")):
+            other = "multi_label" if self.multi_label else self.kind
+            raise ValueError(
+                f"positive is for classification with one label a text, not {other}: leave it out"
+            )
         if self.multi_label and self.data is not None:
             raise ValueError("multi_label is for your own files, not for data: give train and dev")
         for key in () if self.multi_label else ("label_separator", "threshold"):

@@ -6,6 +6,7 @@ from typing import Any, cast
 import jax.numpy as jnp
 
 from electra_jax.config.schema import Config
+from electra_jax.errors import UserError
 from electra_jax.tasks.classification import ClassificationTask
 from electra_jax.tasks.multi_label import MultiLabelTask
 from electra_jax.tasks.protocol import Example, Task, TextExample, WordsExample
@@ -69,6 +70,10 @@ def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tok
         "dtype": jnp.dtype(config.compute.dtype),
         "initializer_range": config.model.initializer_range,
     }
+    if task.positive is not None and settings.kind != "classification":
+        raise UserError(
+            f"finetune.tasks.{name}.positive is for classification, not {settings.kind}: leave it out"
+        )
     if settings.kind == "question_answering":
         return QuestionAnsweringTask(
             config=task,
@@ -107,5 +112,6 @@ def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tok
         low=settings.low,
         high=settings.high,
         swap_pairs=swap,
+        positive=task.positive,
         **shared,
     )

@@ -37,9 +37,10 @@ class ClassificationTask:
         low: the number that is 0 in training.
         high: the number that is 1.
         swap_pairs: train on every pair in both orders.
+        positive: the class that F1 is of; None is the second of two, and of more the mean over them.
 
     Raises:
-        UserError: fewer than two classes, or a metric there is not.
+        UserError: fewer than two classes, or a metric or positive class there is not.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ClassificationTask:
     low: float = 0.0
     high: float = 1.0
     swap_pairs: bool = False
+    positive: str | None = None
 
     def __post_init__(self) -> None:
         for name in self.metrics:
@@ -64,11 +66,28 @@ class ClassificationTask:
                 f"finetune.tasks.{self.name}: there is nothing to learn, since the only label is "
                 f"{', '.join(self.labels) or 'none'}; give examples with at least two"
             )
+        if self.positive is not None and self.positive not in self.labels:
+            raise UserError(
+                f"finetune.tasks.{self.name}.positive is {self.positive!r}, which is none of the classes: "
+                f"{', '.join(self.labels)}"
+            )
+        if self.positive is not None and "f1" not in self.metrics:
+            raise UserError(
+                f"finetune.tasks.{self.name}.positive is set, but F1 is no metric of this task: set "
+                f"finetune.tasks.{self.name}.metric=f1, or leave positive out"
+            )
 
     @property
     def metric(self) -> str:
         """What decides which parameters are best."""
         return self.metrics[0]
+
+    @property
+    def f1_of(self) -> str | None:
+        """The class that F1 is of; None where it is a mean over all, or not measured."""
+        if "f1" not in self.metrics or (self.positive is None and len(self.labels) != 2):
+            return None
+        return self.labels[1] if self.positive is None else self.positive
 
     def encode(self, examples: Sequence[TextExample], *, training: bool) -> Rows:
         """Rows as `text_rows` makes them.
@@ -167,7 +186,7 @@ class ClassificationTask:
     def score(
         self, examples: Sequence[TextExample], predictions: Sequence[Mapping[str, Any]]
     ) -> dict[str, float]:
-        """The task's metrics, in percent, on the original scale of numbers; class 1 is the positive one of two."""
+        """The task's metrics, in percent, on the original scale of numbers; F1 is that of `f1_of`."""
         if any(example.label is None for example in examples):
             raise ValueError("labels that are hidden cannot be compared with")
         gold: list[Any] = [example.label for example in examples]
@@ -181,4 +200,5 @@ class ClassificationTask:
             [numbers[label] for label in gold],
             [numbers[prediction["label"]] for prediction in predictions],
             num_classes=len(self.labels),
+            positive=None if self.f1_of is None else numbers[self.f1_of],
         )

@@ -18,6 +18,7 @@ from electra_jax.partitioning.hosts import from_first, is_first, say
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.tasks.batches import TrainingOrder, make_batch, share_of, usable_buckets
 from electra_jax.tasks.build import build_task, settings_of
+from electra_jax.tasks.classification import ClassificationTask
 from electra_jax.tasks.head_transfer import HeadTransfer
 from electra_jax.tasks.inputs import (
     Inputs,
@@ -140,7 +141,8 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
         if result is None:  # stopped, and saved
             return {}
         results.append(result)
-    summary = summarise(config, results)
+    tasks = (task for task in material.tasks.values() if isinstance(task, ClassificationTask))
+    summary = summarise(config, results, {task.name: task.f1_of for task in tasks if task.f1_of is not None})
     if is_first():
         write_json(workdir.root / RESULTS, summary)
         print_table(summary)

@@ -38,7 +38,12 @@ def check_metric(task: str, kind: str, name: str) -> None:
 
 
 def classification_scores(
-    kind: str, names: Sequence[str], labels: Sequence[Any], predictions: Sequence[Any], num_classes: int = 2
+    kind: str,
+    names: Sequence[str],
+    labels: Sequence[Any],
+    predictions: Sequence[Any],
+    num_classes: int = 2,
+    positive: int | None = None,
 ) -> dict[str, float]:
     """The metrics ``names`` in that order.
 
@@ -48,12 +53,13 @@ def classification_scores(
         labels: numbers of the right classes, or the right values.
         predictions: those predicted.
         num_classes: of the task, whether or not they all occur.
+        positive: number of the class that F1 is of; None as `f1` has it.
     """
     functions: dict[str, Callable[..., float]] = {"pearson": pearson, "spearman": spearman}
     if kind == "classification":
         functions = {
             "accuracy": accuracy,
-            "f1": partial(f1, num_classes=num_classes),
+            "f1": partial(f1, num_classes=num_classes, positive=positive),
             "matthews": matthews,
         }
     return {name: functions[name](labels, predictions) for name in names}
@@ -115,13 +121,21 @@ def matthews(labels: Sequence[int], predictions: Sequence[int]) -> float:
         return 100.0 * float(sklearn.metrics.matthews_corrcoef(labels, predictions))
 
 
-def f1(labels: Sequence[int], predictions: Sequence[int], num_classes: int = 2) -> float:
-    """F1 of class 1 where there are two, as GLUE has it (MRPC, QQP); else the mean over classes that occur (macro).
+def f1(
+    labels: Sequence[int], predictions: Sequence[int], num_classes: int = 2, positive: int | None = None
+) -> float:
+    """F1 of the class ``positive``.
 
-    It is 0 for a class that is never predicted rightly.
+    None is class 1 where there are two, as GLUE has it (MRPC, QQP), else the mean over classes that occur (macro). It
+    is 0 for a class that is never predicted rightly.
     """
-    average = "binary" if num_classes == 2 else "macro"
-    return 100.0 * float(sklearn.metrics.f1_score(labels, predictions, average=average, zero_division=0.0))
+    if positive is None and num_classes != 2:
+        return 100.0 * float(
+            sklearn.metrics.f1_score(labels, predictions, average="macro", zero_division=0.0)
+        )
+    of = 1 if positive is None else positive
+    truth, given = ([number == of for number in numbers] for numbers in (labels, predictions))
+    return 100.0 * float(sklearn.metrics.f1_score(truth, given, zero_division=0.0))
 
 
 def pearson(labels: Sequence[float], predictions: Sequence[float]) -> float:

@@ -6,11 +6,13 @@ import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # with typing's own pydantic works from Python 3.12
 
+from electra_jax.config.dialect import show
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.training.chosen_run import worth
@@ -81,8 +83,15 @@ def read_predictions(path: Path) -> list[dict[str, Any]]:
     return predictions
 
 
-def summarise(config: Config, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summarise(
+    config: Config, results: Sequence[Mapping[str, Any]], f1_of: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
     """Mean, standard deviation (n - 1), median, best and its seed, of every metric of every split of every task.
+
+    Args:
+        config: of the run.
+        results: of its seeds.
+        f1_of: by task, the class that F1 is of where it is of one.
 
     Raises:
         UserError: a seed has other metrics than the first.
@@ -108,6 +117,7 @@ def summarise(config: Config, results: Sequence[Mapping[str, Any]]) -> dict[str,
         "select": config.finetune.select,
         "seeds": [result["seed"] for result in results],
         "steps": results[0]["steps"],
+        "f1_of": dict(f1_of),
         "tasks": tasks,
     }
 
@@ -139,9 +149,12 @@ def print_table(summary: Mapping[str, Any]) -> None:
     for name, splits in summary["tasks"].items():
         for split, metrics in splits.items():
             for metric, numbers in metrics.items():
+                shown = metric
+                if metric == "f1" and name in summary["f1_of"]:
+                    shown = f"f1 of {show(summary['f1_of'][name], 40)}"
                 sd = "-" if numbers["sd"] is None else f"{numbers['sd']:.2f}"
                 rest = (f"{numbers[key]:.2f}" for key in ("median", "best"))
-                lines.append((name, split, metric, f"{numbers['mean']:.2f}", sd, *rest))
+                lines.append((name, split, shown, f"{numbers['mean']:.2f}", sd, *rest))
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     for line in lines:
         words = [f"{word:<{width}}" for word, width in zip(line[:3], widths[:3], strict=True)]

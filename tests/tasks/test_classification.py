@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from pydantic import ValidationError
 from small_run import small_config
 
-from electra_jax.config.schema import MeshConfig
+from electra_jax.config.schema import MeshConfig, TaskConfig
 from electra_jax.errors import UserError
 from electra_jax.model.electra import build_electra
 from electra_jax.partitioning.mesh import make_mesh
@@ -161,6 +162,41 @@ def test_f1_is_that_of_the_second_class(tokenizer):
 
 
 # --- mistakes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("labels", "positive", "f1_of", "f1"),
+    [
+        (("no", "yes"), None, "yes", 50.0),
+        (("no", "yes"), "yes", "yes", 50.0),
+        (("no", "yes"), "no", "no", 1200 / 14),
+        (("maybe", "no", "yes"), None, None, (50.0 + 1200 / 14) / 2),  # a mean over those that occur
+        (("maybe", "no", "yes"), "yes", "yes", 50.0),
+        (("maybe", "no", "yes"), "maybe", "maybe", 0.0),
+    ],
+)
+def test_f1_is_that_of_the_positive_class(tokenizer, labels, positive, f1_of, f1):
+    task = _task(tokenizer, labels=labels, positive=positive)
+    gold = ["yes", "yes", "yes", "no", "no", "no", "no", "no", "no"]
+    said = ["yes", "no", "no", "no", "no", "no", "no", "no", "no"]
+    examples = [TextExample(str(i), "a", label=label) for i, label in enumerate(gold)]
+    assert task.f1_of == f1_of
+    assert task.score(examples, [{"label": label} for label in said])["f1"] == pytest.approx(f1)
+
+
+def test_a_positive_class_that_does_not_fit_is_one_sentence(tokenizer):
+    with pytest.raises(UserError) as caught:
+        _task(tokenizer, labels=("no", "yes"), positive="Yes")
+    assert str(caught.value) == "finetune.tasks.mine.positive is 'Yes', which is none of the classes: no, yes"
+    with pytest.raises(
+        UserError, match=r"positive is set, but F1 is no metric of this task: set .*metric=f1"
+    ):
+        _task(tokenizer, metrics=("accuracy",), positive="1")
+    assert _task(tokenizer, metrics=("accuracy",)).f1_of is None
+    assert TaskConfig(positive=1, labels=[0, 1]).positive == "1"  # as YAML reads it where it is not quoted
+    for values, other in (({"kind": "tagging"}, "tagging"), ({"multi_label": True}, "multi_label")):
+        with pytest.raises(ValidationError, match=f"positive is for classification .*, not {other}"):
+            TaskConfig(positive="1", **values)
 
 
 def test_a_label_that_is_not_known_is_one_sentence_even_among_hidden_ones(tokenizer):

@@ -1,6 +1,7 @@
 """The small files of a fine-tuning: any bytes give what was written, or one sentence."""
 
 import json
+import re
 from dataclasses import asdict
 
 import pytest
@@ -10,7 +11,15 @@ from hypothesis import strategies as st
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.tasks.inputs import Content, Inputs, read_inputs, write_inputs
-from electra_jax.tasks.results import BEST, RESULT, read_best, read_predictions, read_result, summarise
+from electra_jax.tasks.results import (
+    BEST,
+    RESULT,
+    print_table,
+    read_best,
+    read_predictions,
+    read_result,
+    summarise,
+)
 from electra_jax.tasks.settings import FILE, TaskSettings, read_settings, write_settings
 from electra_jax.training.checkpoints import find_checkpoint
 from electra_jax.training.chosen_run import RESULTS, best_seed, chosen_run, run_of
@@ -175,6 +184,16 @@ def test_table_and_root_choose_the_same_seed():
     ]
     table = summarise(Config(), results)["tasks"]["mine"]["dev"]["f1"]
     assert (table["best"], table["best_seed"]) == (30.0, 5)
+
+
+def test_the_table_says_which_class_f1_is_of(capsys):
+    scores = {"f1": 50.0, "accuracy": 60.0}
+    results = [{"seed": 0, "steps": 1, "scores": {"a": {"dev": scores}, "b": {"dev": scores}}}]
+    summary = summarise(Config(), results, {"a": "no\nne"})
+    assert summary["f1_of"] == {"a": "no\nne"}
+    print_table(summary)
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [re.split("  +", line)[2] for line in lines] == [r"f1 of 'no\nne'", "accuracy", "f1", "accuracy"]
 
 
 def test_a_seed_scored_by_other_metrics_is_refused():

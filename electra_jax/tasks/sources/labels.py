@@ -82,6 +82,13 @@ def label_list_reader(
                 f"{where}: {json.dumps(wrong[0])} is no label; give a list of texts, such as "
                 '["one", "two"], or [] where there are none.'
             )
+        repeated = len(labels) > 2 or any(isinstance(label, float) for label in labels)
+        if repeated and not any(isinstance(label, str) for label in labels) and set(labels) <= {0, 1}:
+            # Of classes called 0 and 1 there are two, each is named once, and not as 0.0.
+            raise UserError(
+                f"{where}: {json.dumps(labels)[:80]} looks like a 0 or 1 for each class; give the names of those the "
+                "text has."
+            )
         return tuple(sorted({str(label) for one in labels if (label := read_one(one, where)) is not None}))
 
     return read

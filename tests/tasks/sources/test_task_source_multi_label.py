@@ -50,6 +50,12 @@ def test_a_list_is_taken_as_it_is_and_blanks_are_counted(tmp_path):
     assert "1 label has blanks around" in notes[0]
 
 
+@pytest.mark.parametrize("labels", [[0, 1, 0], [1, 1, 1, 0], [0.0, 1.0], [True, False, True]])
+def test_a_vector_of_zeros_and_ones_is_no_list_of_labels(tmp_path, labels):
+    with pytest.raises(UserError, match=r"line 2: \[.*looks like a 0 or 1 for each class; give the names"):
+        _load(tmp_path, M, train=_lines([0, 1], labels))
+
+
 @pytest.mark.parametrize(
     ("file", "expected"),
     [
