@@ -3,10 +3,13 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from electra_jax.config.schema import TaskConfig
 from electra_jax.errors import UserError
 from electra_jax.tasks.sources import load_examples, warnings_of
+from electra_jax.tasks.sources.labels import label_list_reader
 
 M = TaskConfig(kind="classification", text="t", label="l", multi_label=True)
 COMMA = M.model_copy(update={"label_separator": ","})
@@ -48,6 +51,26 @@ def test_a_list_is_taken_as_it_is_and_blanks_are_counted(tmp_path):
     assert [example.label for example in examples] == [("a|b", "c"), ("2", "true")]
     assert len(notes) == 1
     assert "1 label has blanks around" in notes[0]
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda some: st.lists(some, max_size=4) | st.dictionaries(st.text(max_size=3), some, max_size=2),
+    max_leaves=6,
+)
+
+
+@given(ANY_JSON, st.text(min_size=1, max_size=2))
+def test_whatever_stands_for_labels_is_read_or_refused_in_one_sentence(spelled, separator):
+    read = label_list_reader(separator, may_be_hidden=False)
+    try:
+        labels = read(spelled, "a.jsonl, line 1")
+    except UserError as error:
+        assert str(error).startswith("a.jsonl, line 1")
+        return
+    assert list(labels) == sorted(set(labels))
+    assert all(label and label == label.strip() for label in labels)
+    assert read(list(labels), "again") == labels
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 0], [1, 1, 1, 0], [0.0, 1.0], [True, False, True]])
