@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import sklearn.metrics
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from electra_jax.errors import UserError
@@ -82,14 +83,14 @@ def multi_label_scores(
     """
     truth, given = has.astype(bool), probabilities >= threshold
 
-    def f1_of(right: np.ndarray, counted: np.ndarray) -> float:
-        return 100.0 * float(np.mean(2 * right / np.maximum(counted, 1)))
+    def mean_f1(right: ArrayLike, counted: ArrayLike) -> float:
+        return 100.0 * float(np.mean(2 * np.asarray(right) / np.maximum(counted, 1)))
 
     # By hand: of a single class scikit-learn would take an F1 of two, and a threshold is one of many to be compared.
     right, counted = (truth & given).sum(axis=0), truth.sum(axis=0) + given.sum(axis=0)
     functions: dict[str, Callable[[], float]] = {
-        "micro_f1": lambda: f1_of(right.sum(), counted.sum()),
-        "macro_f1": lambda: f1_of(right, counted),
+        "micro_f1": lambda: mean_f1(right.sum(), counted.sum()),
+        "macro_f1": lambda: mean_f1(right, counted),
         "exact_match": lambda: percent(int((truth == given).all(axis=1).sum()), len(truth)),
         "mean_average_precision": lambda: _mean_average_precision(truth, probabilities),
     }
