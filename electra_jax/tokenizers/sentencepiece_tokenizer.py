@@ -167,8 +167,11 @@ def _load(model: bytes, where: str) -> tuple[spm.SentencePieceProcessor, list[st
         raise UserError(f"{where} is empty: expected a SentencePiece .model")
     try:
         processor = spm.SentencePieceProcessor(model_proto=model)
-        return processor, processor.id_to_piece(list(range(processor.vocab_size())))
-    except (RuntimeError, UnicodeDecodeError):
+        size = processor.vocab_size()
+        if not (0 <= processor.unk_id() < size and processor.pad_id() < size):
+            raise IndexError
+        return processor, processor.id_to_piece(list(range(size)))
+    except (RuntimeError, UnicodeDecodeError, IndexError):
         raise UserError(
             f"{where} is not a SentencePiece model, or a damaged one: expected a .model file"
         ) from None
