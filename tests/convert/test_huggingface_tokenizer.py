@@ -237,6 +237,21 @@ def test_special_tokens_and_pairs(tmp_path, tokenizer):
     assert config["mask_token"] == "[MASK]"
 
 
+def test_the_chinese_characters_of_which_the_notes_speak(tmp_path):
+    """One block begins 256 characters late in the Rust library; at both ends of it the two agree."""
+    tokenizer = wordpiece()
+    notes = write_huggingface_tokenizer(tokenizer, tmp_path, 128)
+    assert any("U+2B820 to U+2B91F" in note for note in notes)
+    fast = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    characters = [chr(code) for code in (0x2B81D, 0x2B820, 0x2B91F, 0x2B920, 0x2CEA1)]
+    words = [
+        len(fast.pre_tokenizer.pre_tokenize_str(fast.normalizer.normalize_str(f"a{c}b"))) for c in characters
+    ]
+    ours = [len(tokenizer.encode(f"a{c}b")) for c in characters]
+    assert words == [3, 1, 1, 3, 3]
+    assert ours == [3] * 5
+
+
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write the tokenizer"):

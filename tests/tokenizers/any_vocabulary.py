@@ -125,11 +125,13 @@ def readers(folder: Path) -> dict[str, tuple[str, bytes, Callable[[Path], object
 def check(file: Path, content: bytes, read: Callable[[], object]) -> None:
     """Writes the bytes, reads them, and wants a result or one sentence."""
     file.write_bytes(content)
+    sentence = ""
     try:
         read()
     except UserError as error:
-        assert str(error) == one_line(str(error))
-        assert len(str(error)) <= LONGEST_MESSAGE
+        sentence = str(error)
+    assert sentence == one_line(sentence)
+    assert len(sentence) <= LONGEST_MESSAGE
 
 
 def _property(file: Path, right: bytes, read: Callable[[], object], examples: int) -> Callable[[], None]:
