@@ -43,7 +43,9 @@ test-signals: $(VENV)/.installed-dev  ## send signals at twenty moments of the s
 	$(BIN)/python -m pytest -m slow -s tests/commands/test_signals.py $(ARGS)
 
 # CI runs all tests on the oldest Python, and on the newest all but those of the files that take longest there.
-SLOWEST_TESTS :=
+SLOWEST_TESTS := tests/partitioning/test_compiled_collectives.py tests/training/test_meshes.py \
+	tests/training/test_long_rows.py tests/training/test_electric_training.py tests/training/test_resume.py \
+	tests/hosts/test_hosts_loop.py
 
 test-most: $(VENV)/.installed-dev  ## run the tests, those of the slowest files left out too
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(SLOWEST_TESTS:%=--ignore=%) $(ARGS)
