@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from damaged_bytes import edited, edits_of
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -42,26 +43,7 @@ _PARTS = [
     *(b"[SEP]\n", b"[", b"]", b"{", b"}", b"null", b"1", b"true", b"\xff\xff\xff\xff\x7f", b"9" * 5000),
     *(b"\x0a\x02", b"\x08\x80\x80\x80\x80\x10", b"\x1a", b"[" * 3000, b'{"a":' * 2000),
 ]
-_edit = st.tuples(st.integers(0, 4), st.integers(0, 2**17), st.sampled_from(_PARTS), st.integers(0, 255))
-
-
-def edited(content: bytes, edits) -> bytes:
-    """The bytes with some of them changed, put in, put in place of others, taken out or repeated."""
-    made = bytearray(content)
-    for what, where, part, value in edits:
-        at = where % (len(made) + 1)
-        match what:
-            case 0 if made:
-                made[at - 1] = value
-            case 1:
-                made[at:at] = part
-            case 2:
-                made[at : at + len(part)] = part
-            case 3:
-                del made[at : at + 1 + value % 32]
-            case 4:
-                made[at:at] = made[: value % 64]
-    return bytes(made)
+_edit = edits_of(_PARTS, 2**17)
 
 
 def mistaken(content: bytes) -> st.SearchStrategy[bytes]:

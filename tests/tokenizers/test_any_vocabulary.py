@@ -15,7 +15,7 @@ READERS = [
 def test_any_bytes_are_a_tokenizer_or_a_sentence():
     ended = subprocess.run(
         [sys.executable, HERE / "any_vocabulary.py", "100"],
-        env={**os.environ, "PYTHONPATH": str(HERE.parents[1])},
+        env={**os.environ, "PYTHONPATH": f"{HERE.parents[1]}{os.pathsep}{HERE.parent}"},
         capture_output=True,
         text=True,
         check=False,

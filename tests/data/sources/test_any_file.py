@@ -10,7 +10,7 @@ def test_any_bytes_are_a_result_or_a_sentence():
     program = Path(__file__).resolve().parent / "any_file.py"
     ended = subprocess.run(
         [sys.executable, program, "60"],
-        env={**os.environ, "PYTHONPATH": str(program.parents[3])},
+        env={**os.environ, "PYTHONPATH": f"{program.parents[3]}{os.pathsep}{program.parents[2]}"},
         capture_output=True,
         text=True,
         check=False,
