@@ -85,22 +85,7 @@ def read_huggingface(
     Raises:
         UserError: another architecture, incomplete or damaged files, two networks that do not belong together.
     """
-    networks: dict[Network, StoredNetwork] = {}
-    notes: list[str] = []
-    for source in folders:
-        stored, said = read_networks(source)
-        notes += said
-        for one in stored:
-            network: Network = "generator" if one.network.is_generator else "discriminator"
-            if network in networks:
-                raise UserError(
-                    f"{networks[network].where} and {source} are both a {network}: give one of each"
-                )
-            networks[network] = one
-            notes += _check_class(one)
-    if len(networks) == 2:
-        _check_pair(networks["discriminator"], networks["generator"])
-
+    networks, notes = _stored_networks(folders)
     notes += _assumed_heads(networks, overrides)
     main = networks.get("discriminator") or networks["generator"]
     parameters: dict[str, np.ndarray] = {}
@@ -164,6 +149,26 @@ def read_huggingface(
 
 
 _DISCRIMINATOR_PARTS = ("embeddings", "encoder", "discriminator_head")
+
+
+def _stored_networks(folders: Sequence[Path]) -> tuple[dict[Network, StoredNetwork], list[str]]:
+    """The networks that the folders hold, one of each kind at most, and notes on how they were read."""
+    networks: dict[Network, StoredNetwork] = {}
+    notes: list[str] = []
+    for source in folders:
+        stored, said = read_networks(source)
+        notes += said
+        for one in stored:
+            network: Network = "generator" if one.network.is_generator else "discriminator"
+            if network in networks:
+                raise UserError(
+                    f"{networks[network].where} and {source} are both a {network}: give one of each"
+                )
+            networks[network] = one
+            notes += _check_class(one)
+    if len(networks) == 2:
+        _check_pair(networks["discriminator"], networks["generator"])
+    return networks, notes
 
 
 def _belongs(name: str, network: Network, networks: Collection[Network]) -> bool:
