@@ -62,8 +62,8 @@ _WORDPIECE_NOTES = (
 _SENTENCEPIECE_NOTES = (
     _TYPED_SPECIALS,
     "Hugging Face's tokenizer of this SentencePiece model may give other ids for characters that are newer than its "
-    "Unicode tables, for several accents on one letter where accents are kept, and where two segmentations are "
-    "almost equally likely.",
+    "Unicode tables, for several accents on one letter or one on a full-width letter where accents are kept, and "
+    "where two segmentations are almost equally likely.",
 )
 
 
@@ -241,6 +241,9 @@ def _sentencepiece_normalizer(rules: Any, *, lowercase: bool, strip_accents: boo
         steps += [normalizers.NFKD(), normalizers.Replace(Regex(r"\p{Mn}"), ""), normalizers.NFC()]
     if rules.precompiled_charsmap:
         steps += [normalizers.Precompiled(rules.precompiled_charsmap)]
+        if "nfkc" in rules.name:
+            # The library applies the rules to each character of ｶﾞ; SentencePiece to both, which gives ガ.
+            steps += [normalizers.NFC()]
     if rules.remove_extra_whitespaces:
         steps += [
             normalizers.Replace(Regex(r"\A +| +\z"), ""),

@@ -18,7 +18,7 @@ from electra_jax.partitioning.hosts import is_first
 from electra_jax.partitioning.mesh import replicated
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.announcing import compiling
-from electra_jax.training.program import Program
+from electra_jax.training.program import Program, run_once
 from electra_jax.training.step import SHOW_STREAM, stream
 
 GREEN, RED, YELLOW, PLAIN = "\033[32m", "\033[31m", "\033[33m", "\033[0m"
@@ -47,7 +47,7 @@ def showcase(
     numbers = np.linspace(0, prepared.eval.num_rows - 1, count).astype(np.int64)
     rows = prepared.eval.read(numbers)
 
-    @partial(jax.jit, out_shardings=replicated(program.mesh))
+    @partial(jax.jit, out_shardings=replicated(program.mesh), compiler_options=run_once(program.mesh))
     def replaced(params: object, rows: Array) -> tuple[Array, Array, Array]:
         """Documents by number, corrupted rows, and the log-odds of each token that it was replaced."""
         drawn = objective.draw(rows, stream(config.seed, SHOW_STREAM))

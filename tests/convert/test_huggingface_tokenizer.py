@@ -156,6 +156,7 @@ def test_sentencepiece_ids_of_this_repository(tmp_path, model_type, byte_fallbac
         "🙂 smile 🙂🙂",
         "½ ℃ ﬁ Ａ",
         "e\u0301te\u0301 É",
+        "(ｶﾞ) ﾊﾟ ﾊ\u309a カ\u3099",
     ]
     # Not the name of a byte, "<0x41>", which the Rust library may cut in pieces of its own (docs/parity.md).
     texts += ["<0x4", "[CLSX]", "[cls]", "a\0b", "\u200b\ufeffz", "ꙮꙮꙮ x ꙮꙮ"]
