@@ -95,7 +95,8 @@ def program_of(config: Config, objective: PretrainingObjective, batch: Any, mesh
     def fresh(rng: Array) -> TrainState:
         return init_state(objective, optimizer, batch, rng)
 
-    shapes = jax.eval_shape(fresh, rng)
+    with jax.set_mesh(mesh):  # as where it will run, so that it is traced once
+        shapes = jax.eval_shape(fresh, rng)
     shardings = state_shardings(shapes, optimizer, mesh)
     abstract = jax.tree.map(
         lambda s, sharding: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=sharding), shapes, shardings
