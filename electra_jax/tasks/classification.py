@@ -14,7 +14,7 @@ from electra_jax.model.layers import Dtype
 from electra_jax.model.task_heads import ClassificationHead, HeadStyle
 from electra_jax.tasks.losses import softmax_cross_entropy, squared_error
 from electra_jax.tasks.metrics import check_metric, classification_scores
-from electra_jax.tasks.protocol import Rows, TaskBatch, TextExample
+from electra_jax.tasks.protocol import Rows, TaskBatch, TextExample, Tuned
 from electra_jax.tasks.text_rows import text_rows
 from electra_jax.tokenizers import Tokenizer
 
@@ -202,3 +202,8 @@ class ClassificationTask:
             num_classes=len(self.labels),
             positive=None if self.f1_of is None else numbers[self.f1_of],
         )
+
+    def tuned(self, dev: Sequence[TextExample], predictions: Sequence[Mapping[str, Any]]) -> Tuned:
+        """Nothing is chosen after training."""
+        del dev, predictions
+        return Tuned(self)

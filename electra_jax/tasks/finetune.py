@@ -18,7 +18,6 @@ from electra_jax.partitioning.hosts import from_first, is_first, say
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.tasks.batches import TrainingOrder, make_batch, share_of, usable_buckets
 from electra_jax.tasks.build import build_task, settings_of
-from electra_jax.tasks.classification import ClassificationTask
 from electra_jax.tasks.head_transfer import HeadTransfer
 from electra_jax.tasks.inputs import (
     Inputs,
@@ -29,11 +28,9 @@ from electra_jax.tasks.inputs import (
     read_inputs,
     write_inputs,
 )
-from electra_jax.tasks.multi_label import MultiLabelTask
 from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.prediction import predict_rows, predict_step
 from electra_jax.tasks.protocol import Example, Rows, Task, TaskBatch
-from electra_jax.tasks.question_answering import QuestionAnsweringTask
 from electra_jax.tasks.results import (
     BEST,
     RESULT,
@@ -141,8 +138,8 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
         if result is None:  # stopped, and saved
             return {}
         results.append(result)
-    tasks = (task for task in material.tasks.values() if isinstance(task, ClassificationTask))
-    summary = summarise(config, results, {task.name: task.f1_of for task in tasks if task.f1_of is not None})
+    f1_of = {name: task.f1_of for name, task in material.tasks.items() if task.f1_of is not None}
+    summary = summarise(config, results, f1_of)
     if is_first():
         write_json(workdir.root / RESULTS, summary)
         print_table(summary)
@@ -360,7 +357,8 @@ class FineTuningWork:
         several = len(self._material.tasks) > 1
         primary = []
         for name, task in self._material.tasks.items():
-            scores = task.score(self._material.examples[name]["dev"], self._predictions(params, task, "dev"))
+            dev = self._material.examples[name]["dev"]
+            scores = task.score(dev, task.predictions(dev, *self._outputs(params, task, "dev")))
             primary.append(scores[task.metric])
             metrics |= {f"{name}_{metric}" if several else metric: v for metric, v in scores.items()}
         if self._config.finetune.select == "best":
@@ -393,10 +391,10 @@ class FineTuningWork:
             )
         return restore_params(best / "checkpoints", kept["step"], self._program.abstract.params)
 
-    def _predictions(self, params: Any, task: Task, split: str) -> list[dict[str, Any]]:
+    def _outputs(self, params: Any, task: Task, split: str) -> tuple[Rows, dict[str, np.ndarray]]:
+        """The rows of a split, and what the head says of each."""
         material = self._material
-        examples = material.examples[task.name][split]
-        rows = task.encode(examples, training=False)
+        rows = task.encode(material.examples[task.name][split], training=False)
         outputs = predict_rows(
             self._step,
             self._program.mesh,
@@ -407,44 +405,30 @@ class FineTuningWork:
             buckets=material.buckets,
             pad_id=material.tokenizer.pad_id,
         )
-        return task.predictions(examples, rows, outputs)
+        return rows, outputs
 
     def predict_all(self, params: Any) -> dict[str, dict[str, dict[str, float]]]:
         """Predicts every split but the training examples, writes it down, and scores those with known answers."""
         scores: dict[str, dict[str, dict[str, float]]] = {}
         folder = self._workdir.root / "predictions"
-        task: Any
-        for name, task in self._material.tasks.items():
+        for name, trained in self._material.tasks.items():
             scores[name] = {}
-            if isinstance(task, QuestionAnsweringTask):
-                dev: Any = self._material.examples[name]["dev"]
-                threshold = task.find_threshold(dev, self._predictions(params, task, "dev"))
-                task = replace(task, no_answer_threshold=threshold)
-                self.settings[name] = replace(self.settings[name], no_answer_threshold=threshold)
-            if isinstance(task, MultiLabelTask) and task.tunes_threshold:
-                dev = self._material.examples[name]["dev"]
-                task = replace(
-                    task, threshold=task.find_threshold(dev, self._predictions(params, task, "dev"))
-                )
-                self.settings[name] = replace(self.settings[name], threshold=task.threshold)
-                say(f"{name}: labels at least {task.threshold} probable are predicted, the best on dev")
-            for split, examples in self._material.examples[name].items():
-                if split == "train":
-                    continue
-                predictions = self._predictions(params, task, split)
+            splits = {
+                split: some for split, some in self._material.examples[name].items() if split != "train"
+            }
+            outputs = {"dev": self._outputs(params, trained, "dev")}
+            tuned = trained.tuned(splits["dev"], trained.predictions(splits["dev"], *outputs["dev"]))
+            self.settings[name] = replace(self.settings[name], **tuned.learned)
+            if tuned.note is not None:
+                say(tuned.note)
+            for split, examples in splits.items():
+                found = outputs.pop(split) if split in outputs else self._outputs(params, tuned.task, split)
+                predictions = tuned.task.predictions(examples, *found)
                 if is_first():
                     write_jsonl(folder / f"{name}.{split}.jsonl", predictions)
-                if not any(_is_hidden(example) for example in examples):
-                    scores[name][split] = task.score(examples, predictions)
+                if not any(example.hidden for example in examples):
+                    scores[name][split] = tuned.task.score(examples, predictions)
         return scores
-
-
-def _is_hidden(example: Any) -> bool:
-    """Whether the right answer is not known."""
-    for name in ("label", "tags"):
-        if hasattr(example, name):
-            return getattr(example, name) is None
-    return example.hidden
 
 
 def say_what_next(material: Material, root: WorkDir) -> None:

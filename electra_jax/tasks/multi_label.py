@@ -14,7 +14,7 @@ from electra_jax.model.layers import Dtype
 from electra_jax.model.task_heads import ClassificationHead, HeadStyle
 from electra_jax.tasks.losses import multi_label_loss
 from electra_jax.tasks.metrics import METRICS, check_metric, multi_label_scores
-from electra_jax.tasks.protocol import Rows, TaskBatch, TextExample
+from electra_jax.tasks.protocol import Rows, TaskBatch, TextExample, Tuned
 from electra_jax.tasks.text_rows import text_rows
 from electra_jax.tokenizers import Tokenizer
 
@@ -41,6 +41,7 @@ class MultiLabelTask:
         tunes_threshold: whether the best one is to be found on the dev examples.
         initializer_range: of Hugging Face's head.
         swap_pairs: train on every pair in both orders.
+        f1_of: its F1 is over all classes.
 
     Raises:
         UserError: no class at all, or a metric there is not.
@@ -58,6 +59,7 @@ class MultiLabelTask:
     tunes_threshold: bool = False
     initializer_range: float = 0.02
     swap_pairs: bool = False
+    f1_of: None = None
 
     def __post_init__(self) -> None:
         check_metric(self.name, KIND, self.metric)
@@ -172,6 +174,14 @@ class MultiLabelTask:
         found = self._scores(examples, predictions, THRESHOLDS, (decides,))
         values = dict(zip(THRESHOLDS, (scores[decides] for scores in found), strict=True))
         return max(THRESHOLDS, key=lambda threshold: (values[threshold], -abs(threshold - THRESHOLD)))
+
+    def tuned(self, dev: Sequence[TextExample], predictions: Sequence[Mapping[str, Any]]) -> Tuned:
+        """With the best threshold on the dev examples, where it is to be found there."""
+        if not self.tunes_threshold:
+            return Tuned(self)
+        threshold = self.find_threshold(dev, predictions)
+        note = f"{self.name}: labels at least {threshold} probable are predicted, the best on dev"
+        return Tuned(replace(self, threshold=threshold), {"threshold": threshold}, note)
 
     def _scores(
         self,

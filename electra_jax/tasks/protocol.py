@@ -38,6 +38,11 @@ class TextExample:
             return self.label
         return (self.label,) if isinstance(self.label, str) else ()
 
+    @property
+    def hidden(self) -> bool:
+        """Whether the right label is not known."""
+        return self.label is None
+
 
 @dataclass(frozen=True)
 class Place:
@@ -66,6 +71,11 @@ class WordsExample:
     words: tuple[str, ...]
     tags: tuple[str, ...] | None = None
     place: Place | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the right tags are not known."""
+        return self.tags is None
 
 
 @dataclass(frozen=True)
@@ -129,14 +139,30 @@ class TaskBatch:
     task: str = struct.field(pytree_node=False)
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """A task after training, with what it chose on the dev examples.
+
+    Attributes:
+        task: as it predicts from now on.
+        learned: fields of `settings.TaskSettings` that are kept beside the parameters, by name.
+        note: a line that says so; None: nothing to say.
+    """
+
+    task: Task
+    learned: Mapping[str, Any] = field(default_factory=dict)
+    note: str | None = None
+
+
 class Task(Protocol):
     """One fine-tuning task: how examples become rows, what its head computes, what its predictions are worth.
 
     Attributes:
         name: of the task, also of its head's parameters, ``heads/<name>``.
-        kind: "classification", "regression", "tagging" or "question_answering".
+        kind: that of its configuration, such as "classification".
         labels: the classes in the order of their numbers; empty where there are none.
         metric: the metric that decides which checkpoint or seed is best; larger is better.
+        f1_of: the class that F1 is of; None where it is no class's alone, or not measured.
     """
 
     @property
@@ -147,6 +173,8 @@ class Task(Protocol):
     def labels(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def metric(self) -> str: ...  # noqa: D102
+    @property
+    def f1_of(self) -> str | None: ...  # noqa: D102
 
     def encode(self, examples: Sequence[Any], *, training: bool) -> Rows:
         """Rows of examples; with ``training`` their targets must be there.
@@ -184,3 +212,11 @@ class Task(Protocol):
 
     def score(self, examples: Sequence[Any], predictions: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """The task's metrics in percent, by name, ``metric`` first; examples with hidden answers are not allowed."""
+
+    def tuned(self, dev: Sequence[Any], predictions: Sequence[Mapping[str, Any]]) -> Tuned:
+        """What the task chooses once it is trained, such as a threshold; most choose nothing.
+
+        Args:
+            dev: the dev examples.
+            predictions: for them, by the task as it is.
+        """

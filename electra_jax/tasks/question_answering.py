@@ -1,7 +1,7 @@
 """Question answering as a task: spans of a context, with or without "no answer" (reference §11)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import jax
@@ -23,7 +23,7 @@ from electra_jax.model.task_heads import (
 )
 from electra_jax.tasks.answers import best_answers
 from electra_jax.tasks.losses import question_answering_loss, span_loss
-from electra_jax.tasks.protocol import QuestionExample, Rows, TaskBatch
+from electra_jax.tasks.protocol import QuestionExample, Rows, TaskBatch, Tuned
 from electra_jax.tasks.squad_metrics import squad1_scores, squad2_scores
 from electra_jax.tasks.windows import Window, check_room, question_rows
 from electra_jax.tokenizers.protocol import Tokenizer
@@ -51,6 +51,7 @@ class QuestionAnsweringTask:
         initializer_range: of Hugging Face's head.
         no_answer_threshold: questions with a score above it have no answer; None answers all of them.
         reference_quirks: see `question_rows`.
+        f1_of: its F1 is that of words.
 
     Raises:
         UserError: rows too short for the questions; a metric there is not.
@@ -68,6 +69,7 @@ class QuestionAnsweringTask:
     reference_quirks: bool = False
     kind: str = "question_answering"
     labels: tuple[str, ...] = ()
+    f1_of: None = None
 
     def __post_init__(self) -> None:
         check_room(self.name, self.max_length, self.config.max_question_tokens)
@@ -223,6 +225,11 @@ class QuestionAnsweringTask:
         if all(example.answers for example in examples):
             return None
         return self.score(examples, predictions)[f"best_{self.metric}_thresh"]
+
+    def tuned(self, dev: Sequence[QuestionExample], predictions: Sequence[Mapping[str, Any]]) -> Tuned:
+        """With the best threshold for "no answer" on the dev examples."""
+        threshold = self.find_threshold(dev, predictions)
+        return Tuned(replace(self, no_answer_threshold=threshold), {"no_answer_threshold": threshold})
 
 
 def _as_json(answer: Any) -> dict[str, Any]:

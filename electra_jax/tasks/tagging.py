@@ -16,7 +16,7 @@ from electra_jax.model.layers import Dtype
 from electra_jax.model.task_heads import HeadStyle, TaggingHead
 from electra_jax.tasks.losses import in_range, tagging_loss
 from electra_jax.tasks.metrics import METRICS, accuracy, check_metric, entity_scores
-from electra_jax.tasks.protocol import NO_TARGET, Rows, TaskBatch, WordsExample
+from electra_jax.tasks.protocol import NO_TARGET, Rows, TaskBatch, Tuned, WordsExample
 from electra_jax.tasks.tag_recognition import Recognised, recognise
 from electra_jax.tasks.tag_schemes import (
     OUTSIDE,
@@ -56,6 +56,7 @@ class TaggingTask:
         learned: the scheme that spans are learned in, whatever the files have; BIOES as in the reference. "labels"
             takes the labels as they are, of a model that was trained elsewhere; those that are no tags of spans count
             as outside.
+        f1_of: its F1 is that of all entities.
 
     Raises:
         UserError: fewer than two classes; a metric there is not.
@@ -74,6 +75,7 @@ class TaggingTask:
     spelling: Spelling = STANDARD
     learned: Scheme | Literal["labels"] = "BIOES"
     kind: str = "tagging"
+    f1_of: None = None
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2:
@@ -277,6 +279,11 @@ class TaggingTask:
         gold = [convert(tags, self.scheme, read=read, write=self.spelling) for tags in gold]
         scores = entity_scores(gold, predicted, self.spelling)
         return {self.metric: scores[self.metric], **scores}
+
+    def tuned(self, dev: Sequence[WordsExample], predictions: Sequence[Mapping[str, Any]]) -> Tuned:
+        """Nothing is chosen after training."""
+        del dev, predictions
+        return Tuned(self)
 
 
 def tag_format(

@@ -113,7 +113,11 @@ def test_the_best_threshold_is_found_and_kept(tokenizer, metric):
     assert next(iter(scores)) == task.metric == (metric or "micro_f1")
     assert set(scores.values()) == {100.0}
     assert _task(tokenizer, chosen_metric="micro_f1").score(gold, rare)["micro_f1"] == 0.0
-    assert _task(tokenizer, threshold=threshold).score(gold, rare)["exact_match"] == 100.0
+    tuned = task.tuned(gold, rare)
+    assert (tuned.learned, f"at least {threshold} probable" in tuned.note) == ({"threshold": threshold}, True)
+    assert tuned.task.score(gold, rare)["exact_match"] == 100.0
+    fixed = _task(tokenizer, threshold=0.3)
+    assert (fixed.tuned(gold, rare).task, fixed.tuned(gold, rare).note) == (fixed, None)
     # Of equals the nearest to the middle.
     sure = _predicted(task, [0.9, 0.1, 0.1], [0.1, 0.9, 0.9], [0.1, 0.1, 0.1], [0.1, 0.1, 0.9])
     assert task.find_threshold(gold, sure) == 0.5

@@ -352,8 +352,9 @@ def test_a_tiny_network_learns_questions_by_heart(tokenizer, name):
     predictions = task.predictions(TO_LEARN, rows, found)
     scores = task.score(TO_LEARN, predictions)
     assert scores["exact"] == scores["best_f1"] == 100.0
-    threshold = task.find_threshold(TO_LEARN, predictions)
-    final = _task(tokenizer, threshold=threshold, **options)
+    tuned = task.tuned(TO_LEARN, predictions)
+    assert tuned.learned == {"no_answer_threshold": task.find_threshold(TO_LEARN, predictions)}
+    final = tuned.task
     for example, prediction in zip(TO_LEARN, final.predictions(TO_LEARN, rows, found)):
         answer = example.answers[0] if example.answers else None
         assert prediction["answer"] == (answer.text if answer else "")
