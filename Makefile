@@ -45,7 +45,7 @@ test-signals: $(VENV)/.installed-dev  ## send signals at twenty moments of the s
 # CI runs all tests on the oldest Python, and on the newest all but those of the files that take longest there.
 SLOWEST_TESTS := tests/partitioning/test_compiled_collectives.py tests/training/test_meshes.py \
 	tests/training/test_long_rows.py tests/training/test_electric_training.py tests/training/test_resume.py \
-	tests/hosts/test_hosts_loop.py
+	tests/distributed/test_hosts_loop.py
 
 test-most: $(VENV)/.installed-dev  ## run the tests, those of the slowest files left out too
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(SLOWEST_TESTS:%=--ignore=%) $(ARGS)
@@ -67,7 +67,7 @@ test-wheel: wheel  ## install the wheel in an empty environment elsewhere, train
 # Tests that need transformers and PyTorch are skipped elsewhere.
 HUGGINGFACE_TESTS := tests/convert/test_huggingface_live.py tests/convert/test_huggingface_heads_live.py \
 	tests/convert/test_huggingface_tokenizer.py \
-	tests/convert/test_torch_weights.py tests/convert/test_state_dicts_live.py tests/convert/test_tokenizer_agreement.py
+	tests/convert/files/test_torch_weights.py tests/convert/test_state_dicts_live.py tests/convert/test_tokenizer_agreement.py
 
 test-huggingface: $(VENV)/.installed-huggingface  ## install transformers and PyTorch, and test against them
 	$(BIN)/python -m pytest $(HUGGINGFACE_TESTS) $(ARGS)

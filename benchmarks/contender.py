@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks.workload import Workload
-from electra_jax.host_memory import keep_freed_memory
+from electra_jax.runtime.malloc import keep_freed_memory
 
 
 def starter(name: str, workload: Workload) -> Callable[[int], None]:

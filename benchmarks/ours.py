@@ -7,10 +7,10 @@ from collections.abc import Callable
 import jax
 
 from benchmarks.workload import Workload
-from electra_jax.host_devices import one_device_a_core
 from electra_jax.model.inputs import packed_inputs
 from electra_jax.objectives import build_objective
 from electra_jax.partitioning.mesh import make_mesh
+from electra_jax.runtime.cpu_devices import one_device_a_core
 from electra_jax.training.program import build_program
 
 

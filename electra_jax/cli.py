@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TextIO
 from electra_jax.config import Config, dump_config
 from electra_jax.config import load_config as load_config_file
 from electra_jax.errors import UserError, one_line
-from electra_jax.local_paths import local_path
+from electra_jax.files.local_paths import local_path
 from electra_jax.stopping import active, watching
 
 _INTERRUPTED, _READER_GONE = 130, 141  # as shells report the signals

@@ -8,14 +8,16 @@ from electra_jax import cli
 from electra_jax.config.compare import Difference, differences, format_differences
 from electra_jax.config.schema import Config
 from electra_jax.data.prepare import check_prepare_eval, prepare_eval_rows
+from electra_jax.distributed.agreement import first_then_all, from_first, is_first
+from electra_jax.distributed.joining import joined
+from electra_jax.distributed.same_settings import alike
 from electra_jax.errors import UserError
-from electra_jax.host_memory import keep_freed_memory
-from electra_jax.partitioning.hosts import alike, first_then_all, from_first, is_first, joined
 from electra_jax.partitioning.mesh import check_batch, make_mesh
+from electra_jax.runtime.compilation_cache import use_compilation_cache
+from electra_jax.runtime.malloc import keep_freed_memory
 from electra_jax.tokenizers import load_tokenizer
 from electra_jax.training.checkpoints import find_checkpoint, restore_params
 from electra_jax.training.chosen_run import chosen_run
-from electra_jax.training.compilation_cache import use_compilation_cache
 from electra_jax.training.evaluation import evaluate
 from electra_jax.training.logs import append_to
 from electra_jax.training.program import build_program

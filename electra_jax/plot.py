@@ -7,8 +7,8 @@ from typing import Any
 
 from electra_jax import cli
 from electra_jax.errors import UserError, one_line
-from electra_jax.json_files import parse_json
-from electra_jax.regular_files import read_regular
+from electra_jax.files.json_files import parse_json
+from electra_jax.files.regular_files import read_regular
 from electra_jax.training.workdir import WorkDir
 
 DEFAULT_METRICS = ("loss", "masked_lm_loss", "masked_lm_accuracy", "disc_loss", "disc_auc", "learning_rate")

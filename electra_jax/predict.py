@@ -13,10 +13,10 @@ from typing import Any, TextIO
 from electra_jax import cli
 from electra_jax.data.sources.compressed import Source, open_bytes
 from electra_jax.errors import UserError
-from electra_jax.host_devices import one_device_a_core
-from electra_jax.host_memory import keep_freed_memory
 from electra_jax.inference.load import Model, load
 from electra_jax.inference.records import Record, asked, chunks, read_records
+from electra_jax.runtime.cpu_devices import one_device_a_core
+from electra_jax.runtime.malloc import keep_freed_memory
 
 SKIPPED = 65  # EX_DATAERR of sysexits.h: some of the input was wrong
 _MOST_NAMED = 10

@@ -16,16 +16,18 @@ from electra_jax import cli
 from electra_jax.config.loading import load_config, with_overrides
 from electra_jax.config.schema import Config, ElectraObjective, MaskedLMObjective
 from electra_jax.data.prepare import check_prepare, prepare
+from electra_jax.distributed.agreement import first_then_all, say
+from electra_jax.distributed.joining import joined
+from electra_jax.distributed.same_settings import alike, check_alike
 from electra_jax.errors import UserError
-from electra_jax.host_memory import keep_freed_memory
-from electra_jax.inference.showcase import showcase
-from electra_jax.local_paths import check_folder, local_path
+from electra_jax.files.local_paths import check_folder, local_path
 from electra_jax.model.attention_choice import choose_attention
-from electra_jax.partitioning.hosts import alike, check_alike, first_then_all, joined, say
 from electra_jax.partitioning.layout import describe_layout
 from electra_jax.partitioning.mesh import check_batch, make_mesh
+from electra_jax.runtime.compilation_cache import use_compilation_cache
+from electra_jax.runtime.malloc import keep_freed_memory
 from electra_jax.training.checkpoints import RunIdentity, saved_steps
-from electra_jax.training.compilation_cache import use_compilation_cache
+from electra_jax.training.examples import show_examples
 from electra_jax.training.loop import run_loop
 from electra_jax.training.pretraining import Pretraining
 from electra_jax.training.program import build_program
@@ -91,7 +93,7 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     if stopped is None and start < config.train.steps:
         say(accuracy_baselines(config, prepared.eval.most_frequent_token_share))
     if stopped is None and config.train.show_examples:
-        showcase(program, state.params, prepared, config)
+        show_examples(program, state.params, prepared, config)
     return metrics
 
 

@@ -14,7 +14,7 @@ from electra_jax.config.keys import section_names
 from electra_jax.config.presets import find_config
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
-from electra_jax.regular_files import read_regular
+from electra_jax.files.regular_files import read_regular
 
 MOST_BASES = 100
 MOST_BYTES = 4 << 20  # of a configuration: every key there is takes 10 kB

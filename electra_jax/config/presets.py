@@ -4,7 +4,7 @@ import difflib
 from pathlib import Path
 
 from electra_jax.errors import UserError
-from electra_jax.local_paths import local_path
+from electra_jax.files.local_paths import local_path
 
 # In a checkout this is a link to configs/ beside the package; in a wheel it is a copy.
 FOLDER = Path(__file__).resolve().parents[1] / "configs"

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from electra_jax.config.dialect import show
-from electra_jax.file_names import is_file_name
-from electra_jax.local_paths import path_problem, without_file_scheme
+from electra_jax.files.file_names import is_file_name
+from electra_jax.files.local_paths import path_problem, without_file_scheme
 
 
 def _field(default: Any, doc: str, *, free: bool = False, **constraints: Any) -> Any:

@@ -12,7 +12,7 @@ from electra_jax.convert.state_dicts import WORDS, StateDict, networks_in
 from electra_jax.convert.weight_files import has_weights, is_weight_file, read_file, read_folder
 from electra_jax.convert.weights import Flat
 from electra_jax.errors import UserError
-from electra_jax.json_files import read_object
+from electra_jax.files.json_files import read_object
 from electra_jax.model.sizes import default_heads
 
 CONFIG = "config.json"

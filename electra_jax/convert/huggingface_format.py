@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax.config.loading import validate, with_overrides
+from electra_jax.convert.files.differences import first_difference
 from electra_jax.convert.flat_parameters import expected_shapes
 from electra_jax.convert.huggingface_folder import (
     CONFIG,
@@ -44,10 +45,9 @@ from electra_jax.convert.weights import (
     check_depths,
     check_patterns_used,
     check_vocabulary,
-    first_difference,
 )
 from electra_jax.errors import UserError
-from electra_jax.file_names import folder_in
+from electra_jax.files.file_names import folder_in
 from electra_jax.model.sizes import EncoderSizes, network_sizes
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.checkpoints import listed

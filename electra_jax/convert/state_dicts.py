@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from electra_jax.convert.weights import Flat, first_difference
+from electra_jax.convert.files.differences import first_difference
+from electra_jax.convert.weights import Flat
 from electra_jax.errors import UserError
 from electra_jax.training.checkpoints import listed
 

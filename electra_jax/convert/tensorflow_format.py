@@ -9,15 +9,15 @@ import numpy as np
 
 from electra_jax.config.loading import validate, with_overrides
 from electra_jax.config.schema import MOST_SIZE, ModelConfig
-from electra_jax.convert.flat_parameters import expected_shapes
-from electra_jax.convert.huggingface_tokenizer import write_huggingface_tokenizer
-from electra_jax.convert.names import scopes, tensorflow_table
-from electra_jax.convert.tensorflow_bundle import (
+from electra_jax.convert.files.tensorflow_bundle import (
     is_checkpoint_prefix,
     read_tensors,
     tensor_shapes,
     write_tensors,
 )
+from electra_jax.convert.flat_parameters import expected_shapes
+from electra_jax.convert.huggingface_tokenizer import write_huggingface_tokenizer
+from electra_jax.convert.names import scopes, tensorflow_table
 from electra_jax.convert.vocabulary import (
     find_tokenizer,
     overridden_tokenizer,
@@ -36,9 +36,9 @@ from electra_jax.convert.weights import (
     is_rounded,
 )
 from electra_jax.errors import UserError
-from electra_jax.file_names import is_file_name
+from electra_jax.files.file_names import is_file_name
+from electra_jax.files.regular_files import read_regular
 from electra_jax.model.sizes import default_heads, network_sizes
-from electra_jax.regular_files import read_regular
 from electra_jax.training.checkpoints import MOST_STEPS, listed
 
 # The original's optimizer keeps its moments beside each variable under these names.

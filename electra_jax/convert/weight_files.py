@@ -10,16 +10,17 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from electra_jax.convert.flax_weights import read_flax_weights
-from electra_jax.convert.keras_weights import read_keras_weights
-from electra_jax.convert.safetensors_header import check_header
+from electra_jax.convert.files.differences import first_difference
+from electra_jax.convert.files.flax_weights import read_flax_weights
+from electra_jax.convert.files.keras_weights import read_keras_weights
+from electra_jax.convert.files.safetensors_header import check_header
+from electra_jax.convert.files.torch_weights import read_torch_weights
 from electra_jax.convert.state_dicts import comparable
-from electra_jax.convert.torch_weights import read_torch_weights
-from electra_jax.convert.weights import Flat, first_difference, is_rounded
+from electra_jax.convert.weights import Flat, is_rounded
 from electra_jax.errors import UserError
-from electra_jax.file_names import is_file_name
-from electra_jax.json_files import read_object
-from electra_jax.regular_files import open_regular
+from electra_jax.files.file_names import is_file_name
+from electra_jax.files.json_files import read_object
+from electra_jax.files.regular_files import open_regular
 from electra_jax.training.checkpoints import listed
 
 SAFETENSORS, PICKLE = "model.safetensors", "pytorch_model.bin"

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from electra_jax.config.schema import Config
+from electra_jax.convert.files.differences import shape_text
 from electra_jax.convert.names import Row
 from electra_jax.errors import UserError
 from electra_jax.model.sizes import NetworkSizes
@@ -156,20 +157,6 @@ def check_patterns_used(where: str, names: Iterable[str], allow_missing: Collect
             )
 
 
-def first_difference(one: np.ndarray, other: np.ndarray) -> str:
-    """Where two tensors differ, in words, "" if every bit is the same: −0.0 is not 0.0, and NaN is itself."""
-    if one.shape != other.shape or one.dtype != other.dtype:
-        return f"in shape or type ({_sizes(one.shape)} {one.dtype}, {_sizes(other.shape)} {other.dtype})"
-    a, b = (np.ascontiguousarray(array).reshape(-1) for array in (one, other))
-    if np.array_equal(a.view(np.uint8), b.view(np.uint8)):
-        return ""
-    bits = f"u{one.dtype.itemsize}" if one.dtype.itemsize in (1, 2, 4, 8) else None
-    differ = a.view(bits) != b.view(bits) if bits else a != b
-    place = int(np.argmax(differ))
-    where = ", ".join(map(str, np.unravel_index(place, one.shape)))
-    return f"at [{where}]: {a[place]} and {b[place]}"
-
-
 def is_rounded(stored: np.ndarray, floats: np.ndarray) -> bool:
     """Whether float32 does not hold what was stored in double precision; half precision it always does."""
     return stored.dtype == np.float64 and not np.array_equal(stored, floats, equal_nan=True)
@@ -186,11 +173,7 @@ def _allowed(spellings: Collection[str], patterns: Collection[str]) -> bool:
 
 def _shape(shape: tuple[int, ...], row: Row) -> str:
     """As the checkpoint stores it."""
-    return _sizes(shape[::-1] if row.transposed else shape)
-
-
-def _sizes(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) or "a scalar"
+    return shape_text(shape[::-1] if row.transposed else shape)
 
 
 def check_vocabulary(where: str, tokenizer: Tokenizer, rows: int) -> None:

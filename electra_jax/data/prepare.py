@@ -12,7 +12,7 @@ from electra_jax.data.prepared_rows import RowsJob, prepare_rows, say
 from electra_jax.data.sources import TextSource, check_source, is_held_out, open_source
 from electra_jax.data.token_rows import TokenRows
 from electra_jax.errors import UserError
-from electra_jax.local_paths import check_folder
+from electra_jax.files.local_paths import check_folder
 from electra_jax.tokenizers import (
     Tokenizer,
     build_tokenizer,

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from electra_jax.data.permutation import BLOCKS_PER_WINDOW
 from electra_jax.data.row_writer import MANIFEST
 from electra_jax.errors import UserError
-from electra_jax.json_files import read_object
+from electra_jax.files.json_files import read_object
 
 # Decoded blocks that are kept: two windows of the random order, and the edge of a third.
 _CACHED_BLOCKS = 2 * BLOCKS_PER_WINDOW + 64

@@ -18,11 +18,12 @@ from electra_jax.convert.huggingface_format import read_huggingface
 from electra_jax.convert.recognise import recognise
 from electra_jax.convert.tensorflow_format import read_tensorflow
 from electra_jax.errors import UserError
+from electra_jax.files.local_paths import local_path
 from electra_jax.inference.items import listed_items, pair_of, text_of, text_or_pair, words_of
-from electra_jax.local_paths import local_path
 from electra_jax.model.electra import Electra, build_electra
 from electra_jax.partitioning.axes import parameter_specs
 from electra_jax.partitioning.mesh import batch_sharding, make_mesh
+from electra_jax.runtime.compilation_cache import use_compilation_cache
 from electra_jax.tasks.batches import usable_buckets
 from electra_jax.tasks.build import build_task
 from electra_jax.tasks.objective import FineTuning
@@ -33,7 +34,6 @@ from electra_jax.tokenizers import Tokenizer, load_tokenizer
 from electra_jax.training.announcing import Announced
 from electra_jax.training.checkpoints import find_checkpoint, read_params
 from electra_jax.training.chosen_run import run_of
-from electra_jax.training.compilation_cache import use_compilation_cache
 from electra_jax.training.workdir import WorkDir
 
 Text = str | tuple[str, str]  # or a pair

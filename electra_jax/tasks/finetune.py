@@ -11,11 +11,12 @@ import numpy as np
 
 from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config
+from electra_jax.distributed.agreement import from_first, is_first, say
 from electra_jax.errors import UserError
 from electra_jax.model.attention_choice import choose_attention
 from electra_jax.model.electra import build_electra
-from electra_jax.partitioning.hosts import from_first, is_first, say
 from electra_jax.partitioning.mesh import check_batch, make_mesh
+from electra_jax.runtime.compilation_cache import use_compilation_cache
 from electra_jax.tasks.batches import TrainingOrder, make_batch, share_of, usable_buckets
 from electra_jax.tasks.build import build_task, settings_of
 from electra_jax.tasks.head_transfer import HeadTransfer
@@ -50,7 +51,6 @@ from electra_jax.tasks.submission import write_submission
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.checkpoints import RunIdentity, restore_params, saved_steps, write_params
 from electra_jax.training.chosen_run import RESULTS, begun_seeds, worth
-from electra_jax.training.compilation_cache import use_compilation_cache
 from electra_jax.training.loop import Metrics, run_loop
 from electra_jax.training.program import Program, program_of
 from electra_jax.training.start import begin, check_data, check_run, check_tokenizer, starting_state

@@ -8,7 +8,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from electra_jax.partitioning.hosts import row_share
+from electra_jax.partitioning.host_rows import row_share
 from electra_jax.partitioning.mesh import batch_sharding, put_batch
 from electra_jax.tasks.batches import make_batch, plan_batches, share_of
 from electra_jax.tasks.objective import FineTuning

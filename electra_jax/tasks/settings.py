@@ -11,7 +11,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from electra_jax.config.schema import TaskKind
 from electra_jax.errors import UserError
-from electra_jax.file_names import is_file_name
+from electra_jax.files.file_names import is_file_name
 from electra_jax.tasks.tag_schemes import Scheme, spelling_named
 from electra_jax.training.records import read_record
 from electra_jax.training.workdir import write_atomically

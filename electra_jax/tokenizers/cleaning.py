@@ -9,7 +9,7 @@ from typing import Any
 
 from electra_jax.config.schema import TokenizerConfig
 from electra_jax.errors import UserError
-from electra_jax.json_files import read_object
+from electra_jax.files.json_files import read_object
 from electra_jax.tokenizers.vocabulary_file import read_vocabulary, vocabulary_path
 
 CONFIG_FILE = "tokenizer_config.json"

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax.errors import UserError
-from electra_jax.file_names import is_file_name
-from electra_jax.json_files import MOST_BYTES, read_object
-from electra_jax.regular_files import read_regular
+from electra_jax.files.file_names import is_file_name
+from electra_jax.files.json_files import MOST_BYTES, read_object
+from electra_jax.files.regular_files import read_regular
 from electra_jax.tokenizers.normalize import RULES
 from electra_jax.tokenizers.pinned_unicode import UNICODE
 

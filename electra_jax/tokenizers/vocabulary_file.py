@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from electra_jax.errors import UserError
-from electra_jax.regular_files import read_regular
+from electra_jax.files.regular_files import read_regular
 
 # The largest vocabularies in use, of a million entries, take 20 MB.
 MOST_VOCABULARY_BYTES = 64 << 20

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from electra_jax.partitioning.hosts import is_first
+from electra_jax.distributed.agreement import is_first
 
 # What is there sooner, as from the compilation cache, needs no line.
 PATIENCE = 2.0

@@ -20,11 +20,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from electra_jax.config.schema import TrainConfig
+from electra_jax.distributed.agreement import from_all, from_first, is_first
 from electra_jax.errors import UserError
-from electra_jax.json_files import read_object
-from electra_jax.local_paths import local_path
+from electra_jax.files.json_files import read_object
+from electra_jax.files.local_paths import local_path
 from electra_jax.partitioning.axes import path_name
-from electra_jax.partitioning.hosts import from_all, from_first, is_first
 from electra_jax.training.chosen_run import RESULTS, begun_seeds, chosen_run
 from electra_jax.training.literal_path import check_literal, literal
 from electra_jax.training.state import TrainState

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from electra_jax.partitioning.hosts import is_first
+from electra_jax.distributed.agreement import is_first
 from electra_jax.training.workdir import WorkDir
 
 Metrics = Mapping[str, float | str | None]

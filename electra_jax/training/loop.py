@@ -7,11 +7,11 @@ from typing import Any, Protocol
 import jax
 
 from electra_jax.config.schema import Config
+from electra_jax.runtime.profiling import Profile
 from electra_jax.training.checkpoints import CheckpointWriter, RunIdentity
 from electra_jax.training.health import read_report
 from electra_jax.training.interrupt import StopRequest
 from electra_jax.training.logs import format_metrics, open_console, open_writer
-from electra_jax.training.profiling import Profile
 from electra_jax.training.program import Program
 from electra_jax.training.save_clock import SaveClock
 from electra_jax.training.speed import Stopwatch

@@ -16,7 +16,7 @@ from electra_jax.model.layer_loop import settle_layers
 from electra_jax.objectives import PretrainingObjective, build_objective
 from electra_jax.objectives.metrics import Sums
 from electra_jax.optim import build_optimizer, learning_rate_schedule
-from electra_jax.partitioning.hosts import row_share
+from electra_jax.partitioning.host_rows import row_share
 from electra_jax.partitioning.mesh import batch_sharding, put_batch, replicated
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.announcing import Announced, compiling

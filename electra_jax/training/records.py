@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from electra_jax.errors import UserError
-from electra_jax.json_files import read_json
+from electra_jax.files.json_files import read_json
 
 T = TypeVar("T")
 

@@ -2,7 +2,7 @@
 
 import time
 
-from electra_jax.partitioning.hosts import is_first
+from electra_jax.distributed.agreement import is_first
 
 
 class SaveClock:

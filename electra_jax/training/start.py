@@ -12,8 +12,8 @@ from pathlib import Path
 from electra_jax.config.compare import differences, format_differences
 from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config
+from electra_jax.distributed.agreement import from_all, from_first
 from electra_jax.errors import UserError
-from electra_jax.partitioning.hosts import from_all, from_first
 from electra_jax.tokenizers import Tokenizer, load_tokenizer, with_cleaning
 from electra_jax.training.checkpoints import (
     RunIdentity,

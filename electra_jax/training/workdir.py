@@ -9,8 +9,8 @@ from electra_jax.config import dump_config, load_config
 from electra_jax.config.compare import differences, format_differences
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
-from electra_jax.json_files import parse_json
-from electra_jax.local_paths import check_folder, local_path
+from electra_jax.files.json_files import parse_json
+from electra_jax.files.local_paths import check_folder, local_path
 from electra_jax.training.literal_path import check_literal
 
 

@@ -24,7 +24,7 @@ from safetensors.numpy import save_file
 
 from electra_jax.convert import __main__ as convert
 from electra_jax.convert import native_format
-from electra_jax.convert.tensorflow_bundle import read_tensors, write_tensors
+from electra_jax.convert.files.tensorflow_bundle import read_tensors, write_tensors
 
 HEADS = ["model.num_heads=2", "generator.num_heads=1"]
 

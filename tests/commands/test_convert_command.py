@@ -18,9 +18,9 @@ from electra_jax import evaluate, train
 from electra_jax.config import load_config
 from electra_jax.config.schema import TokenizerConfig
 from electra_jax.convert import __main__ as convert
+from electra_jax.convert.files.tensorflow_bundle import read_tensors
 from electra_jax.convert.flat_parameters import expected_shapes, flatten
 from electra_jax.convert.native_format import read_native, write_native
-from electra_jax.convert.tensorflow_bundle import read_tensors
 from electra_jax.convert.weights import Weights
 from electra_jax.tokenizers.build import build_tokenizer
 from electra_jax.training.checkpoints import find_checkpoint, read_identity, read_params

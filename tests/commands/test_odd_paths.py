@@ -11,7 +11,7 @@ from electra_jax import evaluate, plot, predict, prepare, train
 from electra_jax.config.schema import Config
 from electra_jax.convert import __main__ as convert
 from electra_jax.errors import UserError
-from electra_jax.local_paths import local_path
+from electra_jax.files.local_paths import local_path
 from electra_jax.training.checkpoints import (
     RunIdentity,
     find_checkpoint,

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 from test_torch_weights import dictionary_ops, tensor_ops, write
 
-from electra_jax.convert import tensorflow_bundle as bundle
+from electra_jax.convert.files import tensorflow_bundle as bundle
 from electra_jax.convert.huggingface_folder import read_settings
 from electra_jax.convert.huggingface_heads import head_of
 from electra_jax.convert.tensorflow_format import find_prefix

@@ -9,11 +9,11 @@ from huggingface_folder import TINY, TINY_GENERATOR, random_tensors, write_confi
 from safetensors.numpy import load_file, save_file
 from test_torch_weights import dictionary_ops, ops, tensor_ops, write
 
+from electra_jax.convert.files.differences import first_difference
 from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
 from electra_jax.convert.native_format import read_native, write_native
 from electra_jax.convert.recognise import recognise
 from electra_jax.convert.state_dicts import networks_in
-from electra_jax.convert.weights import first_difference
 from electra_jax.errors import UserError
 
 WORDS = "electra.embeddings.word_embeddings.weight"

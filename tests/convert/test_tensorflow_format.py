@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from huggingface_folder import write_folder
 
+from electra_jax.convert.files.tensorflow_bundle import read_tensors, write_tensors
 from electra_jax.convert.huggingface_format import read_huggingface
 from electra_jax.convert.native_format import read_native, write_native
-from electra_jax.convert.tensorflow_bundle import read_tensors, write_tensors
 from electra_jax.convert.tensorflow_format import find_prefix, read_tensorflow, write_tensorflow
 from electra_jax.errors import UserError
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, Protocol
 
 from electra_jax.errors import UserError
-from electra_jax.regular_files import open_regular
+from electra_jax.files.regular_files import open_regular
 
 Source = str | IO[bytes]
 

@@ -1,0 +1,66 @@
+"""Parameters of Flax (`flax_model.msgpack`) as a state dict of PyTorch, by the names `transformers` had for both."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax.serialization import msgpack_restore
+
+from electra_jax.convert.files.msgpack_items import has_more_items
+from electra_jax.errors import UserError
+from electra_jax.files.regular_files import open_regular
+
+# A tree of a thousand arrays takes some ten thousand.
+MOST_ITEMS = 1_000_000
+_WEIGHT = {"kernel", "embedding", "scale"}
+# Where optimizers keep trees of the same names as the parameters.
+_OPTIMIZER = "opt_state"
+
+
+def read_flax_weights(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """The arrays of a tree by their paths in it, with dots, and the paths of what is none.
+
+    The last part is PyTorch's: ``kernel`` is ``weight``, transposed. An optimizer's state is left.
+
+    Raises:
+        UserError: the file is damaged or not of Flax.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    others: list[str] = []
+    try:
+        with open_regular(path) as file:
+            content = file.read()
+        if has_more_items(content, MOST_ITEMS):
+            raise UserError(
+                f"{path} holds more than {MOST_ITEMS:,} values beside its arrays: it is no model's"
+            )
+        tree = msgpack_restore(content)
+        for parts, leaf in _leaves(tree, ()):
+            if isinstance(leaf, np.ndarray):
+                last = "weight" if parts[-1] in _WEIGHT else parts[-1]
+                name = ".".join((*parts[:-1], last))
+                if name in arrays:
+                    raise UserError(f"{path} has two arrays called {name}: save the parameters of one model")
+                arrays[name] = leaf.T if parts[-1] == "kernel" else leaf
+            else:
+                others.append(".".join(parts))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    except UserError:
+        raise
+    except Exception:  # what a damaged file makes of the library's reader has no common class
+        raise UserError(
+            f"{path} is no whole file of Flax's parameters (msgpack): download it again"
+        ) from None
+    if not arrays:
+        raise UserError(f"{path} holds no arrays: save the parameters of the model with flax.serialization")
+    return arrays, tuple(others)
+
+
+def _leaves(value: Any, parts: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if not isinstance(value, dict) or parts[-1:] == (_OPTIMIZER,):
+        yield parts, value
+        return
+    for key, inner in value.items():
+        yield from _leaves(inner, (*parts, str(key)))

@@ -1,0 +1,567 @@
+"""Checkpoints of TensorFlow ("V2", tensor bundles), read and written without TensorFlow.
+
+A checkpoint with prefix ``model.ckpt`` is a file ``model.ckpt.index`` and one or more data files, such as
+``model.ckpt.data-00000-of-00001``. The data files are raw little-endian arrays, one after the other. The index is a
+sorted string table, as LevelDB's: blocks of entries whose keys leave out what they share with the key before, a block
+that finds the blocks, and a footer. Its keys are the names of the tensors, its values small protocol buffers that say
+where the bytes are:
+
+    BundleHeaderProto (key "")      1 num_shards, 2 endianness, 3 version {1 producer}
+    BundleEntryProto                1 dtype, 2 shape {2 dim {1 size}}, 3 shard_id, 4 offset, 5 size, 6 crc32c, 7 slices
+
+Files written here equal those TensorFlow writes for the same tensors, byte for byte.
+"""
+
+import glob
+import math
+import os
+import struct
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import google_crc32c
+import ml_dtypes  # noqa: F401  (makes numpy know the name bfloat16)
+import numpy as np
+
+from electra_jax.errors import UserError
+from electra_jax.files.regular_files import open_regular, read_regular
+
+TABLE_MAGIC = 0xDB4775248B80FB57
+FOOTER_BYTES = 48
+BLOCK_TRAILER_BYTES = 5  # kind of compression, checksum
+SNAPPY = 1
+
+# TensorFlow's own settings; other values would be read as well, but give other bytes.
+BLOCK_BYTES = 256 * 1024
+RESTART_INTERVAL = 16
+
+# tensorflow/core/framework/types.proto
+DTYPES = {
+    1: "float32",
+    2: "float64",
+    3: "int32",
+    4: "uint8",
+    5: "int16",
+    6: "int8",
+    8: "complex64",
+    9: "int64",
+    10: "bool",
+    14: "bfloat16",
+    17: "uint16",
+    18: "complex128",
+    19: "float16",
+    22: "uint32",
+    23: "uint64",
+}
+DTYPE_CODES = {name: code for code, name in DTYPES.items()}
+OTHER_DTYPES = {7: "string", 20: "resource", 21: "variant"}
+
+# What a file may ask for. The index of the largest ELECTRA, with its optimizer, takes 100 kB.
+MOST_INDEX_BYTES = 64 << 20
+MOST_NAME_BYTES = 2048
+MOST_NAMES_BYTES = 64 << 20  # of all, which the index shortens by what they share
+MOST_DIMENSIONS = 32
+
+RESAVE = "load it with TensorFlow and save it again with tf.compat.v1.train.Saver"
+
+
+@dataclass(frozen=True)
+class _Entry:
+    dtype: str
+    shape: tuple[int, ...]
+    shard: int
+    offset: int
+    size: int
+    crc: int
+    sliced: bool
+
+
+@dataclass(frozen=True)
+class _Index:
+    num_shards: int
+    entries: dict[str, _Entry]
+
+
+def is_checkpoint_prefix(path: Path) -> bool:
+    """Whether there is an index at this prefix; it is not read."""
+    return _index_file(path).is_file()
+
+
+def tensor_shapes(prefix: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Name → (name of the dtype, shape), sorted by name as in the file. Only the index is read.
+
+    Raises `UserError` where there is no index, or one that cannot be read.
+    """
+    return {name: (entry.dtype, entry.shape) for name, entry in _read_index(prefix).entries.items()}
+
+
+def read_tensors(prefix: Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """The tensors of these names, or all, sorted by name; every checksum is verified.
+
+    Raises `UserError` where the checkpoint or a name is not there, a file is damaged, or a tensor is of a kind that
+    is not read: strings, and variables partitioned into slices.
+    """
+    index = _read_index(prefix)
+    if names is not None:
+        _check_present(prefix, index.entries, names)
+    wanted = {name: entry for name, entry in index.entries.items() if names is None or name in names}
+    for name, entry in wanted.items():
+        _check_readable(prefix, name, entry)
+    arrays: dict[str, np.ndarray] = {}
+    for shard in sorted({entry.shard for entry in wanted.values()}):
+        with _open_shard(prefix, shard, index.num_shards) as file:
+            _check_apart(file, [entry for entry in wanted.values() if entry.shard == shard])
+            for name, entry in wanted.items():
+                if entry.shard == shard:
+                    arrays[name] = _read_array(file, name, entry)
+    return {name: arrays[name] for name in wanted}
+
+
+def write_tensors(prefix: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Writes an index and one data file that TensorFlow reads; an older checkpoint at the prefix is replaced.
+
+    Folders on the way are made. Raises `UserError` for a tensor without a name or with a dtype TensorFlow lacks.
+    """
+    arrays = {name: _storable(name, tensors[name]) for name in sorted(tensors)}
+    files = {"data": _shard_file(prefix, 0, 1), "index": _index_file(prefix)}
+    # Whole or not at all, so that an interrupted export does not look like a checkpoint.
+    parts = {kind: file.with_name(f"{file.name}.part") for kind, file in files.items()}
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    entries: list[tuple[bytes, bytes]] = [(b"", _encode_header(num_shards=1))]
+    offset = 0
+    with parts["data"].open("wb") as file:
+        for name, array in arrays.items():
+            content = array.tobytes()
+            file.write(content)
+            entry = _Entry(
+                array.dtype.name, array.shape, 0, offset, len(content), _masked_crc(content), False
+            )
+            entries.append((name.encode(), _encode_entry(entry)))
+            offset += len(content)
+    parts["index"].write_bytes(_encode_table(entries))
+    for kind, file_name in files.items():
+        os.replace(parts[kind], file_name)
+
+
+# Files and arrays
+
+
+def _index_file(prefix: Path) -> Path:
+    return Path(f"{prefix}.index")
+
+
+def _shard_file(prefix: Path, shard: int, num_shards: int) -> Path:
+    return Path(f"{prefix}.data-{shard:05d}-of-{num_shards:05d}")
+
+
+def _open_shard(prefix: Path, shard: int, num_shards: int) -> BinaryIO:
+    file = _shard_file(prefix, shard, num_shards)
+    try:
+        return open_regular(file)
+    except FileNotFoundError:
+        raise UserError(
+            f"{file} is missing: copy all data files of the checkpoint ({num_shards}) to where its index is"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def _check_apart(file: BinaryIO, entries: Collection[_Entry]) -> None:
+    """Refuses tensors that lie in one another: a small file could be read as any amount of memory."""
+    length = os.fstat(file.fileno()).st_size
+    if (total := sum(entry.size for entry in entries if entry.offset + entry.size <= length)) > length:
+        raise UserError(
+            f"{file.name} has {length:,} bytes, and its index finds tensors of {total:,} in it: copy the checkpoint "
+            "again"
+        )
+
+
+def _read_array(file: BinaryIO, name: str, entry: _Entry) -> np.ndarray:
+    length = os.fstat(file.fileno()).st_size
+    if entry.offset + entry.size > length:
+        raise UserError(
+            f"{file.name} is cut short: tensor {name} ends at byte {entry.offset + entry.size:,} and the file at "
+            f"{length:,}; copy the checkpoint again"
+        )
+    file.seek(entry.offset)
+    content = file.read(entry.size)
+    if _masked_crc(content) != entry.crc:
+        raise UserError(
+            f"{file.name} is damaged: the checksum of tensor {name} is wrong; copy the checkpoint again"
+        )
+    try:
+        return np.frombuffer(bytearray(content), np.dtype(entry.dtype)).reshape(entry.shape)
+    except ValueError:  # a dimension of 0 beside ones that overflow
+        raise UserError(
+            f"{file.name} is damaged: tensor {name} has no shape: copy the checkpoint again"
+        ) from None
+
+
+def _storable(name: str, array: np.ndarray) -> np.ndarray:
+    """Rows first and little-endian, as on disk."""
+    if not name or name.startswith("\0"):
+        raise UserError(f"a tensor cannot be named {name!r} in a TensorFlow checkpoint: name it otherwise")
+    array = np.asarray(array)
+    if array.dtype.name not in DTYPE_CODES:
+        raise UserError(
+            f"tensor {name} has dtype {array.dtype}, which a TensorFlow checkpoint cannot hold: convert it to one "
+            f"of {', '.join(DTYPE_CODES)}"
+        )
+    return np.asarray(array, np.dtype(array.dtype.name).newbyteorder("<"), order="C")
+
+
+def _check_present(prefix: Path, entries: Collection[str], names: Collection[str]) -> None:
+    absent = sorted(set(names) - set(entries))
+    if absent:
+        raise UserError(
+            f"TensorFlow checkpoint {prefix} has no {_some(absent)}: ask for some of what it has, {_some(entries)}"
+        )
+
+
+def _some(names: Collection[str], most: int = 5) -> str:
+    listed = ", ".join(list(names)[:most])
+    return f"{listed} and {len(names) - most} more" if len(names) > most else listed or "nothing"
+
+
+def _check_readable(prefix: Path, name: str, entry: _Entry) -> None:
+    if entry.sliced:
+        raise UserError(
+            f"tensor {name} of {prefix} is partitioned into slices, which are not read: {RESAVE}, "
+            "from a graph without partitioned variables"
+        )
+    if entry.dtype not in DTYPE_CODES:
+        raise UserError(
+            f"tensor {name} of {prefix} is of type {entry.dtype}, which is not read: ask for other tensors by name"
+        )
+    fits = len(entry.shape) <= MOST_DIMENSIONS and all(size < 1 << 48 for size in entry.shape)
+    if not fits or entry.size != math.prod(entry.shape) * np.dtype(entry.dtype).itemsize:
+        raise UserError(
+            f"{_index_file(prefix)} is damaged: it gives tensor {name} {entry.size} bytes, which does not fit "
+            f"{entry.dtype} {entry.shape}; copy the checkpoint again"
+        )
+
+
+# The index
+
+
+def _read_index(prefix: Path) -> _Index:
+    file = _index_file(prefix)
+    try:
+        table = read_regular(file, MOST_INDEX_BYTES)
+    except FileNotFoundError:
+        raise UserError(_why_no_index(prefix)) from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise UserError(f"{file} cannot be read: {getattr(error, 'strerror', error)}") from None
+    if not _ends_like_a_table(table):
+        raise UserError(
+            f"{file} is not the index of a TensorFlow checkpoint, or is cut short: give the prefix of another "
+            "checkpoint, or copy this one again"
+        )
+    try:
+        return _decode_index(_decode_table(table))
+    except _SnappyError:
+        raise UserError(f"{file} is compressed with Snappy, which is not read: {RESAVE}") from None
+    except (ValueError, LookupError, TypeError, struct.error) as error:
+        raise UserError(f"{file} is damaged ({error}): copy the checkpoint again") from None
+
+
+def _why_no_index(prefix: Path) -> str:
+    """In words: an old checkpoint, a file of a checkpoint instead of its prefix, a folder of them, or nothing."""
+    parent, name = prefix.parent, glob.escape(prefix.name)
+    single_files = [prefix, *parent.glob(f"{name}-?????-of-?????")] if name else [prefix]
+    if any(file.is_file() and _ends_like_a_table(_last_bytes(file)) for file in single_files):
+        if prefix.suffix == ".index":
+            return f"{prefix} is a file of a TensorFlow checkpoint: give its prefix, {prefix.with_suffix('')}"
+        return f"{prefix} is a TensorFlow checkpoint of the old kind (V1, without index), which is not read: {RESAVE}"
+    without, found, _ = str(prefix).rpartition(".data-")
+    if found and is_checkpoint_prefix(Path(without)):
+        return f"{prefix} is a file of a TensorFlow checkpoint: give its prefix, {without}"
+    nearby = sorted(
+        str(file.with_suffix("")) for file in (prefix if prefix.is_dir() else parent).glob("*.index")
+    )
+    advice = f"such as {_some(nearby)}" if nearby else "the path of its .index file without .index"
+    what = f"{prefix} is a folder" if prefix.is_dir() else f"there is no file {_index_file(prefix)}"
+    return f"{what}: give the prefix of a TensorFlow checkpoint, {advice}"
+
+
+def _last_bytes(file: Path) -> bytes:
+    with open_regular(file) as opened:
+        opened.seek(max(0, os.fstat(opened.fileno()).st_size - FOOTER_BYTES))
+        return opened.read(FOOTER_BYTES)
+
+
+def _decode_index(table: Iterable[tuple[bytes, bytes]]) -> _Index:
+    items: dict[bytes, bytes] = {}
+    names_bytes = 0
+    for key, value in table:
+        names_bytes += len(key)
+        if len(key) > MOST_NAME_BYTES or names_bytes > MOST_NAMES_BYTES:
+            raise ValueError("names of tensors that are too long")
+        items[key] = value
+    if b"" not in items:
+        raise ValueError("no header")
+    header = _decode_message(items.pop(b""))
+    if _last(header, 2):
+        raise ValueError("big-endian data")
+    num_shards = _last(header, 1)
+    if not isinstance(num_shards, int) or not 0 <= num_shards < 100_000:  # five digits in the files' names
+        raise ValueError("a number of data files that is none")
+    # Keys that begin with a zero byte are the slices of partitioned variables, which have an entry by name as well.
+    named = {key.decode(): value for key, value in items.items() if not key.startswith(b"\0")}
+    return _Index(num_shards, {name: _decode_entry(value) for name, value in named.items()})
+
+
+def _decode_entry(message: bytes) -> _Entry:
+    fields = _decode_message(message)
+    dims = _decode_message(_last(fields, 2, b"")).get(2, [])
+    dtype = _last(fields, 1)
+    shape = tuple(_last(_decode_message(dim), 1) for dim in dims)
+    if not all(isinstance(number, int) for number in (*shape, *(_last(fields, n) for n in (1, 3, 4, 5, 6)))):
+        raise ValueError("a number that is none")
+    return _Entry(
+        dtype=DTYPES.get(dtype) or OTHER_DTYPES.get(dtype) or f"number {dtype}",
+        shape=shape,
+        shard=_last(fields, 3),
+        offset=_last(fields, 4),
+        size=_last(fields, 5),
+        crc=_last(fields, 6),
+        sliced=7 in fields,
+    )
+
+
+def _encode_header(num_shards: int) -> bytes:
+    version = _encode_number(1, 1)
+    return _encode_number(1, num_shards) + _encode_bytes(3, version)
+
+
+def _encode_entry(entry: _Entry) -> bytes:
+    shape = b"".join(_encode_bytes(2, _encode_number(1, size)) for size in entry.shape)
+    return b"".join(
+        [
+            _encode_number(1, DTYPE_CODES[entry.dtype]),
+            _encode_bytes(2, shape),
+            _encode_number(3, entry.shard),
+            _encode_number(4, entry.offset),
+            _encode_number(5, entry.size),
+            _encode_varint(6 << 3 | 5) + struct.pack("<I", entry.crc) if entry.crc else b"",
+        ]
+    )
+
+
+# Protocol buffers
+
+
+def _decode_varint(data: bytes, at: int) -> tuple[int, int]:
+    """(value, position after it) of a number in groups of seven bits, the lowest first."""
+    value = shift = 0
+    while shift < 64:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    raise ValueError("a number of more than 64 bits")
+
+
+def _encode_varint(value: int) -> bytes:
+    groups = bytearray()
+    while value >= 0x80:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    groups.append(value)
+    return bytes(groups)
+
+
+def _decode_message(message: bytes) -> dict[int, list[Any]]:
+    """Field number → its values in order: integers, or bytes for strings and nested messages."""
+    fields: dict[int, list[Any]] = {}
+    at = 0
+    value: int | bytes
+    while at < len(message):
+        key, at = _decode_varint(message, at)
+        match key & 7:
+            case 0:
+                value, at = _decode_varint(message, at)
+            case 1:
+                (value,), at = struct.unpack_from("<Q", message, at), at + 8
+            case 2:
+                length, at = _decode_varint(message, at)
+                if at + length > len(message):
+                    raise ValueError("a message that is cut short")
+                value, at = message[at : at + length], at + length
+            case 5:
+                (value,), at = struct.unpack_from("<I", message, at), at + 4
+            case wire_type:
+                raise ValueError(f"wire type {wire_type}")
+        fields.setdefault(key >> 3, []).append(value)
+    return fields
+
+
+def _last(fields: Mapping[int, list[Any]], number: int, default: Any = 0) -> Any:
+    return fields.get(number, [default])[-1]
+
+
+def _encode_number(number: int, value: int) -> bytes:
+    """A field of variable length; zero is what a field that is not there means."""
+    return _encode_varint(number << 3) + _encode_varint(value) if value else b""
+
+
+def _encode_bytes(number: int, content: bytes) -> bytes:
+    return _encode_varint(number << 3 | 2) + _encode_varint(len(content)) + content
+
+
+# The sorted string table
+
+
+class _SnappyError(Exception):
+    pass
+
+
+def _masked_crc(content: bytes) -> int:
+    """CRC-32C, rotated and shifted as LevelDB does, so that checksums of data that holds checksums stay good ones."""
+    crc = google_crc32c.value(content)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _ends_like_a_table(table: bytes) -> bool:
+    return len(table) >= FOOTER_BYTES and table.endswith(struct.pack("<Q", TABLE_MAGIC))
+
+
+def _decode_table(table: bytes) -> Iterator[tuple[bytes, bytes]]:
+    footer = table[-FOOTER_BYTES:]
+    _, at = _decode_handle(footer, 0)
+    index_handle, _ = _decode_handle(footer, at)
+    left = len(table)
+    for _, value in _decode_block(_block_content(table, *index_handle)):
+        handle, _ = _decode_handle(value, 0)
+        left -= handle[1] + BLOCK_TRAILER_BYTES
+        if left < 0:  # the same block over and over
+            raise ValueError("its blocks hold more than the file")
+        yield from _decode_block(_block_content(table, *handle))
+
+
+def _decode_handle(data: bytes, at: int) -> tuple[tuple[int, int], int]:
+    """((offset, size) of a block, position after it)."""
+    offset, at = _decode_varint(data, at)
+    size, at = _decode_varint(data, at)
+    return (offset, size), at
+
+
+def _block_content(table: bytes, offset: int, size: int) -> bytes:
+    block = table[offset : offset + size + BLOCK_TRAILER_BYTES]
+    if len(block) < size + BLOCK_TRAILER_BYTES:
+        raise ValueError("a block ends behind the end of the file")
+    kind, crc = struct.unpack_from("<BI", block, size)
+    if _masked_crc(block[: size + 1]) != crc:
+        raise ValueError("the checksum of a block is wrong")
+    if kind == SNAPPY:
+        raise _SnappyError
+    if kind:
+        raise ValueError(f"compression of unknown kind {kind}")
+    return block[:size]
+
+
+def _decode_block(block: bytes) -> Iterator[tuple[bytes, bytes]]:
+    if len(block) < 4:
+        raise ValueError("a block without an end")
+    (restarts,) = struct.unpack_from("<I", block, len(block) - 4)
+    end = len(block) - 4 * (restarts + 1)
+    at, key = 0, b""
+    while at < end:
+        shared, at = _decode_varint(block, at)
+        rest, at = _decode_varint(block, at)
+        length, at = _decode_varint(block, at)
+        if shared > len(key) or at + rest + length > end:
+            raise ValueError("an entry ends behind its block")
+        if shared + rest > MOST_NAME_BYTES:
+            raise ValueError("a name that is too long")
+        key = key[:shared] + block[at : at + rest]
+        at += rest
+        yield key, block[at : at + length]
+        at += length
+
+
+class _BlockBuilder:
+    """Entries in a row; every ``restart_interval``-th key is written out whole."""
+
+    def __init__(self, restart_interval: int):
+        self.restart_interval = restart_interval
+        self.content = bytearray()
+        self.restarts = [0]
+        self.entries_since = 0
+        self.last_key = b""
+
+    def add(self, key: bytes, value: bytes) -> None:
+        if self.entries_since == self.restart_interval:
+            self.restarts.append(len(self.content))
+            self.entries_since, self.last_key = 0, b""
+        shared = _common_length(self.last_key, key)
+        for number in (shared, len(key) - shared, len(value)):
+            self.content += _encode_varint(number)
+        self.content += key[shared:] + value
+        self.entries_since, self.last_key = self.entries_since + 1, key
+
+    @property
+    def size(self) -> int:
+        return len(self.content) + 4 * (len(self.restarts) + 1)
+
+    def finish(self) -> bytes:
+        numbers = [*self.restarts, len(self.restarts)]
+        return bytes(self.content) + struct.pack(f"<{len(numbers)}I", *numbers)
+
+
+def _encode_table(entries: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Entries sorted by key, at least one, as a table without compression."""
+    table = bytearray()
+    index, block = _BlockBuilder(restart_interval=1), _BlockBuilder(RESTART_INTERVAL)
+    last_key, handle = b"", b""
+    for key, value in entries:
+        if handle:
+            index.add(_separator(last_key, key), handle)
+            handle = b""
+        block.add(key, value)
+        last_key = key
+        if block.size >= BLOCK_BYTES:
+            handle, block = _append_block(table, block.finish()), _BlockBuilder(RESTART_INTERVAL)
+    if block.content:
+        handle = _append_block(table, block.finish())
+    index.add(_successor(last_key), handle)
+    handles = _append_block(
+        table, _BlockBuilder(RESTART_INTERVAL).finish()
+    )  # nothing is known about the table
+    handles += _append_block(table, index.finish())
+    return bytes(table) + handles.ljust(FOOTER_BYTES - 8, b"\0") + struct.pack("<Q", TABLE_MAGIC)
+
+
+def _append_block(table: bytearray, content: bytes) -> bytes:
+    """Adds a block to the table; its handle."""
+    handle = _encode_varint(len(table)) + _encode_varint(len(content))
+    content += b"\0"
+    table += content + struct.pack("<I", _masked_crc(content))
+    return handle
+
+
+def _common_length(one: bytes, other: bytes) -> int:
+    for at, (left, right) in enumerate(zip(one, other)):
+        if left != right:
+            return at
+    return min(len(one), len(other))
+
+
+def _separator(start: bytes, limit: bytes) -> bytes:
+    """A short key k with start ≤ k < limit, where start < limit."""
+    at = _common_length(start, limit)
+    if at < min(len(start), len(limit)) and start[at] + 1 < limit[at]:
+        return start[:at] + bytes([start[at] + 1])
+    return start
+
+
+def _successor(key: bytes) -> bytes:
+    """A short key that is not before this one."""
+    for at, byte in enumerate(key):
+        if byte != 0xFF:
+            return key[:at] + bytes([byte + 1])
+    return key

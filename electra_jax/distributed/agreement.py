@@ -1,0 +1,138 @@
+"""What the hosts of a run tell each other outside the devices.
+
+A host is a process of the run. Text goes through the key-value store of jax's coordination service, which every
+host has once it has joined, so nothing here waits for a device.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+
+from electra_jax.errors import UserError
+
+T = TypeVar("T")
+
+# Seconds. One host only waits for another, which is alive: its heartbeats are watched besides.
+_PATIENCE = 3600
+
+
+def is_first() -> bool:
+    """Whether this host is the one that writes and speaks."""
+    return _alone() or jax.process_index() == 0
+
+
+def _alone() -> bool:
+    """Whether this process is the whole run; looks for no device unless hosts were joined."""
+    return not jax.distributed.is_initialized() or jax.process_count() == 1
+
+
+def say(line: str) -> None:
+    """A line on standard error, once for all hosts."""
+    if is_first():
+        print(line, file=sys.stderr)
+
+
+def _client() -> Any:
+    from jax._src import distributed  # the coordination service has no public name
+
+    return distributed.global_state.client
+
+
+def from_first(what: str, make: Callable[[], T], *, timeout: float = _PATIENCE) -> T:
+    """What ``make`` returns on host 0, on every host; what it raises there is raised everywhere.
+
+    Args:
+        what: a name for it that is used once in a run.
+        make: called on host 0 alone; returns something JSON can hold.
+        timeout: seconds the others wait.
+
+    Raises:
+        UserError: ``make`` raised one, or host 0 took too long.
+    """
+    if _alone():
+        return make()
+    key = f"electra_jax/{what}"
+    if is_first():
+        try:
+            value = make()
+        except UserError as error:
+            _client().key_value_set(key, json.dumps({"error": str(error)}))
+            raise
+        _client().key_value_set(key, json.dumps({"value": value}))
+        return value
+    answer = json.loads(
+        _in_time(lambda: _client().blocking_key_value_get(key, int(timeout * 1000)), what, timeout)
+    )
+    if "error" in answer:
+        raise UserError(f"host 0: {answer['error']}")
+    return answer["value"]
+
+
+def first_then_all(what: str, make: Callable[[], T], fingerprint: Callable[[T], str], *, timeout: float) -> T:
+    """What ``make`` returns on every host: host 0 makes it first, so that the others find it where hosts share files.
+
+    Where they do not, each makes its own.
+
+    Args:
+        what: a name for it that is used once in a run.
+        make: finds or makes it.
+        fingerprint: equal where what was made is.
+        timeout: seconds to wait for others.
+
+    Raises:
+        UserError: ``make`` raised one, a host took too long, or the hosts made different things.
+    """
+    if _alone():
+        return make()
+    made: list[T] = []
+    if not is_first():
+        print(f"waiting for host 0: {what}", file=sys.stderr, flush=True)
+    from_first(what, lambda: made.append(make()), timeout=timeout)
+    value = made[0] if made else make()
+    first, *others = from_all(f"{what}, on all hosts", fingerprint(value), timeout=timeout)
+    if wrong := [str(host) for host, other in enumerate(others, start=1) if other != first]:
+        raise UserError(
+            f"{what}: host {', '.join(wrong)} has another result than host 0: all hosts must have the same files, or "
+            "share them, and the same packages"
+        )
+    return value
+
+
+def from_all(what: str, value: Any, *, timeout: float = _PATIENCE) -> list[Any]:
+    """What every host says, by host; nobody goes on before all have spoken.
+
+    Args:
+        what: a name for it that is used once in a run.
+        value: something JSON can hold.
+        timeout: seconds to wait for the others.
+
+    Raises:
+        UserError: some took too long.
+    """
+    if _alone():
+        return [value]
+    key = f"electra_jax/{what}/"
+    _client().key_value_set(f"{key}{jax.process_index()}", json.dumps(value))
+    _in_time(lambda: _client().wait_at_barrier(f"electra_jax/{what}", int(timeout * 1000)), what, timeout)
+    said = {int(name.rpartition("/")[2]): json.loads(text) for name, text in _client().key_value_dir_get(key)}
+    return [said[host] for host in range(jax.process_count())]
+
+
+def _in_time(wait: Callable[[], T], what: str, timeout: float) -> T:
+    try:
+        return wait()
+    except jax.errors.JaxRuntimeError as error:
+        if "DEADLINE" not in str(error):
+            raise
+        raise UserError(
+            f"the other hosts were waited for {timeout:.0f} seconds ({what}): see their logs"
+        ) from error
+
+
+def wait_for_all(what: str) -> None:
+    """Returns when every host has come here; ``what`` is a name that is used once in a run."""
+    if not _alone():
+        _client().wait_at_barrier(f"electra_jax/{what}", _PATIENCE * 1000)

@@ -1,0 +1,92 @@
+"""Joining the other processes of a run, with a bounded wait, and leaving together."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import jax
+
+from electra_jax.config.schema import HostsConfig
+from electra_jax.distributed.agreement import wait_for_all
+from electra_jax.distributed.cluster import ClusterInfo, detect_cluster, has_tpu
+from electra_jax.distributed.lost_hosts import LOST, leave_at_once, say_when_aborted, tells_of_a_lost_host
+from electra_jax.errors import HostLost, UserError
+
+
+@contextmanager
+def joined(config: HostsConfig) -> Iterator[None]:
+    """Makes this process one of the run's hosts while entered; must come before any device is touched.
+
+    Raises:
+        UserError: the hosts did not all meet in time.
+        HostLost: one of them was lost.
+    """
+    cluster = detect_cluster(config, os.environ, on_tpu=has_tpu())
+    if cluster is None or cluster.num_processes == 1:
+        yield
+        return
+    ended = say_when_aborted()
+    _join(config, cluster, ended)
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if not tells_of_a_lost_host(error):
+            raise
+        leave_at_once(ended, HostLost.status)
+        raise HostLost(LOST) from error
+    # One that is still writing is waited for; then all leave together.
+    wait_for_all("end")
+
+
+def _join(config: HostsConfig, cluster: ClusterInfo, ended: Callable[[], None]) -> None:
+    """`jax.distributed.initialize` with a bounded wait.
+
+    When it gives up by itself jax ends the process, so it is left to wait longer than we do, in a thread.
+    """
+    # Our own handlers of signals agree on when to stop; jax's would take SIGTERM away from them.
+    jax.config.update("jax_enable_preemption_service", False)
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    failure: list[BaseException] = []
+
+    def initialize() -> None:
+        try:
+            jax.distributed.initialize(
+                coordinator_address=cluster.coordinator,
+                num_processes=cluster.num_processes,
+                process_id=cluster.process_id,
+                local_device_ids=None if cluster.local_device is None else [cluster.local_device],
+                cluster_detection_method=None if cluster.coordinator is None else "deactivate",
+                initialization_timeout=config.join_timeout + 3600,
+                heartbeat_timeout_seconds=config.heartbeat_timeout,
+                shutdown_timeout_seconds=config.heartbeat_timeout,
+            )
+        except BaseException as error:  # handed to the thread that waits
+            failure.append(error)
+
+    thread = threading.Thread(target=initialize, daemon=True)
+    thread.start()
+    thread.join(config.join_timeout)
+    if thread.is_alive() or failure:
+        leave_at_once(ended, UserError.status)
+    if thread.is_alive():
+        _fail_to_join(
+            config, cluster, f"not all were there within hosts.join_timeout={config.join_timeout} seconds"
+        )
+    if failure:
+        _fail_to_join(config, cluster, str(failure[0]).strip().splitlines()[0][:300])
+
+
+def _fail_to_join(config: HostsConfig, cluster: ClusterInfo, why: str) -> NoReturn:
+    where = (
+        f"host {cluster.process_id} of {cluster.num_processes}, with host 0 at {cluster.coordinator}"
+        if cluster.coordinator
+        else "one of the hosts of a TPU"
+    )
+    raise UserError(
+        f"joining the other hosts failed: {why}; this is {where}, as {cluster.found} said. Start the same command on "
+        "all of them and see that they reach that address; hosts.join=off trains on this machine alone"
+    )

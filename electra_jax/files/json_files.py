@@ -1,0 +1,114 @@
+"""JSON that others may have written, or a file that was altered: read to plain values, or refused in one sentence.
+
+Every file that is one JSON value is read here. In UTF-8, with a byte order mark or without; bounded in size; no name
+twice in an object, of which other readers take the first, the last, or either; no half of a character, which could
+not be written again.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from electra_jax.errors import UserError
+from electra_jax.files.regular_files import read_regular
+
+# The largest of them are descriptions of tokenizers, with a quarter of a million entries in 20 MB.
+MOST_BYTES = 64 << 20
+# What a value is made of; each takes tens of bytes of memory, whatever it takes in the file.
+MOST_VALUES = 4_000_000
+
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def read_json(path: Path, remedy: str = "restore it from a copy", most: int = MOST_BYTES) -> Any:
+    """The value in a JSON file.
+
+    Args:
+        path: of the file.
+        remedy: what the reader of the message is to do, if it is not JSON.
+        most: the bytes it may have.
+
+    Raises:
+        UserError: it is not there, cannot be read, or is not JSON; it says where.
+    """
+    try:
+        content = read_regular(path, most)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: {remedy}") from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise UserError(f"{path} cannot be read ({getattr(error, 'strerror', error)}): {remedy}") from None
+    return parse_json(content, str(path), remedy)
+
+
+def read_object(path: Path, remedy: str = "restore it from a copy", most: int = MOST_BYTES) -> dict[str, Any]:
+    """As `read_json`, of a file that holds an object.
+
+    Raises:
+        UserError: see `read_json`; or it holds something else.
+    """
+    value = read_json(path, remedy, most)
+    if not isinstance(value, dict):
+        raise UserError(f"{path} does not hold a JSON object in braces but {_kind(value)}: {remedy}")
+    return value
+
+
+def parse_json(content: bytes, where: str, remedy: str) -> Any:
+    """The value that JSON in UTF-8 stands for.
+
+    Raises:
+        UserError: it is not JSON; ``where`` begins the message and ``remedy`` ends it.
+    """
+    if sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise UserError(f"{where} holds more than {MOST_VALUES:,} values: {remedy}")
+    try:
+        text = content.decode("utf-8-sig")
+        value = json.loads(text, object_pairs_hook=_object)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{where}, line {line}: not UTF-8 ({error.reason}): {remedy}") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where}, line {error.lineno}: not valid JSON ({error.msg}): {remedy}") from None
+    except _Twice as error:
+        raise UserError(f"{where} names {error.args[0]!r} twice in one object: {remedy}") from None
+    except RecursionError:
+        raise UserError(f"{where} is nested too deeply: {remedy}") from None
+    except ValueError:
+        raise UserError(f"{where} holds a number of more digits than can be read: {remedy}") from None
+    if b"\\u" in content and _has_halves(value):
+        raise UserError(f"{where} holds half of a character (\\ud800 to \\udfff): {remedy}")
+    return value
+
+
+class _Twice(Exception):
+    """A name that is in an object twice."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        seen: set[str] = set()
+        raise _Twice(next(name for name, _ in pairs if name in seen or seen.add(name)))  # type: ignore[func-returns-value]
+    return made
+
+
+def _has_halves(value: Any) -> bool:
+    """Whether a string in it holds a surrogate; without recursion, since JSON nests deeper than Python calls."""
+    left = [value]
+    while left:
+        match left.pop():
+            case str(text):
+                if _HALF.search(text):
+                    return True
+            case Mapping() as inner:
+                left += inner.keys()
+                left += inner.values()
+            case list(inner):
+                left += inner
+    return False
+
+
+def _kind(value: Any) -> str:
+    names: dict[type, str] = {list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")

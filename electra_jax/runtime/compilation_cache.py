@@ -1,0 +1,217 @@
+"""Compiled programs on disk, so that a second start compiles nothing again.
+
+JAX looks programs up and says what they depend on; what is kept, and how, is decided here, since the folder may be
+read-only, full, shared by processes or damaged, and none of that may end a run or change what it computes. JAX's own
+cache writes entries in place, never writes a damaged one anew, and does not notice a damage that can still be loaded.
+"""
+
+import hashlib
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jax
+import jaxlib
+from jax.experimental.compilation_cache import compilation_cache
+
+from electra_jax.config.schema import Config
+from electra_jax.distributed.agreement import say
+
+# Bytes of all programs together, of every version and processor. One of a CPU takes up to a few megabytes. JAX's own
+# setting, JAX_COMPILATION_CACHE_MAX_SIZE, is followed where it is given.
+MOST_BYTES = 2 * 10**9
+# Programs that were compiled faster than this are compiled again: there are hundreds of them, and nobody waits.
+LEAST_SECONDS = 0.2
+_SUFFIX = ".program"
+_CPUINFO = Path("/proc/cpuinfo")
+# What of it says which instructions a processor has, and how they are best put together.
+_PROCESSOR_FIELDS = {
+    *("vendor_id", "cpu family", "model", "model name", "flags"),  # x86
+    *("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "Features"),  # Arm
+    *("isa", "uarch", "cpu", "machine"),  # others
+}
+
+
+def use_compilation_cache(config: Config, platform: str) -> None:
+    """Keeps what this process compiles from here on, and looks there first, where `cache_folder` says so.
+
+    Of several hosts the first writes. A program read back is the one that was compiled, so results do not change.
+    """
+    root = cache_root(config)
+    if root is None:
+        return
+    folder = root / folder_name(platform)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        refused = _not_ones_own(folder)
+    except OSError as error:
+        refused = error.strerror or str(error)
+    if refused:
+        say(f"note: compiled programs are not kept in {folder}: {refused}")
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST_SECONDS)
+    compilation_cache.reset_cache()  # what was compiled before this had no cache, and jax asks only once
+    most = jax.config.values["jax_compilation_cache_max_size"]
+    _install(ProgramFolder(folder, root, MOST_BYTES if most < 0 else most, say))
+
+
+def cache_root(config: Config) -> Path | None:
+    """The folder of all compiled programs; None: none are kept, or JAX was told of a place of its own."""
+    asked = config.compute.compilation_cache
+    if asked is None:
+        return None
+    if asked != "auto":
+        return Path(asked).expanduser()
+    there = jax.config.values["jax_compilation_cache_dir"]
+    root = Path(config.data.cache_dir).expanduser() / "compiled"
+    return root if there is None or Path(there).parent == root else None
+
+
+def folder_name(platform: str) -> str:
+    """The folder of the programs that this process can run: of this jaxlib, and on a CPU of this processor.
+
+    Machine code is made for the instructions of one model of processor, and shares its loops out over as many threads
+    as there were cores; a cache in a home directory is often shared by machines that differ.
+    """
+    parts = ["jaxlib", jaxlib.__version__, platform]
+    if platform == "cpu":
+        parts += [processor_digest(_processor()), f"{_cores()}-cores"]
+    return "-".join(parts)
+
+
+def processor_digest(description: str) -> str:
+    """A short name for a processor's description; lines that differ from one moment to the next do not count.
+
+    Args:
+        description: as /proc/cpuinfo has it, ``name : value`` a line, or any other text.
+    """
+    pairs = {tuple(part.strip() for part in line.split(":", 1)) for line in description.splitlines()}
+    kept = sorted(pair for pair in pairs if len(pair) == 2 and pair[0] in _PROCESSOR_FIELDS)
+    return hashlib.sha256(repr(kept or description).encode()).hexdigest()[:12]
+
+
+def _processor() -> str:
+    try:
+        return _CPUINFO.read_text(errors="replace")
+    except OSError:  # not Linux
+        return f"{platform.machine()} {platform.processor()} {platform.platform()}"
+
+
+def _cores() -> int:
+    """As many as XLA makes threads for."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _not_ones_own(folder: Path) -> str | None:
+    """Why what is in ``folder`` cannot be run, in words; programs are code, and others might have put them there."""
+    if not hasattr(os, "getuid"):
+        return None
+    status = folder.stat()
+    if status.st_uid not in (os.getuid(), 0):
+        return "it belongs to somebody else, and programs are code"
+    return "others may write there, and programs are code" if status.st_mode & 0o022 else None
+
+
+def _install(programs: "ProgramFolder") -> None:
+    """Lets JAX use ``programs``; it has no public place to say so. Where it has none at all, its own cache is used."""
+    from jax._src import compilation_cache as internals
+
+    if hasattr(internals, "_cache") and hasattr(internals, "_cache_initialized"):
+        internals._cache, internals._cache_initialized = programs, True  # type: ignore[assignment]
+
+
+@dataclass
+class ProgramFolder:
+    """JAX's `CacheInterface` over a folder: whole entries or none, the least recently used ones removed.
+
+    A file is the SHA-256 of key and program, and the program. It appears whole, by renaming, so that processes need
+    no lock; whatever is not whole is a program that is not there. Nothing raises.
+
+    Attributes:
+        folder: of the programs that this process can run.
+        root: of all folders like it, which are bounded together.
+        most_bytes: the bound.
+        tell: told once, in one line, if nothing can be written.
+    """
+
+    folder: Path
+    root: Path
+    most_bytes: int
+    tell: Callable[[str], None]
+    _told: bool = field(default=False, init=False)
+
+    @property
+    def _path(self) -> Path:  # jax asks for it
+        return self.folder
+
+    def get(self, key: str) -> bytes | None:
+        """The program of ``key``; None if there is none, or a damaged one."""
+        path = self._file(key)
+        try:
+            if not path.is_file() or path.stat().st_size > self.most_bytes:
+                return None
+            content = path.read_bytes()
+        except OSError:
+            return None
+        digest, program = content[:32], content[32:]
+        if digest != _digest(key, program):
+            return None  # it will be compiled, and written anew
+        with suppress(OSError):  # read-only
+            os.utime(path)
+        return program
+
+    def put(self, key: str, value: bytes) -> None:
+        """Keeps a program, in place of one of the same key."""
+        if len(value) + 32 > self.most_bytes:
+            return
+        try:
+            self._write(self._file(key), _digest(key, value) + value)
+        except OSError as error:
+            if not self._told:
+                self._told = True
+                self.tell(
+                    f"note: compiled programs cannot be kept in {self.folder} ({error.strerror or error}): the next "
+                    "start compiles them again"
+                )
+        self._evict()
+
+    def _file(self, key: str) -> Path:
+        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}{_SUFFIX}"
+
+    def _write(self, path: Path, content: bytes) -> None:
+        number, name = tempfile.mkstemp(dir=self.folder, suffix=_SUFFIX)
+        try:
+            with os.fdopen(number, "wb") as file:
+                file.write(content)
+            os.replace(name, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(name)
+            raise
+
+    def _evict(self) -> None:
+        """Removes the least recently used programs until the rest is within the bound; other processes may, too."""
+        entries = sorted(self._entries())
+        total = sum(size for _, size, _ in entries)
+        for _, size, path in entries:
+            if total <= self.most_bytes:
+                return
+            with suppress(OSError):
+                path.unlink()
+            total -= size
+
+    def _entries(self) -> Iterator[tuple[int, int, Path]]:
+        """(when last used, bytes, file) of each program of any version and processor."""
+        for path in self.root.glob(f"jaxlib-*/*{_SUFFIX}"):
+            with suppress(OSError):  # removed by another
+                status = path.stat()
+                yield status.st_mtime_ns, status.st_size, path
+
+
+def _digest(key: str, program: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + b"\0" + program).digest()

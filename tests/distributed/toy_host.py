@@ -1,0 +1,87 @@
+"""One host of a run of the real loop over the toy objective: ``toy_host.py WORKDIR [key.path=value ...]``.
+
+What a test wants from it goes through settings of its own: ``slow=SECONDS`` a step, ``bad=ROW`` spoils a row,
+``damaged_on=HOST`` cannot read the newest checkpoint, ``dies_saving=HOST`` dies instead of saving.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy import BAD_GENERATOR, ToyRun, toy_config, toy_rows
+
+from electra_jax import cli
+from electra_jax.config.loading import with_overrides
+from electra_jax.distributed.agreement import say
+from electra_jax.distributed.joining import joined
+from electra_jax.distributed.same_settings import alike, check_alike
+from electra_jax.errors import UserError
+from electra_jax.training import checkpoints
+
+OWN = ("slow=", "bad=", "damaged_on=", "dies_saving=")
+
+
+def main(_):
+    folder, *arguments = sys.argv[1:]
+    own = dict(argument.split("=") for argument in arguments if argument.startswith(OWN))
+    config = with_overrides(toy_config().model_dump(), [a for a in arguments if not a.startswith(OWN)], "toy")
+    with joined(config.hosts):
+        config = alike(config)
+        check_alike(config)
+        rows = toy_rows(50)
+        if "bad" in own:
+            rows[int(own["bad"])] = BAD_GENERATOR
+
+        def wrap(step):
+            def slowed(*args):
+                time.sleep(float(own.get("slow", 0)))
+                return step(*args)
+
+            return slowed
+
+        with pytest.MonkeyPatch.context() as patch:
+            if "damaged_on" in own:
+                _cannot_read(patch, int(own["damaged_on"]))
+            if "dies_saving" in own:
+                _dies_saving(patch, int(own["dies_saving"]))
+            run = ToyRun(patch, Path(folder), config, train=rows, devices=None, wrap=wrap)
+            state, _, stopped = run()
+        for note in run.notes:
+            say(note)
+        kernel = np.asarray(state.params["discriminator_head"]["dense"]["kernel"].addressable_data(0))
+        print("step", int(state.step), "stopped", stopped, "kernel", kernel.astype(np.float64).sum())
+    return 0
+
+
+def _cannot_read(patch, host):
+    import jax
+
+    original = checkpoints.restore_state
+
+    def restore(directory, step, abstract):
+        if jax.process_index() == host and step == checkpoints.saved_steps(directory)[-1]:
+            raise UserError(f"checkpoint {step} cannot be read here")
+        return original(directory, step, abstract)
+
+    patch.setattr(checkpoints, "restore_state", restore)
+
+
+def _dies_saving(patch, host):
+    import jax
+
+    original = checkpoints.CheckpointWriter.save
+
+    def save(writer, step, state):
+        if jax.process_index() == host:
+            os.kill(os.getpid(), signal.SIGKILL)
+        original(writer, step, state)
+
+    patch.setattr(checkpoints.CheckpointWriter, "save", save)
+
+
+if __name__ == "__main__":
+    cli.run(main)

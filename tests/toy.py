@@ -1,0 +1,123 @@
+"""A run of the real loop over an objective that compiles in a moment, and rows made up for it."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from small_run import SmallVocabulary, small_config
+
+from electra_jax.distributed.agreement import is_first
+from electra_jax.objectives.metrics import mean, weighted
+from electra_jax.partitioning.mesh import make_mesh
+from electra_jax.training.checkpoints import RunIdentity
+from electra_jax.training.loop import run_loop
+from electra_jax.training.pretraining import Pretraining
+from electra_jax.training.program import build_program
+from electra_jax.training.start import starting_state
+from electra_jax.training.workdir import WorkDir
+
+# Tokens that spoil the step in which they come.
+BAD_GENERATOR, BAD_DISCRIMINATOR, BAD_GRADIENT = 97, 98, 99
+SPEEDS = ("sequences_per_second", "tokens_per_second", "model_flops_utilization")
+
+
+class ToyObjective:
+    """Learns one vector a token class; ``noise`` is drawn anew every step. Sums are over real tokens."""
+
+    def init(self, rng):
+        return {
+            "discriminator_head": {"dense": {"kernel": jax.random.normal(rng, (8, 8)), "bias": jnp.zeros(8)}}
+        }
+
+    def draw(self, batch, rng):
+        return {"rows": batch, "noise": jax.random.normal(rng, (*batch.shape, 8))}
+
+    def totals(self, drawn):
+        return (drawn["rows"] != 0).sum().astype(jnp.float32)
+
+    def loss(self, params, drawn, totals, dropout_rng):
+        rows, dense = drawn["rows"], params["discriminator_head"]["dense"]
+        real = rows != 0
+        predicted = dense["kernel"][rows % 8] + dense["bias"]
+        squared = jnp.square(predicted - 0.1 * drawn["noise"]).mean(axis=-1)
+        first = jnp.where(rows == BAD_GENERATOR, jnp.nan, squared)
+        second = jnp.where(rows == BAD_DISCRIMINATOR, jnp.inf, squared)
+        # The root of 0 adds 0 to the loss, and what is not a number to the gradient.
+        bad = rows == BAD_GRADIENT
+        second += jnp.sqrt(jnp.where(bad, 0.0 * dense["bias"].sum(), 1.0)) - jnp.where(bad, 0.0, 1.0)
+        sums = {
+            "masked_lm_loss": weighted(first, real),
+            "disc_loss": weighted(second, real),
+            "token_mean": weighted(rows, real),
+        }
+        return (sums["masked_lm_loss"][0] + sums["disc_loss"][0]) / (totals + 1e-6), sums
+
+    def summarize(self, sums):
+        metrics = {name: mean(pair) for name, pair in sums.items()}
+        return {"loss": metrics["masked_lm_loss"], **metrics, "tokens": float(sums["token_mean"][1])}
+
+
+class ToyRows:
+    """Stands in for prepared rows."""
+
+    rows_per_block = 8
+    sequence_length = 16
+
+    def __init__(self, rows):
+        self.rows = rows
+        self.num_rows = len(rows)
+
+    def read(self, numbers):
+        return self.rows[numbers]
+
+
+def toy_rows(count, seed=0):
+    """Rows of tokens below 90 with 1 to 16 of them real."""
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(5, 90, (count, 16)).astype(np.int32)
+    return np.where(np.arange(16) < rng.integers(1, 17, count)[:, None], rows, SmallVocabulary.pad_id)
+
+
+def toy_config(**sections):
+    return small_config(
+        **{
+            **sections,
+            "train": {"steps": 12, "log_every": 4, "eval_every": 6, "checkpoint_every": 5}
+            | sections.get("train", {}),
+        }
+    )
+
+
+class ToyRun:
+    """One run of the loop in ``folder``; ``wrap`` may put something around its train step."""
+
+    def __init__(self, monkeypatch, folder, config, *, train=None, evaluation=None, devices=8, wrap=None):
+        monkeypatch.setattr("electra_jax.training.program.build_objective", lambda *_: ToyObjective())
+        folder.mkdir(exist_ok=True)
+        self.config, self.workdir = config, WorkDir(folder)
+        mesh = make_mesh(config.mesh, jax.devices()[:devices])
+        self.program = build_program(config, SmallVocabulary(), mesh)
+        self.prepared = SimpleNamespace(
+            train=ToyRows(toy_rows(50) if train is None else train),
+            eval=ToyRows(toy_rows(13, seed=1) if evaluation is None else evaluation),
+            tokenizer=SmallVocabulary(),
+        )
+        self._wrap = wrap
+
+    def __call__(self):
+        """Trains to the end, or until stopped; (state, last held-out metrics, signal or None)."""
+        start, state, self.notes = starting_state(
+            self.config, self.program, self.prepared.tokenizer, self.workdir
+        )
+        if is_first():
+            self.workdir.truncate_metrics(start)
+        program = self.program
+        if self._wrap is not None:
+            program = SimpleNamespace(
+                **vars(program), on_mesh=program.on_mesh, put_batch=program.put_batch, share=program.share
+            )
+            program.train_step = self._wrap(self.program.train_step)
+        work = Pretraining(self.config, self.prepared, program, self.workdir)
+        identity = RunIdentity("t", "d", {})
+        return run_loop(self.config, work, program, self.workdir, identity, start, state)
