@@ -1,6 +1,7 @@
-"""The exceptions a user is meant to read, and what keeps a message on one line."""
+"""The exceptions a user is meant to read, what keeps a message on one line, and names in it."""
 
 import re
+from collections.abc import Iterable
 
 # Enough for a dozen long paths; a terminal shows some 25 lines of it.
 LONGEST_MESSAGE = 2000
@@ -34,6 +35,18 @@ def _without_middle(text: str, longest: int) -> str:
         return text
     end = longest // 3
     return f"{text[: longest - end - 1]}…{text[-end:]}"
+
+
+def listed(names: Iterable[object], most: int = 8) -> str:
+    """Joins names for a message with commas; those beyond ``most`` are counted. No names are no text."""
+    texts = [str(name) for name in names]
+    more = len(texts) - most
+    return ", ".join(texts[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def quoted(names: Iterable[object], most: int = 30) -> str:
+    """Joins names as `listed`, each in quotation marks; "none" if there are none."""
+    return listed(map(repr, names), most) or "none"
 
 
 class UserError(Exception):

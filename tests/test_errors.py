@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from electra_jax import cli
-from electra_jax.errors import LONGEST_MESSAGE, LONGEST_WORD, HostLost, UserError, one_line
+from electra_jax.errors import LONGEST_MESSAGE, LONGEST_WORD, HostLost, UserError, listed, one_line, quoted
 
 MESSAGES = {
     "plain": ("a file is wrong: mend it", "a file is wrong: mend it"),
@@ -66,3 +66,18 @@ def test_an_error_of_the_disk_is_one_line(monkeypatch, capsys):
 
 def test_empty():
     assert one_line("") == str(UserError()) == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "most", "plain", "in_quotes"),
+    [
+        ([], 2, "", "none"),
+        (["a"], 2, "a", "'a'"),
+        (["a", "b"], 2, "a, b", "'a', 'b'"),
+        (["a", "b", "c"], 2, "a, b and 1 more", "'a', 'b' and 1 more"),
+        (range(2000), 1, "0 and 1,999 more", "0 and 1,999 more"),
+    ],
+)
+def test_names_in_a_message(names, most, plain, in_quotes):
+    assert listed(iter(names), most) == plain
+    assert quoted(iter(names), most) == in_quotes

@@ -14,8 +14,7 @@ from electra_jax.convert.native_format import read_native, write_native
 from electra_jax.convert.recognise import Found, recognise
 from electra_jax.convert.tensorflow_format import read_tensorflow, write_tensorflow
 from electra_jax.convert.weights import Weights, not_finite
-from electra_jax.errors import UserError, one_line
-from electra_jax.training.checkpoints import listed
+from electra_jax.errors import UserError, listed, one_line
 
 FORMATS = ("electra_jax", "huggingface", "tensorflow")
 

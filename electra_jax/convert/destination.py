@@ -10,8 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from electra_jax.convert.recognise import is_checkpoint
-from electra_jax.errors import UserError
-from electra_jax.training.checkpoints import listed
+from electra_jax.errors import UserError, listed
 from electra_jax.training.literal_path import check_literal
 
 # All that a conversion puts into its directory; whoever has more there would lose it.

@@ -46,11 +46,10 @@ from electra_jax.convert.weights import (
     check_patterns_used,
     check_vocabulary,
 )
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, listed
 from electra_jax.files.file_names import folder_in
 from electra_jax.model.sizes import EncoderSizes, network_sizes
 from electra_jax.tokenizers import Tokenizer
-from electra_jax.training.checkpoints import listed
 
 ARCHITECTURES: dict[Network, str] = {
     "discriminator": "ElectraForPreTraining",

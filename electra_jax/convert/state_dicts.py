@@ -12,8 +12,7 @@ import numpy as np
 
 from electra_jax.convert.files.differences import first_difference
 from electra_jax.convert.weights import Flat
-from electra_jax.errors import UserError
-from electra_jax.training.checkpoints import listed
+from electra_jax.errors import UserError, listed
 
 # What wraps a module anywhere in a network and is no part of its name.
 _WRAPPERS = {

@@ -35,11 +35,11 @@ from electra_jax.convert.weights import (
     depth_of,
     is_rounded,
 )
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, listed
 from electra_jax.files.file_names import is_file_name
 from electra_jax.files.regular_files import read_regular
 from electra_jax.model.sizes import default_heads, network_sizes
-from electra_jax.training.checkpoints import MOST_STEPS, listed
+from electra_jax.training.checkpoints import MOST_STEPS
 
 # The original's optimizer keeps its moments beside each variable under these names.
 _MU, _NU = "adam_m", "adam_v"
@@ -111,7 +111,7 @@ def read_tensorflow(
     if "embeddings/word/embedding" not in known.values():
         raise UserError(
             f"{prefix} is not a checkpoint of ELECTRA: it has no electra/embeddings/word_embeddings, but "
-            f"{', '.join(list(shapes)[:3]) or 'nothing'}"
+            f"{listed(shapes, most=3) or 'nothing'}"
         )
     found_shapes = {ours: shapes[name][1] for name, ours in known.items()}
     values = _configuration(prefix, found_shapes)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, quoted
 from electra_jax.tokenizers.cleaning import CONFIG_FILE, FAST_FILE, normalizer_steps, read_optional_object
 from electra_jax.tokenizers.protocol import Tokenizer
 
@@ -126,7 +126,7 @@ def _notes(tokenizer: Tokenizer, fast: Mapping[str, Any]) -> Iterator[str]:
     added = [token for token in _added(fast) if token not in special]
     if added:
         yield (
-            f"{FAST_FILE} finds {', '.join(map(repr, added[:5]))} whole wherever a text has them "
+            f"{FAST_FILE} finds {quoted(added, most=5)} whole wherever a text has them "
             f"({len(added)} added tokens); here they are text like any other"
         )
     pre_tokenizer = fast.get("pre_tokenizer")

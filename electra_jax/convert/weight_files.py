@@ -17,11 +17,10 @@ from electra_jax.convert.files.safetensors_header import check_header
 from electra_jax.convert.files.torch_weights import read_torch_weights
 from electra_jax.convert.state_dicts import comparable
 from electra_jax.convert.weights import Flat, is_rounded
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, listed
 from electra_jax.files.file_names import is_file_name
 from electra_jax.files.json_files import read_object
 from electra_jax.files.regular_files import open_regular
-from electra_jax.training.checkpoints import listed
 
 SAFETENSORS, PICKLE = "model.safetensors", "pytorch_model.bin"
 _FLAX, _KERAS = "flax_model.msgpack", "tf_model.h5"

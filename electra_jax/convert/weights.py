@@ -9,11 +9,10 @@ import numpy as np
 from electra_jax.config.schema import Config
 from electra_jax.convert.files.differences import shape_text
 from electra_jax.convert.names import Row
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, listed
 from electra_jax.model.sizes import NetworkSizes
 from electra_jax.tasks.settings import TaskSettings
 from electra_jax.tokenizers import Tokenizer
-from electra_jax.training.checkpoints import listed
 
 Flat = Mapping[str, np.ndarray]
 

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from electra_jax.errors import listed
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.tokenizers.notes import NORMALIZERS
 from electra_jax.tokenizers.pinned_unicode import UNASSIGNED, UNICODE, category
@@ -65,13 +66,12 @@ def cleaning_lines(counts: Mapping[str, int], tokenizer: Tokenizer) -> list[str]
     lines = [f"cleaning changes {changed / total:.2%} of the characters: {shown}"]
     damaged = [script.example(name) for name, script in ranked if script.is_damaged]
     if damaged:
-        more = f" and {len(damaged) - _MOST_SCRIPTS} more" if len(damaged) > _MOST_SCRIPTS else ""
         remedy = (
             "; tokenizer.strip_accents=false keeps accents and vowel signs"
             if tokenizer.options["strip_accents"]
             else f"; cleaning for WordPiece removes private characters and those that Unicode {UNICODE} has not"
         )
-        lines.append(f"note: more than case is lost in {', '.join(damaged[:_MOST_SCRIPTS])}{more}{remedy}")
+        lines.append(f"note: more than case is lost in {listed(damaged, _MOST_SCRIPTS)}{remedy}")
     return lines
 
 

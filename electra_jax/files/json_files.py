@@ -1,4 +1,4 @@
-"""JSON that others may have written, or a file that was altered: read to plain values, or refused in one sentence.
+"""Files of JSON: written whole, and read to plain values or refused in one sentence, whoever wrote or altered them.
 
 Every file that is one JSON value is read here. In UTF-8, with a byte order mark or without; bounded in size; no name
 twice in an object, of which other readers take the first, the last, or either; no half of a character, which could
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax.errors import UserError
+from electra_jax.files.atomic import write_atomically
 from electra_jax.files.regular_files import read_regular
 
 # The largest of them are descriptions of tokenizers, with a quarter of a million entries in 20 MB.
@@ -52,6 +53,16 @@ def read_object(path: Path, remedy: str = "restore it from a copy", most: int = 
     if not isinstance(value, dict):
         raise UserError(f"{path} does not hold a JSON object in braces but {_kind(value)}: {remedy}")
     return value
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replaces a file of JSON in one move, indented and in UTF-8; directories on the way are made.
+
+    Raises:
+        OSError: it cannot be written; what was at ``path`` stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def parse_json(content: bytes, where: str, remedy: str) -> Any:

@@ -11,7 +11,7 @@ from electra_jax.data.sources.compressed import Source, name_of, split_extension
 from electra_jax.data.sources.json_lines import json_record, json_type, read_json_lines
 from electra_jax.data.sources.table_rows import read_rows
 from electra_jax.data.sources.text import read_lines
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, quoted
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,7 @@ class Record:
         """
         value = self._value(name)
         if value is None and self._name(name) not in self.fields:
-            there = ", ".join(map(repr, self.fields)) or "nothing"
-            raise UserError(f"{self.where} has no {name!r}, which is needed (there is {there})")
+            raise UserError(f"{self.where} has no {name!r}, which is needed (there is {quoted(self.fields)})")
         if not isinstance(value, str):
             raise UserError(
                 f"{self.where}: the field {self._name(name)!r} is {json_type(value)} and not text"

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from electra_jax.errors import listed
 from electra_jax.planning.hlo import Array, Executed, Instruction, Module, executed
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
@@ -134,8 +135,7 @@ def _operands(step: Executed) -> list[Array]:
 
 def _names(operands: list[Array]) -> str:
     names = [f"{a.dtype}[{','.join(map(str, a.shape))}]" for a in sorted(operands, key=lambda a: -a.bytes)]
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    return listed(names, most=3)
 
 
 def _operation(instruction: Instruction) -> str:

@@ -8,7 +8,6 @@ cache writes entries in place, never writes a damaged one anew, and does not not
 import hashlib
 import os
 import platform
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from electra_jax.config.schema import Config
 from electra_jax.distributed.agreement import say
+from electra_jax.files.atomic import write_atomically
 
 # Bytes of all programs together, of every version and processor. One of a CPU takes up to a few megabytes. JAX's own
 # setting, JAX_COMPILATION_CACHE_MAX_SIZE, is followed where it is given.
@@ -170,7 +170,7 @@ class ProgramFolder:
         if len(value) + 32 > self.most_bytes:
             return
         try:
-            self._write(self._file(key), _digest(key, value) + value)
+            write_atomically(self._file(key), _digest(key, value) + value, flush=False)
         except OSError as error:
             if not self._told:
                 self._told = True
@@ -182,17 +182,6 @@ class ProgramFolder:
 
     def _file(self, key: str) -> Path:
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}{_SUFFIX}"
-
-    def _write(self, path: Path, content: bytes) -> None:
-        number, name = tempfile.mkstemp(dir=self.folder, suffix=_SUFFIX)
-        try:
-            with os.fdopen(number, "wb") as file:
-                file.write(content)
-            os.replace(name, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(name)
-            raise
 
     def _evict(self) -> None:
         """Removes the least recently used programs until the rest is within the bound; other processes may, too."""

@@ -13,6 +13,7 @@ from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config
 from electra_jax.distributed.agreement import from_first, is_first, say
 from electra_jax.errors import UserError
+from electra_jax.files.json_files import write_json
 from electra_jax.model.attention_choice import choose_attention
 from electra_jax.model.electra import build_electra
 from electra_jax.partitioning.mesh import check_batch, make_mesh
@@ -41,7 +42,6 @@ from electra_jax.tasks.results import (
     read_predictions,
     read_result,
     summarise,
-    write_json,
     write_jsonl,
 )
 from electra_jax.tasks.settings import TaskSettings, can_be_exported, write_settings

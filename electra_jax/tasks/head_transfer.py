@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import jax.numpy as jnp
 from jax import Array
 
+from electra_jax.errors import listed
 from electra_jax.tasks.settings import FILE, TaskSettings, read_settings
-from electra_jax.training.checkpoints import listed
 from electra_jax.training.initialisation import Adaptation, Origin
 
 Shapes = Mapping[str, tuple[int, ...]]

@@ -16,14 +16,14 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter
 
 from electra_jax.config.schema import Config
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, listed
+from electra_jax.files.json_files import write_json
 from electra_jax.partitioning.axes import path_name
 from electra_jax.tasks.protocol import Example
 from electra_jax.tasks.sources import fingerprint_of
 from electra_jax.training.checkpoints import read_params
 from electra_jax.training.initialisation import find_origin
 from electra_jax.training.records import read_record
-from electra_jax.training.workdir import write_atomically
 
 FILE = "inputs.json"
 
@@ -77,7 +77,7 @@ def inputs_from(values: Any) -> Inputs:
 
 def write_inputs(root: Path, inputs: Inputs) -> None:
     """Writes inputs.json, whole or not at all."""
-    write_atomically(root / FILE, json.dumps(asdict(inputs), indent=2, ensure_ascii=False) + "\n")
+    write_json(root / FILE, asdict(inputs))
 
 
 def inputs_of(
@@ -147,7 +147,7 @@ def _changes(begun: Inputs, now: Inputs) -> Iterator[str]:
     for name in dict.fromkeys((*begun.classes, *now.classes)):
         before, after = begun.classes.get(name, ()), now.classes.get(name, ())
         if before != after:
-            yield f"classes of finetune.tasks.{name}: {_listed(before)} -> {_listed(after)}"
+            yield f"classes of finetune.tasks.{name}: [{listed(before, most=20)}] -> [{listed(after, most=20)}]"
     if _hash(begun.start) != _hash(now.start):
         yield f"init_from: {_show(begun.start)} -> {_show(now.start)}"
 
@@ -158,8 +158,3 @@ def _hash(content: Content | None) -> str | None:
 
 def _show(content: Content | None) -> str:
     return "(absent)" if content is None else f"{content.what} ({content.sha256[:12]})"
-
-
-def _listed(classes: Sequence[str], most: int = 20) -> str:
-    more = len(classes) - most
-    return "[" + ", ".join(classes[:most]) + (f", and {more} more" if more > 0 else "") + "]"

@@ -15,9 +15,9 @@ from typing_extensions import TypedDict  # with typing's own pydantic works from
 from electra_jax.config.dialect import show
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
+from electra_jax.files.atomic import write_atomically
 from electra_jax.training.chosen_run import worth
 from electra_jax.training.records import read_record
-from electra_jax.training.workdir import write_atomically
 
 RESULT = "result.json"  # of a seed
 BEST = "metric.json"  # of a seed's best parameters
@@ -161,12 +161,6 @@ def print_table(summary: Mapping[str, Any]) -> None:
         words += [f"{word:>{width}}" for word, width in zip(line[3:], widths[3:], strict=True)]
         print("  ".join(words).rstrip())
     sys.stdout.flush()
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Replaces a JSON file in one move."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:

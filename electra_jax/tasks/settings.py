@@ -1,6 +1,5 @@
 """What of a task's examples a trained model must remember, kept beside its parameters."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,9 +11,9 @@ from pydantic import ConfigDict, TypeAdapter
 from electra_jax.config.schema import TaskKind
 from electra_jax.errors import UserError
 from electra_jax.files.file_names import is_file_name
+from electra_jax.files.json_files import write_json
 from electra_jax.tasks.tag_schemes import Scheme, spelling_named
 from electra_jax.training.records import read_record
-from electra_jax.training.workdir import write_atomically
 
 FILE = "tasks.json"
 
@@ -72,7 +71,7 @@ def can_be_exported(head_style: str, settings: TaskSettings, hidden_size: int) -
 def write_settings(directory: Path, settings: Mapping[str, TaskSettings]) -> None:
     """Writes ``tasks.json``, whole or not at all."""
     values = {name: asdict(value) for name, value in settings.items()}
-    write_atomically(directory / FILE, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    write_json(directory / FILE, values)
 
 
 def read_settings(directory: Path) -> dict[str, TaskSettings]:

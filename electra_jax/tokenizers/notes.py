@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+from electra_jax.errors import listed
 from electra_jax.tokenizers.normalize import BertNormalizer, PlainNormalizer
 from electra_jax.tokenizers.protocol import Tokenizer
 from electra_jax.tokenizers.wordpiece_tokenizer import CONTINUATION
@@ -39,14 +40,10 @@ def _repeated(tokens: Sequence[str]) -> list[str]:
     repeated = [(token, numbers) for token, numbers in lines.items() if len(numbers) > 1]
     if not repeated:
         return []
-    named = [
-        f"{token!r:.40} in lines {' and '.join(map(str, numbers[:3]))}"
-        for token, numbers in repeated[:_MOST_NAMED]
-    ]
-    more = len(repeated) - len(named)
+    named = [f"{token!r:.40} in lines {' and '.join(map(str, numbers[:3]))}" for token, numbers in repeated]
     return [
         f"the vocabulary has {'an entry' if len(repeated) == 1 else f'{len(repeated):,} entries'} more than once "
-        f"({', '.join(named)}{f' and {more:,} more' if more else ''}): the last line of each counts, as in BERT's own "
+        f"({listed(named, _MOST_NAMED)}): the last line of each counts, as in BERT's own "
         "reader, and no text gives the ids of the others"
     ]
 

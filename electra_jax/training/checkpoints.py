@@ -9,7 +9,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ import orbax.checkpoint as ocp
 
 from electra_jax.config.schema import TrainConfig
 from electra_jax.distributed.agreement import from_all, from_first, is_first
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, listed
 from electra_jax.files.json_files import read_object
 from electra_jax.files.local_paths import local_path
 from electra_jax.partitioning.axes import path_name
@@ -165,7 +165,7 @@ def find_checkpoint(path: Path, step: int | None = None) -> tuple[int, Path]:
     if not steps and (seeds := begun_seeds(path)):
         raise UserError(
             f"{path} is a fine-tuning without {RESULTS}, so not all of its seeds are finished and none is the best: "
-            f"give one of them ({listed([str(seed) for seed in seeds])}), or finish it"
+            f"give one of them ({listed(seeds)}), or finish it"
         )
     if not steps:
         raise UserError(f"there is no checkpoint in {directory}: give the work directory of a run")
@@ -345,12 +345,6 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _size(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape)) or "scalar"
-
-
-def listed(names: Sequence[str], most: int = 8) -> str:
-    """Names for a message, those beyond ``most`` counted."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _first_line(error: Exception) -> str:

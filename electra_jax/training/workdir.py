@@ -1,6 +1,5 @@
 """The work directory: what it holds, whether it may be used, and its log of metrics."""
 
-import os
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -9,6 +8,7 @@ from electra_jax.config import dump_config, load_config
 from electra_jax.config.compare import differences, format_differences
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
+from electra_jax.files.atomic import write_atomically
 from electra_jax.files.json_files import parse_json
 from electra_jax.files.local_paths import check_folder, local_path
 from electra_jax.training.literal_path import check_literal
@@ -112,19 +112,6 @@ def _load_own(path: Path) -> Config:
             f"{error}; this file, written when the run began, is damaged or was edited: restore it (train with "
             f"--print-config and the run's settings prints it)"
         ) from None
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces ``path`` by ``text`` in one move."""
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        with temporary.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _step_of(line: str) -> int | None:

@@ -25,7 +25,8 @@ import google_crc32c
 import ml_dtypes  # noqa: F401  (makes numpy know the name bfloat16)
 import numpy as np
 
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, listed
+from electra_jax.files.atomic import new_file
 from electra_jax.files.regular_files import open_regular, read_regular
 
 TABLE_MAGIC = 0xDB4775248B80FB57
@@ -125,24 +126,20 @@ def write_tensors(prefix: Path, tensors: Mapping[str, np.ndarray]) -> None:
     Folders on the way are made. Raises `UserError` for a tensor without a name or with a dtype TensorFlow lacks.
     """
     arrays = {name: _storable(name, tensors[name]) for name in sorted(tensors)}
-    files = {"data": _shard_file(prefix, 0, 1), "index": _index_file(prefix)}
-    # Whole or not at all, so that an interrupted export does not look like a checkpoint.
-    parts = {kind: file.with_name(f"{file.name}.part") for kind, file in files.items()}
     prefix.parent.mkdir(parents=True, exist_ok=True)
     entries: list[tuple[bytes, bytes]] = [(b"", _encode_header(num_shards=1))]
     offset = 0
-    with parts["data"].open("wb") as file:
+    # The index comes last, so that an interrupted export does not look like a checkpoint.
+    with new_file(_index_file(prefix)) as index, new_file(_shard_file(prefix, 0, 1)) as data:
         for name, array in arrays.items():
             content = array.tobytes()
-            file.write(content)
+            data.write(content)
             entry = _Entry(
                 array.dtype.name, array.shape, 0, offset, len(content), _masked_crc(content), False
             )
             entries.append((name.encode(), _encode_entry(entry)))
             offset += len(content)
-    parts["index"].write_bytes(_encode_table(entries))
-    for kind, file_name in files.items():
-        os.replace(parts[kind], file_name)
+        index.write(_encode_table(entries))
 
 
 # Files and arrays
@@ -216,13 +213,9 @@ def _check_present(prefix: Path, entries: Collection[str], names: Collection[str
     absent = sorted(set(names) - set(entries))
     if absent:
         raise UserError(
-            f"TensorFlow checkpoint {prefix} has no {_some(absent)}: ask for some of what it has, {_some(entries)}"
+            f"TensorFlow checkpoint {prefix} has no {listed(absent, most=5)}: ask for some of what it has, "
+            f"{listed(entries, most=5) or 'nothing'}"
         )
-
-
-def _some(names: Collection[str], most: int = 5) -> str:
-    listed = ", ".join(list(names)[:most])
-    return f"{listed} and {len(names) - most} more" if len(names) > most else listed or "nothing"
 
 
 def _check_readable(prefix: Path, name: str, entry: _Entry) -> None:
@@ -281,7 +274,7 @@ def _why_no_index(prefix: Path) -> str:
     nearby = sorted(
         str(file.with_suffix("")) for file in (prefix if prefix.is_dir() else parent).glob("*.index")
     )
-    advice = f"such as {_some(nearby)}" if nearby else "the path of its .index file without .index"
+    advice = f"such as {listed(nearby, most=5)}" if nearby else "the path of its .index file without .index"
     what = f"{prefix} is a folder" if prefix.is_dir() else f"there is no file {_index_file(prefix)}"
     return f"{what}: give the prefix of a TensorFlow checkpoint, {advice}"
 

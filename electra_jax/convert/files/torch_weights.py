@@ -22,7 +22,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from electra_jax.convert.files.inert_pickle import checked_key, read_pickle
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, listed
 from electra_jax.files.regular_files import open_regular
 
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -304,7 +304,7 @@ def _tensors(state: Any, path: Path) -> tuple[list[tuple[str, _Tensor]], tuple[s
             f"{path} has two tensors called {twice}: save the state dict of one model with torch.save"
         )
     if not tensors:
-        shown = f", but {', '.join(others[:5])}" if any(others) else ""
+        shown = f", but {listed(others, most=5)}" if any(others) else ""
         raise UserError(
             f"{path} holds no dictionary of tensors{shown}: save model.state_dict() with torch.save"
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 from tqdm import tqdm
 
 from electra_jax.errors import UserError
+from electra_jax.files.atomic import write_atomically
+from electra_jax.files.json_files import read_object
 
 _BLOCK_BYTES = 1 << 20
 _QUIET_SECONDS = 5  # A corpus that is hashed faster needs no progress bar.
@@ -69,10 +70,10 @@ def _entry_path(path: str, cache_dir: Path) -> Path:
 def _remembered(path: str, cache_dir: Path) -> str | None:
     stat = _stat(path)
     try:
-        entry = json.loads(_entry_path(path, cache_dir).read_bytes())
+        entry = read_object(_entry_path(path, cache_dir))
         if (entry["size"], entry["mtime_ns"]) == (stat.st_size, stat.st_mtime_ns):
             return str(entry["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (UserError, KeyError):
         pass  # Absent or damaged: the file is hashed again.
     return None
 
@@ -90,15 +91,7 @@ def _hash_and_remember(path: str, cache_dir: Path, bar: tqdm) -> str:
     entry = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": digest.hexdigest()}
     # A cache that can only be read is no reason to refuse what is in it: the file is then hashed each time.
     with suppress(OSError):
-        _write_atomically(_entry_path(path, cache_dir), json.dumps(entry).encode("ascii"))
+        remembered = _entry_path(path, cache_dir)
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(remembered, json.dumps(entry), flush=False)
     return digest.hexdigest()
-
-
-def _write_atomically(target: Path, data: bytes) -> None:
-    unfinished = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        unfinished.write_bytes(data)
-        os.replace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from electra_jax.data.sources.json_lines import read_json_lines
 from electra_jax.data.sources.text import all_good, read_text
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, quoted
 
 Separator = Literal["blank_line", "line"]
 
@@ -86,8 +86,7 @@ def _cut(document: str) -> list[str]:
 
 def _text_in(record: dict[str, Any], field: str, where: str) -> str:
     if field not in record:
-        found = ", ".join(map(repr, record)) or "none"
-        raise UserError(f"{where} has no field {field!r} (it has {found}); set data.text_field.")
+        raise UserError(f"{where} has no field {field!r} (it has {quoted(record)}); set data.text_field.")
     if not isinstance(record[field], str):
         raise UserError(f"{where}: the field {field!r} is not text; set data.text_field.")
     return record[field]

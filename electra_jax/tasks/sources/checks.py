@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from electra_jax.config.schema import TaskConfig, TaskKind
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.protocol import Answer, Example, QuestionExample, TextExample, WordsExample
 from electra_jax.tasks.sources.benchmarks import Benchmark
-from electra_jax.tasks.sources.files import listed
 
 Splits = Mapping[str, Sequence[Example]]
 
@@ -28,7 +27,7 @@ def labels_of(
     """
     if config.labels is not None:
         if twice := [label for label, count in Counter(config.labels).items() if count > 1]:
-            raise UserError(f"labels has {listed(twice)} twice; name every class once.")
+            raise UserError(f"labels has {quoted(twice)} twice; name every class once.")
         return tuple(config.labels)
     found: set[str] = set()
     for example in train_examples:
@@ -79,7 +78,7 @@ def check_examples(
                 source = "known" if config.labels is not None or official else "in the training examples"
                 raise UserError(
                     f"{where}: the {split} example {example.id!r} has the label {unknown[0]!r}, which is not "
-                    f"{source}; the labels are {listed(known)}."
+                    f"{source}; the labels are {quoted(known)}."
                 )
 
 
@@ -93,13 +92,13 @@ def warnings_of(splits: Splits) -> list[str]:
     known = _classes(splits.get("train", ()))
     for split, examples in splits.items():
         if (classes := _classes(examples)) and (never := sorted(known - classes)) and len(classes) > 1:
-            lines.append(f"no {split} example has the label {listed(never)}")
+            lines.append(f"no {split} example has the label {quoted(never)}")
         labels = {example.label for example in examples if isinstance(example, TextExample)}
         if len(labels) == 1 and None not in labels and len(examples) > 1:
             (label,) = labels
             what = f"the label {label!r}"
             if isinstance(label, tuple):
-                what = f"the labels {listed(label)}" if label else "no label"
+                what = f"the labels {quoted(label)}" if label else "no label"
             lines.append(f"all {len(examples):,} {split} examples have {what}")
         elif (
             split == "train"

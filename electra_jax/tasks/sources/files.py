@@ -7,7 +7,7 @@ from typing import Any
 from electra_jax.data.sources.json_lines import TYPES, json_type, parse_json
 from electra_jax.data.sources.json_lines import read_json_lines as json_lines_of
 from electra_jax.data.sources.text import all_good, read_lines, read_text
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, listed, quoted
 
 # A file that is one JSON value is in memory as a whole.
 MAX_JSON_CHARACTERS = 1 << 30
@@ -57,7 +57,7 @@ def json_field(record: Mapping[str, Any], name: str, kind: type, where: str) -> 
         UserError: it is not; ``where`` begins the message.
     """
     if name not in record:
-        raise UserError(f"{where} has no field {name!r} (it has {listed(record)}); mend the file.")
+        raise UserError(f"{where} has no field {name!r} (it has {quoted(record)}); mend the file.")
     value = record[name]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise UserError(
@@ -66,12 +66,6 @@ def json_field(record: Mapping[str, Any], name: str, kind: type, where: str) -> 
     return value
 
 
-def listed(names: Any) -> str:
-    """Names as they appear in messages, "none" if there are none."""
-    return ", ".join(repr(name) for name in names) or "none"
-
-
 def numbered(lines: Sequence[int]) -> str:
     """Numbers of lines as they appear in messages, the first ten of them."""
-    some = ", ".join(str(line) for line in lines[:10]) + (", …" if len(lines) > 10 else "")
-    return f"line {some}" if len(lines) == 1 else f"lines {some}"
+    return f"{'line' if len(lines) == 1 else 'lines'} {listed(lines, most=10)}"

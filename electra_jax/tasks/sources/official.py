@@ -7,10 +7,10 @@ from pathlib import Path
 
 from electra_jax.data.sources.compressed import COMPRESSIONS, split_extension
 from electra_jax.data.sources.several import read_all
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, listed, quoted
 from electra_jax.tasks.protocol import Example
 from electra_jax.tasks.sources.benchmarks import Benchmark, Columns, OfficialFile
-from electra_jax.tasks.sources.files import listed, numbered
+from electra_jax.tasks.sources.files import numbered
 from electra_jax.tasks.sources.labels import label_reader, padding_notes
 from electra_jax.tasks.sources.questions import read_squad
 from electra_jax.tasks.sources.tables import Table, read_cells, text_examples, with_header
@@ -60,7 +60,7 @@ def expected_files(benchmark: Benchmark, splits: Iterable[str] | None = None) ->
 def found_files(folder: Path) -> str:
     """What is in a folder, for messages."""
     names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
-    return ", ".join(names[:20]) + (", …" if len(names) > 20 else "") or "nothing"
+    return listed(names, most=20) or "nothing"
 
 
 def read_official(benchmark: Benchmark, folder: OfficialFolder, notes: list[str]) -> dict[str, list[Example]]:
@@ -126,6 +126,6 @@ def _table(file: OfficialFile, path: Path, short: list[int] | None) -> tuple[Tab
     if (width := len(cells[0][1])) != file.width:
         raise UserError(
             f"{path} has {width} columns where the benchmark's file has {file.width} (its first line is "
-            f"{listed(cell[:40] for cell in cells[0][1])}); give the official file."
+            f"{quoted(cell[:40] for cell in cells[0][1])}); give the official file."
         )
     return Table(path, None, cells), file.positions

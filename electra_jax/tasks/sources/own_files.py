@@ -7,10 +7,10 @@ from typing import Any
 
 from electra_jax.config.schema import TaskConfig, TaskKind
 from electra_jax.data.sources.compressed import split_extension
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.protocol import Example, Label, Place, TextExample, WordsExample
 from electra_jax.tasks.sources.benchmarks import Columns
-from electra_jax.tasks.sources.files import json_field, listed, read_json_lines
+from electra_jax.tasks.sources.files import json_field, read_json_lines
 from electra_jax.tasks.sources.labels import SEPARATOR, label_list_reader, label_reader, padding_notes
 from electra_jax.tasks.sources.questions import read_mrqa, read_squad
 from electra_jax.tasks.sources.tables import read_cells, text_examples, with_header
@@ -51,7 +51,7 @@ def read_own_file(
         problem = "is not a file" if path.exists() else "does not exist"
         problem = "is a folder" if path.is_dir() else problem
         beside = sorted(e.name for e in path.parent.iterdir() if e.is_file()) if path.parent.is_dir() else []
-        raise UserError(f"{where}: {path} {problem}; files beside it: {listed(beside[:20])}.")
+        raise UserError(f"{where}: {path} {problem}; files beside it: {quoted(beside)}.")
     extension = split_extension(str(path))[0]
     if extension not in FORMATS[kind]:
         raise UserError(
@@ -107,7 +107,7 @@ def _text_records(
     for count, (number, record) in enumerate(read_json_lines(path)):
         where = f"{path}, line {number}"
         if label is not None and label not in record and not is_test:
-            raise UserError(f"{where} has no field {label!r}, the label (it has {listed(record)}).")
+            raise UserError(f"{where} has no field {label!r}, the label (it has {quoted(record)}).")
         examples.append(
             TextExample(
                 id=_identifier(record, name, count, where),

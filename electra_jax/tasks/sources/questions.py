@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax.data.sources.json_lines import json_object
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.protocol import Answer, QuestionExample
-from electra_jax.tasks.sources.files import json_field, listed, read_json, read_json_lines
+from electra_jax.tasks.sources.files import json_field, read_json, read_json_lines
 
 
 def read_squad(path: Path, split: str, notes: list[str]) -> list[QuestionExample]:
@@ -121,7 +121,7 @@ def read_mrqa(path: Path, split: str, notes: list[str]) -> list[QuestionExample]
             continue
         if "context" not in record or "qas" not in record:
             raise UserError(
-                f"{where} is not in MRQA's format: it has {listed(record)}, not 'context' and 'qas'; "
+                f"{where} is not in MRQA's format: it has {quoted(record)}, not 'context' and 'qas'; "
                 "give SQuAD's format as .json, or mend the file."
             )
         context = json_field(record, "context", str, where)

@@ -7,10 +7,9 @@ from pathlib import Path
 from electra_jax.data.sources.compressed import split_extension
 from electra_jax.data.sources.table_rows import read_rows
 from electra_jax.data.sources.text import all_good
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.protocol import Label, TextExample
 from electra_jax.tasks.sources.benchmarks import JOINT, Columns
-from electra_jax.tasks.sources.files import listed
 from electra_jax.tasks.sources.labels import Spelled
 
 Cells = list[tuple[int, list[str]]]
@@ -66,7 +65,7 @@ def with_header(path: Path, cells: Cells) -> Table:
     """
     names = tuple(cells[0][1])
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UserError(f"{path} has more than one column {listed(twice)}; rename all but one.")
+        raise UserError(f"{path} has more than one column {quoted(twice)}; rename all but one.")
     return Table(path, names, cells[1:])
 
 
@@ -105,7 +104,7 @@ def _place(table: Table, column: str | int) -> int:
         return column
     names = table.names or ()
     if column not in names:
-        raise UserError(f"{table.path} has no column {column!r}; its columns are {listed(names)}.")
+        raise UserError(f"{table.path} has no column {column!r}; its columns are {quoted(names)}.")
     return names.index(column)
 
 

@@ -8,10 +8,9 @@ import numpy as np
 
 from electra_jax.config.schema import TaskConfig, TaskKind
 from electra_jax.data.sources.tfds_source import check_format, find_builder, first_line
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.protocol import Example, QuestionExample, TextExample, WordsExample
 from electra_jax.tasks.sources.benchmarks import JOINT, Benchmark, Columns
-from electra_jax.tasks.sources.files import listed
 from electra_jax.tasks.sources.labels import label_reader
 from electra_jax.tasks.sources.questions import answer_in
 
@@ -63,7 +62,7 @@ def read_tfds(
     features = builder.info.features
     if missing := [column for column in columns.all if column not in features]:
         raise UserError(
-            f"{name} has no feature {listed(missing)}; its features are {listed(sorted(features))}."
+            f"{name} has no feature {quoted(missing)}; its features are {quoted(sorted(features))}."
         )
     examples: dict[str, list[Example]] = {}
 
@@ -87,7 +86,7 @@ def read_tfds(
             read(f"tfds:{beside}", other, "test", split)
     if not examples:
         raise UserError(
-            f"{name} has no split train, validation or test; its splits are {listed(builder.info.splits)}."
+            f"{name} has no split train, validation or test; its splits are {quoted(builder.info.splits)}."
         )
     return examples
 
