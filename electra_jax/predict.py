@@ -267,7 +267,7 @@ def _asking(model: Model, args: argparse.Namespace) -> Asking:
         raise UserError(f"--task {args.task or 'is missing'}: the tasks of {args.workdir} are: {there}")
     # Files may name their columns as those did that the model was trained on.
     config = model.config.finetune.tasks[task]
-    names = {name: of for name in ("id", "text", "pair") if (of := getattr(config, name)) is not None}
+    names = {name: of for name in ("id", "text", "pair") if (of := getattr(config, name, None)) is not None}
     match model.tasks[task].kind:
         case "question_answering":
             return Asking(

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from electra_jax import cli
 from electra_jax.config.dialect import show
-from electra_jax.config.keys import Key, entry_keys, keys
+from electra_jax.config.keys import NAME, Key, entry_keys, keys
 
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
@@ -25,11 +25,12 @@ def _type(key: Key) -> str:
         if hasattr(bound, name)
     ]
     default = key.field.default
-    parts.append(f"default {default if isinstance(default, str) else show(default)}")
+    if not (values and NAME in key.name):  # an entry's kind may follow from its name
+        parts.append(f"default {default if isinstance(default, str) else show(default)}")
     if key.free_on_resume:
         parts.append("may change on resume")
-    if len(key.kinds) == 1:
-        parts.append(f"{key.name.rpartition('.')[0]}.kind={key.kinds[0]} only")
+    if key.kinds != key.all_kinds:
+        parts.append(f"{key.name.rpartition('.')[0]}.kind={'|'.join(key.kinds)} only")
     return ", ".join(parts)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from electra_jax.config.dialect import show
 from electra_jax.config.keys import NAME, entry_keys, keys
 from electra_jax.config.schema import Config
+from electra_jax.config.tasks import TaskConfig
 
 _ABSENT = object()
 _TASKS = "finetune.tasks"
@@ -52,17 +53,19 @@ def _task_differences(old: Config, new: Config) -> Iterator[tuple[str, Any, Any]
     for name in dict.fromkeys((*before, *after)):
         key = f"{_TASKS}.{name}"
         if name not in before or name not in after:
-            was, now = (
-                tasks[name].model_dump(exclude_defaults=True) if name in tasks else _ABSENT
-                for tasks in (before, after)
-            )
+            was, now = (_as_set(tasks[name]) if name in tasks else _ABSENT for tasks in (before, after))
             yield key, was, now
             continue
         for entry in entry_keys():
             field = entry.name.removeprefix(f"{_TASKS}.{NAME}.")
-            was, now = getattr(before[name], field), getattr(after[name], field)
+            was, now = (getattr(task, field, _ABSENT) for task in (before[name], after[name]))
             if was != now:
                 yield f"{key}.{field}", was, now
+
+
+def _as_set(task: TaskConfig) -> dict[str, Any]:
+    """A task as far as it was set, its kind first."""
+    return {"kind": task.kind} | task.model_dump(exclude_defaults=True)
 
 
 def format_differences(changes: Sequence[Difference]) -> str:

@@ -1,13 +1,23 @@
 """What is wrong with a configuration, in words: the dotted key, the value given, what is expected."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from electra_jax.config.dialect import show
-from electra_jax.config.keys import NAME, Key, Sections, entry_keys, keys, kind_of, section_names, sections_of
+from electra_jax.config.keys import (
+    NAME,
+    Key,
+    Sections,
+    entries_of,
+    entry_keys,
+    keys,
+    kind_of,
+    section_names,
+    sections_of,
+)
 from electra_jax.config.schema import Config
 
 
@@ -27,7 +37,7 @@ def _explain(error: Any) -> Iterator[str]:
     elif error["type"] == "union_tag_invalid":
         yield f"{key}.kind is {show(value['kind'])}, but must be one of {error['ctx']['expected_tags']}"
     elif error["type"] in ("model_type", "model_attributes_type"):
-        example = next(k.name for k in keys() if k.name.startswith(f"{key}."))
+        example = next(name for name in _known(f"{key}.") if name.startswith(f"{key}."))
         yield f"{key} is {show(value)}, but is a section, which holds keys such as {example}"
     elif error["type"] == "invalid_key":
         yield f"unknown key {key}: keys are names"
@@ -43,14 +53,19 @@ def _dotted(location: tuple[str | int, ...]) -> tuple[str, str | None]:
     parts: list[str] = []
     kind: str | None = None
     sections: Sections = (Config,)
+    entries: Sections = ()  # of a mapping, whose next part is a name
     for part in location:
         chosen = tuple(s for s in sections if kind_of(s) == part) if len(sections) > 1 else ()
         if chosen:
             sections, kind = chosen, str(part)
             continue
         parts.append(str(part))
+        if entries:
+            sections, entries = entries, ()
+            continue
         fields = [s.model_fields[str(part)] for s in sections if part in s.model_fields]
         sections = sections_of(fields[0].annotation) if fields else ()
+        entries = entries_of(fields[0].annotation) if fields else ()
     return ".".join(parts), kind
 
 
@@ -62,41 +77,65 @@ def _leaves(key: str, value: Any) -> Iterator[str]:
         yield key
 
 
-def _unknown(name: str, kind: str | None) -> str:
-    known = {key.name: key for key in keys()}
+def _known(name: str) -> dict[str, Key]:
+    """The keys that ``name`` may be meant to be: those of an entry where it is one's, with the entry's name."""
     for mapping in {key.name.partition(f".{NAME}.")[0] for key in entry_keys()}:
-        if name.startswith(f"{mapping}.") and name.count(".") > mapping.count(".") + 1:
+        if name.startswith(f"{mapping}."):
             chosen = name.removeprefix(f"{mapping}.").partition(".")[0]
-            known = {key.name.replace(NAME, chosen): key for key in entry_keys()}
+            return {
+                key.name.replace(NAME, chosen): key
+                for key in entry_keys()
+                if key.name.startswith(f"{mapping}.{NAME}.")
+            }
+    return {key.name: key for key in keys()}
+
+
+def _unknown(name: str, kind: str | None) -> str:
+    known = _known(name)
     if name in known and kind is None:
         section, _, leaf = name.partition(".")
         return (
             f"unknown key {name}: dots are for overrides; in a file write {leaf} inside the section {section}"
         )
+    section, _, leaf = name.rpartition(".")
+    own = {key: value for key, value in known.items() if not value.kinds or kind in (None, *value.kinds)}
     if name in known:
-        section = name.rpartition(".")[0]
-        return (
-            f"unknown key {name}: it belongs to {section}.kind={'|'.join(known[name].kinds)}, not to {kind}"
-        )
-    near = _nearest(name, known)
+        near = _close(leaf, _siblings(section, own), 0.75)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        return f"unknown key {name}: it belongs to {_chosen_by(section, known[name])}, not to {kind}{meant}"
+    near = _close(leaf, _siblings(section, own), 0.75) or _close(leaf, _siblings(section, known), 0.75)
+    near = near or (_nearest(name, own) if name.count(".") < 2 else _close(leaf, own, 0.6))
+    others = set(known) - set(own)
+    named = (
+        f"{key}, which belongs to {_chosen_by(section, known[key])}" if key in others else key for key in near
+    )
     return f"unknown key {name}; " + (
-        f"did you mean {' or '.join(near)}?" if near else "python -m electra_jax.config lists them all"
+        f"did you mean {' or '.join(named)}?" if near else "python -m electra_jax.config lists them all"
     )
 
 
+def _siblings(section: str, known: Mapping[str, Key]) -> list[str]:
+    return [key for key in known if key.rpartition(".")[0] == section]
+
+
+def _close(leaf: str, known: Iterable[str], cutoff: float) -> list[str]:
+    """The key whose last part is spelled most like ``leaf``, if one is."""
+    leaves = {key.rpartition(".")[2]: key for key in known}
+    return [leaves[near] for near in difflib.get_close_matches(leaf, leaves, n=1, cutoff=cutoff)]
+
+
+def _chosen_by(section: str, key: Key) -> str:
+    return f"{section}.kind={'|'.join(key.kinds)}"
+
+
 def _nearest(name: str, known: Mapping[str, Key]) -> list[str]:
-    """Right keys for a wrong one: the same last part elsewhere, then a like spelling of the path or last part."""
+    """Right keys for one of no section, or a wrong one: the same last part elsewhere, then a like spelling."""
     section, _, leaf = name.rpartition(".")
     if not section and (near := difflib.get_close_matches(name, section_names(), n=1, cutoff=0.8)):
         return near
-    # A slip inside the right section comes before the same name in another one.
-    siblings = {key.rpartition(".")[2]: key for key in known if key.rpartition(".")[0] == section}
-    if near := difflib.get_close_matches(leaf, siblings, n=1, cutoff=0.75):
-        return [siblings[near[0]]]
     same = [key for key in known if key.rpartition(".")[2] == leaf]
     if same:
         return difflib.get_close_matches(name, same, n=1, cutoff=0.7) if section else same
     if near := difflib.get_close_matches(name, known, n=1, cutoff=0.75):
         return near
-    leaves = {key.rpartition(".")[2]: key for key in known}
-    return [leaves[near] for near in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.6)]
+    return _close(leaf, known, 0.6)

@@ -3,7 +3,7 @@
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -21,13 +21,15 @@ class Key:
         name: its dotted path.
         field: its type, default and range.
         doc: what it means.
-        kinds: the kinds of its section that have it, where a section has several (``objective``); else empty.
+        kinds: the kinds of its section that have it, where a section has several (``objective``, a task); else empty.
+        all_kinds: those that there are of that section.
     """
 
     name: str
     field: FieldInfo
     doc: str
     kinds: tuple[str, ...] = ()
+    all_kinds: tuple[str, ...] = ()
 
     @property
     def free_on_resume(self) -> bool:
@@ -38,9 +40,16 @@ class Key:
 
 def sections_of(annotation: Any) -> Sections:
     """The section that a field holds, or those of which it holds one; none if it holds a value."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
     is_union = get_origin(annotation) in (Union, types.UnionType)
     members = get_args(annotation) if is_union else (annotation,)
     return tuple(m for m in members if isinstance(m, type) and issubclass(m, BaseModel))
+
+
+def entries_of(annotation: Any) -> Sections:
+    """The sections of which a mapping, whose keys are names of the user's, holds one by name; none if it is none."""
+    return sections_of(get_args(annotation)[1]) if get_origin(annotation) is dict else ()
 
 
 def kind_of(section: type[BaseModel]) -> str:
@@ -53,23 +62,30 @@ def keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[Key]:
     for name, field in section.model_fields.items():
         path = f"{prefix}{name}"
         members = sections_of(field.annotation)
-        if not members:
-            yield Key(path, field, field.description or "")
-        elif len(members) == 1:
-            yield from keys(members[0], f"{path}.")
+        if members:
+            yield from _keys_of(members, f"{path}.")
         else:
-            owners: dict[str, dict[str, Key]] = {}
-            for member in members:
-                for key in keys(member, f"{path}."):
-                    owners.setdefault(key.name, {})[kind_of(member)] = key
-            yield from (_joined(name, by_kind) for name, by_kind in owners.items())
+            yield Key(path, field, field.description or "")
 
 
-def _joined(name: str, by_kind: dict[str, Key]) -> Key:
+def _keys_of(members: Sections, prefix: str) -> Iterator[Key]:
+    """The keys of a section, or of one of several: each key once, with the kinds that have it."""
+    if len(members) == 1:
+        yield from keys(members[0], prefix)
+        return
+    owners: dict[str, dict[str, Key]] = {}
+    for member in members:
+        for key in keys(member, prefix):
+            owners.setdefault(key.name, {})[kind_of(member)] = key
+    every = tuple(kind_of(member) for member in members)
+    yield from (_joined(name, by_kind, every) for name, by_kind in owners.items())
+
+
+def _joined(name: str, by_kind: dict[str, Key], every: tuple[str, ...]) -> Key:
     docs = list(dict.fromkeys(key.doc for key in by_kind.values()))
     several = "; ".join(f"{kind}: {key.doc.rstrip('.')}" for kind, key in by_kind.items()) + "."
     first = next(iter(by_kind.values()))
-    return Key(name, first.field, docs[0] if len(docs) == 1 else several, tuple(by_kind))
+    return Key(name, first.field, docs[0] if len(docs) == 1 else several, tuple(by_kind), every)
 
 
 NAME = "NAME"  # stands for a name that the user chooses
@@ -78,9 +94,8 @@ NAME = "NAME"  # stands for a name that the user chooses
 def entry_keys() -> Iterator[Key]:
     """Keys of the entries of those that hold sections by name, such as ``finetune.tasks.NAME.train``."""
     for key in keys():
-        if get_origin(key.field.annotation) is dict:
-            for member in sections_of(get_args(key.field.annotation)[1]):
-                yield from keys(member, f"{key.name}.{NAME}.")
+        if members := entries_of(key.field.annotation):
+            yield from _keys_of(members, f"{key.name}.{NAME}.")
 
 
 def section_names() -> list[str]:

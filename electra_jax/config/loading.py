@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from electra_jax.config.dialect import dump, parse, parse_value
+from electra_jax.config.earlier import brought_up
 from electra_jax.config.explain import explain
 from electra_jax.config.keys import section_names
 from electra_jax.config.presets import find_config
@@ -40,17 +41,22 @@ def with_overrides(values: Mapping[str, Any], overrides: Sequence[str], where: s
     Raises:
         UserError: an override of another form, an unknown key, a wrong type or range.
     """
+    values = brought_up(values)
     for override in overrides:
         values = _merge(values, _parse_override(override))
-    return validate(values, f"{where} with overrides" if overrides else where)
+    return _check(values, f"{where} with overrides" if overrides else where)
 
 
 def validate(values: Mapping[str, Any], where: str) -> Config:
-    """Checks plain values against the schema.
+    """Checks plain values against the schema, such as a program wrote them, of this version or an earlier one.
 
     Raises:
         UserError: naming every wrong key, and for an unknown one the nearest right one.
     """
+    return _check(brought_up(values), where)
+
+
+def _check(values: Mapping[str, Any], where: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -74,6 +80,7 @@ def _read_with_base(path: Path, inheritors: tuple[Path, ...]) -> tuple[dict[str,
             f"base: {path} is the {MOST_BASES + 1}st of files that inherit from each other: join some"
         )
     values = _read_yaml(path, inheritors[-1] if inheritors else None)
+    values = dict(brought_up(values))
     base = values.pop("base", None)
     if base is None:
         return values, (path,)

@@ -9,129 +9,90 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from electra_jax.config.dialect import show
-from electra_jax.files.file_names import is_file_name
-from electra_jax.files.local_paths import path_problem, without_file_scheme
-
-
-def _field(default: Any, doc: str, *, free: bool = False, **constraints: Any) -> Any:
-    return Field(default, description=doc, json_schema_extra={"free_on_resume": free}, **constraints)
-
-
-def _path(text: str) -> str:
-    text = without_file_scheme(text)
-    if problem := path_problem(text):
-        raise ValueError(f"{text or repr(text)} {problem}")
-    return text
-
-
-def _source(text: str) -> str:
-    """A text source whose path, if it has one, is one; ``text:file:///a`` is ``text:/a``."""
-    kind, _, rest = text.partition(":")
-    if kind == "text" and rest:
-        return f"text:{_path(rest)}"
-    return text if kind in ("embedded", "tfds", "text") or "/" not in text else _path(text)
-
-
-def _path_or_tfds(text: str) -> str:
-    return text if text.startswith("tfds:") else _path(text)
-
-
-LocalPath = Annotated[str, AfterValidator(_path)]
-SourceName = Annotated[str, AfterValidator(_source)]
-
-
-# Far above any network, and far below what a computation of shapes cannot hold.
-MOST_SIZE = 1 << 24
-MOST_LAYERS = 256
-
-
-class Section(BaseModel):
-    """Base of every section: immutable, strict about types, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+from electra_jax.config.fields import MOST_LAYERS, MOST_SIZE, LocalPath, Section, SourceName, field
+from electra_jax.config.tasks import Tasks
 
 
 class DataConfig(Section):
     """Where text comes from and how it becomes rows of tokens."""
 
-    source: SourceName = _field(
+    source: SourceName = field(
         "embedded:python-docs",
         "Training text: embedded:python-docs, text:GLOB, or tfds:NAME[/CONFIG][:SPLIT].",
     )
-    eval_source: SourceName | None = _field(
+    eval_source: SourceName | None = field(
         None, "Evaluation text, written as data.source; null: the held-out share of data.source."
     )
-    eval_fraction: float = _field(
+    eval_fraction: float = field(
         0.01, "Share of the documents of data.source that is held out for evaluation.", ge=0.0, lt=0.5
     )
-    sequence_length: int = _field(128, "Tokens in a row, special tokens included.", ge=8)
-    packing: Literal["documents", "segment_pairs"] = _field(
+    sequence_length: int = field(128, "Tokens in a row, special tokens included.", ge=8)
+    packing: Literal["documents", "segment_pairs"] = field(
         "documents",
         "documents: contiguous text, several documents a row, attention kept inside each; "
         "segment_pairs: the reference's [CLS] A [SEP] B [SEP] examples.",
     )
-    text_field: str = _field("text", "Field that holds the text, in JSON lines and in TFDS features.")
-    document_separator: Literal["blank_line", "line"] = _field(
+    text_field: str = field("text", "Field that holds the text, in JSON lines and in TFDS features.")
+    document_separator: Literal["blank_line", "line"] = field(
         "blank_line", "What ends a document in a .txt file: an empty line, or every line end."
     )
-    encoding: str = _field("utf-8", "Encoding of text files; undecodable bytes are an error.")
-    tfds_data_dir: LocalPath | None = _field(
+    encoding: str = field("utf-8", "Encoding of text files; undecodable bytes are an error.")
+    tfds_data_dir: LocalPath | None = field(
         None,
         "TFDS data directory; null: TFDS's own default (TFDS_DATA_DIR or ~/tensorflow_datasets).",
         free=True,
     )
-    cache_dir: LocalPath = _field(
+    cache_dir: LocalPath = field(
         "~/.cache/electra_jax", "Where tokenizers and prepared tokens are kept, keyed by hash.", free=True
     )
-    prepare_processes: int | None = _field(
+    prepare_processes: int | None = field(
         None, "Processes that tokenise; null: one for each core.", free=True, ge=1
     )
-    prefetch_batches: int = _field(8, "Batches read ahead of the step.", free=True, ge=1)
+    prefetch_batches: int = field(8, "Batches read ahead of the step.", free=True, ge=1)
 
 
 class TokenizerConfig(Section):
     """Which tokenizer; a SentencePiece model is trained from data.source when no file is given."""
 
-    kind: Literal["sentencepiece", "wordpiece"] = _field(
+    kind: Literal["sentencepiece", "wordpiece"] = field(
         "sentencepiece", "sentencepiece, or BERT's wordpiece."
     )
-    vocab_size: int | None = _field(
+    vocab_size: int | None = field(
         None,
         "Entries of the vocabulary, special tokens included. sentencepiece: how many to train (null: 30522); "
         "wordpiece: if given, the file must have just as many.",
         ge=1,
         le=MOST_SIZE,
     )
-    vocab_file: LocalPath | None = _field(
+    vocab_file: LocalPath | None = field(
         None, "wordpiece: a BERT vocab.txt (required); sentencepiece: a trained .model (null: train one)."
     )
-    lowercase: bool = _field(True, "Lower-case the text.")
-    strip_accents: bool | None = _field(
+    lowercase: bool = field(True, "Lower-case the text.")
+    strip_accents: bool | None = field(
         None,
         "Remove accents (combining marks, vowel signs of many scripts among them), independently of case. null: only "
         "if vocab_file was made so: the files beside it say it, or it is BERT's English uncased vocab.txt.",
     )
-    model_type: Literal["unigram", "bpe"] = _field(
+    model_type: Literal["unigram", "bpe"] = field(
         "unigram", "sentencepiece only: the kind of model to train."
     )
-    byte_fallback: bool = _field(
+    byte_fallback: bool = field(
         True, "sentencepiece only: spell characters outside the vocabulary as bytes instead of [UNK]."
     )
-    character_coverage: float = _field(
+    character_coverage: float = field(
         0.9995,
         "sentencepiece only: share of the corpus's characters that get a piece of their own.",
         gt=0.0,
         le=1.0,
     )
-    training_sentences: int = _field(
+    training_sentences: int = field(
         1_000_000,
         "sentencepiece only: at most this many sentences, drawn at random, train the vocabulary.",
         ge=1,
     )
-    training_characters: int = _field(
+    training_characters: int = field(
         20_000_000,
         "sentencepiece only: and at most this many characters, of text without blanks an eighth: what bounds the time.",
         ge=1,
@@ -141,33 +102,33 @@ class TokenizerConfig(Section):
 class ModelConfig(Section):
     """The discriminator: the encoder that is kept, fine-tuned and exported."""
 
-    hidden_size: int = _field(256, "Width of the encoder.", ge=1, le=MOST_SIZE)
-    num_layers: int = _field(12, "Transformer blocks.", ge=1, le=MOST_LAYERS)
-    num_heads: int = _field(4, "Attention heads; must divide hidden_size.", ge=1, le=MOST_SIZE)
-    intermediate_size: int | None = _field(
+    hidden_size: int = field(256, "Width of the encoder.", ge=1, le=MOST_SIZE)
+    num_layers: int = field(12, "Transformer blocks.", ge=1, le=MOST_LAYERS)
+    num_heads: int = field(4, "Attention heads; must divide hidden_size.", ge=1, le=MOST_SIZE)
+    intermediate_size: int | None = field(
         None, "Width of the feed-forward layer; null: 4 x hidden_size.", ge=1, le=MOST_SIZE
     )
-    embedding_size: int | None = _field(
+    embedding_size: int | None = field(
         None, "Width of the embeddings; null: hidden_size.", ge=1, le=MOST_SIZE
     )
-    max_positions: int = _field(
+    max_positions: int = field(
         512, "Learned positions; the longest sequence the model can read.", ge=1, le=MOST_SIZE
     )
-    type_vocab_size: int = _field(2, "Token types (segments A and B).", ge=1, le=MOST_SIZE)
-    hidden_dropout: float = _field(
+    type_vocab_size: int = field(2, "Token types (segments A and B).", ge=1, le=MOST_SIZE)
+    hidden_dropout: float = field(
         0.1, "Dropout on embeddings and block outputs, both networks.", ge=0.0, lt=1.0
     )
-    attention_dropout: float = _field(
+    attention_dropout: float = field(
         0.1, "Dropout on attention probabilities, both networks.", ge=0.0, lt=1.0
     )
-    initializer_range: float = _field(0.02, "Standard deviation of the truncated-normal initialiser.", gt=0.0)
-    attention_init: Literal["normal", "local"] = _field(
+    initializer_range: float = field(0.02, "Standard deviation of the truncated-normal initialiser.", gt=0.0)
+    attention_init: Literal["normal", "local"] = field(
         "normal",
         "Where attention starts: normal, uniform, as in the reference; local, heads look at neighbouring tokens, "
         "which spares very small models the search (an encoder as wide as its embeddings; else normal).",
     )
-    layer_norm_epsilon: float = _field(1e-12, "Epsilon of every LayerNorm.", gt=0.0)
-    vocab_multiple: int = _field(
+    layer_norm_epsilon: float = field(1e-12, "Epsilon of every LayerNorm.", gt=0.0)
+    vocab_multiple: int = field(
         128,
         "Rows of the embedding table are rounded up to a multiple of this, so that they can be sharded.",
         ge=1,
@@ -184,26 +145,26 @@ class ModelConfig(Section):
 class GeneratorConfig(Section):
     """The generator, as fractions of the discriminator, and what the two share."""
 
-    size_fraction: float = _field(0.25, "Generator width as a fraction of model.hidden_size.", gt=0.0, le=1.0)
-    layers_fraction: float = _field(1.0, "Generator depth as a fraction of model.num_layers.", gt=0.0, le=1.0)
-    sharing: Literal["embeddings", "none", "all"] = _field(
+    size_fraction: float = field(0.25, "Generator width as a fraction of model.hidden_size.", gt=0.0, le=1.0)
+    layers_fraction: float = field(1.0, "Generator depth as a fraction of model.num_layers.", gt=0.0, le=1.0)
+    sharing: Literal["embeddings", "none", "all"] = field(
         "embeddings",
         "embeddings: one embedding layer for both; none: the generator has its own, at its own width; "
         "all: the generator is the discriminator's encoder with another head (size_fraction must be 1).",
     )
-    hidden_size: int | None = _field(
+    hidden_size: int | None = field(
         None, "Generator width; null: model.hidden_size x size_fraction, rounded.", ge=1, le=MOST_SIZE
     )
-    num_layers: int | None = _field(
+    num_layers: int | None = field(
         None, "Generator depth; null: model.num_layers x layers_fraction, rounded.", ge=1, le=MOST_LAYERS
     )
-    num_heads: int | None = _field(
+    num_heads: int | None = field(
         None, "Generator heads; null: its width / 64, at least 1, as in the reference.", ge=1, le=MOST_SIZE
     )
-    intermediate_size: int | None = _field(
+    intermediate_size: int | None = field(
         None, "Width of the generator's feed-forward layer; null: 4 x its width.", ge=1, le=MOST_SIZE
     )
-    embedding_size: int | None = _field(
+    embedding_size: int | None = field(
         None,
         "Width of the generator's own embeddings, with sharing 'none' only; null: its width, as in the reference.",
         ge=1,
@@ -232,14 +193,14 @@ class GeneratorConfig(Section):
 class MaskingConfig(Section):
     """What every masked-language objective has in common."""
 
-    mask_rate: float = _field(0.15, "Share of a row's real tokens that is chosen.", gt=0.0, lt=1.0)
-    mask_token_probability: float = _field(
+    mask_rate: float = field(0.15, "Share of a row's real tokens that is chosen.", gt=0.0, lt=1.0)
+    mask_token_probability: float = field(
         0.85,
         "Probability that a chosen token becomes [MASK]; otherwise it is kept, and predicted all the same.",
         ge=0.0,
         le=1.0,
     )
-    reference_quirks: bool = _field(
+    reference_quirks: bool = field(
         False,
         "Reproduce the original's quirks: positions drawn with replacement, padding counted in disc_auc; replacements "
         "sampled by Gumbel noise as it does (the same distribution, slower); electric: towers rolled around the row.",
@@ -249,25 +210,25 @@ class MaskingConfig(Section):
 class ElectraObjective(MaskingConfig):
     """Replaced-token detection (Clark et al. 2020)."""
 
-    kind: Literal["electra"] = _field("electra", "Replaced-token detection.")
-    generator_weight: float = _field(1.0, "Weight of masked_lm_loss in the total.", ge=0.0)
-    discriminator_weight: float = _field(50.0, "Weight of disc_loss in the total.", ge=0.0)
-    temperature: float = _field(1.0, "Softmax temperature when replacements are sampled.", gt=0.0)
-    disallow_correct: bool = _field(False, "Never sample the original token as its own replacement.")
+    kind: Literal["electra"] = field("electra", "Replaced-token detection.")
+    generator_weight: float = field(1.0, "Weight of masked_lm_loss in the total.", ge=0.0)
+    discriminator_weight: float = field(50.0, "Weight of disc_loss in the total.", ge=0.0)
+    temperature: float = field(1.0, "Softmax temperature when replacements are sampled.", gt=0.0)
+    disallow_correct: bool = field(False, "Never sample the original token as its own replacement.")
 
 
 class MaskedLMObjective(MaskingConfig):
     """Plain masked-language modelling with the discriminator-sized encoder, ELECTRA's own baseline."""
 
-    kind: Literal["masked_lm"] = _field("masked_lm", "Masked-language modelling; no discriminator.")
+    kind: Literal["masked_lm"] = field("masked_lm", "Masked-language modelling; no discriminator.")
 
 
 class ElectricObjective(MaskingConfig):
     """Energy-based cloze modelling (Clark et al., EMNLP 2020); replacements come from the cloze model as it is."""
 
-    kind: Literal["electric"] = _field("electric", "Energy-based cloze modelling; two generator towers.")
-    generator_weight: float = _field(1.0, "Weight of cloze_loss in the total.", ge=0.0)
-    discriminator_weight: float = _field(50.0, "Weight of disc_loss in the total.", ge=0.0)
+    kind: Literal["electric"] = field("electric", "Energy-based cloze modelling; two generator towers.")
+    generator_weight: float = field(1.0, "Weight of cloze_loss in the total.", ge=0.0)
+    discriminator_weight: float = field(50.0, "Weight of disc_loss in the total.", ge=0.0)
 
     @model_validator(mode="after")
     def _check(self) -> ElectricObjective:
@@ -282,7 +243,7 @@ class ElectricObjective(MaskingConfig):
 class FinetuneObjective(Section):
     """Fine-tuning on the tasks of ``finetune.tasks``."""
 
-    kind: Literal["finetune"] = _field("finetune", "Fine-tuning on finetune.tasks.")
+    kind: Literal["finetune"] = field("finetune", "Fine-tuning on finetune.tasks.")
 
 
 Objective = Annotated[
@@ -290,149 +251,31 @@ Objective = Annotated[
 ]
 
 
-TagScheme = Literal["BIO", "IOB1", "IOE2", "IOE1", "BIOES", "BMES", "BILOU", "BMEWO", "plain"]
-TaskKind = Literal["classification", "regression", "tagging", "question_answering"]
-
-
-def _separator(text: str) -> str:
-    if not text:
-        raise ValueError("an empty text separates nothing: name a character, or leave it out")
-    return text
-
-
-def _threshold(value: Any) -> Any:
-    """Before its type is looked at: one sentence, and not one for each type it may have."""
-    if value not in (None, "tune") and (type(value) not in (int, float) or not 0 < value < 1):
-        raise ValueError(f"{show(value, 40)} is no threshold: it must be between 0 and 1, tune or null")
-    return value
-
-
-def _class_name(value: Any) -> Any:
-    """As labels of files are read: 1 is the class "1"."""
-    return str(value).lower() if isinstance(value, int) else value
-
-
-ClassName = Annotated[str, BeforeValidator(_class_name)]
-
-
-class TaskConfig(Section):
-    """One task to fine-tune on: a benchmark's, known by its name, or one of your own files."""
-
-    kind: TaskKind | None = _field(
-        None, "What is predicted; null: as the benchmark's task of this name has it."
-    )
-    data: Annotated[str, AfterValidator(_path_or_tfds)] | None = _field(
-        None, "Directory with the benchmark's official files, or tfds:NAME[/CONFIG] as prepared by TFDS."
-    )
-    train: LocalPath | None = _field(
-        None, "Your own training file: .csv, .tsv, .jsonl, .json (SQuAD) or columns (.txt)."
-    )
-    dev: LocalPath | None = _field(None, "Your own file to evaluate on.")
-    test: LocalPath | None = _field(None, "Your own file to predict, with or without labels.")
-    id: str | None = _field(None, "Column of the identifier; null: the number of the row.")
-    text: str | None = _field(None, "Column of the (first) text; of the words, for tagging JSON lines.")
-    pair: str | None = _field(None, "Column of the second text; null: there is none.")
-    label: str | None = _field(None, "Column of the label or number; of the tags, for tagging JSON lines.")
-    labels: list[ClassName] | None = _field(
-        None, "The classes in the order of their numbers; null: those of the training examples, sorted."
-    )
-    multi_label: bool = _field(
-        False,
-        "classification: a text may have any number of the labels, none among them (sigmoid, not softmax).",
-    )
-    label_separator: Annotated[str, AfterValidator(_separator)] | None = _field(
-        None,
-        "multi_label: what stands between the labels in a cell of a table; null: |. JSON lines have lists.",
-    )
-    threshold: Annotated[float | Literal["tune"] | None, BeforeValidator(_threshold)] = _field(
-        None,
-        "multi_label: labels at least so probable are predicted; tune: the best on the dev examples; null: 0.5.",
-    )
-    metric: str | None = _field(
-        None, "The metric that decides what is best; null: the benchmark's, or the first of the kind."
-    )
-    positive: ClassName | None = _field(
-        None,
-        "classification: the class that F1 is of; null: of two the second (a benchmark's 1), else the mean over all.",
-    )
-    scheme: TagScheme | None = _field(
-        None,
-        "tagging: how tags spell spans (BIO is IOB2, BIOES is IOBES), which decides how predictions do; plain: labels "
-        "that are no spans; null: recognised.",
-    )
-    swap_pairs: bool | None = _field(
-        None, "Train on every pair in both orders; null: as the reference does (MRPC and STS-B)."
-    )
-    weight: float | None = _field(
-        None,
-        "Share of the batches when several tasks are trained, relative to the others; null: its batches.",
-        gt=0.0,
-    )
-    joint: bool = _field(
-        True, "question_answering: the end is predicted knowing the start, as in the reference."
-    )
-    answerable: bool = _field(True, "question_answering: a classifier says whether there is an answer.")
-    beam: int = _field(20, "question_answering: starts, and ends for each, that are looked at.", ge=1)
-    n_best: int = _field(20, "question_answering: answers kept for each question.", ge=1)
-    max_question_tokens: int = _field(64, "question_answering: longer questions are cut.", ge=1)
-    max_answer_tokens: int = _field(30, "question_answering: longer answers are not given.", ge=1)
-    stride: int = _field(
-        128, "question_answering: tokens by which the window moves over a long context.", ge=1
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> TaskConfig:
-        if self.multi_label and self.kind not in (None, "classification"):
-            raise ValueError(f"multi_label is for classification, not {self.kind}: leave it out")
-        if self.positive is not None and (self.multi_label or self.kind not in (None, "classification")):
-            other = "multi_label" if self.multi_label else self.kind
-            raise ValueError(
-                f"positive is for classification with one label a text, not {other}: leave it out"
-            )
-        if self.multi_label and self.data is not None:
-            raise ValueError("multi_label is for your own files, not for data: give train and dev")
-        for key in () if self.multi_label else ("label_separator", "threshold"):
-            if getattr(self, key) is not None:
-                raise ValueError(f"{key} is for multi_label: set multi_label to true, or leave {key} out")
-        return self
-
-
-def _task_names(tasks: dict[str, TaskConfig]) -> dict[str, TaskConfig]:
-    for name in tasks:
-        if not is_file_name(name):
-            raise ValueError(
-                f"a task cannot be called {show(name, 40)}, since files are named after it: use letters and digits"
-            )
-    return tasks
-
-
 class FinetuneConfig(Section):
     """Fine-tuning: tasks and recipe (reference §11). Used with objective.kind=finetune."""
 
-    tasks: Annotated[dict[str, TaskConfig], AfterValidator(_task_names)] = _field(
-        {}, "Tasks by name; several are trained at once, a head each."
-    )
-    epochs: float = _field(3.0, "Passes over the training examples; they decide train.steps.", gt=0.0)
-    warmup_fraction: float = _field(
+    tasks: Tasks = field({}, "Tasks by name; several are trained at once, a head each.")
+    epochs: float = field(3.0, "Passes over the training examples; they decide train.steps.", gt=0.0)
+    warmup_fraction: float = field(
         0.1, "Share of the steps that warm up; decides optimizer.warmup_steps.", ge=0.0, le=1.0
     )
-    seeds: int = _field(1, "Runs that differ in their seed: seed, seed + 1, ...", free=True, ge=1)
-    select: Literal["last", "best"] = _field(
+    seeds: int = field(1, "Runs that differ in their seed: seed, seed + 1, ...", free=True, ge=1)
+    select: Literal["last", "best"] = field(
         "last", "Which parameters are kept: those of the end, as in the reference, or of the best dev metric."
     )
-    from_scratch: bool = _field(
+    from_scratch: bool = field(
         False,
         "Take sizes and vocabulary of init_from, but not its parameters: the baseline of no pre-training.",
     )
-    head_style: Literal["reference", "huggingface"] = _field(
+    head_style: Literal["reference", "huggingface"] = field(
         "reference", "Heads as the original has them, or as Hugging Face, which can be exported."
     )
-    head_dropout: float = _field(0.1, "Dropout in the heads.", ge=0.0, lt=1.0)
-    length_buckets: list[int] = _field(
+    head_dropout: float = field(0.1, "Dropout in the heads.", ge=0.0, lt=1.0)
+    length_buckets: list[int] = field(
         [32, 64, 96, 128, 192, 256, 384, 512],
         "Lengths that rows are filled up to; one program is compiled for each that occurs.",
     )
-    reference_quirks: bool = _field(
+    reference_quirks: bool = field(
         False,
         "Reproduce the original: the loss is summed over the batch, and the top layer's rate is decayed twice.",
     )
@@ -447,34 +290,34 @@ class FinetuneConfig(Section):
 class OptimizerConfig(Section):
     """Optimizer and learning-rate schedule."""
 
-    kind: Literal["electra_adam", "adamw"] = _field(
+    kind: Literal["electra_adam", "adamw"] = field(
         "electra_adam", "electra_adam: the reference's Adam without bias correction; adamw: the usual one."
     )
-    learning_rate: float = _field(5e-4, "Peak learning rate.", free=True, ge=0.0)
-    schedule: Literal["linear", "cosine", "constant", "warmup_stable_decay"] = _field(
+    learning_rate: float = field(5e-4, "Peak learning rate.", free=True, ge=0.0)
+    schedule: Literal["linear", "cosine", "constant", "warmup_stable_decay"] = field(
         "linear", "Shape of the decay; each is multiplied by min(1, step / warmup_steps).", free=True
     )
-    warmup_steps: int = _field(10_000, "Steps of linear warm-up; 0: none.", free=True, ge=0)
-    decay_fraction: float = _field(
+    warmup_steps: int = field(10_000, "Steps of linear warm-up; 0: none.", free=True, ge=0)
+    decay_fraction: float = field(
         0.1,
         "warmup_stable_decay only: the last share of train.steps, in which the rate falls to 0.",
         free=True,
         gt=0.0,
         le=1.0,
     )
-    weight_decay: float = _field(
+    weight_decay: float = field(
         0.01, "Decoupled weight decay; LayerNorm and biases have none.", free=True, ge=0.0
     )
-    layer_decay: float = _field(
+    layer_decay: float = field(
         1.0,
         "Fine-tuning: each layer's rate is that of the one above times this; the embeddings are below all layers.",
         gt=0.0,
         le=1.0,
     )
-    beta1: float = _field(0.9, "Decay of the first moment.", free=True, ge=0.0, lt=1.0)
-    beta2: float = _field(0.999, "Decay of the second moment.", free=True, ge=0.0, lt=1.0)
-    epsilon: float = _field(1e-6, "Added to the root of the second moment.", free=True, gt=0.0)
-    clip_norm: float | None = _field(
+    beta1: float = field(0.9, "Decay of the first moment.", free=True, ge=0.0, lt=1.0)
+    beta2: float = field(0.999, "Decay of the second moment.", free=True, ge=0.0, lt=1.0)
+    epsilon: float = field(1e-6, "Added to the root of the second moment.", free=True, gt=0.0)
+    clip_norm: float | None = field(
         1.0, "Global-norm clip over all gradients of both networks; null: none.", gt=0.0
     )
 
@@ -482,38 +325,38 @@ class OptimizerConfig(Section):
 class TrainConfig(Section):
     """The loop."""
 
-    steps: int = _field(
+    steps: int = field(
         1_000_000, "Optimizer updates in the whole run; the schedule ends here.", free=True, ge=1
     )
-    batch_size: int = _field(128, "Rows in a batch, over all devices and hosts.", ge=1)
-    accumulation_steps: int = _field(
+    batch_size: int = field(128, "Rows in a batch, over all devices and hosts.", ge=1)
+    accumulation_steps: int = field(
         1, "Microbatches a batch is cut into; the gradient is that of the whole batch.", free=True, ge=1
     )
-    log_every: int = _field(100, "Steps between train lines in metrics.jsonl.", free=True, ge=1)
-    eval_every: int = _field(
+    log_every: int = field(100, "Steps between train lines in metrics.jsonl.", free=True, ge=1)
+    eval_every: int = field(
         10_000, "Steps between held-out evaluations; there is always one at the end.", free=True, ge=1
     )
-    eval_batches: int | None = _field(
+    eval_batches: int | None = field(
         64,
         "Batches in an evaluation while training; null: all. The last evaluation uses all.",
         free=True,
         ge=1,
     )
-    checkpoint_every: int = _field(1_000, "Steps between checkpoints.", free=True, ge=1)
-    checkpoint_minutes: float | None = _field(
+    checkpoint_every: int = field(1_000, "Steps between checkpoints.", free=True, ge=1)
+    checkpoint_minutes: float | None = field(
         10.0,
         "Minutes after which there is a checkpoint in any case; null: by steps alone.",
         free=True,
         gt=0.0,
     )
-    keep_checkpoints: int = _field(2, "Newest checkpoints kept.", free=True, ge=1)
-    keep_every: int | None = _field(
+    keep_checkpoints: int = field(2, "Newest checkpoints kept.", free=True, ge=1)
+    keep_every: int | None = field(
         None, "Checkpoints at multiples of this step are kept for good.", free=True, ge=1
     )
-    show_examples: int = _field(
+    show_examples: int = field(
         4, "Held-out sentences shown with their replaced tokens when training ends; 0: none.", free=True, ge=0
     )
-    profile_steps: str | None = _field(
+    profile_steps: str | None = field(
         None,
         "FIRST:LAST, steps (both included) of which a trace is written to WORKDIR/profile; null: none.",
         free=True,
@@ -539,36 +382,36 @@ class TrainConfig(Section):
 class ComputeConfig(Section):
     """How the same mathematics is carried out."""
 
-    dtype: Literal["float32", "bfloat16"] = _field(
+    dtype: Literal["float32", "bfloat16"] = field(
         "float32",
         "Type of activations and products; parameters, softmax, LayerNorm and losses stay float32.",
         free=True,
     )
-    scan_layers: bool | None = _field(
+    scan_layers: bool | None = field(
         None,
         "Compile one layer and loop over it: the time to compile and the memory of one layer, a few per cent slower. "
         "null: on CPUs from 6 layers on.",
         free=True,
     )
-    remat: Literal["none", "dots", "full"] = _field(
+    remat: Literal["none", "dots", "full"] = field(
         "none",
         "What is recomputed in the backward pass: nothing, all but matrix products, or whole layers.",
         free=True,
     )
-    attention: Literal["auto", "xla", "blocked", "cudnn", "splash"] = _field(
+    attention: Literal["auto", "xla", "blocked", "cudnn", "splash"] = field(
         "auto",
         "xla: plain array operations; blocked: the same in memory linear in the length; cudnn: fused, NVIDIA GPUs; "
         "splash: fused, TPUs; auto: the fused one where it can do what is asked, else xla, above 1,024 tokens (on TPUs "
         "from 512) blocked.",
         free=True,
     )
-    compilation_cache: LocalPath | None = _field(
+    compilation_cache: LocalPath | None = field(
         "auto",
         "Directory where compiled programs are kept for the next start, apart by version and processor, 2 GB at most; "
         "auto: compiled/ in data.cache_dir, or where JAX_COMPILATION_CACHE_DIR says; null: none.",
         free=True,
     )
-    keep_memory: bool = _field(
+    keep_memory: bool = field(
         True,
         "On CPU, keep the memory that a step of training or evaluation frees, for the next one: a sixth less time, up "
         "to twice the memory. Linux only.",
@@ -579,12 +422,12 @@ class ComputeConfig(Section):
 class MeshConfig(Section):
     """Devices along each axis of the mesh; their product is the number of devices."""
 
-    data: int = _field(
+    data: int = field(
         -1, "Replicas that split the batch; -1: all devices the other axes leave.", free=True, ge=-1
     )
-    fsdp: int = _field(1, "Devices that split the batch and shard the parameters.", free=True, ge=1)
-    tensor: int = _field(1, "Devices that split heads, feed-forward and vocabulary.", free=True, ge=1)
-    dcn_data: int = _field(
+    fsdp: int = field(1, "Devices that split the batch and shard the parameters.", free=True, ge=1)
+    tensor: int = field(1, "Devices that split heads, feed-forward and vocabulary.", free=True, ge=1)
+    dcn_data: int = field(
         -1,
         "Slices (parts of the machine joined by a slower network) that split the axis data, which counts those of all; "
         "-1: as many as the devices say they are; 1: take no account of slices.",
@@ -604,32 +447,32 @@ class MeshConfig(Section):
 class HostsConfig(Section):
     """Several processes, on as many hosts or not, as one run."""
 
-    join: Literal["auto", "on", "off"] = _field(
+    join: Literal["auto", "on", "off"] = field(
         "auto",
         "auto: join the others where these keys, JAX_COORDINATOR_ADDRESS and the like, Slurm or a TPU pod say that "
         "there are any; on: always; off: never. Hosts that do not meet are an error.",
         free=True,
     )
-    coordinator: str | None = _field(
+    coordinator: str | None = field(
         None, "ADDRESS:PORT of host 0; null: JAX_COORDINATOR_ADDRESS, or what the cluster says.", free=True
     )
-    num_processes: int | None = _field(
+    num_processes: int | None = field(
         None, "Processes in the run; null: JAX_NUM_PROCESSES, or what the cluster says.", free=True, ge=1
     )
-    process_id: int | None = _field(
+    process_id: int | None = field(
         None,
         "Number of this process, from 0; null: JAX_PROCESS_ID, JOB_COMPLETION_INDEX, or what the cluster says.",
         free=True,
         ge=0,
     )
-    join_timeout: int = _field(300, "Seconds to wait for all hosts at the start.", free=True, ge=1)
-    prepare_timeout: int = _field(
+    join_timeout: int = field(300, "Seconds to wait for all hosts at the start.", free=True, ge=1)
+    prepare_timeout: int = field(
         86_400,
         "Seconds that hosts wait for each other while tokenizer and text are prepared.",
         free=True,
         ge=1,
     )
-    heartbeat_timeout: int = _field(
+    heartbeat_timeout: int = field(
         60,
         "Seconds without a sign of life after which a host counts as lost and the others stop.",
         free=True,
@@ -640,10 +483,10 @@ class HostsConfig(Section):
 class Config(Section):
     """A whole run."""
 
-    seed: int = _field(
+    seed: int = field(
         0, "Seed of the initialisation, data order, masking, sampling and dropout.", ge=0, lt=2**31
     )
-    init_from: LocalPath | None = _field(
+    init_from: LocalPath | None = field(
         None,
         "Start from the parameters in this work directory (of a fine-tuning: of its best seed), or in a checkpoint "
         "of one, optimizer fresh.",

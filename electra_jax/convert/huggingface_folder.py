@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from electra_jax.config.schema import MOST_SIZE
+from electra_jax.config.fields import MOST_SIZE
 from electra_jax.convert.state_dicts import WORDS, StateDict, networks_in
 from electra_jax.convert.weight_files import has_weights, is_weight_file, read_file, read_folder
 from electra_jax.convert.weights import Flat

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from electra_jax.config.fields import MOST_SIZE
 from electra_jax.config.loading import validate, with_overrides
-from electra_jax.config.schema import MOST_SIZE, ModelConfig
+from electra_jax.config.schema import ModelConfig
 from electra_jax.convert.files.tensorflow_bundle import (
     is_checkpoint_prefix,
     read_tensors,

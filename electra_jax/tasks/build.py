@@ -1,23 +1,48 @@
-"""From configuration and examples to a task."""
+"""From configuration and examples to a task: one table, with a row for each kind."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, cast
 
 import jax.numpy as jnp
 
 from electra_jax.config.schema import Config
+from electra_jax.config.tasks import (
+    ClassificationConfig,
+    QuestionAnsweringConfig,
+    RegressionConfig,
+    TaggingConfig,
+    TaskConfig,
+    TaskKind,
+    TextsConfig,
+)
 from electra_jax.errors import UserError
 from electra_jax.tasks.classification import ClassificationTask
 from electra_jax.tasks.multi_label import MultiLabelTask
 from electra_jax.tasks.protocol import Example, Task, TextExample, WordsExample
 from electra_jax.tasks.question_answering import QuestionAnsweringTask
 from electra_jax.tasks.settings import TaskSettings
-from electra_jax.tasks.sources import BENCHMARKS, kind_of, labels_of, warnings_of
+from electra_jax.tasks.sources import BENCHMARKS, labels_of, warnings_of
 from electra_jax.tasks.tag_schemes import Scheme, spelling_named
 from electra_jax.tasks.tagging import TaggingTask, tag_format
 from electra_jax.tokenizers import Tokenizer
 
 Splits = Mapping[str, Sequence[Example]]
+Learned = tuple[dict[str, Any], list[str]]  # fields of `TaskSettings`, and what a user should know
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of task.
+
+    Attributes:
+        learn: (name, section, examples) → what must be remembered of them, beside the kind.
+        build: (section, settings, quirks, what all tasks have) → the task.
+    """
+
+    learn: Callable[[str, Any, Splits], Learned]
+    build: Callable[[Any, TaskSettings, bool, dict[str, Any]], Task]
 
 
 def settings_of(name: str, config: Config, splits: Splits) -> tuple[TaskSettings, list[str]]:
@@ -27,31 +52,8 @@ def settings_of(name: str, config: Config, splits: Splits) -> tuple[TaskSettings
         UserError: labels that cannot be used.
     """
     task = config.finetune.tasks[name]
-    kind = kind_of(name, task)
-    labels: tuple[str, ...] = ()
-    notes: list[str] = []
-    values: dict[str, Any] = {}
-    if kind in ("classification", "tagging"):
-        labels = labels_of(task, BENCHMARKS.get(name), splits["train"])
-        if kind == "tagging":
-            tagged = [example for example in splits["train"] if isinstance(example, WordsExample)]
-            found, notes = tag_format(name, tagged, task.scheme)
-            values = {"scheme": found.scheme, "spelling": found.spelling.name}
-    elif kind == "regression":
-        numbers = [
-            float(e.label)
-            for e in splits["train"]
-            if isinstance(e, TextExample) and not isinstance(e.label, tuple | None)
-        ]
-        values = {"low": min(numbers), "high": max(numbers)}
-    settings = TaskSettings(
-        kind=kind,
-        labels=labels,
-        multi_label=task.multi_label,
-        threshold=None if task.threshold == "tune" else task.threshold,
-        **values,
-    )
-    return settings, [*notes, *warnings_of(splits)]
+    values, notes = KINDS[task.kind].learn(name, task, splits)
+    return TaskSettings(kind=task.kind, **values), [*notes, *warnings_of(splits)]
 
 
 def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tokenizer) -> Task:
@@ -61,6 +63,10 @@ def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tok
         UserError: options that do not fit.
     """
     task, recipe = config.finetune.tasks[name], config.finetune
+    if task.kind != settings.kind:
+        raise UserError(
+            f"finetune.tasks.{name}.kind is {task.kind}, but the model was trained for {settings.kind}: set it back"
+        )
     shared: dict[str, Any] = {
         "name": name,
         "tokenizer": tokenizer,
@@ -70,48 +76,112 @@ def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tok
         "dtype": jnp.dtype(config.compute.dtype),
         "initializer_range": config.model.initializer_range,
     }
-    if task.positive is not None and settings.kind != "classification":
-        raise UserError(
-            f"finetune.tasks.{name}.positive is for classification, not {settings.kind}: leave it out"
-        )
-    if settings.kind == "question_answering":
-        return QuestionAnsweringTask(
-            config=task,
-            no_answer_threshold=settings.no_answer_threshold,
-            reference_quirks=recipe.reference_quirks,
-            **shared,
-        )
-    benchmark = BENCHMARKS.get(name)
-    if settings.kind == "tagging":
-        return TaggingTask(
-            file_labels=settings.labels,
-            scheme=cast(Scheme, settings.scheme),
-            spelling=spelling_named(settings.spelling),
-            learned=settings.learned,
-            chosen_metric=task.metric,
-            **shared,
-        )
-    swap = (benchmark is not None and benchmark.swap_pairs) if task.swap_pairs is None else task.swap_pairs
+    return KINDS[task.kind].build(task, settings, recipe.reference_quirks, shared)
+
+
+def _learn_classes(name: str, task: ClassificationConfig, splits: Splits) -> Learned:
+    threshold = None if task.threshold == "tune" else task.threshold
+    labels = labels_of(task.labels, BENCHMARKS.get(name), splits["train"])
+    return {"labels": labels, "multi_label": task.multi_label, "threshold": threshold}, []
+
+
+def _build_classification(
+    task: ClassificationConfig, settings: TaskSettings, quirks: bool, shared: dict[str, Any]
+) -> Task:
+    del quirks
     if settings.multi_label:
         return MultiLabelTask(
             labels=settings.labels,
             chosen_metric=task.metric,
             threshold=settings.threshold,
             tunes_threshold=task.threshold == "tune",
-            swap_pairs=swap,
+            swap_pairs=_swaps(task, shared["name"]),
             **shared,
         )
-    known = benchmark.metrics if benchmark is not None and benchmark.kind == settings.kind else ()
-    if not known:
-        known = ("spearman", "pearson") if settings.kind == "regression" else ("accuracy", "f1")
-    metrics = known if task.metric is None else (task.metric, *(m for m in known if m != task.metric))
     return ClassificationTask(
-        kind=settings.kind,
+        kind="classification",
         labels=settings.labels,
-        metrics=metrics,
-        low=settings.low,
-        high=settings.high,
-        swap_pairs=swap,
+        metrics=_metrics(task, shared["name"], ("accuracy", "f1")),
+        swap_pairs=_swaps(task, shared["name"]),
         positive=task.positive,
         **shared,
     )
+
+
+def _learn_range(name: str, task: RegressionConfig, splits: Splits) -> Learned:
+    del name, task
+    numbers = [
+        float(e.label)
+        for e in splits["train"]
+        if isinstance(e, TextExample) and not isinstance(e.label, tuple | None)
+    ]
+    return {"low": min(numbers), "high": max(numbers)}, []
+
+
+def _build_regression(
+    task: RegressionConfig, settings: TaskSettings, quirks: bool, shared: dict[str, Any]
+) -> Task:
+    del quirks
+    return ClassificationTask(
+        kind="regression",
+        labels=(),
+        metrics=_metrics(task, shared["name"], ("spearman", "pearson")),
+        low=settings.low,
+        high=settings.high,
+        swap_pairs=_swaps(task, shared["name"]),
+        **shared,
+    )
+
+
+def _learn_tags(name: str, task: TaggingConfig, splits: Splits) -> Learned:
+    tagged = [example for example in splits["train"] if isinstance(example, WordsExample)]
+    found, notes = tag_format(name, tagged, task.scheme)
+    labels = labels_of(task.labels, BENCHMARKS.get(name), splits["train"])
+    return {"labels": labels, "scheme": found.scheme, "spelling": found.spelling.name}, notes
+
+
+def _build_tagging(task: TaggingConfig, settings: TaskSettings, quirks: bool, shared: dict[str, Any]) -> Task:
+    del quirks
+    return TaggingTask(
+        file_labels=settings.labels,
+        scheme=cast(Scheme, settings.scheme),
+        spelling=spelling_named(settings.spelling),
+        learned=settings.learned,
+        chosen_metric=task.metric,
+        **shared,
+    )
+
+
+def _learn_nothing(name: str, task: TaskConfig, splits: Splits) -> Learned:
+    del name, task, splits
+    return {}, []
+
+
+def _build_questions(
+    task: QuestionAnsweringConfig, settings: TaskSettings, quirks: bool, shared: dict[str, Any]
+) -> Task:
+    return QuestionAnsweringTask(
+        config=task, no_answer_threshold=settings.no_answer_threshold, reference_quirks=quirks, **shared
+    )
+
+
+def _swaps(task: TextsConfig, name: str) -> bool:
+    benchmark = BENCHMARKS.get(name)
+    return (benchmark is not None and benchmark.swap_pairs) if task.swap_pairs is None else task.swap_pairs
+
+
+def _metrics(task: TextsConfig, name: str, usual: tuple[str, ...]) -> tuple[str, ...]:
+    """The chosen metric first, then those of the benchmark of this name, or the usual ones."""
+    benchmark = BENCHMARKS.get(name)
+    known = benchmark.metrics if benchmark is not None and benchmark.kind == task.kind else usual
+    return known if task.metric is None else (task.metric, *(m for m in known if m != task.metric))
+
+
+KINDS: Mapping[TaskKind, Kind] = MappingProxyType(
+    {
+        "classification": Kind(_learn_classes, _build_classification),
+        "regression": Kind(_learn_range, _build_regression),
+        "tagging": Kind(_learn_tags, _build_tagging),
+        "question_answering": Kind(_learn_nothing, _build_questions),
+    }
+)

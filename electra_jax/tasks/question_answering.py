@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 from jax import Array
 
-from electra_jax.config.schema import TaskConfig
+from electra_jax.config.tasks import QuestionAnsweringConfig
 from electra_jax.errors import UserError
 from electra_jax.model.layers import Dtype
 from electra_jax.model.task_heads import (
@@ -45,7 +45,7 @@ class QuestionAnsweringTask:
         config: its options.
         tokenizer: of questions and contexts.
         max_length: of a row.
-        head_style: "reference" (one or two hidden layers, as `TaskConfig` says) or "huggingface" (one linear layer).
+        head_style: "reference" (one or two hidden layers, as ``config`` says) or "huggingface" (one linear layer).
         head_dropout: taken since all tasks are built alike; neither head has dropout, here as in both originals.
         dtype: of the head's products.
         initializer_range: of Hugging Face's head.
@@ -58,7 +58,7 @@ class QuestionAnsweringTask:
     """
 
     name: str
-    config: TaskConfig
+    config: QuestionAnsweringConfig
     tokenizer: Tokenizer
     max_length: int
     head_style: HeadStyle

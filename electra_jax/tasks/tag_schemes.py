@@ -11,7 +11,7 @@ from itertools import product
 from types import MappingProxyType
 from typing import NamedTuple
 
-from electra_jax.config.schema import TagScheme
+from electra_jax.config.tasks import TagScheme
 
 # "BIO" is IOB2: every span begins with B. In IOB1 only a span that touches one of the same type does; IOE2 and IOE1
 # are the same with E at the end. "BIOES" is also called IOBES. "plain" labels (parts of speech, for instance) are no

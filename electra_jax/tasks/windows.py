@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from electra_jax.config.schema import TaskConfig
+from electra_jax.config.tasks import QuestionAnsweringConfig
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import QuestionExample, Rows
 from electra_jax.tokenizers.protocol import Tokenizer
@@ -129,7 +129,7 @@ def question_rows(
     tokenizer: Tokenizer,
     *,
     name: str,
-    config: TaskConfig,
+    config: QuestionAnsweringConfig,
     max_length: int,
     training: bool,
     reference_quirks: bool = False,

@@ -12,13 +12,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import zstandard
+from task_sections import task_section
 
 from electra_jax import predict
-from electra_jax.config.schema import TaskConfig
 from electra_jax.inference import records
 from electra_jax.inference.load import Token
 
-CONFIG = TaskConfig(kind="classification", text="body", pair="reply", id="key")
+CONFIG = task_section(kind="classification", text="body", pair="reply", id="key")
 
 
 class Echo:

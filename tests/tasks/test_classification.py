@@ -11,8 +11,9 @@ import optax
 import pytest
 from pydantic import ValidationError
 from small_run import small_config
+from task_sections import task_section
 
-from electra_jax.config.schema import MeshConfig, TaskConfig
+from electra_jax.config.schema import MeshConfig
 from electra_jax.errors import UserError
 from electra_jax.model.electra import build_electra
 from electra_jax.partitioning.mesh import make_mesh
@@ -193,10 +194,9 @@ def test_a_positive_class_that_does_not_fit_is_one_sentence(tokenizer):
     ):
         _task(tokenizer, metrics=("accuracy",), positive="1")
     assert _task(tokenizer, metrics=("accuracy",)).f1_of is None
-    assert TaskConfig(positive=1, labels=[0, 1]).positive == "1"  # as YAML reads it where it is not quoted
-    for values, other in (({"kind": "tagging"}, "tagging"), ({"multi_label": True}, "multi_label")):
-        with pytest.raises(ValidationError, match=f"positive is for classification .*, not {other}"):
-            TaskConfig(positive="1", **values)
+    assert task_section(positive=1, labels=[0, 1]).positive == "1"  # as YAML reads it where it is not quoted
+    with pytest.raises(ValidationError, match=r"positive is for classification .*, not multi_label"):
+        task_section(positive="1", multi_label=True)
 
 
 def test_a_label_that_is_not_known_is_one_sentence_even_among_hidden_ones(tokenizer):

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import expit
+from task_sections import task_section
 
-from electra_jax.config.schema import Config, TaskConfig
+from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.tasks.batches import Plan, make_batch
 from electra_jax.tasks.build import build_task, settings_of
@@ -135,7 +136,7 @@ def test_from_configuration_to_task(tokenizer):
     splits = {"train": _examples(("b",), ("c", "a")), "dev": _examples(())}
 
     def built(**options):
-        task = TaskConfig(kind="classification", multi_label=True, **options)
+        task = task_section(kind="classification", multi_label=True, **options)
         config = Config().model_copy(
             update={"finetune": Config().finetune.model_copy(update={"tasks": {"mine": task}})}
         )

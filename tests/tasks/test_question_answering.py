@@ -11,7 +11,8 @@ import optax
 import pytest
 from small_run import small_config
 
-from electra_jax.config.schema import MeshConfig, TaskConfig
+from electra_jax.config.schema import MeshConfig
+from electra_jax.config.tasks import QuestionAnsweringConfig
 from electra_jax.errors import UserError
 from electra_jax.model.electra import build_electra
 from electra_jax.model.task_heads import answer_mask
@@ -42,7 +43,9 @@ def tokenizer():
 
 
 def _task(tokenizer, style="reference", max_length=20, threshold=None, **options):
-    config = TaskConfig(**{"max_question_tokens": 4, "max_answer_tokens": 5, "stride": 6, **options})
+    config = QuestionAnsweringConfig(
+        **{"max_question_tokens": 4, "max_answer_tokens": 5, "stride": 6, **options}
+    )
     return QuestionAnsweringTask(
         "squad", config, tokenizer, max_length, style, 0.1, jnp.float32, 0.02, threshold
     )

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from electra_jax.config.schema import TaskConfig
+from electra_jax.config.tasks import QuestionAnsweringConfig
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Answer, QuestionExample
 from electra_jax.tasks.windows import (
@@ -54,7 +54,7 @@ def _rows(examples, tokenizer, max_length, *, training=True, quirks=False, **opt
         examples,
         tokenizer,
         name="squad",
-        config=TaskConfig(**options),
+        config=QuestionAnsweringConfig(**options),
         max_length=max_length,
         training=training,
         reference_quirks=quirks,

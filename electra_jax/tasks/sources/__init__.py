@@ -2,13 +2,12 @@
 
 from electra_jax.tasks.sources.benchmarks import BENCHMARKS, Benchmark
 from electra_jax.tasks.sources.checks import fingerprint_of, labels_of, warnings_of
-from electra_jax.tasks.sources.load import kind_of, load_examples
+from electra_jax.tasks.sources.load import load_examples
 
 __all__ = [
     "BENCHMARKS",
     "Benchmark",
     "fingerprint_of",
-    "kind_of",
     "labels_of",
     "load_examples",
     "warnings_of",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from electra_jax.config.schema import TaskKind
+from electra_jax.config.tasks import TaskKind
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
-from electra_jax.config.schema import TaskConfig, TaskKind
+from electra_jax.config.tasks import ClassificationConfig, TaskConfig
 from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.protocol import Answer, Example, QuestionExample, TextExample, WordsExample
 from electra_jax.tasks.sources.benchmarks import Benchmark
@@ -15,20 +15,20 @@ Splits = Mapping[str, Sequence[Example]]
 
 
 def labels_of(
-    config: TaskConfig, benchmark: Benchmark | None, train_examples: Sequence[Example]
+    labels: Sequence[str] | None, benchmark: Benchmark | None, train_examples: Sequence[Example]
 ) -> tuple[str, ...]:
     """The classes, or the tags, in the order of their numbers; () for regression and questions.
 
-    They are ``config.labels``, else the benchmark's if the training examples have no other, else those of the training
-    examples, sorted.
+    They are ``labels`` where those are given, else the benchmark's if the training examples have no other, else those
+    of the training examples, sorted.
 
     Raises:
-        UserError: ``config.labels`` has one twice.
+        UserError: ``labels`` has one twice.
     """
-    if config.labels is not None:
-        if twice := [label for label, count in Counter(config.labels).items() if count > 1]:
+    if labels is not None:
+        if twice := [label for label, count in Counter(labels).items() if count > 1]:
             raise UserError(f"labels has {quoted(twice)} twice; name every class once.")
-        return tuple(config.labels)
+        return tuple(labels)
     found: set[str] = set()
     for example in train_examples:
         if isinstance(example, TextExample):
@@ -40,15 +40,12 @@ def labels_of(
     return tuple(sorted(found))
 
 
-def check_examples(
-    splits: Splits, kind: TaskKind, config: TaskConfig, benchmark: Benchmark | None, where: str
-) -> None:
+def check_examples(splits: Splits, config: TaskConfig, benchmark: Benchmark | None, where: str) -> None:
     """Refuses what cannot be trained on, or evaluated.
 
     Args:
         splits: the examples.
-        kind: of the task.
-        config: for its classes.
+        config: of the task, for its classes.
         benchmark: whose official files the examples are from, or None.
         where: the configuration's section, which begins messages.
 
@@ -56,11 +53,13 @@ def check_examples(
         UserError: an empty split, an identifier twice in a split, a class that training does not know.
     """
     known: tuple[str, ...] = ()
-    if kind == "classification":
-        official = benchmark is not None and config.labels is None
-        known = (
-            benchmark.labels if official and benchmark else labels_of(config, None, splits.get("train", ()))
-        )
+    source = "known"
+    if isinstance(config, ClassificationConfig):
+        if benchmark is not None and config.labels is None:
+            known = benchmark.labels
+        else:
+            known = labels_of(config.labels, None, splits.get("train", ()))
+            source = "known" if config.labels is not None else "in the training examples"
     for split, examples in splits.items():
         if not examples:
             raise UserError(f"{where}: there are no {split} examples; give a file with examples in it.")
@@ -75,7 +74,6 @@ def check_examples(
                 [c for c in example.classes if c not in known] if isinstance(example, TextExample) else []
             )
             if unknown:
-                source = "known" if config.labels is not None or official else "in the training examples"
                 raise UserError(
                     f"{where}: the {split} example {example.id!r} has the label {unknown[0]!r}, which is not "
                     f"{source}; the labels are {quoted(known)}."

@@ -1,13 +1,12 @@
 """From a task's configuration to its examples."""
 
-import difflib
 import os
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from electra_jax.config.schema import TaskConfig, TaskKind
+from electra_jax.config.tasks import TaskConfig, nearest_benchmark
 from electra_jax.data.sources.several import read_all
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Example
@@ -18,28 +17,6 @@ from electra_jax.tasks.sources.own_files import read_own_file
 from electra_jax.tasks.sources.tfds_examples import read_tfds
 
 _TFDS = "tfds:"
-
-
-def kind_of(name: str, config: TaskConfig) -> TaskKind:
-    """What a task predicts: as configured, else as the benchmark of its name.
-
-    Raises:
-        UserError: neither says.
-    """
-    if config.kind is not None:
-        return config.kind
-    if name in BENCHMARKS:
-        kind = BENCHMARKS[name].kind
-        if config.multi_label and kind != "classification":
-            raise UserError(
-                f"finetune.tasks.{name}: multi_label is for classification, but {name} is {kind}; set kind, or leave "
-                "multi_label out."
-            )
-        return kind
-    raise UserError(
-        f"finetune.tasks.{name}.kind is not set and {name!r} is no benchmark{_nearest(name)}; set it to "
-        "classification, regression, tagging or question_answering."
-    )
 
 
 def load_examples(
@@ -69,7 +46,7 @@ def load_examples(
     Raises:
         UserError: the examples cannot be read, are not what the configuration says, or a split of ``needs`` is missing.
     """
-    where, kind = f"finetune.tasks.{name}", kind_of(name, config)
+    where = f"finetune.tasks.{name}"
     files = {"train": config.train, "dev": config.dev, "test": config.test}
     own = {split: path for split, path in files.items() if path is not None}
     if (config.data is not None) == bool(own):
@@ -80,16 +57,15 @@ def load_examples(
     there = f"given are {', '.join(own)}"
     if config.data is None:
         read = read_all(
-            partial(read_own_file, _path(path), kind, config, where, split, notes)
-            for split, path in own.items()
+            partial(read_own_file, _path(path), config, where, split, notes) for split, path in own.items()
         )
         examples = dict(zip(own, read, strict=True))
     elif config.data.startswith(_TFDS):
         spec = config.data.removeprefix(_TFDS)
-        examples = read_tfds(spec, kind, config, benchmark, where, tfds_data_dir)
+        examples = read_tfds(spec, config, benchmark, where, tfds_data_dir)
         there = f"{config.data} has {', '.join(examples)}"
     else:
-        examples, there = _read_directory(name, kind, config, where, notes)
+        examples, there = _read_directory(name, config, where, notes)
     if benchmark is not None and benchmark.held_out is not None:
         examples = hold_out_dev(examples, benchmark.held_out)
     if missing := [split for split in needs if split not in examples]:
@@ -98,7 +74,7 @@ def load_examples(
             official = [split for split in missing if split in benchmark.files]
             official_files = f" ({expected_files(benchmark, official)})" if official else ""
         raise UserError(f"{where} has no {' and no '.join(missing)} examples{official_files}; {there}.")
-    check_examples(examples, kind, config, benchmark, where)
+    check_examples(examples, config, benchmark, where)
     return examples
 
 
@@ -122,32 +98,27 @@ def hold_out_dev(
 
 
 def _read_directory(
-    name: str, kind: TaskKind, config: TaskConfig, where: str, notes: list[str]
+    name: str, config: TaskConfig, where: str, notes: list[str]
 ) -> tuple[dict[str, list[Example]], str]:
     """The examples, and what is in the folder, for messages."""
-    benchmark = _official(name, kind, config, where)
+    benchmark = _official(name, config, where)
     folder = find_official(benchmark, _path(str(config.data)), where)
     return read_official(benchmark, folder, notes), f"found in {folder.path}: {found_files(folder.path)}"
 
 
-def _official(name: str, kind: TaskKind, config: TaskConfig, where: str) -> Benchmark:
+def _official(name: str, config: TaskConfig, where: str) -> Benchmark:
     if name not in BENCHMARKS:
         raise UserError(
-            f"{where}.data is a folder, but {name!r} is no benchmark{_nearest(name)}; set train, dev and test, or name "
-            f"the task {', '.join(BENCHMARKS)}."
+            f"{where}.data is a folder, but {name!r} is no benchmark{nearest_benchmark(name)}; set train, dev and "
+            f"test, or name the task {', '.join(BENCHMARKS)}."
         )
     benchmark = BENCHMARKS[name]
-    if kind != benchmark.kind:
-        raise UserError(f"{where}.kind is {kind}, but {name} is {benchmark.kind}; leave kind out.")
-    if set_ := [key for key in ("id", "text", "pair", "label") if getattr(config, key) is not None]:
+    if config.kind != benchmark.kind:
+        raise UserError(f"{where}.kind is {config.kind}, but {name} is {benchmark.kind}; leave kind out.")
+    if set_ := [key for key in ("id", "text", "pair", "label") if getattr(config, key, None) is not None]:
         raise UserError(f"{where}.{set_[0]} is set, but official files have known columns; leave it out.")
     return benchmark
 
 
 def _path(text: str) -> Path:
     return Path(os.path.expanduser(text))
-
-
-def _nearest(name: str) -> str:
-    nearest = difflib.get_close_matches(name.lower(), BENCHMARKS, n=1)
-    return f" (did you mean {nearest[0]}?)" if nearest else ""

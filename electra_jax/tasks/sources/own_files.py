@@ -1,11 +1,19 @@
 """One's own files: tables, JSON lines, columns of words, SQuAD's and MRQA's formats."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from electra_jax.config.schema import TaskConfig, TaskKind
+from electra_jax.config.tasks import (
+    ClassificationConfig,
+    ColumnsConfig,
+    TaggingConfig,
+    TaskConfig,
+    TaskKind,
+    TextsConfig,
+)
 from electra_jax.data.sources.compressed import split_extension
 from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.protocol import Example, Label, Place, TextExample, WordsExample
@@ -25,9 +33,7 @@ FORMATS = {
 }
 
 
-def read_own_file(
-    path: Path, kind: TaskKind, config: TaskConfig, where: str, split: str, notes: list[str]
-) -> list[Example]:
+def read_own_file(path: Path, config: TaskConfig, where: str, split: str, notes: list[str]) -> list[Example]:
     """The examples of a file whose format its name tells.
 
     Texts are read from .csv (quoted as spreadsheets do), .tsv and .txt (separated by tabs, quotes are literal), all
@@ -37,8 +43,7 @@ def read_own_file(
 
     Args:
         path: of the file.
-        kind: of the task.
-        config: names the columns.
+        config: of the task; names the columns.
         where: the configuration's section, for messages.
         split: "train", "dev" or "test", whose labels may be missing.
         notes: what was left out is added here, a line each.
@@ -46,57 +51,86 @@ def read_own_file(
     Raises:
         UserError: no such file or format, or a file that is not as its format and the configuration say.
     """
-    is_test = split == "test"
     if not path.is_file():
         problem = "is not a file" if path.exists() else "does not exist"
         problem = "is a folder" if path.is_dir() else problem
         beside = sorted(e.name for e in path.parent.iterdir() if e.is_file()) if path.parent.is_dir() else []
         raise UserError(f"{where}: {path} {problem}; files beside it: {quoted(beside)}.")
     extension = split_extension(str(path))[0]
-    if extension not in FORMATS[kind]:
+    if extension not in FORMATS[config.kind]:
         raise UserError(
-            f"{where}: {path} is not a file {kind} can be read from; give {', '.join(FORMATS[kind])}, or one of "
-            "these packed as .gz, .xz, .zst or .bz2."
+            f"{where}: {path} is not a file {config.kind} can be read from; give {', '.join(FORMATS[config.kind])}, or "
+            "one of these packed as .gz, .xz, .zst or .bz2."
         )
-    if kind == "question_answering":
-        read = read_squad if extension == ".json" else read_mrqa
-        return list(read(path, split, notes))
-    if kind == "tagging" and extension != ".jsonl":
-        return list(read_word_columns(path, may_be_hidden=is_test))
+    return list(_READERS[config.kind](path, extension, config, where, split, notes))
+
+
+def _questions(
+    path: Path, extension: str, config: TaskConfig, where: str, split: str, notes: list[str]
+) -> Iterable[Example]:
+    del config, where
+    return (read_squad if extension == ".json" else read_mrqa)(path, split, notes)
+
+
+def _words(
+    path: Path, extension: str, config: TaggingConfig, where: str, split: str, notes: list[str]
+) -> Iterable[Example]:
+    is_test = split == "test"
+    if extension != ".jsonl":
+        return read_word_columns(path, may_be_hidden=is_test)
+    padded: list[str] = []
+    examples = _word_records(path, _columns(config, where, needs_label=not is_test), is_test, padded)
+    notes += padding_notes(path, padded)
+    return examples
+
+
+def _texts_with_labels(
+    path: Path, extension: str, config: TextsConfig, where: str, split: str, notes: list[str]
+) -> Iterable[Example]:
+    is_test = split == "test"
     columns = _columns(config, where, needs_label=not is_test)
     padded: list[str] = []
-    examples: Sequence[Example]
-    if kind == "tagging":
-        examples = _word_records(path, columns, is_test, padded)
-    elif extension == ".jsonl":
-        examples = _text_records(path, columns, _label_reader(kind, config, is_test, padded), is_test)
+    several = isinstance(config, ClassificationConfig) and config.multi_label
+    read_label = _label_reader(config, is_test, padded)
+    if extension == ".jsonl":
+        examples = _text_records(path, columns, read_label, is_test)
     else:
-        read_label = _label_reader(kind, config, is_test, padded)
         table = with_header(path, read_cells(path))
         if is_test and columns.label not in (table.names or ()):
             columns = replace(columns, label=None)
         examples = text_examples(table, columns, read_label)
-        if config.multi_label and is_test and not any(example.label for example in examples):
+        if several and is_test and not any(example.label for example in examples):
             # An empty cell is a text without labels; a whole column of them is what is yet to be predicted.
             examples = [replace(example, label=None) for example in examples]
     notes += padding_notes(path, padded)
-    return list(examples)
+    return examples
 
 
-def _label_reader(
-    kind: TaskKind, config: TaskConfig, is_test: bool, padded: list[str]
-) -> Callable[[Any, str], Label]:
-    if config.multi_label:
+_READERS: Mapping[TaskKind, Callable[[Path, str, Any, str, str, list[str]], Iterable[Example]]] = (
+    MappingProxyType(
+        {
+            "classification": _texts_with_labels,
+            "regression": _texts_with_labels,
+            "tagging": _words,
+            "question_answering": _questions,
+        }
+    )
+)
+
+
+def _label_reader(config: TextsConfig, is_test: bool, padded: list[str]) -> Callable[[Any, str], Label]:
+    if isinstance(config, ClassificationConfig) and config.multi_label:
         return label_list_reader(config.label_separator or SEPARATOR, may_be_hidden=is_test, padded=padded)
-    return label_reader(kind, {}, may_be_hidden=is_test, padded=padded)
+    return label_reader(config.kind, {}, may_be_hidden=is_test, padded=padded)
 
 
-def _columns(config: TaskConfig, where: str, *, needs_label: bool) -> Columns:
+def _columns(config: ColumnsConfig, where: str, *, needs_label: bool) -> Columns:
     if config.text is None:
         raise UserError(f"{where}.text is not set; name the column of the text.")
     if config.label is None and needs_label:
         raise UserError(f"{where}.label is not set; name the column of the label.")
-    return Columns((config.text,), config.pair, config.label, config.id)
+    pair = config.pair if isinstance(config, TextsConfig) else None
+    return Columns((config.text,), pair, config.label, config.id)
 
 
 def _text_records(

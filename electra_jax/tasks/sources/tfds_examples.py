@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from electra_jax.config.schema import TaskConfig, TaskKind
+from electra_jax.config.tasks import ColumnsConfig, TaskConfig, TaskKind, TextsConfig
 from electra_jax.data.sources.tfds_source import check_format, find_builder, first_line
 from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.protocol import Example, QuestionExample, TextExample, WordsExample
@@ -28,7 +28,6 @@ _SPLITS = {
 
 def read_tfds(
     spec: str,
-    kind: TaskKind,
     config: TaskConfig,
     benchmark: Benchmark | None,
     where: str,
@@ -42,8 +41,7 @@ def read_tfds(
 
     Args:
         spec: ``NAME[/CONFIG]``.
-        kind: of the task.
-        config: names the features; those that are not set are the benchmark's.
+        config: of the task; names the features; those that are not set are the benchmark's.
         benchmark: the one of this name, or None.
         where: the configuration's section, for messages.
         data_dir: where datasets are; None is TFDS's own place.
@@ -58,7 +56,7 @@ def read_tfds(
         )
     builder = find_builder(name, spec, data_dir)
     check_format(name, builder)
-    columns = _columns(kind, config, benchmark, where)
+    columns = _columns(config, benchmark, where)
     features = builder.info.features
     if missing := [column for column in columns.all if column not in features]:
         raise UserError(
@@ -68,7 +66,7 @@ def read_tfds(
 
     def read(name: str, builder: Any, there: str, split: str) -> None:
         convert = _converter(
-            kind, columns, builder.info.features, benchmark, is_test=split.startswith("test")
+            config.kind, columns, builder.info.features, benchmark, is_test=split.startswith("test")
         )
         examples[split] = [
             convert(record, number, f"{name}, split {there}, record {number}")
@@ -91,16 +89,17 @@ def read_tfds(
     return examples
 
 
-def _columns(kind: TaskKind, config: TaskConfig, benchmark: Benchmark | None, where: str) -> Columns:
+def _columns(config: TaskConfig, benchmark: Benchmark | None, where: str) -> Columns:
     known = (benchmark.features if benchmark is not None else None) or Columns(())
-    if kind == "question_answering":
+    if not isinstance(config, ColumnsConfig):
         return known if known.text else Columns(("question",), "context", "answers", config.id or "id")
     text = known.text if config.text is None else (config.text,)
     label = config.label or known.label
     if not text or label is None:
         what = "label" if text else "text"
         raise UserError(f"{where}.{what} is not set; name the dataset's feature that is the {what}.")
-    return Columns(text, config.pair or known.pair, label, config.id or known.id)
+    pair = config.pair if isinstance(config, TextsConfig) else None
+    return Columns(text, pair or known.pair, label, config.id or known.id)
 
 
 def _records(name: str, builder: Any, split: str) -> list[Record]:

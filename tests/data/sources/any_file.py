@@ -19,8 +19,8 @@ import zstandard
 from damaged_bytes import edited, edits_of
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from task_sections import task_section
 
-from electra_jax.config.schema import TaskConfig
 from electra_jax.data.sources.text_documents import file_documents
 from electra_jax.errors import LONGEST_MESSAGE, UserError
 from electra_jax.inference.records import Record, asked, chunks, read_records
@@ -66,9 +66,11 @@ def _file(good: str) -> st.SearchStrategy[bytes]:
 
 def _task(kind: str) -> Callable[[Path], object]:
     config = (
-        TaskConfig(kind=kind) if kind == "question_answering" else TaskConfig(kind=kind, text="t", label="l")
+        task_section(kind=kind)
+        if kind == "question_answering"
+        else task_section(kind=kind, text="t", label="l")
     )
-    return lambda path: [read_own_file(path, kind, config, "here", split, []) for split in ("dev", "test")]
+    return lambda path: [read_own_file(path, config, "here", split, []) for split in ("dev", "test")]
 
 
 def _documents(path: Path) -> None:

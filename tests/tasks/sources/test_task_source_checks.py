@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from task_sections import task_section
 
-from electra_jax.config.schema import TaskConfig
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Answer, QuestionExample, TextExample, WordsExample
 from electra_jax.tasks.sources import BENCHMARKS, fingerprint_of, labels_of, warnings_of
@@ -17,30 +17,30 @@ QUESTION = QuestionExample("0", "Who?", "Ann did.", (Answer("Ann", 0), Answer("d
 
 
 def test_labels_are_configured_or_the_benchmarks_or_those_of_train():
-    assert labels_of(TaskConfig(), None, TEXTS) == ("no", "yes")
-    assert labels_of(TaskConfig(labels=["yes", "no", "maybe"]), BENCHMARKS["rte"], TEXTS) == (
+    assert labels_of(None, None, TEXTS) == ("no", "yes")
+    assert labels_of(["yes", "no", "maybe"], BENCHMARKS["rte"], TEXTS) == (
         "yes",
         "no",
         "maybe",
     )
-    assert labels_of(TaskConfig(), BENCHMARKS["rte"], TEXTS) == ("no", "yes")
+    assert labels_of(None, BENCHMARKS["rte"], TEXTS) == ("no", "yes")
     official = [TextExample("0", "a", None, "not_entailment")]
-    assert labels_of(TaskConfig(), BENCHMARKS["rte"], official) == ("entailment", "not_entailment")
-    assert labels_of(TaskConfig(), None, WORDS) == ("B-X", "I-X", "O")
-    assert labels_of(TaskConfig(), None, [TextExample("0", "a", None, 1.5)]) == ()
-    assert labels_of(TaskConfig(), BENCHMARKS["squad"], [QUESTION]) == ()
+    assert labels_of(None, BENCHMARKS["rte"], official) == ("entailment", "not_entailment")
+    assert labels_of(None, None, WORDS) == ("B-X", "I-X", "O")
+    assert labels_of(None, None, [TextExample("0", "a", None, 1.5)]) == ()
+    assert labels_of(None, BENCHMARKS["squad"], [QUESTION]) == ()
     with pytest.raises(UserError, match="labels has 'a' twice"):
-        labels_of(TaskConfig(labels=["a", "b", "a"]), None, TEXTS)
+        labels_of(["a", "b", "a"], None, TEXTS)
 
 
 def test_configured_labels_are_all_there_are():
-    config = TaskConfig(labels=["yes"])
+    config = task_section(labels=["yes"])
     with pytest.raises(
         UserError, match=r"the train example '1' has the label 'no', which is not known; .* 'yes'"
     ):
-        check_examples({"train": TEXTS}, "classification", config, None, "here")
+        check_examples({"train": TEXTS}, config, None, "here")
     # Tags of dev that train does not have are the scorer's business, not an error.
-    check_examples({"train": WORDS[1:], "dev": WORDS}, "tagging", TaskConfig(), None, "here")
+    check_examples({"train": WORDS[1:], "dev": WORDS}, task_section(kind="tagging"), None, "here")
 
 
 @pytest.mark.parametrize(

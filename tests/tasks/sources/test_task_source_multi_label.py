@@ -5,13 +5,13 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from task_sections import task_section
 
-from electra_jax.config.schema import TaskConfig
 from electra_jax.errors import UserError
-from electra_jax.tasks.sources import load_examples, warnings_of
+from electra_jax.tasks.sources import load_examples
 from electra_jax.tasks.sources.labels import label_list_reader
 
-M = TaskConfig(kind="classification", text="t", label="l", multi_label=True)
+M = task_section(kind="classification", text="t", label="l", multi_label=True)
 COMMA = M.model_copy(update={"label_separator": ","})
 TRAIN = (".csv", "t,l\none,a|b\ntwo,c\n")
 
@@ -105,9 +105,10 @@ def test_labels_of_a_test_file_may_be_missing(tmp_path, file, expected):
         (M, {"train": _lines(["a", None])}, r"line 1: null is no label; give a list of texts"),
         (M, {"train": _lines([["a"]])}, r'line 1: \["a"\] is no label'),
         (M, {"train": _lines({"a": 1})}, r'line 1: \{"a": 1\} is no label'),
-        (TaskConfig(kind="classification", text="t", label="l"), {"train": _lines(["a"])},
+        (task_section(kind="classification", text="t", label="l"), {"train": _lines(["a"])},
          "the label is a list or an object, not one value; .* set multi_label"),
-        (TaskConfig(kind="regression", text="t", label="l"), {"train": _lines([1.0])}, "not one value; mend the file"),
+        (task_section(kind="regression", text="t", label="l"), {"train": _lines([1.0])},
+         "not one value; mend the file"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_refused_in_one_sentence(tmp_path, config, files, message):
@@ -119,7 +120,6 @@ def test_what_is_wrong_is_refused_in_one_sentence(tmp_path, config, files, messa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "regression", "multi_label": True}, "multi_label is for classification, not regression"),
         (
             {"kind": "classification", "multi_label": True, "data": "tfds:glue/mnli"},
             "multi_label is for your own files",
@@ -140,25 +140,4 @@ def test_what_is_wrong_is_refused_in_one_sentence(tmp_path, config, files, messa
 )
 def test_options_that_do_not_fit(options, message):
     with pytest.raises(ValueError, match=message):
-        TaskConfig(**options)
-
-
-def test_a_benchmarks_name_whose_kind_has_no_labels(tmp_path):
-    (tmp_path / "a.csv").write_text("t,l\nx,1\n")
-    config = TaskConfig(text="t", label="l", multi_label=True, train=str(tmp_path / "a.csv"))
-    with pytest.raises(UserError, match="multi_label is for classification, but stsb is regression"):
-        load_examples("stsb", config)
-
-
-def test_what_is_most_likely_a_mistake(tmp_path):
-    splits = _load(tmp_path, M, train=_lines(["a"], ["b", "c"], []), dev=_lines(["b", "a"], ["a", "b"]))
-    assert warnings_of(splits) == [
-        "no dev example has the label 'c'",
-        "all 2 dev examples have the labels 'a', 'b'",
-    ]
-    assert warnings_of({"train": _load(tmp_path, M, train=_lines([], []))["train"]}) == [
-        "all 2 train examples have no label"
-    ]
-    assert warnings_of({"train": _load(tmp_path, M, train=(".csv", 't,l\nx,"a,b"\ny,c\n'))["train"]}) == [
-        "no train example has more than one label; is label_separator what stands between them?"
-    ]
+        task_section(**options)

@@ -6,8 +6,8 @@ import json
 from collections import Counter
 
 import pytest
+from task_sections import task_section
 
-from electra_jax.config.schema import TaskConfig
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import TextExample
 from electra_jax.tasks.sources import BENCHMARKS, labels_of, load_examples, warnings_of
@@ -30,7 +30,7 @@ COUNTS = {
 
 
 def _config(shared, name):
-    return TaskConfig(data=str(shared / "data" / ("glue" if BENCHMARKS[name].submission else "")))
+    return task_section(name, data=str(shared / "data" / ("glue" if BENCHMARKS[name].submission else "")))
 
 
 @pytest.mark.shared_data
@@ -40,7 +40,7 @@ def test_counts_and_labels_of_the_real_files(shared, name):
     examples = load_examples(name, config)
     assert {split: len(items) for split, items in examples.items()} == COUNTS[name]
     assert warnings_of(examples) == []
-    labels = labels_of(config, BENCHMARKS[name], examples.get("train", examples["dev"]))
+    labels = labels_of(None, BENCHMARKS[name], examples.get("train", examples["dev"]))
     if BENCHMARKS[name].kind == "classification":
         assert labels == BENCHMARKS[name].labels
         assert {example.label for example in examples["dev"]} == set(labels)
@@ -129,7 +129,7 @@ def _mnli(folder):
 
 
 def test_mnli_has_five_splits(tmp_path):
-    examples = load_examples("mnli", TaskConfig(data=str(_mnli(tmp_path))))
+    examples = load_examples("mnli", task_section("mnli", data=str(_mnli(tmp_path))))
     assert examples == {
         "train": [TextExample("0", '"train', "b", "entailment")],
         "dev": [TextExample("0", '"dev_matched', "b", "entailment")],
@@ -144,7 +144,7 @@ def test_qqp_and_packed_files(tmp_path):
     (tmp_path / "QQP").mkdir()
     (tmp_path / "QQP/train.tsv.gz").write_bytes(gzip.compress((header + "5\t1\t2\tWhy?\tHow?\t1\n").encode()))
     (tmp_path / "QQP/test.tsv").write_text("id\tquestion1\tquestion2\n3\tWho?\tWhat?\n")
-    assert load_examples("qqp", TaskConfig(data=str(tmp_path))) == {
+    assert load_examples("qqp", task_section("qqp", data=str(tmp_path))) == {
         "train": [TextExample("0", "Why?", "How?", "1")],
         "test": [TextExample("3", "Who?", "What?")],
     }
@@ -157,7 +157,7 @@ def test_rows_that_are_too_short_are_left_out_as_the_original_does(tmp_path):
     (tmp_path / "train.tsv").write_text(header + "4\t1\t2\tWhy?\tHow?\t1\n" + broken + "7\t1\t2\tA?\tB?\t0\n")
     (tmp_path / "dev.tsv").write_text(header + "8\t1\t2\tWho?\tWhat?\t1\n")
     notes: list[str] = []
-    examples = load_examples("qqp", TaskConfig(data=str(tmp_path)), notes=notes)
+    examples = load_examples("qqp", task_section("qqp", data=str(tmp_path)), notes=notes)
     assert examples["train"] == [TextExample("0", "Why?", "How?", "1"), TextExample("1", "A?", "B?", "0")]
     (note,) = notes
     assert "train.tsv: 3 rows with too few columns are left out, as in the original (lines 3, 4, 5)" in note
@@ -170,7 +170,7 @@ def test_glues_diagnostic_examples_go_with_mnli(tmp_path, file, given):
     for path, text in (("MNLI/train.tsv", header + "a\tb\tneutral\n"), (file, more)):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(text)
-    assert load_examples("mnli", TaskConfig(data=str(tmp_path / given))) == {
+    assert load_examples("mnli", task_section("mnli", data=str(tmp_path / given))) == {
         "train": [TextExample("0", "a", "b", "neutral")],
         "test_diagnostic": [TextExample("0", "a", "b")],
     }
@@ -183,7 +183,7 @@ def test_squad_1_and_2_are_told_apart_by_their_files(tmp_path):
 
     (tmp_path / "dev-v1.1.json").write_text(content([{"text": "Ann", "answer_start": 0}]))
     (tmp_path / "dev-v2.0.json").write_text(content([{"text": "Ann", "answer_start": 0}], is_impossible=True))
-    config = TaskConfig(data=str(tmp_path))
+    config = task_section("squad", data=str(tmp_path))
     assert [a.text for a in load_examples("squad", config)["dev"][0].answers] == ["Ann"]
     assert load_examples("squad2", config)["dev"][0].answers == ()
 
@@ -214,7 +214,7 @@ WRONG = [
 def test_files_that_are_not_official_are_refused_in_one_sentence(tmp_path, name, file, content, message):
     (tmp_path / file).write_text(content)
     with pytest.raises(UserError, match=message) as caught:
-        load_examples(name, TaskConfig(data=str(tmp_path)))
+        load_examples(name, task_section(name, data=str(tmp_path)))
     assert "\n" not in str(caught.value)
     assert "finetune.tasks." in str(caught.value) or str(tmp_path) in str(caught.value)
 
@@ -222,11 +222,11 @@ def test_files_that_are_not_official_are_refused_in_one_sentence(tmp_path, name,
 def test_a_file_that_is_not_utf_8_names_the_line(tmp_path):
     (tmp_path / "train.txt").write_bytes("EU NNP B-NP B-ORG\nfür IN O O\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"train\.txt, line 2, column 2 is not utf-8 \(byte 0xfc\)"):
-        load_examples("ner", TaskConfig(data=str(tmp_path)))
+        load_examples("ner", task_section("ner", data=str(tmp_path)))
 
 
 def test_splits_that_are_needed_must_be_there(tmp_path):
-    config = TaskConfig(data=str(_mnli(tmp_path)))
+    config = task_section("mnli", data=str(_mnli(tmp_path)))
     (tmp_path / "train.tsv").unlink()
     assert "train" not in load_examples("mnli", config)
     with pytest.raises(
@@ -238,17 +238,21 @@ def test_splits_that_are_needed_must_be_there(tmp_path):
 @pytest.mark.parametrize(
     ("name", "config", "message"),
     [
-        ("rte", TaskConfig(), "names neither data nor files"),
-        ("rte", TaskConfig(data="x", train="y"), "names both data and train"),
-        ("rte", TaskConfig(data="/no/such"), "/no/such does not exist"),
+        ("rte", task_section("rte"), "names neither data nor files"),
+        ("rte", task_section("rte", data="x", train="y"), "names both data and train"),
+        ("rte", task_section("rte", data="/no/such"), "/no/such does not exist"),
         (
             "rte",
-            TaskConfig(data="/no/such", kind="regression"),
+            task_section("rte", data="/no/such", kind="regression"),
             "kind is regression, but rte is classification",
         ),
-        ("rte", TaskConfig(data="/no/such", text="body"), r"rte\.text is set, but official files"),
-        ("RTE", TaskConfig(data="/no/such"), r"'RTE' is no benchmark \(did you mean rte\?\)"),
-        ("mine", TaskConfig(data="/no/such", kind="tagging"), "data is a folder, but 'mine' is no benchmark"),
+        ("rte", task_section("rte", data="/no/such", text="body"), r"rte\.text is set, but official files"),
+        ("RTE", task_section("RTE", data="/no/such"), r"'RTE' is no benchmark \(did you mean rte\?\)"),
+        (
+            "mine",
+            task_section(data="/no/such", kind="tagging"),
+            "data is a folder, but 'mine' is no benchmark",
+        ),
     ],
 )
 def test_configurations_that_cannot_be_read_from(name, config, message):

@@ -8,8 +8,8 @@ import re
 
 import pytest
 import zstandard
+from task_sections import task_section
 
-from electra_jax.config.schema import TaskConfig
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Answer, QuestionExample, TextExample, WordsExample
 from electra_jax.tasks.sources import load_examples, warnings_of
@@ -20,7 +20,7 @@ PACKED = {
     ".xz": lzma.compress,
     ".zst": zstandard.ZstdCompressor().compress,
 }
-TEXTS = TaskConfig(kind="classification", text="body", pair="reply", label="class", id="key")
+TEXTS = task_section(kind="classification", text="body", pair="reply", label="class", id="key")
 EXPECTED = [
     TextExample("a", 'He said "no",\nand left', "Why?", "good"),
     TextExample("b", "Übung", "", "bad"),
@@ -52,7 +52,7 @@ def test_tables_and_json_lines_give_the_same_examples(tmp_path, extension, conte
 
 def test_quotes_of_tsv_are_literal(tmp_path):
     content = 'body\tclass\n"quoted"\t1\nan " open one\t0\n\n'
-    config = TaskConfig(kind="classification", text="body", label="class")
+    config = task_section(kind="classification", text="body", label="class")
     assert _load(tmp_path, config, dev=(".tsv", content))["dev"] == [
         TextExample("0", '"quoted"', None, "1"),
         TextExample("1", 'an " open one', None, "0"),
@@ -62,12 +62,14 @@ def test_quotes_of_tsv_are_literal(tmp_path):
 def test_numbers_and_words_of_json_are_spelled_as_json_does(tmp_path):
     lines = '{"t": "a", "l": 1}\n{"t": "b", "l": true}\n{"t": "c\\ud800", "l": "x"}\n'
     examples = _load(
-        tmp_path, TaskConfig(kind="classification", text="t", label="l"), train=(".jsonl", lines)
+        tmp_path, task_section(kind="classification", text="t", label="l"), train=(".jsonl", lines)
     )
     assert [e.label for e in examples["train"]] == ["1", "true", "x"]
     assert examples["train"][2].text == "c\ufffd"
     numbers = '{"t": "a", "l": 1}\n{"t": "b", "l": -2.5}\n{"t": "c", "l": "3e-1"}\n'
-    examples = _load(tmp_path, TaskConfig(kind="regression", text="t", label="l"), train=(".jsonl", numbers))
+    examples = _load(
+        tmp_path, task_section(kind="regression", text="t", label="l"), train=(".jsonl", numbers)
+    )
     assert [e.label for e in examples["train"]] == [1.0, -2.5, 0.3]
 
 
@@ -80,7 +82,7 @@ def test_numbers_and_words_of_json_are_spelled_as_json_does(tmp_path):
     ],
 )
 def test_labels_of_a_test_file_may_be_missing(tmp_path, extension, content, expected):
-    config = TaskConfig(kind="classification", text="body", label="class")
+    config = task_section(kind="classification", text="body", label="class")
     train = (".csv", "body,class\nx,good\ny,bad\n")
     examples = _load(tmp_path, config, train=train, test=(extension, content))
     assert [e.label for e in examples["test"]] == expected
@@ -90,7 +92,7 @@ def test_labels_of_a_test_file_may_be_missing(tmp_path, extension, content, expe
 
 def test_a_benchmarks_name_with_files_of_ones_own(tmp_path):
     examples = _load(
-        tmp_path, TaskConfig(text="t", label="l"), name="rte", train=(".csv", "t,l\na,yes\nb,no\n")
+        tmp_path, task_section("rte", text="t", label="l"), name="rte", train=(".csv", "t,l\na,yes\nb,no\n")
     )
     assert [e.label for e in examples["train"]] == ["yes", "no"]
 
@@ -106,7 +108,7 @@ WORDS = [
     "-DOCSTART- x O\n\n\nThe\tx  B-NP \r\na\u00a0b x I-NP\ncat x I-NP\n \nsat x B-VP",
 ])  # fmt: skip
 def test_columns_of_words(tmp_path, content):
-    config = TaskConfig(kind="tagging")
+    config = task_section(kind="tagging")
     bare = "The\na\u00a0b\ncat\n\nsat\n"
     examples = _load(tmp_path, config, train=(".txt", content), test=(".txt.xz", bare))
     assert examples["train"] == WORDS
@@ -116,7 +118,7 @@ def test_columns_of_words(tmp_path, content):
 
 
 def test_lists_of_words(tmp_path):
-    config = TaskConfig(kind="tagging", text="tokens", label="tags")
+    config = task_section(kind="tagging", text="tokens", label="tags")
     lines = [{"tokens": e.words, "tags": e.tags} for e in WORDS]
     content = "\n".join(map(json.dumps, lines))
     test = json.dumps({"tokens": ["sat"]})
@@ -141,7 +143,7 @@ def test_mrqa(tmp_path):
         "answers": ["Ann", "Bob", "Carl"],
         "detected_answers": detected,
     }
-    config = TaskConfig(kind="question_answering")
+    config = task_section(kind="question_answering")
     examples = _load(tmp_path, config, train=(".jsonl.gz", _mrqa(question)))
     answers = (Answer("Ann", 0), Answer("Ann", 13), Answer("Bob", 8))  # Carl is not in the context.
     assert examples["train"] == [QuestionExample("q1", "Who?", CONTEXT, answers)]
@@ -161,7 +163,7 @@ def test_gold_answers_of_mrqa_are_the_field_answers(tmp_path):
         "answers": ["Ann B.", "Bob"],
         "detected_answers": [{"text": "Ann", "char_spans": [[0, 2]]}],
     }
-    config = TaskConfig(kind="question_answering")
+    config = task_section(kind="question_answering")
     files = {split: (".jsonl", _mrqa(question)) for split in ("train", "dev")}
     examples = _load(tmp_path, config, **files)
     assert examples["train"][0].answers == (Answer("Ann", 0), Answer("Bob", 8))
@@ -193,7 +195,7 @@ def test_questions_whose_answer_is_not_in_the_context_are_left_out_of_training(t
     paths = {split: tmp_path / f"{split}{extension}" for split in ("train", "dev")}
     for path in paths.values():
         path.write_text(content)
-    config = TaskConfig(kind="question_answering", **{split: str(path) for split, path in paths.items()})
+    config = task_section(kind="question_answering", **{split: str(path) for split, path in paths.items()})
     examples = load_examples("mine", config, notes=notes)
     assert [example.id for example in examples["train"]] == kept
     assert len(examples["dev"]) == 3
@@ -204,8 +206,8 @@ def test_questions_whose_answer_is_not_in_the_context_are_left_out_of_training(t
 
 
 def test_blanks_around_labels_make_no_classes_of_their_own(tmp_path):
-    config = TaskConfig(kind="classification", text="t", label="l")
-    tags = TaskConfig(kind="tagging", text="t", label="l")
+    config = task_section(kind="classification", text="t", label="l")
+    tags = task_section(kind="tagging", text="t", label="l")
     lines = '{"t": "a", "l": "pos\\t"}\n{"t": "b", "l": "\u3000pos"}\n{"t": "c", "l": "neg"}\n'
     for extension, content, count, first in (
         (".csv", "t,l\r\na,pos\r\nb, pos\r\nc,neg\r\nd,neg \r\n", 2, 3),
@@ -228,7 +230,7 @@ def test_blanks_around_labels_make_no_classes_of_their_own(tmp_path):
 
 def test_long_cells_of_csv_are_read_and_the_modules_limit_is_left_as_it_was(tmp_path):
     limit = csv.field_size_limit()
-    config = TaskConfig(kind="classification", text="t", label="l")
+    config = task_section(kind="classification", text="t", label="l")
     content = "t,l\n" + '"' + "long, " * 50_000 + '",x\nb,y\n'
     assert len(_load(tmp_path, config, train=(".csv", content))["train"][0].text) == 300_000
     assert csv.field_size_limit() == limit
@@ -236,7 +238,7 @@ def test_long_cells_of_csv_are_read_and_the_modules_limit_is_left_as_it_was(tmp_
 
 @pytest.mark.parametrize("extension", [".txt", ".conll", ".bio", ".iob", ".tsv", ".conll.gz"])
 def test_words_are_read_whatever_the_file_is_called(tmp_path, extension):
-    examples = _load(tmp_path, TaskConfig(kind="tagging"), train=(extension, "Ann\tB-PER\nleft\tO\n"))
+    examples = _load(tmp_path, task_section(kind="tagging"), train=(extension, "Ann\tB-PER\nleft\tO\n"))
     assert examples["train"] == [WordsExample("0", ("Ann", "left"), ("B-PER", "O"))]
 
 
@@ -247,7 +249,7 @@ def test_marks_and_line_ends_do_not_matter(tmp_path, extension, ends):
     lines = [separator.join(row) for row in (("t", "l"), ("a", "x"), ("b", "y"))]
     if extension == ".jsonl":
         lines = ['{"t": "a", "l": "x"}', '{"t": "b", "l": "y"}']
-    config = TaskConfig(kind="classification", text="t", label="l")
+    config = task_section(kind="classification", text="t", label="l")
     examples = _load(tmp_path, config, train=(extension, "\ufeff" + ends.join(lines)))
     assert [(e.text, e.label) for e in examples["train"]] == [("a", "x"), ("b", "y")]
 
@@ -265,7 +267,7 @@ def _squad(question):
 
 
 def test_squad_questions_without_answers_are_impossible_or_hidden(tmp_path):
-    config = TaskConfig(kind="question_answering")
+    config = task_section(kind="question_answering")
     base = {"id": "q1", "question": "Who?"}
     impossible = _load(tmp_path, config, dev=(".json", _squad(base | {"answers": [], "is_impossible": True})))
     assert impossible["dev"] == [QuestionExample("q1", "Who?", CONTEXT)]
@@ -276,10 +278,10 @@ def test_squad_questions_without_answers_are_impossible_or_hidden(tmp_path):
 
 
 C, R, T, Q = (
-    TaskConfig(kind="classification", text="t", label="l", id="i"),
-    TaskConfig(kind="regression", text="t", label="l"),
-    TaskConfig(kind="tagging", text="t", label="l"),
-    TaskConfig(kind="question_answering"),
+    task_section(kind="classification", text="t", label="l", id="i"),
+    task_section(kind="regression", text="t", label="l"),
+    task_section(kind="tagging", text="t", label="l"),
+    task_section(kind="question_answering"),
 )
 ANSWER = {"id": "q", "question": "Who?"}
 WRONG = [
@@ -310,10 +312,9 @@ WRONG = [
     (Q, {"train": (".json", _squad(ANSWER | {"answers": [{"text": "x", "answer_start": "0"}]}))},
      "the field 'answer_start' is text and not a whole number"),
     (Q, {"train": (".jsonl", '{"question": "Who?"}')}, "line 1 is not in MRQA's format: it has 'question'"),
-    (TaskConfig(kind="tagging"), {"train": (".txt", "a O\n\nb c O\n")}, "line 3 has 3 columns where line 1 has 2"),
-    (TaskConfig(kind="classification"), {"train": (".csv", "t,l\n")}, r"finetune\.tasks\.mine\.text is not set"),
-    (TaskConfig(kind="classification", text="t"), {"train": (".csv", "t,l\n")}, r"mine\.label is not set"),
-    (TaskConfig(text="t"), {"train": (".csv", "t,l\n")}, r"mine\.kind is not set and 'mine' is no benchmark"),
+    (task_section(kind="tagging"), {"train": (".txt", "a O\n\nb c O\n")}, "line 3 has 3 columns where line 1 has 2"),
+    (task_section(kind="classification"), {"train": (".csv", "t,l\n")}, r"finetune\.tasks\.mine\.text is not set"),
+    (task_section(kind="classification", text="t"), {"train": (".csv", "t,l\n")}, r"mine\.label is not set"),
 ]  # fmt: skip
 
 

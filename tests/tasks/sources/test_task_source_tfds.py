@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from task_sections import task_section
 
-from electra_jax.config.schema import TaskConfig
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Answer, QuestionExample, TextExample, WordsExample
 from electra_jax.tasks.sources import load_examples
@@ -94,7 +94,7 @@ def prepared(tmp_path_factory):
 
 
 def _load(prepared, name, config="", **values):
-    config = TaskConfig(data=f"tfds:example_source/{config or name}", **values)
+    config = task_section(name, data=f"tfds:example_source/{config or name}", **values)
     return load_examples(name, config, tfds_data_dir=prepared)
 
 
@@ -172,6 +172,6 @@ def test_datasets_that_do_not_fit(prepared, name, config, values, message):
 
 
 def test_needed_splits(prepared):
-    config = TaskConfig(data="tfds:example_source/ner")
+    config = task_section("ner", data="tfds:example_source/ner")
     with pytest.raises(UserError, match="has no dev examples; tfds:example_source/ner has train"):
         load_examples("ner", config, tfds_data_dir=prepared, needs=("train", "dev"))
