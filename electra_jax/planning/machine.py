@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import jax
 
 from electra_jax.errors import UserError
-from electra_jax.planning.chips import TPU_CHIPS, Chip, chip_of
+from electra_jax.runtime.chips import TPU_CHIPS, Chip, chip_of
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from electra_jax.planning.hlo import executed, parse_hlo
 from electra_jax.planning.machine import Machine
 from electra_jax.planning.memory_traffic import memory_bytes
 from electra_jax.planning.roofline import Roofline, Speeds, Work, roofline
-from electra_jax.training.flops import peak_flops, train_step_flops
+from electra_jax.runtime.chips import peak_flops
+from electra_jax.training.flops import train_step_flops
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""The process itself: its allocator, its CPU devices, the programs it compiles, a trace of what it does."""
+"""The machine and the process: published figures of chips, the allocator, CPU devices, compiled programs, traces."""

@@ -1,36 +1,12 @@
-"""Model FLOPs of a training step, counted analytically, and the peaks of known chips.
+"""Model FLOPs of a training step, counted analytically.
 
 Counted are matrix products only, 2 FLOPs a multiply-add, the backward pass as twice the forward; what is
 recomputed does not count (model FLOPs, not hardware FLOPs: Chowdhery et al. 2022, appendix B).
 """
 
-import jax
-
 from electra_jax.config.schema import Config, FinetuneObjective
 from electra_jax.model.sizes import EncoderSizes, NetworkSizes
 from electra_jax.objectives.masking import max_masked
-
-# Dense 16-bit peak of one JAX device in FLOP/s (vendors' data sheets), by the first words of its device_kind. A
-# TPU7x chip is two devices.
-PEAK_FLOPS = {
-    "TPU v4": 275e12,
-    "TPU v5 lite": 197e12,
-    "TPU v5e": 197e12,
-    "TPU v5p": 459e12,
-    "TPU v5": 459e12,
-    "TPU v6 lite": 918e12,
-    "TPU v6e": 918e12,
-    "TPU7x": 2307e12 / 2,
-    "NVIDIA A100": 312e12,
-    "NVIDIA H100": 989e12,
-    "NVIDIA H100 PCIe": 756e12,
-    "NVIDIA H200": 989e12,
-    "NVIDIA L4": 121e12,
-    "NVIDIA L40": 181e12,
-    "NVIDIA L40S": 362e12,
-    "Tesla V100": 125e12,
-    "Tesla T4": 65e12,
-}
 
 
 def encoder_flops(sizes: EncoderSizes, embedding_size: int, length: int) -> float:
@@ -72,10 +48,3 @@ def train_step_flops(config: Config, sizes: NetworkSizes) -> float:
         row += encoder_flops(sizes.discriminator, sizes.embedding_size, length)
         row += 2 * length * hidden * (hidden + 1)
     return 3.0 * row * config.train.batch_size
-
-
-def peak_flops(device: jax.Device) -> float | None:
-    """Peak of one device in 16-bit products, None where it is not known (CPUs among them)."""
-    kind = device.device_kind
-    matches = [name for name in PEAK_FLOPS if kind == name or kind.startswith((f"{name} ", f"{name}-"))]
-    return PEAK_FLOPS[max(matches, key=len)] if matches else None

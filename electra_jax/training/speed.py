@@ -6,7 +6,8 @@ import jax
 
 from electra_jax.config.schema import Config
 from electra_jax.model.sizes import network_sizes
-from electra_jax.training.flops import peak_flops, train_step_flops
+from electra_jax.runtime.chips import peak_flops
+from electra_jax.training.flops import train_step_flops
 
 
 class Stopwatch:

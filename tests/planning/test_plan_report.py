@@ -14,13 +14,13 @@ from test_plan_collectives import TPU_SLICES
 from electra_jax.model.sizes import network_sizes
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.planning import report
-from electra_jax.planning.chips import TPU_CHIPS
 from electra_jax.planning.collectives import Collective
 from electra_jax.planning.compiling import Compiled, parse_out_of_memory, temporaries, vocabulary
 from electra_jax.planning.machine import local_machine
 from electra_jax.planning.products import product_flops
 from electra_jax.planning.report import Plan, format_plan, make_plan
 from electra_jax.planning.roofline import Roofline, Work
+from electra_jax.runtime.chips import TPU_CHIPS
 from electra_jax.training.flops import train_step_flops
 from electra_jax.training.program import build_program
 

@@ -1,7 +1,6 @@
 """Analytic FLOPs against the matrix products that the traced program really holds."""
 
 import math
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +9,7 @@ from small_run import SmallVocabulary, small_config
 
 from electra_jax.model.sizes import network_sizes
 from electra_jax.objectives import build_objective
-from electra_jax.training.flops import peak_flops, train_step_flops
+from electra_jax.training.flops import train_step_flops
 
 
 def _inner(value):
@@ -69,29 +68,3 @@ def test_step_flops_are_the_matrix_products_of_the_traced_step(sections):
     sizes = network_sizes(config, SmallVocabulary.vocab_size)
     jaxpr = jax.make_jaxpr(step)(params, jax.random.key(0)).jaxpr
     assert train_step_flops(config, sizes) == traced_product_flops(jaxpr, sizes.vocab_rows)
-
-
-@pytest.mark.parametrize(
-    ("kind", "peak"),
-    [
-        ("TPU v4", 275e12),
-        ("TPU v5 lite", 197e12),
-        ("TPU v5", 459e12),
-        ("TPU v5p", 459e12),
-        ("TPU v6 lite", 918e12),
-        ("TPU7x", 2307e12 / 2),  # each of a chip's two chiplets is a device of its own
-        ("NVIDIA A100-SXM4-40GB", 312e12),
-        ("NVIDIA H100 80GB HBM3", 989e12),
-        ("NVIDIA H100 PCIe", 756e12),
-        ("NVIDIA H200", 989e12),
-        ("NVIDIA L4", 121e12),
-        ("NVIDIA L40S", 362e12),
-        ("NVIDIA L40", 181e12),
-        ("Tesla V100-SXM2-16GB", 125e12),
-        ("NVIDIA A10", None),  # not an A100
-        ("NVIDIA GeForce RTX 4090", None),
-        ("cpu", None),
-    ],
-)
-def test_peak_of_known_devices(kind, peak):
-    assert peak_flops(SimpleNamespace(device_kind=kind)) == peak
