@@ -43,6 +43,8 @@ def with_overrides(values: Mapping[str, Any], overrides: Sequence[str], where: s
     """
     values = brought_up(values)
     for override in overrides:
+        if not isinstance(override, str):
+            raise UserError(f"override {override!r:.80} must be text, such as 'train.steps=1000'")
         values = _merge(values, _parse_override(override))
     return _check(values, f"{where} with overrides" if overrides else where)
 

@@ -59,19 +59,24 @@ def path_problem(given: str) -> str | None:
 
 
 def local_path(given: str | os.PathLike[str], what: str = "") -> Path:
-    """The path that a user's text means: ``~`` is the home directory, ``file://`` is left out.
+    """The path that a user's text means: ``~`` is the home directory, ``file://`` is left out, ``//a`` is ``/a``.
 
     Args:
         given: as it was typed.
         what: what it is the path of, for the message, such as ``--workdir``.
 
     Raises:
-        UserError: it is a URL of another scheme, empty, or no name that can be written.
+        UserError: it is no text, a URL of another scheme, empty, or no name that can be written.
     """
-    text = without_file_scheme(os.fspath(given))
+    plain = os.fspath(given) if isinstance(given, str | os.PathLike) else given
+    if not isinstance(plain, str):
+        raise UserError(f"{what} is {plain!r:.80} and not a path: give one as text".lstrip())
+    text = without_file_scheme(plain)
     if problem := path_problem(text):
         raise UserError(f"{what} {text or repr(text)} {problem}".lstrip())
-    return Path(text).expanduser()
+    path = Path(text).expanduser()
+    # pathlib keeps two slashes at the beginning; what writes checkpoints takes no such path.
+    return Path("/", *path.parts[1:]) if path.root == "//" else path
 
 
 def check_folder(path: Path, what: str, *, to_write: bool = True) -> None:

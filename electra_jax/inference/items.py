@@ -17,7 +17,9 @@ def listed_items(given: Any, method: str, what: str) -> tuple[list[Any], bool]:
     """
     if isinstance(given, str | tuple):
         return [given], True
-    if isinstance(given, Iterable) and not isinstance(given, Mapping | bytes | bytearray | set | frozenset):
+    no_list = Mapping | bytes | bytearray | set | frozenset
+    # An array of no dimension has an iterator that cannot be made.
+    if isinstance(given, Iterable) and not isinstance(given, no_list) and getattr(given, "shape", None) != ():
         return list(given), False
     raise UserError(f"{method} takes {what}, or a list of them, and not {_kind(given)}")
 

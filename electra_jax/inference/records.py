@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from electra_jax.data.sources.compressed import Source, name_of, split_extension
@@ -12,6 +13,10 @@ from electra_jax.data.sources.json_lines import json_record, json_type, read_jso
 from electra_jax.data.sources.table_rows import read_rows
 from electra_jax.data.sources.text import read_lines
 from electra_jax.errors import UserError, quoted
+from electra_jax.tasks.sources.word_columns import read_word_columns
+
+_OWN_NAMES = ("text", "pair")
+_WORD_COLUMNS = (".conll", ".bio", ".iob")
 
 
 @dataclass(frozen=True)
@@ -83,18 +88,27 @@ class Record:
         Raises:
             UserError: they are something else.
         """
-        found = self.fields.get("words")
+        name = "text" if self.fields.get("words") is None or self._as_in_training else "words"
+        found = self._value(name)
         if not isinstance(found, list):
-            return self.text("text" if found is None else "words")
+            return self.text(name)
         for word in found:
             if not isinstance(word, str):
                 raise UserError(
-                    f"{self.where}: 'words' holds {json_type(word)} ({word!r}) and not text alone"
+                    f"{self.where}: {self._name(name)!r} holds {json_type(word)} ({word!r}) and not text alone"
                 )
         return found
 
     def _name(self, name: str) -> str:
-        return self.names.get(name, name) if name not in self.fields else name
+        trained = self.names.get(name, name)
+        free = name not in self.fields and trained not in _OWN_NAMES
+        return trained if trained in self.fields and (free or self._as_in_training) else name
+
+    @property
+    def _as_in_training(self) -> bool:
+        """Whether all the names are there that the texts had in training."""
+        needed = [self.names[name] for name in _OWN_NAMES if name in self.names]
+        return bool(needed) and all(name in self.fields for name in needed)
 
     def _value(self, name: str) -> Any:
         return self.fields.get(self._name(name))
@@ -103,8 +117,9 @@ class Record:
 def read_records(source: Source) -> Iterator[Record | UserError]:
     """Yields what is in a file, and of a line that cannot be read what is wrong with it; blank lines are left out.
 
-    The name decides: .jsonl is an object a line, .csv and .tsv have a first line that names the columns. Anything
-    else, standard input too, is a text a line; lines that begin with a brace are objects.
+    The name decides: .jsonl is an object a line, .csv and .tsv have a first line that names the columns, .conll, .bio
+    and .iob a word a line, with or without its tag. Anything else, standard input too, is a text a line; lines that
+    begin with a brace are objects.
 
     Raises:
         UserError: the file cannot be read, or its first line does not name columns.
@@ -113,6 +128,11 @@ def read_records(source: Source) -> Iterator[Record | UserError]:
     name = name_of(source)
     if extension in (".csv", ".tsv"):
         yield from _table(source, tabs=extension == ".tsv")
+        return
+    if isinstance(source, str) and extension in _WORD_COLUMNS:
+        for example in read_word_columns(Path(source), may_be_hidden=True):
+            line = example.place.line if example.place else 0
+            yield Record(f"{name}, line {line}", line, {"words": list(example.words)})
         return
     if extension == ".jsonl":
         found: Iterator[tuple[int, dict[str, Any] | UserError]] = read_json_lines(source)

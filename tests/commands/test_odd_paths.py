@@ -128,5 +128,7 @@ def test_file_url_as_work_directory_and_home(tmp_path, monkeypatch):
         f"file:{tmp_path}/a b",
         "~/a b",
         f"file://localhost{tmp_path}/a b",
+        f"/{tmp_path}/a b",
+        f"file:///{tmp_path}/a b",
     ):
-        assert local_path(given) == tmp_path / "a b"
+        assert str(local_path(given)) == str(tmp_path / "a b")

@@ -103,6 +103,33 @@ def test_fields(ask, kind, record, asked):
     assert answer == {"id": "1", "label": asked}
 
 
+@pytest.mark.parametrize(
+    ("kind", "trained", "record", "asked"),
+    [
+        # What is called "text" is the pair in the files of training, and the text alone in others.
+        ("classification", {"text": "question", "pair": "text"}, {"question": "a", "text": "b"}, ["a", "b"]),
+        ("classification", {"text": "question", "pair": "text"}, {"text": "a", "pair": "b"}, ["a", "b"]),
+        ("classification", {"text": "question", "pair": "text"}, {"text": "a"}, "a"),
+        ("classification", {"text": "title"}, {"title": "a", "text": "not read in training"}, "a"),
+        ("tagging", {"text": "tokens"}, {"tokens": ["a", "b"]}, ["a", "b"]),
+        ("tagging", {"text": "tokens"}, {"tokens": ["a"], "words": "not read in training"}, ["a"]),
+    ],
+)
+def test_fields_are_what_they_were_in_training(ask, monkeypatch, kind, trained, record, asked):
+    monkeypatch.setitem(globals(), "CONFIG", task_section(kind=kind, **trained))
+    (answer,) = lines(ask(json.dumps(record), name="in.jsonl", kind=kind))
+    assert answer["label"] == asked
+
+
+@pytest.mark.parametrize("name", ["in.conll", "in.bio.gz"])
+def test_words_to_tag_are_read_as_in_training(ask, name):
+    content = "-DOCSTART- O\n\nEU B-ORG\nrejects O\n\nAnn B-PER\n"
+    assert lines(ask(gzip.compress(content.encode()), name=name, kind="tagging")) == [
+        {"id": "3", "label": ["EU", "rejects"]},
+        {"id": "6", "label": ["Ann"]},
+    ]
+
+
 @pytest.mark.parametrize(("name", "given"), [("id", 7), ("id", "x"), ("key", [1]), ("id", None)])
 def test_identifiers_are_passed_on(ask, name, given):
     (answer,) = lines(ask("\n" + json.dumps({name: given, "text": "a"})))

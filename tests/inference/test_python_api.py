@@ -164,3 +164,24 @@ def test_what_is_cut_is_not_cut_in_silence(model, pretrained):
             warnings.simplefilter("error")
             cut(cut=marks)
         assert marks == [False, True]
+
+
+@pytest.mark.parametrize("path", [None, 3, b"runs", ["runs"]])
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises(electra_jax.UserError, match="and not a path"):
+        electra_jax.load(path)
+    with pytest.raises(electra_jax.UserError, match="and not a path"):
+        electra_jax.train(path, "runs/new")
+    with pytest.raises(electra_jax.UserError, match="and not a path"):
+        electra_jax.train("tiny", path)
+
+
+@pytest.mark.parametrize("override", [None, 3, {"train.steps": 1}, ["train.steps=1"]])
+def test_override_that_is_no_text_is_refused(override):
+    with pytest.raises(electra_jax.UserError, match="must be text"):
+        electra_jax.train("tiny", "runs/new", override)
+
+
+def test_array_of_no_dimension_is_refused(model):
+    with pytest.raises(electra_jax.UserError, match="classify takes a text"):
+        model.classify(np.array("abc"))
