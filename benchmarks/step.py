@@ -20,11 +20,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ours import Vocabulary
 from benchmarks.workload import Workload
 from electra_jax import cli
 from electra_jax.errors import UserError
+from electra_jax.model.flops import discriminator_head_flops, encoder_flops
 from electra_jax.model.sizes import network_sizes
-from electra_jax.training.flops import encoder_flops, train_step_flops
+from electra_jax.objectives import build_objective
+from electra_jax.training.flops import train_step_flops
 
 OURS, EAGER, COMPILED, PEAK = "electra_jax", "PyTorch eager", "torch.compile", "peak"
 RIVALS = {"eager": EAGER, "compile": COMPILED}
@@ -127,12 +130,11 @@ def median_ratio(theirs: Sequence[float], ours: Sequence[float]) -> float:
 def model_flops(workload: Workload) -> float:
     """FLOPs of a step of ``workload``: matrix products only, as `training.flops` counts them."""
     config = workload.config()
-    sizes = network_sizes(config, config.tokenizer.vocab_size)
     if workload.kind == "train":
-        return train_step_flops(config, sizes)
-    hidden = sizes.discriminator.hidden_size
+        return train_step_flops(build_objective(config, Vocabulary()), workload.batch, workload.length)
+    sizes = network_sizes(config, Vocabulary.vocab_size)
     row = encoder_flops(sizes.discriminator, sizes.embedding_size, workload.length)
-    return workload.batch * (row + 2 * workload.length * hidden * (hidden + 1))
+    return workload.batch * (row + discriminator_head_flops(sizes.discriminator.hidden_size, workload.length))
 
 
 def line(row: dict[str, Any]) -> str:

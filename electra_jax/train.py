@@ -14,14 +14,14 @@ from typing import Any
 
 from electra_jax import cli
 from electra_jax.config.loading import load_config, with_overrides
-from electra_jax.config.schema import Config, ElectraObjective, MaskedLMObjective
+from electra_jax.config.schema import Config
 from electra_jax.data.prepare import check_prepare, prepare
 from electra_jax.distributed.agreement import first_then_all, say
 from electra_jax.distributed.joining import joined
 from electra_jax.distributed.same_settings import alike, check_alike
 from electra_jax.errors import UserError
 from electra_jax.files.local_paths import check_folder, local_path
-from electra_jax.model.attention_choice import choose_attention
+from electra_jax.model.attention.choice import choose_attention
 from electra_jax.partitioning.layout import describe_layout
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.runtime.compilation_cache import use_compilation_cache
@@ -91,9 +91,11 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     work = Pretraining(config, prepared, program, workdir)
     state, metrics, stopped = run_loop(config, work, program, workdir, identity, start, state)
     if stopped is None and start < config.train.steps:
-        say(accuracy_baselines(config, prepared.eval.most_frequent_token_share))
+        baselines = program.objective.baselines(prepared.eval.most_frequent_token_share)
+        if baselines is not None:
+            say(baselines)
     if stopped is None and config.train.show_examples:
-        show_examples(program, state.params, prepared, config)
+        show_examples(program, state.params, prepared, count=config.train.show_examples, seed=config.seed)
     return metrics
 
 
@@ -135,21 +137,6 @@ def run(
 
             return finetune(config, place, submission)
         return train(config, place)
-
-
-def accuracy_baselines(config: Config, most_frequent_share: float) -> str:
-    """What masked_lm_accuracy would be without learning from context, as a line to set the result against.
-
-    Chosen tokens that are kept and not masked can be copied, so that is what a network of no context reaches.
-    Electric's generator never sees the token it predicts.
-    """
-    line = "masked_lm_accuracy to compare with: "
-    line += f"{most_frequent_share:.4f} for always guessing the commonest token"
-    if not isinstance(config.objective, ElectraObjective | MaskedLMObjective):
-        return line
-    masked = config.objective.mask_token_probability
-    copying = (1 - masked) + masked * most_frequent_share
-    return f"{line}, {copying:.4f} for that and copying the chosen tokens that are not masked"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

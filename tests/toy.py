@@ -9,6 +9,7 @@ from small_run import SmallVocabulary, small_config
 
 from electra_jax.distributed.agreement import is_first
 from electra_jax.objectives.metrics import mean, weighted
+from electra_jax.objectives.protocol import Part
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.training.checkpoints import RunIdentity
 from electra_jax.training.loop import run_loop
@@ -24,6 +25,12 @@ SPEEDS = ("sequences_per_second", "tokens_per_second", "model_flops_utilization"
 
 class ToyObjective:
     """Learns one vector a token class; ``noise`` is drawn anew every step. Sums are over real tokens."""
+
+    parts = (
+        Part("generator", ("generator_head",), "masked_lm_loss"),
+        Part("discriminator", ("discriminator_head",), "disc_loss"),
+    )
+    examples = None
 
     def init(self, rng):
         return {
@@ -52,6 +59,12 @@ class ToyObjective:
             "token_mean": weighted(rows, real),
         }
         return (sums["masked_lm_loss"][0] + sums["disc_loss"][0]) / (totals + 1e-6), sums
+
+    def row_flops(self, length):
+        return 2.0 * length
+
+    def baselines(self, most_frequent_share):
+        return None
 
     def summarize(self, sums):
         metrics = {name: mean(pair) for name, pair in sums.items()}

@@ -12,8 +12,9 @@ import numpy as np
 
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
-from electra_jax.model.electra import build_electra, init_params
 from electra_jax.model.sizes import round_up
+from electra_jax.model.text_encoder import init_params
+from electra_jax.objectives import build_network
 from electra_jax.partitioning.axes import parameter_axes, path_name
 
 Shape = tuple[int, ...]
@@ -84,7 +85,7 @@ def _nested(whole: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def expected_shapes(config: Config, vocab_size: int) -> dict[str, Shape]:
     """Flat names and shapes of all parameters that ``config`` trains."""
-    network = build_electra(config, vocab_size)
+    network = build_network(config, vocab_size)
     abstract = jax.eval_shape(lambda: init_params(network, jax.random.key(0)))
     shapes: dict[str, Shape] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(abstract):

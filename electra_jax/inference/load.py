@@ -20,7 +20,8 @@ from electra_jax.convert.tensorflow_format import read_tensorflow
 from electra_jax.errors import UserError
 from electra_jax.files.local_paths import local_path
 from electra_jax.inference.items import listed_items, pair_of, text_of, text_or_pair, words_of
-from electra_jax.model.electra import Electra, build_electra
+from electra_jax.model.text_encoder import TextEncoder
+from electra_jax.objectives import build_network
 from electra_jax.partitioning.axes import parameter_specs
 from electra_jax.partitioning.mesh import batch_sharding, make_mesh
 from electra_jax.runtime.compilation_cache import use_compilation_cache
@@ -145,7 +146,7 @@ class Model:
         use_compilation_cache(config, self._mesh.devices.flat[0].platform)
         # What it was trained with may not run here.
         compute = config.compute.model_copy(update={"attention": "auto"})
-        self._network: Electra = build_electra(
+        self._network: TextEncoder = build_network(
             config.model_copy(update={"compute": compute}), tokenizer.vocab_size
         )
         specs: Any = parameter_specs(params, self._mesh)

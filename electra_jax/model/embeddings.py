@@ -4,8 +4,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from electra_jax.model.block import EmbeddingsConfig
 from electra_jax.model.inputs import EncoderInputs
-from electra_jax.model.layers import Dtype, Initializer, LayerNorm, dropout, truncated_normal
+from electra_jax.model.layers import Initializer, LayerNorm, dropout, truncated_normal
 from electra_jax.model.local_init import waves
 from electra_jax.partitioning.constraints import constrain
 
@@ -28,31 +29,23 @@ class Table(nn.Module):
 class Embeddings(nn.Module):
     """Word + token type + position → LayerNorm → dropout, at the embedding size."""
 
-    vocab_size: int
-    vocab_rows: int
-    embedding_size: int
-    max_positions: int
-    type_vocab_size: int
-    initializer_range: float
-    local_attention: bool
-    layer_norm_epsilon: float
-    dropout_rate: float
-    dtype: Dtype
+    config: EmbeddingsConfig
 
     def setup(self) -> None:  # noqa: D102
-        size, init = self.embedding_size, truncated_normal(self.initializer_range)
-        position_init = waves(self.initializer_range) if self.local_attention else init
-        self.word = Table(self.vocab_rows, size, _zeros_below(self.vocab_size, init))
-        self.position = Table(self.max_positions, size, position_init)
-        self.token_type = Table(self.type_vocab_size, size, init)
-        self.layer_norm = LayerNorm(self.layer_norm_epsilon, self.dtype)
+        config = self.config
+        size, init = config.embedding_size, truncated_normal(config.initializer_range)
+        position_init = waves(config.initializer_range) if config.local_attention else init
+        self.word = Table(config.vocab_rows, size, _zeros_below(config.vocab_size, init))
+        self.position = Table(config.max_positions, size, position_init)
+        self.token_type = Table(config.type_vocab_size, size, init)
+        self.layer_norm = LayerNorm(config.layer_norm_epsilon, config.dtype)
 
     def __call__(self, inputs: EncoderInputs, rng: Array | None) -> Array:
         """Embeds ``inputs`` → ``[batch, length, embedding_size]``."""
         x = self.word(inputs.input_ids)
         x = x + self.token_type(inputs.token_type_ids) + self.position(inputs.position_ids)
         x = constrain(x, "batch", "length", "activation")
-        return dropout(self.layer_norm(x), self.dropout_rate, rng)
+        return dropout(self.layer_norm(x), self.config.dropout, rng)
 
     def word_table(self) -> Array:
         """The word table ``[vocab_rows, embedding_size]``, also the generator's output matrix."""

@@ -4,7 +4,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from electra_jax.model.layers import Dense, Dtype, LayerNorm, gelu, truncated_normal
+from electra_jax.model.block import BlockConfig
+from electra_jax.model.layers import Dense, LayerNorm, gelu, truncated_normal
 from electra_jax.model.products import vocabulary_logits
 from electra_jax.partitioning.constraints import constrain
 
@@ -15,38 +16,37 @@ UNUSED_ROW_LOGIT = -1e9
 class MaskedLMHead(nn.Module):
     """Generator head: dense(E, gelu) → LayerNorm → · word_tableᵀ + bias.
 
-    For gathered positions only, but in Electric, whose two towers it reads at every position.
+    For gathered positions only, but in Electric, whose two towers it reads at every position. Of ``block`` it takes
+    initialisation, epsilon and dtype.
     """
 
     vocab_size: int
-    initializer_range: float
-    layer_norm_epsilon: float
-    dtype: Dtype
+    block: BlockConfig
 
     @nn.compact
     def __call__(self, hidden: Array, word_table: Array) -> Array:
         """``[batch, positions, hidden]``, ``[rows, E]`` → float32 logits ``[batch, positions, rows]``."""
+        block = self.block
         rows, embedding_size = word_table.shape
-        init = truncated_normal(self.initializer_range)
-        x = gelu(Dense(embedding_size, self.dtype, init, name="dense")(hidden))
-        x = LayerNorm(self.layer_norm_epsilon, self.dtype, name="layer_norm")(x)
+        init = truncated_normal(block.initializer_range)
+        x = gelu(Dense(embedding_size, block.dtype, init, name="dense")(hidden))
+        x = LayerNorm(block.layer_norm_epsilon, block.dtype, name="layer_norm")(x)
         bias = self.param("output_bias", nn.initializers.zeros, (rows,))
         # Unused rows of the table are zeros, so the bias alone is their logit.
         bias = jnp.where(jnp.arange(rows) < self.vocab_size, bias, UNUSED_ROW_LOGIT)
-        logits = vocabulary_logits(x, word_table.astype(self.dtype), bias)
+        logits = vocabulary_logits(x, word_table.astype(block.dtype), bias)
         return constrain(logits, "batch", "length", "vocab_logits")
 
 
 class DiscriminatorHead(nn.Module):
-    """Replaced-token detection: dense(hidden, gelu) → dense(1)."""
+    """Replaced-token detection: dense(hidden, gelu) → dense(1), initialised and computed as ``block`` is."""
 
-    initializer_range: float
-    dtype: Dtype
+    block: BlockConfig
 
     @nn.compact
     def __call__(self, hidden: Array) -> Array:
         """``[batch, length, hidden]`` → float32 logits ``[batch, length]``; > 0 says 'replaced'."""
-        init = truncated_normal(self.initializer_range)
-        x = gelu(Dense(hidden.shape[-1], self.dtype, init, name="dense")(hidden))
+        init = truncated_normal(self.block.initializer_range)
+        x = gelu(Dense(hidden.shape[-1], self.block.dtype, init, name="dense")(hidden))
         glorot = nn.initializers.glorot_uniform()
         return Dense(1, jnp.float32, glorot, name="prediction")(x)[..., 0]

@@ -11,9 +11,3 @@ def loops_over_layers(config: Config, platform: str) -> bool:
     """Whether one layer is compiled and looped over, on devices of ``platform``."""
     asked = config.compute.scan_layers
     return asked if asked is not None else platform == "cpu" and config.model.num_layers >= LOOPED_FROM
-
-
-def settle_layers(config: Config, platform: str) -> Config:
-    """``config`` with compute.scan_layers as chosen for ``platform``."""
-    compute = config.compute.model_copy(update={"scan_layers": loops_over_layers(config, platform)})
-    return config.model_copy(update={"compute": compute})

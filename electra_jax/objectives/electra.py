@@ -3,27 +3,34 @@
 Clark et al., "ELECTRA: Pre-training Text Encoders as Discriminators Rather Than Generators", ICLR 2020, §2.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 from jax import Array
 
-from electra_jax.config.schema import Config, ElectraObjective, MaskingConfig
-from electra_jax.model.electra import Electra, init_params
+from electra_jax.config.schema import ElectraObjective, MaskingConfig
+from electra_jax.model.electra import Electra
+from electra_jax.model.flops import discriminator_head_flops, encoder_flops, masked_lm_head_flops
 from electra_jax.model.inputs import EncoderInputs
+from electra_jax.model.text_encoder import init_params
+from electra_jax.objectives.marked_text import marked_lines
 from electra_jax.objectives.masked_lm import (
     LOSS_EPSILON,
     SpecialIds,
     draw_masked_batch,
+    masked_lm_baselines,
     masked_lm_terms,
     padding_sum,
 )
-from electra_jax.objectives.masking import MaskedBatch, put
+from electra_jax.objectives.masking import MaskedBatch, max_masked, put
 from electra_jax.objectives.metrics import Sums, area_under_curve, auc_histogram, mean, weighted
+from electra_jax.objectives.protocol import Examples, Params, Part
 from electra_jax.objectives.sampling import replacement_logits, sample_by_gumbel, sample_by_inverse_cdf
 
 METRICS = (
@@ -127,35 +134,39 @@ def discriminator_terms(
 class ReplacedTokenDetection:
     """generator_weight · masked_lm_loss + discriminator_weight · disc_loss."""
 
-    config: Config
-    objective: ElectraObjective
+    settings: ElectraObjective
     network: Electra
     special: SpecialIds
 
-    def init(self, rng: Array) -> Any:
+    parts: ClassVar[Sequence[Part]] = (
+        Part("generator", ("generator_embeddings", "generator_encoder", "generator_head"), "masked_lm_loss"),
+        Part("discriminator", ("encoder", "discriminator_head"), "disc_loss"),
+    )
+
+    def init(self, rng: Array) -> Params:
         """Fresh parameters of both networks."""
         return init_params(self.network, rng)
 
     def draw(self, batch: Array, rng: Array) -> ElectraDrawn:
         """Draws masks and sampling noise of ``batch``, int32 ``[batch, length]``."""
-        return draw_with_noise(batch, rng, self.objective, self.special, self.network.sizes.vocab_rows)
+        return draw_with_noise(batch, rng, self.settings, self.special, self.network.sizes.vocab_rows)
 
     def totals(self, drawn: ElectraDrawn) -> tuple[Array, Array]:
         """Masked tokens and real tokens of the batch."""
         return drawn.masked.weights.sum(), (drawn.inputs.segment_ids != 0).sum().astype(jnp.float32)
 
     def corrupted(
-        self, params: Any, drawn: ElectraDrawn, dropout_rng: Array | None = None
+        self, params: Params, drawn: ElectraDrawn, dropout_rng: Array | None = None
     ) -> tuple[Array, Corruption]:
         """The generator's logits ``[batch, slots, vocab_rows]``, and the rows it corrupts."""
         inputs = replace(drawn.inputs, input_ids=drawn.masked.input_ids)
         logits: Any = self.network.apply(
             {"params": params}, inputs, drawn.masked.positions, dropout_rng, method="generate"
         )
-        return logits, corrupt(logits, drawn, self.objective)
+        return logits, corrupt(logits, drawn, self.settings)
 
     def discriminate(
-        self, params: Any, drawn: ElectraDrawn, corruption: Corruption, dropout_rng: Array | None = None
+        self, params: Params, drawn: ElectraDrawn, corruption: Corruption, dropout_rng: Array | None = None
     ) -> Array:
         """The discriminator's logits ``[batch, length]`` for corrupted rows."""
         inputs = replace(drawn.inputs, input_ids=corruption.input_ids)
@@ -163,10 +174,10 @@ class ReplacedTokenDetection:
         return logits
 
     def loss(
-        self, params: Any, drawn: ElectraDrawn, totals: tuple[Array, Array], dropout_rng: Array | None
+        self, params: Params, drawn: ElectraDrawn, totals: tuple[Array, Array], dropout_rng: Array | None
     ) -> tuple[Array, Sums]:
         """Both losses over (a part of) the batch, and the metrics of both networks."""
-        objective = self.objective
+        settings = self.settings
         generator_rng, discriminator_rng = (
             (None, None) if dropout_rng is None else jax.random.split(dropout_rng)
         )
@@ -175,11 +186,11 @@ class ReplacedTokenDetection:
         logits = self.discriminate(params, drawn, corruption, discriminator_rng)
         real = (drawn.inputs.segment_ids != 0).astype(jnp.float32)
         disc_sum, discriminator_sums = discriminator_terms(
-            logits, corruption.labels, real, auc_counts_padding=objective.reference_quirks
+            logits, corruption.labels, real, auc_counts_padding=settings.reference_quirks
         )
         masked_total, real_total = totals
-        loss = objective.generator_weight * masked_lm_sum / (masked_total + LOSS_EPSILON)
-        loss += objective.discriminator_weight * disc_sum / (real_total + LOSS_EPSILON)
+        loss = settings.generator_weight * masked_lm_sum / (masked_total + LOSS_EPSILON)
+        loss += settings.discriminator_weight * disc_sum / (real_total + LOSS_EPSILON)
         sampled_right = corruption.sampled_ids == drawn.masked.ids
         return loss, {
             **generator_sums,
@@ -188,7 +199,7 @@ class ReplacedTokenDetection:
             "padding_fraction": padding_sum(drawn.inputs),
         }
 
-    def summarize(self, sums: Any) -> dict[str, float | None]:
+    def summarize(self, sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
         """Metrics by name; ``loss`` is the weighted total of the two mean losses."""
         metrics = {
             name: area_under_curve(sums[name]) if name == "disc_auc" else mean(sums[name]) for name in METRICS
@@ -196,6 +207,36 @@ class ReplacedTokenDetection:
         masked_lm_loss, disc_loss = metrics["masked_lm_loss"], metrics["disc_loss"]
         total = None
         if masked_lm_loss is not None and disc_loss is not None:
-            weights = self.objective.generator_weight, self.objective.discriminator_weight
+            weights = self.settings.generator_weight, self.settings.discriminator_weight
             total = weights[0] * masked_lm_loss + weights[1] * disc_loss
         return {"loss": total, **metrics}
+
+    def row_flops(self, length: int) -> float:
+        """Of both encoders, the generator's head at the chosen positions, and the discriminator's at all."""
+        sizes = self.network.sizes
+        generator, embedding = sizes.generator, sizes.generator_embedding_size
+        slots = max_masked(self.settings.mask_rate, length)
+        flops = encoder_flops(generator, embedding, length)
+        flops += masked_lm_head_flops(generator.hidden_size, embedding, sizes.vocab_size, slots)
+        flops += encoder_flops(sizes.discriminator, sizes.embedding_size, length)
+        return flops + discriminator_head_flops(sizes.discriminator.hidden_size, length)
+
+    def baselines(self, most_frequent_share: float) -> str:
+        """See `masked_lm_baselines`."""
+        return masked_lm_baselines(self.settings, most_frequent_share)
+
+    @property
+    def examples(self) -> Examples:
+        """Text with tokens replaced by the generator, and what the discriminator marks."""
+
+        def compute(params: Params, rows: Array, rng: Array) -> dict[str, Array]:
+            drawn = self.draw(rows, rng)
+            _, corruption = self.corrupted(params, drawn)
+            logits = self.discriminate(params, drawn, corruption)
+            return {
+                "segment_ids": drawn.inputs.segment_ids,
+                "input_ids": corruption.input_ids,
+                "logits": logits,
+            }
+
+        return Examples(compute, marked_lines)

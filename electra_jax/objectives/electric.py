@@ -11,26 +11,33 @@ distribution than the one whose logarithm is added.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from electra_jax.config.schema import Config, ElectricObjective
-from electra_jax.model.electra import Electra, init_params
+from electra_jax.config.schema import ElectricObjective
+from electra_jax.model.electric import Electric
+from electra_jax.model.flops import discriminator_head_flops, encoder_flops, masked_lm_head_flops
 from electra_jax.model.inputs import EncoderInputs, packed_inputs
+from electra_jax.model.text_encoder import init_params
 from electra_jax.objectives.electra import Corruption, ElectraDrawn, discriminator_terms, draw_with_noise
+from electra_jax.objectives.marked_text import marked_lines
 from electra_jax.objectives.masked_lm import (
     LOSS_EPSILON,
     SpecialIds,
+    commonest_token_baseline,
     masked_lm_terms,
     padding_sum,
     token_nll,
 )
 from electra_jax.objectives.masking import put
 from electra_jax.objectives.metrics import Sums, area_under_curve, mean, weighted
+from electra_jax.objectives.protocol import Examples, Params, Part
 from electra_jax.objectives.sampling import sample_by_gumbel, sample_by_inverse_cdf
 
 METRICS = (
@@ -97,18 +104,22 @@ def noise_log_odds(energies: Array, cloze_logits: Array, input_ids: Array, *, ma
 class EnergyBasedCloze:
     """generator_weight · cloze_loss + discriminator_weight · disc_loss."""
 
-    config: Config
-    objective: ElectricObjective
-    network: Electra
+    settings: ElectricObjective
+    network: Electric
     special: SpecialIds
 
-    def init(self, rng: Array) -> Any:
+    parts: ClassVar[Sequence[Part]] = (
+        Part("generator", ("generator_ltr", "generator_rtl", "cloze_head"), "cloze_loss"),
+        Part("discriminator", ("encoder", "discriminator_head"), "disc_loss"),
+    )
+
+    def init(self, rng: Array) -> Params:
         """Fresh parameters of both towers, their head and the discriminator."""
         return init_params(self.network, rng)
 
     def draw(self, batch: Array, rng: Array) -> ElectraDrawn:
         """Draws what is replaced in ``batch``, int32 ``[batch, length]``, and the noise to sample with."""
-        return draw_with_noise(batch, rng, self.objective, self.special, self.network.sizes.vocab_rows)
+        return draw_with_noise(batch, rng, self.settings, self.special, self.network.sizes.vocab_rows)
 
     def totals(self, drawn: ElectraDrawn) -> tuple[Array, Array]:
         """Tokens of text, and real tokens (special ones counted), of the batch."""
@@ -116,20 +127,20 @@ class EnergyBasedCloze:
         return text, (drawn.inputs.segment_ids != 0).sum().astype(jnp.float32)
 
     def proposed(
-        self, params: Any, drawn: ElectraDrawn, dropout_rng: Array | None = None
+        self, params: Params, drawn: ElectraDrawn, dropout_rng: Array | None = None
     ) -> tuple[Array, Corruption]:
         """The cloze model's logits ``[batch, length, vocab_rows]`` on the original rows, and its replacements."""
         logits: Any = self.network.apply({"params": params}, drawn.inputs, dropout_rng, method="cloze")
-        return logits, propose(logits, drawn, gumbel=self.objective.reference_quirks)
+        return logits, propose(logits, drawn, gumbel=self.settings.reference_quirks)
 
-    def energies(self, params: Any, inputs: EncoderInputs, dropout_rng: Array | None = None) -> Array:
+    def energies(self, params: Params, inputs: EncoderInputs, dropout_rng: Array | None = None) -> Array:
         """E(x)_t of every token, float32 ``[batch, length]``; low where a token is likely in its context."""
         energies: Any = self.network.apply({"params": params}, inputs, dropout_rng, method="discriminate")
         return energies
 
     def discriminate(
         self,
-        params: Any,
+        params: Params,
         drawn: ElectraDrawn,
         corruption: Corruption,
         cloze_logits: Array,
@@ -141,11 +152,9 @@ class EnergyBasedCloze:
         """
         inputs = replace(drawn.inputs, input_ids=corruption.input_ids)
         energies = self.energies(params, inputs, dropout_rng)
-        return noise_log_odds(
-            energies, cloze_logits, corruption.input_ids, mask_rate=self.objective.mask_rate
-        )
+        return noise_log_odds(energies, cloze_logits, corruption.input_ids, mask_rate=self.settings.mask_rate)
 
-    def pseudo_log_likelihood(self, params: Any, rows: Array) -> Array:
+    def pseudo_log_likelihood(self, params: Params, rows: Array) -> Array:
         """Σ_t -E(x)_t over the tokens of text, float32 ``[batch]``, in one pass and without masking.
 
         That is Σ_t log p(x_t | all other tokens) with the partition functions taken as 1; good for ranking texts,
@@ -160,10 +169,10 @@ class EnergyBasedCloze:
         return -(self.energies(params, inputs) * text_tokens(rows, special)).sum(axis=1)
 
     def loss(
-        self, params: Any, drawn: ElectraDrawn, totals: tuple[Array, Array], dropout_rng: Array | None
+        self, params: Params, drawn: ElectraDrawn, totals: tuple[Array, Array], dropout_rng: Array | None
     ) -> tuple[Array, Sums]:
         """Both losses over (a part of) the batch, and the metrics of both networks."""
-        objective, inputs, masked = self.objective, drawn.inputs, drawn.masked
+        settings, inputs, masked = self.settings, drawn.inputs, drawn.masked
         generator_rng, discriminator_rng = (
             (None, None) if dropout_rng is None else jax.random.split(dropout_rng)
         )
@@ -174,11 +183,11 @@ class EnergyBasedCloze:
         logits = self.discriminate(params, drawn, corruption, cloze_logits, discriminator_rng)
         real = (inputs.segment_ids != 0).astype(jnp.float32)
         disc_sum, discriminator_sums = discriminator_terms(
-            logits, corruption.labels, real, auc_counts_padding=objective.reference_quirks
+            logits, corruption.labels, real, auc_counts_padding=settings.reference_quirks
         )
         text_total, real_total = totals
-        loss = objective.generator_weight * (nll * text).sum() / (text_total + LOSS_EPSILON)
-        loss += objective.discriminator_weight * disc_sum / (real_total + LOSS_EPSILON)
+        loss = settings.generator_weight * (nll * text).sum() / (text_total + LOSS_EPSILON)
+        loss += settings.discriminator_weight * disc_sum / (real_total + LOSS_EPSILON)
         return loss, {
             "cloze_loss": weighted(nll, text),
             **masked_sums,
@@ -187,7 +196,7 @@ class EnergyBasedCloze:
             "padding_fraction": padding_sum(inputs),
         }
 
-    def summarize(self, sums: Any) -> dict[str, float | None]:
+    def summarize(self, sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
         """Metrics by name; ``loss`` is the weighted total of the two mean losses."""
         metrics = {
             name: area_under_curve(sums[name]) if name == "disc_auc" else mean(sums[name]) for name in METRICS
@@ -195,6 +204,35 @@ class EnergyBasedCloze:
         cloze_loss, disc_loss = metrics["cloze_loss"], metrics["disc_loss"]
         total = None
         if cloze_loss is not None and disc_loss is not None:
-            weights = self.objective.generator_weight, self.objective.discriminator_weight
+            weights = self.settings.generator_weight, self.settings.discriminator_weight
             total = weights[0] * cloze_loss + weights[1] * disc_loss
         return {"loss": total, **metrics}
+
+    def row_flops(self, length: int) -> float:
+        """Of both towers, a head over their joined states at every position, and the discriminator."""
+        sizes = self.network.sizes
+        generator, embedding = sizes.generator, sizes.embedding_size
+        flops = 2 * encoder_flops(generator, embedding, length)
+        flops += masked_lm_head_flops(2 * generator.hidden_size, embedding, sizes.vocab_size, length)
+        flops += encoder_flops(sizes.discriminator, embedding, length)
+        return flops + discriminator_head_flops(sizes.discriminator.hidden_size, length)
+
+    def baselines(self, most_frequent_share: float) -> str:
+        """Nothing can be copied: the generator never sees the token it predicts."""
+        return commonest_token_baseline(most_frequent_share)
+
+    @property
+    def examples(self) -> Examples:
+        """Text with tokens replaced by the cloze model, and what the discriminator marks."""
+
+        def compute(params: Params, rows: Array, rng: Array) -> dict[str, Array]:
+            drawn = self.draw(rows, rng)
+            cloze_logits, corruption = self.proposed(params, drawn)
+            logits = self.discriminate(params, drawn, corruption, cloze_logits)
+            return {
+                "segment_ids": drawn.inputs.segment_ids,
+                "input_ids": corruption.input_ids,
+                "logits": logits,
+            }
+
+        return Examples(compute, marked_lines)

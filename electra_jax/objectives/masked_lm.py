@@ -1,18 +1,23 @@
 """Masked-language modelling, alone and as the generator's part of ELECTRA."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax import Array
 
-from electra_jax.config.schema import Config, MaskedLMObjective, MaskingConfig
-from electra_jax.model.electra import Electra, init_params
+from electra_jax.config.schema import MaskedLMObjective, MaskingConfig
+from electra_jax.model.electra import MaskedLMNetwork
+from electra_jax.model.flops import encoder_flops, masked_lm_head_flops
 from electra_jax.model.inputs import EncoderInputs, packed_inputs
-from electra_jax.objectives.masking import MaskedBatch, draw_masks
+from electra_jax.model.text_encoder import init_params
+from electra_jax.objectives.masking import MaskedBatch, draw_masks, max_masked
 from electra_jax.objectives.metrics import Sums, mean, weighted
+from electra_jax.objectives.protocol import Params, Part
 from electra_jax.tokenizers import Tokenizer
 
 LOSS_EPSILON = 1e-6  # in every denominator of the reference
@@ -92,29 +97,47 @@ def padding_sum(inputs: EncoderInputs) -> Array:
     return weighted(padding, jnp.broadcast_to(~padding.all(axis=-1, keepdims=True), padding.shape))
 
 
+def masked_lm_baselines(settings: MaskingConfig, most_frequent_share: float) -> str:
+    """What masked_lm_accuracy would be without learning from context, as a line to compare the result with.
+
+    Chosen tokens that are kept and not masked can be copied, so that is what a network of no context reaches.
+    """
+    masked = settings.mask_token_probability
+    copying = (1 - masked) + masked * most_frequent_share
+    guessing = commonest_token_baseline(most_frequent_share)
+    return f"{guessing}, {copying:.4f} for that and copying the chosen tokens that are not masked"
+
+
+def commonest_token_baseline(most_frequent_share: float) -> str:
+    """The same for a network that never sees the token it predicts."""
+    return f"masked_lm_accuracy to compare with: {most_frequent_share:.4f} for always guessing the commonest token"
+
+
 @dataclass(frozen=True)
 class MaskedLM:
     """Plain masked-language modelling with the discriminator-sized encoder."""
 
-    config: Config
-    network: Electra
+    settings: MaskedLMObjective
+    network: MaskedLMNetwork
     special: SpecialIds
 
-    def init(self, rng: Array) -> Any:
+    parts: ClassVar[Sequence[Part]] = ()
+    examples: ClassVar[None] = None
+
+    def init(self, rng: Array) -> Params:
         """Fresh parameters."""
         return init_params(self.network, rng)
 
     def draw(self, batch: Array, rng: Array) -> MaskedLMDrawn:
         """Draws the masks of ``batch``, int32 ``[batch, length]``."""
-        assert isinstance(self.config.objective, MaskedLMObjective)
-        return draw_masked_batch(batch, rng, self.config.objective, self.special)
+        return draw_masked_batch(batch, rng, self.settings, self.special)
 
     def totals(self, drawn: MaskedLMDrawn) -> Array:
         """Σ w over the batch."""
         return drawn.masked.weights.sum()
 
     def loss(
-        self, params: Any, drawn: MaskedLMDrawn, totals: Array, dropout_rng: Array | None
+        self, params: Params, drawn: MaskedLMDrawn, totals: Array, dropout_rng: Array | None
     ) -> tuple[Array, Sums]:
         """Σ w·nll / (Σ w + 1e-6)."""
         masked = drawn.masked
@@ -125,7 +148,19 @@ class MaskedLM:
         total, sums = masked_lm_terms(logits, masked)
         return total / (totals + LOSS_EPSILON), {**sums, "padding_fraction": padding_sum(drawn.inputs)}
 
-    def summarize(self, sums: Any) -> dict[str, float | None]:
+    def summarize(self, sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
         """Metrics by name."""
         metrics = {name: mean(pair) for name, pair in sums.items()}
         return {"loss": metrics["masked_lm_loss"], **metrics}
+
+    def row_flops(self, length: int) -> float:
+        """Of the encoder, and the head at the chosen positions."""
+        sizes = self.network.sizes
+        encoder, embedding = sizes.discriminator, sizes.embedding_size
+        slots = max_masked(self.settings.mask_rate, length)
+        head = masked_lm_head_flops(encoder.hidden_size, embedding, sizes.vocab_size, slots)
+        return encoder_flops(encoder, embedding, length) + head
+
+    def baselines(self, most_frequent_share: float) -> str:
+        """See `masked_lm_baselines`."""
+        return masked_lm_baselines(self.settings, most_frequent_share)

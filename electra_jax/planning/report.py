@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from electra_jax.config.schema import Config
-from electra_jax.model.sizes import network_sizes
+from electra_jax.objectives import build_objective
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.planning.collectives import Collective, find_collectives, merge
 from electra_jax.planning.compiling import Compiled, compile_step, vocabulary
@@ -93,7 +93,11 @@ def make_plan(config: Config, machine: Machine) -> Plan:
     mesh = make_mesh(config.mesh, machine.devices)
     check_batch(config, mesh)
     tokenizer = vocabulary(config)
-    model_flops = train_step_flops(config, network_sizes(config, tokenizer.vocab_size))
+    model_flops = train_step_flops(
+        build_objective(config, tokenizer, machine.devices[0].platform),
+        config.train.batch_size,
+        config.data.sequence_length,
+    )
     compiled = compile_step(config, tokenizer, mesh)
     devices = len(machine.devices)
     # Kernels written by hand hide their products from the count; the model's own are done at least.

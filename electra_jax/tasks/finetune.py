@@ -14,8 +14,8 @@ from electra_jax.config.schema import Config
 from electra_jax.distributed.agreement import from_first, is_first, say
 from electra_jax.errors import UserError
 from electra_jax.files.json_files import write_json
-from electra_jax.model.attention_choice import choose_attention
-from electra_jax.model.electra import build_electra
+from electra_jax.model.attention.choice import choose_attention
+from electra_jax.objectives import build_network
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.runtime.compilation_cache import use_compilation_cache
 from electra_jax.tasks.batches import TrainingOrder, make_batch, share_of, usable_buckets
@@ -263,7 +263,7 @@ def run_seed(material: Material, root: WorkDir, seed: int, mesh: jax.sharding.Me
     if result is not None:
         return result
     config = seed_config(material, seed)
-    network = build_electra(config, material.tokenizer.vocab_size)
+    network = build_network(config, material.tokenizer.vocab_size, mesh.devices.flat[0].platform)
     objective = FineTuning(config, network, material.tasks, _example_batches(material))
     first = next(iter(objective.examples.values()))
     program = program_of(config, objective, first, mesh)
@@ -322,7 +322,7 @@ class FineTuningWork:
         config: Config,
         material: Material,
         objective: FineTuning,
-        program: Program,
+        program: Program[FineTuning],
         workdir: WorkDir,
         root: WorkDir,
     ):

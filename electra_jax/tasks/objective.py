@@ -1,18 +1,20 @@
 """Fine-tuning as an objective: the encoder with one head for each task."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import Array
 
 from electra_jax.config.schema import Config
-from electra_jax.model.electra import Electra
 from electra_jax.model.layers import split_or_none
+from electra_jax.model.text_encoder import TextEncoder
 from electra_jax.objectives.metrics import Sums, mean, weighted
+from electra_jax.objectives.protocol import Params, Part
 from electra_jax.tasks.protocol import Task, TaskBatch
 
 
@@ -28,15 +30,17 @@ class FineTuning:
     """
 
     config: Config
-    network: Electra
+    network: TextEncoder
     tasks: Mapping[str, Task]
     examples: Mapping[str, TaskBatch]
 
-    def init(self, rng: Array) -> Any:
+    parts: ClassVar[Sequence[Part]] = ()
+
+    def init(self, rng: Array) -> Params:
         """Fresh parameters: ``embeddings``, ``encoder`` and ``heads/<task>``."""
         encoder_rng, head_rng = jax.random.split(rng)
         first = next(iter(self.examples.values()))
-        params: Any = self.network.init(encoder_rng, first.inputs, None, method="encode")["params"]
+        params: Params = self.network.init(encoder_rng, first.inputs, None, method="encode")["params"]
         heads = {}
         for number, (name, task) in enumerate(self.tasks.items()):
             batch = self.examples[name]
@@ -60,7 +64,7 @@ class FineTuning:
         return jnp.maximum(drawn.weights.sum(), 1.0)
 
     def loss(
-        self, params: Any, drawn: TaskBatch, totals: Array, dropout_rng: Array | None
+        self, params: Params, drawn: TaskBatch, totals: Array, dropout_rng: Array | None
     ) -> tuple[Array, Sums]:
         """Σ w·loss / total; the sums hold one loss a task, those of the other tasks empty."""
         encoder_rng, head_rng = split_or_none(dropout_rng, 2)
@@ -73,7 +77,7 @@ class FineTuning:
         sums[f"{drawn.task}_loss"] = weighted(losses, drawn.weights)
         return (losses * drawn.weights).sum() / totals, sums
 
-    def outputs(self, params: Any, batch: TaskBatch) -> dict[str, Array]:
+    def outputs(self, params: Params, batch: TaskBatch) -> dict[str, Array]:
         """What predictions are read from, without dropout."""
         hidden = self._encode(params, batch, None)
         task = self.tasks[batch.task]
@@ -82,12 +86,12 @@ class FineTuning:
         )
         return outputs
 
-    def _encode(self, params: Any, batch: TaskBatch, rng: Array | None) -> Array:
+    def _encode(self, params: Params, batch: TaskBatch, rng: Array | None) -> Array:
         encoder = {name: params[name] for name in ("embeddings", "encoder")}
         hidden: Any = self.network.apply({"params": encoder}, batch.inputs, rng, method="encode")
         return hidden
 
-    def summarize(self, sums: Any) -> dict[str, float | None]:
+    def summarize(self, sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
         """The mean loss of each task, and of all rows."""
         means = {name: mean(pair) for name, pair in sums.items()}
         if len(means) == 1:

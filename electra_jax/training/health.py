@@ -1,16 +1,24 @@
 """Stopping a run whose numbers have gone bad, with what is needed to mend it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from electra_jax.errors import UserError
+from electra_jax.objectives.protocol import Part
 from electra_jax.training.logs import Console, Quiet
 
 
-def read_report(step: int, report: Any, console: Console | Quiet) -> dict[str, float]:
+def read_report(step: int, report: Any, console: Console | Quiet, parts: Sequence[Part]) -> dict[str, float]:
     """Waits for the scalars of a step and counts it as done.
+
+    Args:
+        step: its number.
+        report: its scalars.
+        console: where it is counted.
+        parts: the networks that a message may name.
 
     Raises:
         UserError: its loss or gradient is not finite. A state is saved only after its step was read here, so
@@ -21,20 +29,21 @@ def read_report(step: int, report: Any, console: Console | Quiet) -> dict[str, f
         console.close()
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         raise UserError(
-            f"{_culprit(values)} is not finite at step {step} ({numbers}); the last checkpoint is from before and is "
-            "kept. A lower optimizer.learning_rate, more optimizer.warmup_steps or compute.dtype=float32 may help"
+            f"{_culprit(values, parts)} is not finite at step {step} ({numbers}); the last checkpoint is from before "
+            "and is kept. A lower optimizer.learning_rate, more optimizer.warmup_steps or compute.dtype=float32 may "
+            "help"
         )
     console.step(values["loss"])
     return values
 
 
-def _culprit(values: dict[str, float]) -> str:
+def _culprit(values: dict[str, float], parts: Sequence[Part]) -> str:
     """The network whose loss has gone bad, or else whose gradient has."""
     for kind, names in (
-        ("loss", {"generator": "masked_lm_loss", "discriminator": "disc_loss"}),
-        ("gradient", {"generator": "generator_grad_norm", "discriminator": "discriminator_grad_norm"}),
+        ("loss", {part.name: part.loss for part in parts}),
+        ("gradient", {part.name: f"{part.name}_grad_norm" for part in parts}),
     ):
         bad = [network for network, name in names.items() if not np.isfinite(values.get(name, 0.0))]
         if bad:
             return f"the {kind} of the {' and the '.join(bad)}"
-    return "the gradient"
+    return "the gradient" if np.isfinite(values["loss"]) else "the loss"

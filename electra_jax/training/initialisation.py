@@ -14,6 +14,7 @@ from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.model.sizes import NetworkSizes, network_sizes
+from electra_jax.objectives.kinds import parts_mean_the_same
 from electra_jax.partitioning.axes import parameter_axes, path_name
 from electra_jax.partitioning.mesh import replicated
 from electra_jax.tokenizers import Tokenizer, load_tokenizer
@@ -134,7 +135,7 @@ def _generator(config: Config, sizes: NetworkSizes) -> tuple[object, ...]:
 
 def _has_our_generator(config: Config, origin: Origin) -> bool:
     """Whether the checkpoint has a generator at all, and for the same objective, so that its parts mean the same."""
-    return config.objective.kind == origin.config.objective.kind and any(
+    return parts_mean_the_same(config, origin.config) and any(
         _scope(name) not in DISCRIMINATOR for name in saved_shapes(origin.directory, origin.step)
     )
 

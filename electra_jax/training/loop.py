@@ -48,7 +48,7 @@ class Work(Protocol):
 def run_loop(
     config: Config,
     work: Work,
-    program: Program,
+    program: Program[Any],
     workdir: WorkDir,
     identity: RunIdentity,
     start: int,
@@ -72,14 +72,14 @@ def run_loop(
 def train_loop(
     config: Config,
     work: Work,
-    program: Program,
+    program: Program[Any],
     workdir: WorkDir,
     checkpoints: CheckpointWriter,
     start: int,
     state: TrainState,
 ) -> tuple[TrainState, Metrics, str | None]:
     """Steps from ``start`` to train.steps; (state, last held-out metrics, the signal that stopped it or None)."""
-    settings = config.train
+    settings, parts = config.train, program.objective.parts
     batches = work.batches(start)
     watch = Stopwatch()
     clock = SaveClock(settings.checkpoint_minutes)
@@ -98,7 +98,7 @@ def train_loop(
                 state, report = program.train_step(state, program.put_batch(next(batches)))
             profile.done(step, report)
             if pending is not None:
-                read_report(*pending, console)
+                read_report(*pending, console, parts)
             pending = (step, report)
             agreed = stop.agreed(save=clock.due())  # asked once: what comes later is for the next step
             logs = step % settings.log_every == 0 or step == settings.steps
@@ -113,7 +113,7 @@ def train_loop(
             if not (logs or evaluates or saves):
                 continue
 
-            last_report = read_report(*pending, console)
+            last_report = read_report(*pending, console, parts)
             pending = None
             if logs:
                 seconds = watch.seconds_a_step()

@@ -10,6 +10,7 @@ import numpy as np
 from electra_jax.config.schema import Config
 from electra_jax.data.batches import train_batches
 from electra_jax.data.prepare import Prepared
+from electra_jax.objectives import PretrainingObjective
 from electra_jax.training.evaluation import evaluate
 from electra_jax.training.loop import Metrics
 from electra_jax.training.program import Program
@@ -23,7 +24,7 @@ class Pretraining:
 
     config: Config
     prepared: Prepared
-    program: Program
+    program: Program[PretrainingObjective[Any, Any]]
     workdir: WorkDir
 
     @property
@@ -64,4 +65,6 @@ class Pretraining:
 
     def rates(self, seconds_a_step: float | None) -> Metrics:
         """Sequences, tokens and the share of the chips' peak."""
-        return Rates(self.config, self.prepared.tokenizer.vocab_size)(seconds_a_step)
+        return Rates(self.program.objective, self.config.train.batch_size, self.config.data.sequence_length)(
+            seconds_a_step
+        )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import jax
 import numpy as np
@@ -11,9 +11,7 @@ from jax import Array
 from jax.sharding import Mesh
 
 from electra_jax.config.schema import Config
-from electra_jax.model.attention_choice import settle_attention
-from electra_jax.model.layer_loop import settle_layers
-from electra_jax.objectives import PretrainingObjective, build_objective
+from electra_jax.objectives import Objective, PretrainingObjective, build_objective
 from electra_jax.objectives.metrics import Sums
 from electra_jax.optim import build_optimizer, learning_rate_schedule
 from electra_jax.partitioning.host_rows import row_share
@@ -23,9 +21,11 @@ from electra_jax.training.announcing import Announced, compiling
 from electra_jax.training.state import TrainState, init_state, state_shardings
 from electra_jax.training.step import INIT_STREAM, Report, make_eval_step, make_train_step, stream
 
+AnyObjective = TypeVar("AnyObjective", bound=Objective[Any, Any, Any])
+
 
 @dataclass(frozen=True)
-class Program:
+class Program(Generic[AnyObjective]):
     """Jitted functions; call them inside `on_mesh`.
 
     abstract: shapes, types and shardings of the state.
@@ -35,7 +35,7 @@ class Program:
     """
 
     mesh: Mesh
-    objective: PretrainingObjective
+    objective: AnyObjective
     abstract: TrainState
     init: Callable[[], TrainState]
     train_step: Callable[[TrainState, Array], tuple[TrainState, Report]]
@@ -57,16 +57,17 @@ class Program:
         return put_batch(self.mesh, rows)
 
 
-def build_program(config: Config, tokenizer: Tokenizer, mesh: Mesh) -> Program:
+def build_program(
+    config: Config, tokenizer: Tokenizer, mesh: Mesh
+) -> Program[PretrainingObjective[Any, Any]]:
     """The program of a pre-training run; compiles nothing yet.
 
     Raises:
         UserError: a parameter that the mesh does not divide; an attention back end that its devices have not.
     """
-    platform = mesh.devices.flat[0].platform
-    config = settle_layers(settle_attention(config, platform), platform)
+    objective = build_objective(config, tokenizer, mesh.devices.flat[0].platform)
     shape = (config.train.batch_size, config.data.sequence_length)
-    return program_of(config, build_objective(config, tokenizer), np.zeros(shape, np.int32), mesh)
+    return program_of(config, objective, np.zeros(shape, np.int32), mesh)
 
 
 def run_once(mesh: Mesh) -> dict[str, int] | None:
@@ -76,7 +77,7 @@ def run_once(mesh: Mesh) -> dict[str, int] | None:
     return {"xla_backend_optimization_level": 1} if cpu and not lower_still else None
 
 
-def program_of(config: Config, objective: PretrainingObjective, batch: Any, mesh: Mesh) -> Program:
+def program_of(config: Config, objective: AnyObjective, batch: Any, mesh: Mesh) -> Program[AnyObjective]:
     """Builds optimizer and jitted steps for an objective; compiles nothing yet.
 
     Args:

@@ -1,11 +1,11 @@
 """How fast a run goes: seconds a step, and what follows from them."""
 
 import time
+from typing import Any
 
 import jax
 
-from electra_jax.config.schema import Config
-from electra_jax.model.sizes import network_sizes
+from electra_jax.objectives import PretrainingObjective
 from electra_jax.runtime.chips import peak_flops
 from electra_jax.training.flops import train_step_flops
 
@@ -33,12 +33,11 @@ class Stopwatch:
 class Rates:
     """Speeds from seconds a step: sequences, tokens, and the share of the chips' peak."""
 
-    def __init__(self, config: Config, vocab_size: int):
-        self._rows = config.train.batch_size
-        self._length = config.data.sequence_length
+    def __init__(self, objective: PretrainingObjective[Any, Any], batch_size: int, length: int):
+        self._rows, self._length = batch_size, length
         peak = peak_flops(jax.devices()[0])
         self._peak = peak * jax.device_count() if peak else None
-        self._flops = train_step_flops(config, network_sizes(config, vocab_size))
+        self._flops = train_step_flops(objective, batch_size, length)
 
     def __call__(self, seconds_a_step: float | None) -> dict[str, float | None]:
         """The three metrics; None where there is nothing to measure or no peak is known."""

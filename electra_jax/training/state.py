@@ -9,7 +9,7 @@ from flax import struct
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from electra_jax.objectives import PretrainingObjective
+from electra_jax.objectives import Objective
 from electra_jax.objectives.metrics import Sums
 from electra_jax.partitioning.axes import parameter_specs
 
@@ -32,7 +32,7 @@ class TrainState:
 
 
 def init_state(
-    objective: PretrainingObjective, optimizer: optax.GradientTransformation, batch: Any, rng: Array
+    objective: Objective[Any, Any, Any], optimizer: optax.GradientTransformation, batch: Any, rng: Array
 ) -> TrainState:
     """A fresh state; ``batch`` gives shapes only."""
     params = objective.init(rng)

@@ -1,6 +1,6 @@
 """One optimizer update, and one evaluation step, as pure functions to be jitted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from electra_jax.objectives import PretrainingObjective
+from electra_jax.objectives import Objective
 from electra_jax.objectives.metrics import Sums, add
+from electra_jax.objectives.protocol import Part
 from electra_jax.training.state import TrainState
 
-# float32 scalars of one step: loss, grad_norm (of everything, and of each network alone), learning_rate, each *_loss
+# float32 scalars of one step: loss, grad_norm (of everything, and of each part alone), learning_rate, each *_loss
 Report = dict[str, Array]
 
 # Independent streams of random numbers from the one seed.
@@ -25,7 +26,7 @@ def stream(seed: int, which: int) -> Array:
 
 
 def make_train_step(
-    objective: PretrainingObjective,
+    objective: Objective[Any, Any, Any],
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
     *,
@@ -49,7 +50,7 @@ def make_train_step(
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         report = {
             "loss": loss,
-            **_gradient_norms(gradients),
+            **_gradient_norms(gradients, objective.parts),
             "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
             **{name: pair[0] / (pair[1] + 1e-6) for name, pair in sums.items() if name.endswith("_loss")},
         }
@@ -65,23 +66,17 @@ def make_train_step(
     return train_step
 
 
-def _gradient_norms(gradients: Any) -> Report:
-    """Norm of all gradients, and of those that only one network has, which tell where one has gone bad."""
-    alone = {
-        f"{network}_grad_norm": [gradients[name] for name in gradients if name.startswith(prefixes)]
-        for network, prefixes in (
-            ("generator", ("generator_",)),
-            ("discriminator", ("discriminator_", "encoder")),
-        )
-    }
+def _gradient_norms(gradients: Any, parts: Sequence[Part]) -> Report:
+    """Norm of all gradients, and of those that only one part has, which tell where one has gone bad."""
+    alone = {part.name: [gradients[name] for name in gradients if name in part.parameters] for part in parts}
     return {
         "grad_norm": optax.tree.norm(gradients),
-        **{name: optax.tree.norm(leaves) for name, leaves in alone.items() if leaves},
+        **{f"{name}_grad_norm": optax.tree.norm(leaves) for name, leaves in alone.items() if leaves},
     }
 
 
 def _accumulate(
-    objective: PretrainingObjective, params: Any, drawn: Any, totals: Any, rng: Array, pieces: int
+    objective: Objective[Any, Any, Any], params: Any, drawn: Any, totals: Any, rng: Array, pieces: int
 ) -> tuple[Array, Sums, Any]:
     """Loss, metric sums and gradient of the whole batch, computed in ``pieces`` microbatches."""
 
@@ -110,7 +105,7 @@ def _accumulate(
     return loss, sums, gradients
 
 
-def make_eval_step(objective: PretrainingObjective, *, seed: int) -> Callable[[Any, Array, Array], Sums]:
+def make_eval_step(objective: Objective[Any, Any, Any], *, seed: int) -> Callable[[Any, Array, Array], Sums]:
     """Metric sums of one held-out batch; its masks depend on the seed and the batch's number alone.
 
     Every evaluation of a run therefore meets the same masks, and evaluations can be compared.

@@ -12,8 +12,9 @@ from parity import encoder_inputs, gradients_difference, largest, load_params
 from electra_jax.convert.flat_parameters import flatten
 from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
 from electra_jax.convert.names import huggingface_table
-from electra_jax.model.attention_xla import attention_mask, scaled_dot_product_attention
-from electra_jax.model.electra import build_electra
+from electra_jax.model.attention.mask import AttentionMask
+from electra_jax.model.attention.plain import plain_attention
+from electra_jax.objectives import build_network
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[huggingface]'")
 transformers = pytest.importorskip(
@@ -54,7 +55,7 @@ def converted(pair):
     folder, *_ = pair
     weights = read_huggingface([folder / "discriminator", folder / "generator"], overrides=NO_DROPOUT)
     assert weights.config.generator.sharing == "embeddings"
-    return build_electra(weights.config, weights.vocab_size), load_params(weights)
+    return build_network(weights.config, weights.vocab_size), load_params(weights)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_every_layer_and_every_attention(pair, converted, batch, within):
     inputs, real = encoder_inputs(*batch), batch[1] > 0
     with torch.no_grad():
         out = discriminator.electra(**_torch_inputs(batch), output_hidden_states=True, output_attentions=True)
-    mask, layers = attention_mask(inputs.segment_ids), params["encoder"]["layers"]
+    mask, layers = AttentionMask.within(inputs.segment_ids).allowed(), params["encoder"]["layers"]
     hidden = jnp.asarray(out.hidden_states[0].numpy())
     heads, depth = network.config.model.num_heads, len(out.attentions)
     for number in range(depth):
@@ -110,7 +111,7 @@ def test_every_layer_and_every_attention(pair, converted, batch, within):
 
         query, key = split("query"), split("key")
         own = jnp.broadcast_to(jnp.eye(48), (3, heads, 48, 48))
-        probabilities = scaled_dot_product_attention(query, key, own, mask, rate=0.0, rng=None)
+        probabilities = plain_attention(query, key, own, mask, rate=0.0, rng=None)
         rows = np.broadcast_to(real[:, None], (3, heads, 48))
         difference = largest(np.asarray(probabilities)[rows], out.attentions[number].numpy()[rows])
         within(f"{_size(pair[0])}: attention probabilities of every layer", difference, 2e-5)
@@ -118,7 +119,7 @@ def test_every_layer_and_every_attention(pair, converted, batch, within):
             update={"model": network.config.model.model_copy(update={"num_layers": number + 1})}
         )
         some = {**params["encoder"], "layers": jax.tree.map(lambda a, n=number: a[: n + 1], layers)}
-        cut = build_electra(config, 30522)
+        cut = build_network(config, 30522)
         hidden = cut.apply({"params": {**params, "encoder": some}}, inputs, method="encode")
         expected = out.hidden_states[number + 1].numpy()
         difference = largest(np.asarray(hidden)[real], expected[real])

@@ -10,7 +10,7 @@ from parity import encoder_inputs, gradients_difference, largest, load_params
 from electra_jax.convert.flat_parameters import flatten
 from electra_jax.convert.huggingface_format import read_huggingface
 from electra_jax.convert.names import huggingface_table
-from electra_jax.model.electra import build_electra
+from electra_jax.objectives import build_network
 
 pytestmark = pytest.mark.shared_data
 
@@ -32,7 +32,7 @@ def _case(folder, model, figures):
     )
     golden = dict(np.load(folder / f"{figures}.npz"))
     inputs = encoder_inputs(golden["in/input_ids"], golden["in/attention_mask"], golden["in/token_type_ids"])
-    return build_electra(weights.config, weights.vocab_size), load_params(weights), golden, inputs
+    return build_network(weights.config, weights.vocab_size), load_params(weights), golden, inputs
 
 
 def _replaced_token_loss(network, golden, inputs):

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from electra_jax.convert.flat_parameters import flatten
 from electra_jax.convert.huggingface_format import read_huggingface
 from electra_jax.convert.names import huggingface_table
-from electra_jax.model.electra import build_electra
+from electra_jax.objectives import build_network
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 NO_DROPOUT = ["model.hidden_dropout=0", "model.attention_dropout=0"]
@@ -33,7 +33,7 @@ def case(request, tmp_path):
     assert json.loads(described.read_text())["model_type"] == "electra"
     shutil.copy(described, tmp_path / "config.json")
     weights = read_huggingface([tmp_path], overrides=NO_DROPOUT)
-    return request.param, build_electra(weights.config, weights.vocab_size), load_params(weights), kept
+    return request.param, build_network(weights.config, weights.vocab_size), load_params(weights), kept
 
 
 def _discriminator_loss(network, inputs, kept):

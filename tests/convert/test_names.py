@@ -10,7 +10,8 @@ import pytest
 from electra_jax.config import load_config
 from electra_jax.convert.flat_parameters import expected_shapes, flatten, unflatten
 from electra_jax.convert.names import NameConflictError, NameTable, Row, huggingface_table, tensorflow_table
-from electra_jax.model.electra import build_electra, init_params
+from electra_jax.model.text_encoder import init_params
+from electra_jax.objectives import build_network
 
 PRESETS = sorted((Path(__file__).resolve().parents[2] / "configs" / "pretrain").glob("*.yaml"))
 VARIANTS = {
@@ -92,7 +93,7 @@ def test_a_table_that_is_no_bijection_is_refused():
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_flat_parameters_are_the_tree_again(variant):
     config = _config(PRESETS[-1], variant, "model.vocab_multiple=16")
-    network = build_electra(config, 1000)
+    network = build_network(config, 1000)
     params = init_params(network, jax.random.key(3))
     flat = flatten(params, 1000)
     assert {name: array.shape for name, array in flat.items()} == expected_shapes(config, 1000)

@@ -9,7 +9,8 @@ from small_run import small_config
 
 from electra_jax.config import dump_config
 from electra_jax.config.schema import Config
-from electra_jax.model.electra import build_electra, init_params
+from electra_jax.model.text_encoder import init_params
+from electra_jax.objectives import build_network
 from electra_jax.tasks.build import build_task
 from electra_jax.tasks.settings import TaskSettings, write_settings
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
@@ -47,7 +48,7 @@ def write_pre_trained(folder: Path) -> Path:
 def _write(folder: Path, config: Config, settings: dict[str, TaskSettings]) -> Path:
     vocabulary = "\n".join(VOCABULARY.split()).encode()
     tokenizer = WordPieceTokenizer(vocabulary, lowercase=True, strip_accents=True)
-    network = build_electra(config, tokenizer.vocab_size)
+    network = build_network(config, tokenizer.vocab_size)
     params = dict(init_params(network, jax.random.key(0)))
     if settings:
         params = {name: params[name] for name in ("embeddings", "encoder")}

@@ -9,12 +9,14 @@ import pytest
 from small_run import small_config
 
 from electra_jax.errors import UserError
-from electra_jax.model.attention import attend
-from electra_jax.model.attention_blocked import over_query_blocks
-from electra_jax.model.attention_choice import choose_attention, settle_attention
-from electra_jax.model.attention_cudnn import cudnn_attention
-from electra_jax.model.attention_splash import splash_attention
-from electra_jax.model.attention_xla import scaled_dot_product_attention
+from electra_jax.model.attention.attend import attend
+from electra_jax.model.attention.blocked import over_query_blocks
+from electra_jax.model.attention.choice import choose_attention
+from electra_jax.model.attention.cudnn import cudnn_attention
+from electra_jax.model.attention.mask import AttentionMask
+from electra_jax.model.attention.plain import plain_attention
+from electra_jax.model.attention.splash import splash_attention
+from electra_jax.model.network_config import network_config
 
 BACKENDS = {
     "blocked": lambda *args: attend("blocked", *args, rate=0.0, rng=None),
@@ -23,51 +25,118 @@ BACKENDS = {
 }
 
 
-def _arrays(length, heads=2, width=16):
-    keys = jax.random.split(jax.random.key(0), 3)
+def _arrays(queries, keys=None, heads=2, width=16):
+    rngs = jax.random.split(jax.random.key(0), 3)
+    lengths = (queries, keys or queries, keys or queries)
+    return [2 * jax.random.normal(key, (2, heads, n, width)) for key, n in zip(rngs, lengths, strict=True)]
+
+
+def _documents(length):
     segments = np.zeros((2, length), np.int32)
     segments[0] = 1 + (np.arange(length) > length // 3)  # two documents, full
     segments[1, : length // 2] = 1  # one, and padding
-    return [2 * jax.random.normal(key, (2, heads, length, width)) for key in keys], jnp.asarray(segments)
+    return jnp.asarray(segments)
 
 
-def _value_and_gradients(attention, arrays, segments, direction):
-    """What real tokens get, and the gradients of a loss over them alone."""
-    real = (segments != 0)[:, None, :, None]
+def _masks():
+    """Masks by name: what self-attention, a window, a cache and an encoder's states ask for."""
+    same = _documents(200)  # no multiple of any block
+    directions = ("both", "left_to_right", "right_to_left")
+    masks = {direction: AttentionMask.within(same, direction) for direction in directions}
+    masks |= {
+        f"{direction}, window {window}": AttentionMask.within(same, direction, window)
+        for direction, window in (("both", 3), ("left_to_right", 70), ("right_to_left", 0))
+    }
+    few = _documents(130)[:, :40]
+    masks["cross"] = AttentionMask(few, _documents(130))
+    masks["continued"] = AttentionMask(same[:, 120:130], same, first_query=120, direction="left_to_right")
+    return masks
+
+
+def _everywhere(mask):
+    """The mask of the class's docstring, one query and key after the other; bool ``[batch, queries, keys]``."""
+    queries, keys = np.asarray(mask.query_segments), np.asarray(mask.key_segments)
+    allowed = np.zeros((*queries.shape, keys.shape[1]), bool)
+    for row, i, j in np.ndindex(allowed.shape):
+        place = np.broadcast_to(mask.first_query, len(queries))[row] + i
+        seen = keys[row, j] != 0 and queries[row, i] in (0, keys[row, j])
+        seen &= mask.direction != "left_to_right" or j <= place
+        seen &= mask.direction != "right_to_left" or j >= place
+        allowed[row, i, j] = seen and (mask.window is None or abs(j - place) <= mask.window)
+    return allowed
+
+
+def _value_and_gradients(attention, arrays, mask):
+    """What real queries that see a key get, and the gradients of a loss over them alone."""
+    used = ((mask.query_segments != 0) & mask.allowed()[:, 0].any(axis=-1))[:, None, :, None]
 
     def loss(arrays):
-        out = attention(*arrays, segments, direction)
-        return jnp.sum(jnp.where(real, jnp.sin(out), 0.0)), out
+        out = attention(*arrays, mask)
+        return jnp.sum(jnp.where(used, jnp.sin(out), 0.0)), out
 
     (_, out), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(arrays)
     assert np.isfinite(out).all()  # padding too
     assert all(np.isfinite(g).all() for g in gradients)
-    return np.where(real, out, 0.0), gradients
+    return np.where(used, out, 0.0), gradients
 
 
-@pytest.mark.parametrize("direction", ["both", "left_to_right", "right_to_left"])
+@pytest.mark.parametrize("name", _masks())
+def test_a_mask_is_what_it_says(name):
+    mask = _masks()[name]
+    np.testing.assert_array_equal(mask.allowed()[:, 0], _everywhere(mask))
+
+
+def test_rows_may_continue_at_columns_of_their_own():
+    segments = jnp.asarray([[1, 1, 1, 0], [1, 1, 1, 1]])
+    mask = AttentionMask(
+        segments[:, :1], segments, first_query=jnp.asarray([2, 3]), direction="left_to_right"
+    )
+    np.testing.assert_array_equal(mask.allowed()[:, 0, 0], [[True, True, True, False], [True] * 4])
+    np.testing.assert_array_equal(mask.allowed()[:, 0], _everywhere(mask))
+
+
+@pytest.mark.parametrize("name", _masks())
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_back_ends_agree_with_plain_attention(backend, direction):
-    arrays, segments = _arrays(200)  # no multiple of any block
+def test_back_ends_agree_with_plain_attention(backend, name):
+    mask = _masks()[name]
+    arrays = _arrays(mask.query_segments.shape[1], mask.key_segments.shape[1])
     plain = partial(attend, "xla", rate=0.0, rng=None)
-    expected, expected_gradients = _value_and_gradients(plain, arrays, segments, direction)
-    out, gradients = _value_and_gradients(BACKENDS[backend], arrays, segments, direction)
+    expected, expected_gradients = _value_and_gradients(plain, arrays, mask)
+    out, gradients = _value_and_gradients(BACKENDS[backend], arrays, mask)
     np.testing.assert_allclose(out, expected, atol=2e-5)
     for got, wanted in zip(gradients, expected_gradients, strict=True):
         np.testing.assert_allclose(got, wanted, atol=5e-5)
     # What stands at padding has no say: keys there have no gradient, and neither have queries.
-    padding = np.asarray(segments == 0)
-    for gradient in gradients:
-        assert not np.asarray(gradient).swapaxes(1, 2)[padding].any()
+    of_queries, *of_keys = (np.asarray(gradient).swapaxes(1, 2) for gradient in gradients)
+    assert not of_queries[np.asarray(mask.query_segments == 0)].any()
+    for gradient in of_keys:
+        assert not gradient[np.asarray(mask.key_segments == 0)].any()
+
+
+@pytest.mark.parametrize("backend", ["blocked", "cudnn"])
+def test_rows_that_continue_at_columns_of_their_own_agree(backend):
+    segments = _documents(200)
+    first = jnp.asarray([120, 60])
+    mask = AttentionMask(jnp.full((2, 8), 1), segments, first_query=first, direction="left_to_right")
+    arrays = _arrays(8, 200)
+    expected, expected_gradients = _value_and_gradients(
+        partial(attend, "xla", rate=0.0, rng=None), arrays, mask
+    )
+    out, gradients = _value_and_gradients(BACKENDS[backend], arrays, mask)
+    np.testing.assert_allclose(out, expected, atol=2e-5)
+    for got, wanted in zip(gradients, expected_gradients, strict=True):
+        np.testing.assert_allclose(got, wanted, atol=5e-5)
+    with pytest.raises(ValueError, match="one first_query for all rows"):
+        splash_attention(*arrays, mask, interpret=True)
 
 
 def test_blocks_drop_out_at_the_rate_and_each_its_own():
     length = 256
-    (query, key, _), _ = _arrays(length)
-    segments = jnp.ones((2, length), jnp.int32)
+    query, key, _ = _arrays(length)
+    mask = AttentionMask.within(jnp.ones((2, length), jnp.int32))
     # Values that are the identity give the probabilities themselves; queries of zeros make them alike.
     value = jnp.broadcast_to(jnp.eye(length), (2, 2, length, length))
-    out = attend("blocked", 0 * query, key, value, segments, "both", rate=0.25, rng=jax.random.key(1))
+    out = attend("blocked", 0 * query, key, value, mask, rate=0.25, rng=jax.random.key(1))
     out = np.asarray(out) * length
     np.testing.assert_allclose(np.unique(out.round(4)), [0.0, 1.3333], atol=1e-4)
     dropped = (out == 0).mean()
@@ -81,7 +150,8 @@ def _training_bytes(backend, length):
     segments = jax.ShapeDtypeStruct((1, length), jnp.int32)
 
     def loss(query, key, value, segments, rng):
-        return attend(backend, query, key, value, segments, "both", rate=0.1, rng=rng).sum()
+        mask = AttentionMask.within(segments)
+        return attend(backend, query, key, value, mask, rate=0.1, rng=rng).sum()
 
     rng = jax.eval_shape(lambda: jax.random.key(0))
     compiled = jax.jit(jax.grad(loss, argnums=(0, 1, 2))).lower(shape, shape, shape, segments, rng).compile()
@@ -98,21 +168,20 @@ def test_memory_of_blocks_grows_linearly_with_the_length():
 
 
 def test_gradients_of_keys_are_summed_over_the_blocks_in_float32():
-    arrays, segments = _arrays(512)
+    arrays, mask = _arrays(512), AttentionMask.within(_documents(512))
     arrays = [x.astype(jnp.bfloat16) for x in arrays]
 
-    def attend_block(query, key, value, mask, _):
-        return scaled_dot_product_attention(query, key, value, mask, rate=0.0, rng=None)
+    def attend_block(query, key, value, allowed, _):
+        return plain_attention(query, key, value, allowed, rate=0.0, rng=None)
 
     def loss(value):
-        out = over_query_blocks(attend_block, *arrays[:2], value, segments, "both", block=8)
+        out = over_query_blocks(attend_block, *arrays[:2], value, mask, block=8)
         return out.astype(jnp.float32).sum()
 
-    whole = jax.grad(
-        lambda v: (
-            attend("xla", *arrays[:2], v, segments, "both", rate=0.0, rng=None).astype(jnp.float32).sum()
-        )
-    )(arrays[2])
+    def plain(value):
+        return attend("xla", *arrays[:2], value, mask, rate=0.0, rng=None).astype(jnp.float32).sum()
+
+    whole = jax.grad(plain)(arrays[2])
     got = jax.grad(loss)(arrays[2])
     error = np.abs(np.asarray(got, np.float32) - np.asarray(whole, np.float32)).max()
     assert error <= 2**-7 * np.abs(np.asarray(whole, np.float32)).max()
@@ -170,4 +239,4 @@ def test_auto_says_why_it_fell_back():
 def test_a_back_end_that_cannot_is_refused(attention, platform, sections, message):
     config = small_config(**sections, compute={"attention": attention})
     with pytest.raises(UserError, match=message):
-        settle_attention(config, platform)
+        network_config(config, 10, platform)

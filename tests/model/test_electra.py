@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 from small_run import SmallVocabulary, small_config
 
-from electra_jax.model.electra import build_electra, init_params
 from electra_jax.model.inputs import packed_inputs
+from electra_jax.model.text_encoder import init_params
+from electra_jax.objectives import build_network
 
 V = SmallVocabulary
 
 
 def _network(**sections):
-    network = build_electra(small_config(**sections), V.vocab_size)
+    network = build_network(small_config(**sections), V.vocab_size)
     return network, jax.jit(lambda: init_params(network, jax.random.key(0)))()
 
 

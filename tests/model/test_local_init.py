@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from small_run import SmallVocabulary, small_config
 
-from electra_jax.model.electra import build_electra, init_params
 from electra_jax.model.local_init import offset_of
+from electra_jax.model.text_encoder import init_params
+from electra_jax.objectives import build_network
 
 HEADS, LENGTH = 4, 64
 
@@ -20,7 +21,7 @@ def _params(attention_init, embedding_size=64):
         "max_positions": LENGTH,
         "attention_init": attention_init,
     }
-    network = build_electra(small_config(model=model), SmallVocabulary.vocab_size)
+    network = build_network(small_config(model=model), SmallVocabulary.vocab_size)
     return jax.jit(lambda: init_params(network, jax.random.key(1)))()
 
 

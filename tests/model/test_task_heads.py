@@ -13,7 +13,6 @@ from safetensors.numpy import load_file
 from small_run import SmallVocabulary, small_config
 
 from electra_jax.config.schema import Config
-from electra_jax.model.electra import build_electra
 from electra_jax.model.inputs import EncoderInputs
 from electra_jax.model.task_heads import (
     AnswerBeam,
@@ -25,6 +24,7 @@ from electra_jax.model.task_heads import (
     answer_mask,
     independent_beam,
 )
+from electra_jax.objectives import build_network
 from electra_jax.optim import build_optimizer
 from electra_jax.optim.decay_mask import weight_decay_mask
 from electra_jax.partitioning.axes import parameter_specs, path_name
@@ -66,7 +66,7 @@ def _tiny_network():
         "attention_dropout": 0.0,
         "vocab_multiple": 1,
     }
-    return build_electra(Config.model_validate({"model": sizes, "data": {"sequence_length": 24}}), 200)
+    return build_network(Config.model_validate({"model": sizes, "data": {"sequence_length": 24}}), 200)
 
 
 def _inputs(ids, mask, token_types):
@@ -524,7 +524,7 @@ def test_multiple_choice_scores_each_row_by_itself():
 
 
 def test_encoder_can_be_made_and_used_alone():
-    network = build_electra(small_config(), SmallVocabulary.vocab_size)
+    network = build_network(small_config(), SmallVocabulary.vocab_size)
     ids = jnp.array([[2, 40, 41, 3]])
     inputs = _inputs(ids, jnp.ones_like(ids), jnp.zeros_like(ids))
     params = jax.jit(lambda: network.init(jax.random.key(0), inputs, method="encode")["params"])()

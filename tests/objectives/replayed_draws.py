@@ -4,8 +4,8 @@ import jax
 import numpy as np
 
 from electra_jax.config.schema import Config
-from electra_jax.model.electra import build_electra
 from electra_jax.model.inputs import EncoderInputs
+from electra_jax.objectives import build_network
 from electra_jax.objectives.electra import ElectraDrawn, ReplacedTokenDetection
 from electra_jax.objectives.electric import EnergyBasedCloze
 from electra_jax.objectives.masked_lm import MaskedLM, MaskedLMDrawn, SpecialIds
@@ -50,8 +50,8 @@ def reference_config(golden, sharing):
 
 
 def replayed(golden, config, params):
-    """(golden arrays, objective, parameters, replayed draw, jitted loss and gradient)."""
-    network = build_electra(config, 200)
+    """(golden arrays, objective, parameters, replayed draw, jitted loss and gradient, configuration)."""
+    network = build_network(config, 200)
     special = SpecialIds(pad=0, cls=2, sep=3, mask=4)
     mask = golden["in/input_mask"]
     inputs = EncoderInputs(
@@ -69,12 +69,12 @@ def replayed(golden, config, params):
         mask_token_probability=0.85,
     )
     if config.objective.kind == "masked_lm":
-        objective, drawn = MaskedLM(config, network, special), MaskedLMDrawn(inputs, masked)
+        objective, drawn = MaskedLM(config.objective, network, special), MaskedLMDrawn(inputs, masked)
     else:
         kind = EnergyBasedCloze if config.objective.kind == "electric" else ReplacedTokenDetection
-        objective = kind(config, config.objective, network, special)
+        objective = kind(config.objective, network, special)
         drawn = ElectraDrawn(inputs, masked, golden["draw/gumbel_uniform"])
     value_and_grad = jax.jit(
         jax.value_and_grad(lambda p: objective.loss(p, drawn, objective.totals(drawn), None), has_aux=True)
     )
-    return golden, objective, params, drawn, value_and_grad
+    return golden, objective, params, drawn, value_and_grad, config

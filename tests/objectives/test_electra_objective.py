@@ -95,7 +95,7 @@ def test_disallow_correct_never_samples_the_original(disallowed, quirks):
     # A generator that is all but sure of the original.
     rows = objective.network.sizes.vocab_rows
     logits = 12.0 * jax.nn.one_hot(drawn.masked.ids, rows) - 1e9 * (jnp.arange(rows) >= V.vocab_size)
-    corruption = corrupt(logits, drawn, objective.objective)
+    corruption = corrupt(logits, drawn, objective.settings)
     used = np.asarray(drawn.masked.weights) > 0
     same = np.asarray(corruption.sampled_ids == drawn.masked.ids)[used]
     original, corrupted = np.asarray(drawn.inputs.input_ids), np.asarray(corruption.input_ids)
@@ -120,7 +120,7 @@ def test_temperature_divides_the_logits_that_are_sampled_from():
     used = np.asarray(drawn.masked.weights) > 0
 
     def kept(objective):
-        sampled = corrupt(logits, drawn, objective.objective).sampled_ids
+        sampled = corrupt(logits, drawn, objective.settings).sampled_ids
         return np.asarray(sampled == drawn.masked.ids)[used].mean()
 
     others = cold.network.sizes.vocab_rows - 1
@@ -156,7 +156,7 @@ def test_reference_quirks_change_what_is_drawn_and_what_the_area_counts():
             zeros,
             zeros.astype(jnp.int32),
             (batch.inputs.segment_ids != 0).astype(jnp.float32),
-            auc_counts_padding=objective.objective.reference_quirks,
+            auc_counts_padding=objective.settings.reference_quirks,
         )[1]
         assert float(terms["disc_auc"].sum()) == counted
         assert float(terms["disc_loss"][1]) == real  # the loss itself never counts padding

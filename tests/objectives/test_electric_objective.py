@@ -7,9 +7,9 @@ import pytest
 from small_run import SmallVocabulary, small_config
 
 from electra_jax.config import Config
-from electra_jax.model.attention_xla import attention_mask
+from electra_jax.model.attention.mask import AttentionMask
+from electra_jax.model.electric import join_towers, shift_in_segment
 from electra_jax.model.inputs import packed_inputs
-from electra_jax.model.two_tower import join_towers, shift_in_segment
 from electra_jax.objectives import build_objective
 from electra_jax.objectives.electric import noise_log_odds, propose, text_tokens
 
@@ -94,7 +94,7 @@ def test_packed_documents_have_the_logits_they_have_alone():
 def test_mask_of_each_direction_is_a_triangle_within_the_segment():
     segments = jnp.array([[1, 1, 2, 2, 2, 0]])
     both, ltr, rtl = (
-        np.asarray(attention_mask(segments, direction))[0, 0]
+        np.asarray(AttentionMask.within(segments, direction).allowed())[0, 0]
         for direction in ("both", "left_to_right", "right_to_left")
     )
     np.testing.assert_array_equal(ltr, np.tril(both))

@@ -25,7 +25,7 @@ def case():
 
 
 def test_logits_of_both_networks_and_what_lies_between(case):
-    golden, objective, params, drawn, _ = case
+    golden, objective, params, drawn, _, _ = case
     np.testing.assert_array_equal(drawn.masked.input_ids, golden["out/masked_input_ids"])
     logits, corruption = jax.jit(objective.corrupted)(params, drawn)
     np.testing.assert_allclose(logits, golden["out/gen_logits"], rtol=0, atol=2e-5)
@@ -36,7 +36,7 @@ def test_logits_of_both_networks_and_what_lies_between(case):
 
 
 def test_losses_and_the_norm_of_every_gradient(case):
-    golden, objective, params, _, value_and_grad = case
+    golden, objective, params, _, value_and_grad, _config = case
     (loss, sums), gradients = value_and_grad(params)
     metrics = objective.summarize(jax.device_get(sums))
     assert float(loss) == pytest.approx(float(golden["out/total_loss"]), rel=1e-5)
@@ -54,8 +54,8 @@ def test_losses_and_the_norm_of_every_gradient(case):
 
 
 def test_parameters_after_three_updates(case):
-    golden, objective, params, _, value_and_grad = case
-    optimizer = build_optimizer(objective.config, params)
+    golden, _objective, params, _, value_and_grad, config = case
+    optimizer = build_optimizer(config, params)
     state = optimizer.init(params)
     update = jax.jit(optimizer.update)
     for _ in range(3):

@@ -29,7 +29,7 @@ NAMES = {
 
 @pytest.fixture(scope="module", params=list(NAMES))
 def case(request, shared):
-    """(golden arrays, objective, parameters, replayed draw, jitted loss and gradient)."""
+    """(golden arrays, objective, parameters, replayed draw, jitted loss and gradient, configuration)."""
     folder = shared / "golden" / "tf"
     settings = json.loads((folder / f"{request.param}.config.json").read_text())
     return replayed(
@@ -40,13 +40,13 @@ def case(request, shared):
 
 
 def test_masks(case):
-    golden, _, _, drawn, _ = case
+    golden, _, _, drawn, _, _ = case
     np.testing.assert_array_equal(drawn.masked.input_ids, golden["out/masked_input_ids"])
     np.testing.assert_array_equal(drawn.masked.ids, golden["out/masked_lm_ids"])
 
 
 def test_replacements_and_logits(case, within):
-    golden, objective, params, drawn, _ = case
+    golden, objective, params, drawn, _, _ = case
     if isinstance(objective, MaskedLM):
         pytest.skip("masked LM replaces nothing")
 
@@ -75,7 +75,7 @@ def test_replacements_and_logits(case, within):
 
 
 def test_losses_and_gradients(case, within):
-    golden, objective, params, drawn, value_and_grad = case
+    golden, objective, params, drawn, value_and_grad, _config = case
     (loss, sums), gradients = value_and_grad(params)
     metrics = objective.summarize(jax.device_get(sums))
     losses = {"out/total_loss": loss, "out/mlm_loss": metrics["masked_lm_loss"]}
@@ -90,8 +90,7 @@ def test_losses_and_gradients(case, within):
 
 def test_three_updates(case, within):
     """Parameters after each of three updates with the same draws; the first has learning rate 0."""
-    golden, objective, params, drawn, value_and_grad = case
-    config = objective.config
+    golden, objective, params, drawn, value_and_grad, config = case
     # Clipped here and not by the optimizer, since with untied embeddings TensorFlow's norm is another one.
     unclipped = config.model_copy(
         update={"optimizer": config.optimizer.model_copy(update={"clip_norm": None})}
@@ -114,10 +113,10 @@ def test_three_updates(case, within):
 
 def test_our_clip_is_tensorflows_where_the_norms_agree(case):
     """The optimizer as it is, three updates; all but the case of untied embeddings."""
-    golden, objective, params, _, value_and_grad = case
-    if objective.config.generator.sharing == "none":
+    golden, _, params, _, value_and_grad, config = case
+    if config.generator.sharing == "none":
         pytest.skip("TensorFlow clips by another norm there")
-    optimizer = build_optimizer(objective.config, params)
+    optimizer = build_optimizer(config, params)
     state = optimizer.init(params)
     update = jax.jit(optimizer.update)
     for _ in range(3):
@@ -137,7 +136,7 @@ def _tensorflow_norm(objective, params, drawn, gradients):
     where the norm of the gradient is 26.803. The gradient of each looked-up row is that of a zero added to it.
     """
     norm = float(optax.tree.norm(gradients))
-    if objective.config.generator.sharing != "none":
+    if objective.network.config.sharing != "none":
         return norm
 
     def loss(added):

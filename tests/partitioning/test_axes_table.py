@@ -10,7 +10,8 @@ from small_run import SmallVocabulary, small_config
 
 from electra_jax.config import load_config
 from electra_jax.errors import UserError
-from electra_jax.model.electra import build_electra, init_params
+from electra_jax.model.text_encoder import init_params
+from electra_jax.objectives import build_network
 from electra_jax.optim.decay_mask import weight_decay_mask
 from electra_jax.partitioning.axes import RULES, parameter_axes, parameter_specs, partition_spec, path_name
 from electra_jax.partitioning.mesh import AXES, make_mesh
@@ -19,7 +20,7 @@ PRESETS = sorted((Path(__file__).resolve().parents[2] / "configs" / "pretrain").
 
 
 def _abstract(config, vocab_size):
-    network = build_electra(config, vocab_size)
+    network = build_network(config, vocab_size)
     return jax.eval_shape(lambda: init_params(network, jax.random.key(0)))
 
 

@@ -11,7 +11,8 @@ import pytest
 from jax.sharding import AbstractMesh
 
 from electra_jax.config import load_config
-from electra_jax.model.electra import build_electra, init_params
+from electra_jax.model.text_encoder import init_params
+from electra_jax.objectives import build_network
 from electra_jax.partitioning.layout import parameter_layout
 from electra_jax.partitioning.mesh import AXES
 
@@ -27,7 +28,7 @@ def golden_file(preset):
 def layout_table(preset):
     """The table as text: for each mesh, parameter → shape → spec → bytes on each device."""
     config = load_config(preset)
-    network = build_electra(config, config.tokenizer.vocab_size)
+    network = build_network(config, config.tokenizer.vocab_size)
     params = jax.eval_shape(lambda: init_params(network, jax.random.key(0)))
     lines = []
     for sizes in MESHES:

@@ -11,7 +11,7 @@ import pytest
 from small_run import SmallVocabulary, small_config
 from test_plan_collectives import TPU_SLICES
 
-from electra_jax.model.sizes import network_sizes
+from electra_jax.objectives import build_objective
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.planning import report
 from electra_jax.planning.collectives import Collective
@@ -74,8 +74,9 @@ def test_temporaries_are_those_that_the_compiler_compares_with_the_memory_there_
 
 
 def test_flops_are_the_models_own_and_those_that_are_recomputed(plan, config):
-    sizes = network_sizes(config, VOCABULARY)
-    assert plan.model_flops == train_step_flops(config, sizes)
+    objective = build_objective(config, vocabulary(config))
+    rows, length = config.train.batch_size, config.data.sequence_length
+    assert plan.model_flops == train_step_flops(objective, rows, length)
     # The logits of rows that only round the vocabulary up are computed, and are no work of the model's.
     assert plan.model_flops <= plan.hardware_flops <= 1.05 * plan.model_flops
     full = small_config(**{**config.model_dump(), "compute": {"scan_layers": True, "remat": "full"}})
@@ -116,7 +117,7 @@ def test_flops_agree_with_the_compilers_count_of_an_unrolled_step():
     with program.on_mesh():
         lowered = program.train_step.lower(program.abstract, np.zeros((8, 64), np.int32))
     counted = lowered.cost_analysis()["flops"]  # everything: sums, exponentials and the optimizer too
-    ours = train_step_flops(config, network_sizes(config, SmallVocabulary.vocab_size))
+    ours = train_step_flops(program.objective, 8, 64)
     assert 1.0 < counted / ours < 1.05
 
 

@@ -15,7 +15,7 @@ from task_sections import task_section
 
 from electra_jax.config.schema import MeshConfig
 from electra_jax.errors import UserError
-from electra_jax.model.electra import build_electra
+from electra_jax.objectives import build_network
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.tasks.batches import Plan, make_batch
 from electra_jax.tasks.classification import ClassificationTask
@@ -267,7 +267,7 @@ def _learned(task, tokenizer, examples, seen, steps):
     rows = task.encode(examples[:seen], training=True)
     batch = make_batch("mine", rows, Plan(16, np.arange(len(rows))), tokenizer.pad_id, targets=True)
     objective = FineTuning(
-        config, build_electra(config, tokenizer.vocab_size), {"mine": task}, {"mine": batch}
+        config, build_network(config, tokenizer.vocab_size), {"mine": task}, {"mine": batch}
     )
     optimizer = optax.adam(1e-2)
 

@@ -14,8 +14,8 @@ from small_run import small_config
 from electra_jax.config.schema import MeshConfig
 from electra_jax.config.tasks import QuestionAnsweringConfig
 from electra_jax.errors import UserError
-from electra_jax.model.electra import build_electra
 from electra_jax.model.task_heads import answer_mask
+from electra_jax.objectives import build_network
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.tasks.answers import behind_marks, best_answers
 from electra_jax.tasks.batches import Plan, make_batch
@@ -313,7 +313,7 @@ def test_a_tiny_network_learns_questions_by_heart(tokenizer, name):
         model={"max_positions": 24, "num_layers": 1, "hidden_dropout": 0.0, "attention_dropout": 0.0},
         objective={"kind": "finetune"},
     )
-    network = build_electra(config, tokenizer.vocab_size)
+    network = build_network(config, tokenizer.vocab_size)
     options = {"max_length": 24, "max_answer_tokens": 8, "beam": 5, **STYLES[name]}
     task = _task(tokenizer, **options)
     rows = task.encode(TO_LEARN, training=True)

@@ -15,7 +15,7 @@ from small_run import small_config
 
 from electra_jax.config.schema import MeshConfig
 from electra_jax.errors import UserError
-from electra_jax.model.electra import build_electra
+from electra_jax.objectives import build_network
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.tasks.batches import Plan, make_batch
 from electra_jax.tasks.objective import FineTuning
@@ -439,7 +439,7 @@ def test_a_tiny_network_learns_names_by_heart(tokenizer):
     batch = make_batch(
         "ner", rows, Plan(16, np.array([*range(len(rows)), *[-1] * (count - len(rows))])), 0, targets=True
     )
-    objective = FineTuning(config, build_electra(config, tokenizer.vocab_size), {"ner": task}, {"ner": batch})
+    objective = FineTuning(config, build_network(config, tokenizer.vocab_size), {"ner": task}, {"ner": batch})
     optimizer = optax.adam(1e-2)
 
     def step(carry, _):

@@ -4,9 +4,9 @@ import io
 import math
 
 import pytest
-from small_run import small_config
+from small_run import SmallVocabulary, small_config
 
-from electra_jax.train import accuracy_baselines
+from electra_jax.objectives import build_objective
 from electra_jax.training.logs import Console, duration
 
 
@@ -54,15 +54,15 @@ def test_durations(seconds, text):
     assert duration(seconds) == text
 
 
-def test_what_an_accuracy_is_to_be_set_against():
+def test_what_an_accuracy_is_compared_with():
     # Of 100 chosen tokens 80 are masked, of which 10 % are the commonest; the other 20 can be copied.
     config = small_config(objective={"kind": "electra", "mask_token_probability": 0.8})
-    line = accuracy_baselines(config, 0.1)
+    line = build_objective(config, SmallVocabulary()).baselines(0.1)
     assert "0.1000 for always" in line
     assert "0.2800 for that and copying" in line
 
 
 def test_electric_copies_nothing():
     """Its generator never sees the token it predicts, and nothing is masked."""
-    line = accuracy_baselines(small_config(objective={"kind": "electric"}), 0.1)
+    line = build_objective(small_config(objective={"kind": "electric"}), SmallVocabulary()).baselines(0.1)
     assert line.endswith("0.1000 for always guessing the commonest token")

@@ -13,7 +13,6 @@ from test_flops import traced_product_flops
 from tiny import compiled, padded_rows
 from toy import ToyRun
 
-from electra_jax.model.sizes import network_sizes
 from electra_jax.objectives import build_objective
 from electra_jax.optim.decay_mask import weight_decay_mask
 from electra_jax.partitioning.mesh import make_mesh
@@ -129,6 +128,6 @@ def test_step_flops_are_the_matrix_products_of_the_traced_step(sections):
         return jax.grad(lambda p: objective.loss(p, drawn, objective.totals(drawn), None)[0])(params)
 
     params = jax.eval_shape(objective.init, jax.random.key(0))
-    sizes = network_sizes(config, V.vocab_size)
     jaxpr = jax.make_jaxpr(step)(params, jax.random.key(0)).jaxpr
-    assert train_step_flops(config, sizes) == traced_product_flops(jaxpr, sizes.vocab_rows)
+    rows = objective.network.sizes.vocab_rows
+    assert train_step_flops(objective, *batch.shape) == traced_product_flops(jaxpr, rows)

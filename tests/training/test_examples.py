@@ -28,9 +28,7 @@ class _Words(SmallVocabulary):
 
 def _shown(kind):
     """(what is printed, the held-out rows) of a network that has learned nothing."""
-    config = small_config(
-        objective={"kind": kind, "mask_rate": 0.4}, model={"num_layers": 1}, train={"show_examples": 3}
-    )
+    config = small_config(objective={"kind": kind, "mask_rate": 0.4}, model={"num_layers": 1})
     rows = np.random.default_rng(0).integers(5, V.vocab_size, (8, 16)).astype(np.int32)
     rows[:, 0], rows[:, -1] = V.cls_id, V.sep_id
     held_out = SimpleNamespace(num_rows=len(rows), read=lambda numbers: rows[numbers])
@@ -38,7 +36,8 @@ def _shown(kind):
     shapes, rng = jax.eval_shape(objective.init, jax.random.key(0)), np.random.default_rng(1)
     params = jax.tree.map(lambda leaf: rng.normal(0, 0.05, leaf.shape).astype(leaf.dtype), shapes)
     program = SimpleNamespace(objective=objective, on_mesh=nullcontext, mesh=make_mesh(MeshConfig()))
-    show_examples(program, params, SimpleNamespace(tokenizer=_Words(), eval=held_out), config, out)
+    prepared = SimpleNamespace(tokenizer=_Words(), eval=held_out)
+    show_examples(program, params, prepared, count=3, seed=0, out=out)
     return out.getvalue().splitlines(), rows[[0, 3, 7]]
 
 

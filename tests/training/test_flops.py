@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import pytest
 from small_run import SmallVocabulary, small_config
 
-from electra_jax.model.sizes import network_sizes
 from electra_jax.objectives import build_objective
 from electra_jax.training.flops import train_step_flops
 
@@ -65,6 +64,6 @@ def test_step_flops_are_the_matrix_products_of_the_traced_step(sections):
         return jax.grad(lambda p: objective.loss(p, drawn, objective.totals(drawn), None)[0])(params)
 
     params = jax.eval_shape(objective.init, jax.random.key(0))
-    sizes = network_sizes(config, SmallVocabulary.vocab_size)
     jaxpr = jax.make_jaxpr(step)(params, jax.random.key(0)).jaxpr
-    assert train_step_flops(config, sizes) == traced_product_flops(jaxpr, sizes.vocab_rows)
+    rows = objective.network.sizes.vocab_rows
+    assert train_step_flops(objective, *batch.shape) == traced_product_flops(jaxpr, rows)

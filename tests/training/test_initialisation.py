@@ -11,7 +11,7 @@ from electra_jax.convert.flat_parameters import flatten
 from electra_jax.convert.huggingface_format import read_huggingface
 from electra_jax.convert.native_format import write_native
 from electra_jax.errors import UserError
-from electra_jax.model.electra import build_electra
+from electra_jax.objectives import build_network
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.tasks.batches import TrainingOrder, make_batch
 from electra_jax.tasks.build import build_task
@@ -237,7 +237,7 @@ def test_a_converted_head_keeps_its_classes_in_the_order_of_the_run(mesh, tmp_pa
     rows = task.encode([TextExample(str(n), "word1", None, "yes") for n in range(8)], training=True)
     _, plan = next(TrainingOrder({"mine": np.full(8, 3)}, 8, (8,), 0, {}).plans(0, 1))
     batch = make_batch("mine", rows, plan, tokenizer.pad_id, targets=True)
-    network = build_electra(config, tokenizer.vocab_size)
+    network = build_network(config, tokenizer.vocab_size)
     program = program_of(
         config,
         FineTuning(config, network, {"mine": task}, {"mine": batch}),

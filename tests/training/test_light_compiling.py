@@ -5,14 +5,15 @@ import numpy as np
 import pytest
 from small_run import small_config
 
-from electra_jax.model.electra import build_electra, init_params
+from electra_jax.model.text_encoder import init_params
+from electra_jax.objectives import build_network
 
 
 @pytest.mark.slow
 def test_less_optimization_initialises_the_same_bits():
     # Waves with noise added: a product and a sum that a compiler may round once or twice.
     config = small_config(model={"attention_init": "local"})
-    network = build_electra(config, 300)
+    network = build_network(config, 300)
     lowered = jax.jit(lambda key: init_params(network, key)).lower(jax.random.key(3))
 
     def compiled(level):

@@ -1,13 +1,11 @@
 """Which attention back end a run uses, and why not another."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
+from electra_jax.model.block import Backend
 from electra_jax.model.sizes import network_sizes
-
-Backend = Literal["xla", "blocked", "cudnn", "splash"]
 
 FUSED: dict[str, Backend] = {"gpu": "cudnn", "cuda": "cudnn", "tpu": "splash"}
 NEEDS = {"cudnn": ("gpu", "cuda"), "splash": ("tpu",)}
@@ -47,16 +45,6 @@ def choose_attention(config: Config, platform: str) -> AttentionChoice:
             plain, f"warning: attention: {plain} instead of the faster {fused}, which {reason}"
         )
     return AttentionChoice(fused, f"attention: {fused} ({length} tokens on {platform})")
-
-
-def settle_attention(config: Config, platform: str) -> Config:
-    """``config`` with compute.attention as chosen for ``platform``.
-
-    Raises:
-        UserError: as `choose_attention`.
-    """
-    compute = config.compute.model_copy(update={"attention": choose_attention(config, platform).backend})
-    return config.model_copy(update={"compute": compute})
 
 
 def _obstacle(backend: Backend, config: Config, platform: str) -> str | None:

@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from electra_jax.model.attention_xla import Direction, attention_mask, attention_probabilities
+from electra_jax.model.attention.mask import AttentionMask
+from electra_jax.model.attention.plain import attention_probabilities
 from electra_jax.model.products import weighted_values
 
 # Queries whose scores exist at one time; memory is batch x heads x this x length.
 QUERY_BLOCK = 128
 
-# (query, key, value, mask, number of the block) → what the queries of a block attend to.
+# (query, key, value, allowed [batch, 1, block, keys], number of the block) → what the queries of a block attend to.
 AttendBlock = Callable[[Array, Array, Array, Array, Array], Array]
 
 
@@ -20,25 +21,21 @@ def blocked_attention(
     query: Array,
     key: Array,
     value: Array,
-    segment_ids: Array,
-    direction: Direction,
+    mask: AttentionMask,
     *,
     rate: float,
     rng: Array | None,
 ) -> Array:
-    """What `scaled_dot_product_attention` gives, but for rounding and other dropout masks.
+    """What `plain_attention` gives, but for rounding and other dropout masks."""
 
-    Arrays are ``[batch, heads, length, head_dim]``, ``segment_ids`` ``[batch, length]``.
-    """
-
-    def attend(query: Array, key: Array, value: Array, mask: Array, number: Array) -> Array:
+    def attend(query: Array, key: Array, value: Array, allowed: Array, number: Array) -> Array:
         block_rng = None if rng is None else jax.random.fold_in(rng, number)
-        probabilities = attention_probabilities(query, key, mask, rate=rate, rng=block_rng)
+        probabilities = attention_probabilities(query, key, allowed, rate=rate, rng=block_rng)
         # libtpu (0.0.42.1) overflows its stack where it fuses what is between the two products with both of them.
         probabilities = jax.lax.optimization_barrier(probabilities.astype(value.dtype))
         return weighted_values(probabilities, value)
 
-    return over_query_blocks(attend, query, key, value, segment_ids, direction, block=QUERY_BLOCK)
+    return over_query_blocks(attend, query, key, value, mask, block=QUERY_BLOCK)
 
 
 def over_query_blocks(
@@ -46,8 +43,7 @@ def over_query_blocks(
     query: Array,
     key: Array,
     value: Array,
-    segment_ids: Array,
-    direction: Direction,
+    mask: AttentionMask,
     *,
     block: int,
 ) -> Array:
@@ -60,7 +56,7 @@ def over_query_blocks(
     missing = blocks * block - length
     # Queries added at the end are padding, and cut off again.
     query = jnp.pad(query, ((0, 0), (0, 0), (0, missing), (0, 0)))
-    queries = jnp.pad(segment_ids, ((0, 0), (0, missing)))
+    queries = jnp.pad(mask.query_segments, ((0, 0), (0, missing)))
     query = jnp.moveaxis(query.reshape(batch, heads, blocks, block, head_dim), 2, 0)
     queries = jnp.moveaxis(queries.reshape(batch, blocks, block), 1, 0)
     # Gradients of keys and values are summed over the blocks, in the type that the loop is given them in.
@@ -70,8 +66,8 @@ def over_query_blocks(
     def one_block(query: Array, queries: Array, number: Array) -> Array:
         # Tied to the query, or a loop over layers would make the masks of all blocks once, and keep them.
         query, queries = jax.lax.optimization_barrier((query, queries))
-        mask = attention_mask(segment_ids, direction, queries=queries, first_query=number * block)
-        return attend(query, key.astype(dtype), value.astype(dtype), mask, number)
+        allowed = mask.of_queries(queries, number * block).allowed()
+        return attend(query, key.astype(dtype), value.astype(dtype), allowed, number)
 
     def body(_: None, inputs: tuple[Array, Array, Array]) -> tuple[None, Array]:
         return None, one_block(*inputs)

@@ -6,8 +6,8 @@ from typing import Literal
 import jax
 from jax import Array
 
-from electra_jax.model.attention_blocked import over_query_blocks
-from electra_jax.model.attention_xla import Direction
+from electra_jax.model.attention.blocked import over_query_blocks
+from electra_jax.model.attention.mask import AttentionMask
 
 # cuDNN takes segments as a bias [batch, 1, query, key]. In blocks of queries it grows linearly with the length.
 BIAS_BLOCK = 1024
@@ -17,8 +17,7 @@ def cudnn_attention(
     query: Array,
     key: Array,
     value: Array,
-    segment_ids: Array,
-    direction: Direction,
+    mask: AttentionMask,
     *,
     implementation: Literal["cudnn", "xla"] = "cudnn",
 ) -> Array:
@@ -27,11 +26,11 @@ def cudnn_attention(
     ``implementation="xla"`` computes the same call without a GPU, so that its mask and layout can be tested.
     """
 
-    def attend(query: Array, key: Array, value: Array, mask: Array, _: Array) -> Array:
+    def attend(query: Array, key: Array, value: Array, allowed: Array, _: Array) -> Array:
         query, key, value = (x.swapaxes(1, 2) for x in (query, key, value))
-        out = jax.nn.dot_product_attention(query, key, value, mask=mask, implementation=implementation)
+        out = jax.nn.dot_product_attention(query, key, value, mask=allowed, implementation=implementation)
         return out.swapaxes(1, 2)
 
     # cuDNN differentiates no odd number of queries or keys; keys are a row's length, which is checked beforehand.
     block = min(BIAS_BLOCK, 2 * math.ceil(query.shape[2] / 2))
-    return over_query_blocks(attend, query, key, value, segment_ids, direction, block=block)
+    return over_query_blocks(attend, query, key, value, mask, block=block)

@@ -1,0 +1,46 @@
+"""Attention by any of the back ends."""
+
+from jax import Array
+
+from electra_jax.model.attention.blocked import blocked_attention
+from electra_jax.model.attention.mask import AttentionMask
+from electra_jax.model.attention.plain import plain_attention
+from electra_jax.model.block import Backend
+
+
+def attend(
+    backend: Backend,
+    query: Array,
+    key: Array,
+    value: Array,
+    mask: AttentionMask,
+    *,
+    rate: float,
+    rng: Array | None,
+) -> Array:
+    """Softmax attention, softmax(q kᵀ / √d) v, where ``mask`` allows it.
+
+    Args:
+        backend: cudnn and splash need the platform that `attention.choice` asks for.
+        query: ``[batch, heads, queries, head_dim]``.
+        key: ``[batch, heads, keys, head_dim]``, in the type that products are computed in.
+        value: As key.
+        mask: A padding query gives something finite that nothing may depend on.
+        rate: Dropout of the probabilities.
+        rng: Its key; None in evaluation.
+
+    Returns:
+        ``[batch, heads, queries, head_dim]``.
+    """
+    if backend == "xla":
+        return plain_attention(query, key, value, mask.allowed(), rate=rate, rng=rng)
+    if backend == "blocked":
+        return blocked_attention(query, key, value, mask, rate=rate, rng=rng)
+    assert rng is None or rate == 0.0, "refused by choose_attention"
+    if backend == "cudnn":
+        from electra_jax.model.attention.cudnn import cudnn_attention
+
+        return cudnn_attention(query, key, value, mask)
+    from electra_jax.model.attention.splash import splash_attention  # Pallas takes a second to import
+
+    return splash_attention(query, key, value, mask)

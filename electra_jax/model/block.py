@@ -1,0 +1,86 @@
+"""What a transformer block and a stack of blocks are made of, each as one frozen value."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jax.typing import DTypeLike
+
+Backend = Literal["xla", "blocked", "cudnn", "splash"]
+Remat = Literal["none", "dots", "full"]
+
+
+@dataclass(frozen=True)
+class BlockConfig:
+    """One post-LN transformer block: attention and feed-forward, each with residual and LayerNorm after it.
+
+    A block of another kind (pre-norm, rotary positions, gated) gets its fields here, with the code that reads them.
+
+    Attributes:
+        hidden_size: Width of what goes in and comes out.
+        num_heads: Attention heads; they divide the width.
+        intermediate_size: Width of the feed-forward layer.
+        hidden_dropout: Dropout of what attention and feed-forward give.
+        attention_dropout: Dropout of the attention probabilities.
+        initializer_range: Standard deviation of the truncated normal that kernels start from.
+        local_attention: Whether heads start out looking at neighbouring tokens (`local_init`).
+        layer_norm_epsilon: Epsilon of both LayerNorms.
+        dtype: Of activations and products; parameters are float32.
+        attention: The attention back end.
+    """
+
+    hidden_size: int
+    num_heads: int
+    intermediate_size: int
+    hidden_dropout: float
+    attention_dropout: float
+    initializer_range: float
+    local_attention: bool
+    layer_norm_epsilon: float
+    dtype: DTypeLike
+    attention: Backend
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """A stack of alike blocks.
+
+    Attributes:
+        block: Each of them.
+        num_layers: How many.
+        scan_layers: Compile one and loop over it.
+        remat: What of a block is computed again in the backward pass.
+    """
+
+    block: BlockConfig
+    num_layers: int
+    scan_layers: bool
+    remat: Remat
+
+
+@dataclass(frozen=True)
+class EmbeddingsConfig:
+    """The embedding layer.
+
+    Attributes:
+        vocab_size: Entries of the vocabulary.
+        vocab_rows: Rows of the word table, ``vocab_size`` rounded up so that it can be sharded.
+        embedding_size: Width.
+        max_positions: Learned positions.
+        type_vocab_size: Token types.
+        dropout: Dropout of the result.
+        initializer_range: Standard deviation of the truncated normal that the tables start from.
+        local_attention: Whether positions start as waves (`local_init`).
+        layer_norm_epsilon: Of the LayerNorm.
+        dtype: Of the result.
+    """
+
+    vocab_size: int
+    vocab_rows: int
+    embedding_size: int
+    max_positions: int
+    type_vocab_size: int
+    dropout: float
+    initializer_range: float
+    local_attention: bool
+    layer_norm_epsilon: float
+    dtype: DTypeLike

@@ -1,0 +1,92 @@
+"""From the configuration to frozen values that describe the networks, and nothing else of the run."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from electra_jax.config.schema import Config
+from electra_jax.model.attention.choice import choose_attention
+from electra_jax.model.block import BlockConfig, EmbeddingsConfig, EncoderConfig
+from electra_jax.model.layer_loop import loops_over_layers
+from electra_jax.model.sizes import EncoderSizes, NetworkSizes, network_sizes
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """All networks of a pre-training run; an objective builds those it trains.
+
+    Attributes:
+        sizes: Shapes of all parameters.
+        embeddings: The embedding layer, which the networks share by default.
+        encoder: The discriminator's encoder, the one that is kept.
+        generator_embeddings: The generator's own, for sharing "none".
+        generator_encoder: The generator's, for sharing other than "all".
+        sharing: What generator and discriminator share.
+    """
+
+    sizes: NetworkSizes
+    embeddings: EmbeddingsConfig
+    encoder: EncoderConfig
+    generator_embeddings: EmbeddingsConfig
+    generator_encoder: EncoderConfig
+    sharing: Literal["embeddings", "none", "all"]
+
+
+def network_config(config: Config, vocab_size: int, platform: str | None = None) -> NetworkConfig:
+    """Sizes, attention back end and the loop over layers, settled for ``platform``.
+
+    Args:
+        config: Sections ``model``, ``generator``, ``compute``, and of ``data`` the length of rows.
+        vocab_size: Entries of the vocabulary.
+        platform: Of the devices it will run on (cpu, gpu, tpu); None: JAX's default.
+
+    Raises:
+        UserError: compute.attention names a back end that cannot do what the configuration asks.
+    """
+    platform = platform or jax.default_backend()
+    model, compute = config.model, config.compute
+    sizes = network_sizes(config, vocab_size)
+    dtype = jnp.dtype(compute.dtype)
+    local_attention = model.attention_init == "local"
+    attention = choose_attention(config, platform).backend
+    scan_layers = loops_over_layers(config, platform)
+
+    def embeddings(size: int) -> EmbeddingsConfig:
+        return EmbeddingsConfig(
+            vocab_size=sizes.vocab_size,
+            vocab_rows=sizes.vocab_rows,
+            embedding_size=size,
+            max_positions=sizes.max_positions,
+            type_vocab_size=sizes.type_vocab_size,
+            dropout=model.hidden_dropout,
+            initializer_range=model.initializer_range,
+            local_attention=local_attention,
+            layer_norm_epsilon=model.layer_norm_epsilon,
+            dtype=dtype,
+        )
+
+    def encoder(encoder_sizes: EncoderSizes) -> EncoderConfig:
+        block = BlockConfig(
+            hidden_size=encoder_sizes.hidden_size,
+            num_heads=encoder_sizes.num_heads,
+            intermediate_size=encoder_sizes.intermediate_size,
+            hidden_dropout=model.hidden_dropout,
+            attention_dropout=model.attention_dropout,
+            initializer_range=model.initializer_range,
+            local_attention=local_attention,
+            layer_norm_epsilon=model.layer_norm_epsilon,
+            dtype=dtype,
+            attention=attention,
+        )
+        return EncoderConfig(block, encoder_sizes.num_layers, scan_layers, compute.remat)
+
+    return NetworkConfig(
+        sizes=sizes,
+        embeddings=embeddings(sizes.embedding_size),
+        encoder=encoder(sizes.discriminator),
+        generator_embeddings=embeddings(sizes.generator_embedding_size),
+        generator_encoder=encoder(sizes.generator),
+        sharing=config.generator.sharing,
+    )

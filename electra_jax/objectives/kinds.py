@@ -1,0 +1,85 @@
+"""The one table of objectives: for each ``objective.kind``, the networks and the objective that trains them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from electra_jax.config.schema import (
+    Config,
+    ElectraObjective,
+    ElectricObjective,
+    FinetuneObjective,
+    MaskedLMObjective,
+)
+from electra_jax.model.electra import Electra, MaskedLMNetwork
+from electra_jax.model.electric import Electric
+from electra_jax.model.network_config import NetworkConfig, network_config
+from electra_jax.model.text_encoder import TextEncoder
+from electra_jax.objectives.electra import ReplacedTokenDetection
+from electra_jax.objectives.electric import EnergyBasedCloze
+from electra_jax.objectives.masked_lm import MaskedLM, SpecialIds
+from electra_jax.objectives.protocol import PretrainingObjective
+from electra_jax.tokenizers import Tokenizer
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one kind of objective is built.
+
+    Attributes:
+        network: (what the networks are made of, the section ``objective``) → the networks.
+        objective: (the section, the networks, ids of the special tokens) → the objective; None in fine-tuning, whose
+            objective is made of tasks.
+    """
+
+    network: Callable[[NetworkConfig, Any], TextEncoder]
+    objective: Callable[[Any, Any, SpecialIds], PretrainingObjective[Any, Any]] | None
+
+
+KINDS: dict[type, Kind] = {
+    ElectraObjective: Kind(lambda config, _: Electra(config), ReplacedTokenDetection),
+    MaskedLMObjective: Kind(lambda config, _: MaskedLMNetwork(config), MaskedLM),
+    ElectricObjective: Kind(
+        lambda config, settings: Electric(config, wrap=settings.reference_quirks), EnergyBasedCloze
+    ),
+    FinetuneObjective: Kind(lambda config, _: TextEncoder(config), None),
+}
+
+
+def build_network(config: Config, vocab_size: int, platform: str | None = None) -> Any:
+    """The networks that ``config.objective`` trains, a `TextEncoder` or a subclass.
+
+    Args:
+        config: Of the run.
+        vocab_size: Entries of the vocabulary.
+        platform: Of the devices it will run on; None: JAX's default.
+
+    Raises:
+        UserError: compute.attention names a back end that cannot do what the configuration asks.
+    """
+    settings = config.objective
+    return KINDS[type(settings)].network(network_config(config, vocab_size, platform), settings)
+
+
+def build_objective(
+    config: Config, tokenizer: Tokenizer, platform: str | None = None
+) -> PretrainingObjective[Any, Any]:
+    """The objective of a pre-training run, over the tokenizer's vocabulary.
+
+    Args:
+        config: Of the run.
+        tokenizer: Its vocabulary.
+        platform: Of the devices it will run on; None: JAX's default.
+
+    Raises:
+        UserError: As `build_network`.
+    """
+    kind = KINDS[type(config.objective)]
+    assert kind.objective is not None, "fine-tuning builds its objective from its tasks"
+    network = build_network(config, tokenizer.vocab_size, platform)
+    return kind.objective(config.objective, network, SpecialIds.of(tokenizer))
+
+
+def parts_mean_the_same(config: Config, other: Config) -> bool:
+    """Whether parameters of one name, those of the kept encoder aside, are the same thing in both runs."""
+    return type(config.objective) is type(other.objective)
