@@ -17,12 +17,10 @@ class Encoding:
     Attributes:
         ids: token ids, no special tokens added.
         offsets: (begin, end) of each token, in characters of the original text.
-        word_starts: whether the token begins a word.
     """
 
     ids: list[int]
     offsets: list[tuple[int, int]]
-    word_starts: list[bool]
 
 
 class Tokenizer(Protocol):

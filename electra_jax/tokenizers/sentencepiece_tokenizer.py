@@ -97,7 +97,7 @@ class SentencePieceTokenizer:
                 place = origin[begin] if begin < len(origin) else len(text)
                 offsets.append((place, place))
         ids = [piece.id for piece in pieces]
-        return Encoding(ids, offsets, self._starts[ids].tolist())
+        return Encoding(ids, offsets)
 
     def _spans(self, pieces: Any, written: str) -> Iterator[tuple[int, int]]:
         """(first, last + 1) of the characters of the normalised text that each piece spells; bytes share theirs."""

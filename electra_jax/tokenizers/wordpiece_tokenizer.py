@@ -81,14 +81,12 @@ class WordPieceTokenizer:
         normalized, origin = self._normalize.aligned(text)
         ids: list[int] = []
         offsets: list[tuple[int, int]] = []
-        starts: list[bool] = []
         for word in _WORD.finditer(normalized):
             for number, begin, end in self._pieces(word[0]):
                 ids.append(number)
                 span = origin[word.start() + begin : word.start() + end]
                 offsets.append((min(span), max(span) + 1))
-                starts.append(begin == 0)
-        return Encoding(ids, offsets, starts)
+        return Encoding(ids, offsets)
 
     def _pieces(self, word: str) -> Iterator[tuple[int, int, int]]:
         """(id, begin, end) of the tokens of a normalised word."""

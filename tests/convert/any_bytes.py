@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 from test_torch_weights import dictionary_ops, tensor_ops, write
 
+from electra_jax.convert.files import sstable
 from electra_jax.convert.files import tensorflow_bundle as bundle
 from electra_jax.convert.huggingface_folder import read_settings
 from electra_jax.convert.huggingface_heads import head_of
@@ -122,11 +123,11 @@ def _index(folder: Path) -> bytes:
 
 def _index_of(written: bytes) -> st.SearchStrategy[bytes]:
     """Indices with the right checksums, so that what is wrong is in their entries."""
-    entries = list(bundle._decode_table(written))
+    entries = list(sstable.decode_table(written))
     one = st.tuples(st.sampled_from(entries), st.lists(_edit, max_size=4), st.lists(_edit, max_size=1))
     wrong = one.map(lambda some: (edited(some[0][0], some[2]), edited(some[0][1], some[1])))
     return st.lists(wrong, max_size=4).map(
-        lambda some: bundle._encode_table(sorted({**dict(entries), **dict(some)}.items()))
+        lambda some: sstable.encode_table(sorted({**dict(entries), **dict(some)}.items()))
     )
 
 

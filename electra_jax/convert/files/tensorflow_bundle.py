@@ -2,8 +2,7 @@
 
 A checkpoint with prefix ``model.ckpt`` is a file ``model.ckpt.index`` and one or more data files, such as
 ``model.ckpt.data-00000-of-00001``. The data files are raw little-endian arrays, one after the other. The index is a
-sorted string table, as LevelDB's: blocks of entries whose keys leave out what they share with the key before, a block
-that finds the blocks, and a footer. Its keys are the names of the tensors, its values small protocol buffers that say
+sorted string table (`sstable`). Its keys are the names of the tensors, its values small protocol buffers that say
 where the bytes are:
 
     BundleHeaderProto (key "")      1 num_shards, 2 endianness, 3 version {1 producer}
@@ -16,27 +15,33 @@ import glob
 import math
 import os
 import struct
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import google_crc32c
 import ml_dtypes  # noqa: F401  (makes numpy know the name bfloat16)
 import numpy as np
 
+from electra_jax.convert.files.protobuf_fields import (
+    decode_message,
+    encode_bytes,
+    encode_number,
+    encode_varint,
+    last_of,
+)
+from electra_jax.convert.files.sstable import (
+    FOOTER_BYTES,
+    MOST_KEY_BYTES,
+    SnappyError,
+    decode_table,
+    encode_table,
+    ends_like_a_table,
+    masked_crc,
+)
 from electra_jax.errors import UserError, listed
 from electra_jax.files.atomic import new_file
 from electra_jax.files.regular_files import open_regular, read_regular
-
-TABLE_MAGIC = 0xDB4775248B80FB57
-FOOTER_BYTES = 48
-BLOCK_TRAILER_BYTES = 5  # kind of compression, checksum
-SNAPPY = 1
-
-# TensorFlow's own settings; other values would be read as well, but give other bytes.
-BLOCK_BYTES = 256 * 1024
-RESTART_INTERVAL = 16
 
 # tensorflow/core/framework/types.proto
 DTYPES = {
@@ -61,7 +66,6 @@ OTHER_DTYPES = {7: "string", 20: "resource", 21: "variant"}
 
 # What a file may ask for. The index of the largest ELECTRA, with its optimizer, takes 100 kB.
 MOST_INDEX_BYTES = 64 << 20
-MOST_NAME_BYTES = 2048
 MOST_NAMES_BYTES = 64 << 20  # of all, which the index shortens by what they share
 MOST_DIMENSIONS = 32
 
@@ -134,12 +138,10 @@ def write_tensors(prefix: Path, tensors: Mapping[str, np.ndarray]) -> None:
         for name, array in arrays.items():
             content = array.tobytes()
             data.write(content)
-            entry = _Entry(
-                array.dtype.name, array.shape, 0, offset, len(content), _masked_crc(content), False
-            )
+            entry = _Entry(array.dtype.name, array.shape, 0, offset, len(content), masked_crc(content), False)
             entries.append((name.encode(), _encode_entry(entry)))
             offset += len(content)
-        index.write(_encode_table(entries))
+        index.write(encode_table(entries))
 
 
 # Files and arrays
@@ -184,7 +186,7 @@ def _read_array(file: BinaryIO, name: str, entry: _Entry) -> np.ndarray:
         )
     file.seek(entry.offset)
     content = file.read(entry.size)
-    if _masked_crc(content) != entry.crc:
+    if masked_crc(content) != entry.crc:
         raise UserError(
             f"{file.name} is damaged: the checksum of tensor {name} is wrong; copy the checkpoint again"
         )
@@ -247,14 +249,14 @@ def _read_index(prefix: Path) -> _Index:
         raise UserError(_why_no_index(prefix)) from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         raise UserError(f"{file} cannot be read: {getattr(error, 'strerror', error)}") from None
-    if not _ends_like_a_table(table):
+    if not ends_like_a_table(table):
         raise UserError(
             f"{file} is not the index of a TensorFlow checkpoint, or is cut short: give the prefix of another "
             "checkpoint, or copy this one again"
         )
     try:
-        return _decode_index(_decode_table(table))
-    except _SnappyError:
+        return _decode_index(decode_table(table))
+    except SnappyError:
         raise UserError(f"{file} is compressed with Snappy, which is not read: {RESAVE}") from None
     except (ValueError, LookupError, TypeError, struct.error) as error:
         raise UserError(f"{file} is damaged ({error}): copy the checkpoint again") from None
@@ -264,7 +266,7 @@ def _why_no_index(prefix: Path) -> str:
     """In words: an old checkpoint, a file of a checkpoint instead of its prefix, a folder of them, or nothing."""
     parent, name = prefix.parent, glob.escape(prefix.name)
     single_files = [prefix, *parent.glob(f"{name}-?????-of-?????")] if name else [prefix]
-    if any(file.is_file() and _ends_like_a_table(_last_bytes(file)) for file in single_files):
+    if any(file.is_file() and ends_like_a_table(_last_bytes(file)) for file in single_files):
         if prefix.suffix == ".index":
             return f"{prefix} is a file of a TensorFlow checkpoint: give its prefix, {prefix.with_suffix('')}"
         return f"{prefix} is a TensorFlow checkpoint of the old kind (V1, without index), which is not read: {RESAVE}"
@@ -290,15 +292,15 @@ def _decode_index(table: Iterable[tuple[bytes, bytes]]) -> _Index:
     names_bytes = 0
     for key, value in table:
         names_bytes += len(key)
-        if len(key) > MOST_NAME_BYTES or names_bytes > MOST_NAMES_BYTES:
+        if len(key) > MOST_KEY_BYTES or names_bytes > MOST_NAMES_BYTES:
             raise ValueError("names of tensors that are too long")
         items[key] = value
     if b"" not in items:
         raise ValueError("no header")
-    header = _decode_message(items.pop(b""))
-    if _last(header, 2):
+    header = decode_message(items.pop(b""))
+    if last_of(header, 2):
         raise ValueError("big-endian data")
-    num_shards = _last(header, 1)
+    num_shards = last_of(header, 1)
     if not isinstance(num_shards, int) or not 0 <= num_shards < 100_000:  # five digits in the files' names
         raise ValueError("a number of data files that is none")
     # Keys that begin with a zero byte are the slices of partitioned variables, which have an entry by name as well.
@@ -307,254 +309,39 @@ def _decode_index(table: Iterable[tuple[bytes, bytes]]) -> _Index:
 
 
 def _decode_entry(message: bytes) -> _Entry:
-    fields = _decode_message(message)
-    dims = _decode_message(_last(fields, 2, b"")).get(2, [])
-    dtype = _last(fields, 1)
-    shape = tuple(_last(_decode_message(dim), 1) for dim in dims)
-    if not all(isinstance(number, int) for number in (*shape, *(_last(fields, n) for n in (1, 3, 4, 5, 6)))):
+    fields = decode_message(message)
+    dims = decode_message(last_of(fields, 2, b"")).get(2, [])
+    dtype = last_of(fields, 1)
+    shape = tuple(last_of(decode_message(dim), 1) for dim in dims)
+    if not all(
+        isinstance(number, int) for number in (*shape, *(last_of(fields, n) for n in (1, 3, 4, 5, 6)))
+    ):
         raise ValueError("a number that is none")
     return _Entry(
         dtype=DTYPES.get(dtype) or OTHER_DTYPES.get(dtype) or f"number {dtype}",
         shape=shape,
-        shard=_last(fields, 3),
-        offset=_last(fields, 4),
-        size=_last(fields, 5),
-        crc=_last(fields, 6),
+        shard=last_of(fields, 3),
+        offset=last_of(fields, 4),
+        size=last_of(fields, 5),
+        crc=last_of(fields, 6),
         sliced=7 in fields,
     )
 
 
 def _encode_header(num_shards: int) -> bytes:
-    version = _encode_number(1, 1)
-    return _encode_number(1, num_shards) + _encode_bytes(3, version)
+    version = encode_number(1, 1)
+    return encode_number(1, num_shards) + encode_bytes(3, version)
 
 
 def _encode_entry(entry: _Entry) -> bytes:
-    shape = b"".join(_encode_bytes(2, _encode_number(1, size)) for size in entry.shape)
+    shape = b"".join(encode_bytes(2, encode_number(1, size)) for size in entry.shape)
     return b"".join(
         [
-            _encode_number(1, DTYPE_CODES[entry.dtype]),
-            _encode_bytes(2, shape),
-            _encode_number(3, entry.shard),
-            _encode_number(4, entry.offset),
-            _encode_number(5, entry.size),
-            _encode_varint(6 << 3 | 5) + struct.pack("<I", entry.crc) if entry.crc else b"",
+            encode_number(1, DTYPE_CODES[entry.dtype]),
+            encode_bytes(2, shape),
+            encode_number(3, entry.shard),
+            encode_number(4, entry.offset),
+            encode_number(5, entry.size),
+            encode_varint(6 << 3 | 5) + struct.pack("<I", entry.crc) if entry.crc else b"",
         ]
     )
-
-
-# Protocol buffers
-
-
-def _decode_varint(data: bytes, at: int) -> tuple[int, int]:
-    """(value, position after it) of a number in groups of seven bits, the lowest first."""
-    value = shift = 0
-    while shift < 64:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    raise ValueError("a number of more than 64 bits")
-
-
-def _encode_varint(value: int) -> bytes:
-    groups = bytearray()
-    while value >= 0x80:
-        groups.append(value & 0x7F | 0x80)
-        value >>= 7
-    groups.append(value)
-    return bytes(groups)
-
-
-def _decode_message(message: bytes) -> dict[int, list[Any]]:
-    """Field number → its values in order: integers, or bytes for strings and nested messages."""
-    fields: dict[int, list[Any]] = {}
-    at = 0
-    value: int | bytes
-    while at < len(message):
-        key, at = _decode_varint(message, at)
-        match key & 7:
-            case 0:
-                value, at = _decode_varint(message, at)
-            case 1:
-                (value,), at = struct.unpack_from("<Q", message, at), at + 8
-            case 2:
-                length, at = _decode_varint(message, at)
-                if at + length > len(message):
-                    raise ValueError("a message that is cut short")
-                value, at = message[at : at + length], at + length
-            case 5:
-                (value,), at = struct.unpack_from("<I", message, at), at + 4
-            case wire_type:
-                raise ValueError(f"wire type {wire_type}")
-        fields.setdefault(key >> 3, []).append(value)
-    return fields
-
-
-def _last(fields: Mapping[int, list[Any]], number: int, default: Any = 0) -> Any:
-    return fields.get(number, [default])[-1]
-
-
-def _encode_number(number: int, value: int) -> bytes:
-    """A field of variable length; zero is what a field that is not there means."""
-    return _encode_varint(number << 3) + _encode_varint(value) if value else b""
-
-
-def _encode_bytes(number: int, content: bytes) -> bytes:
-    return _encode_varint(number << 3 | 2) + _encode_varint(len(content)) + content
-
-
-# The sorted string table
-
-
-class _SnappyError(Exception):
-    pass
-
-
-def _masked_crc(content: bytes) -> int:
-    """CRC-32C, rotated and shifted as LevelDB does, so that checksums of data that holds checksums stay good ones."""
-    crc = google_crc32c.value(content)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def _ends_like_a_table(table: bytes) -> bool:
-    return len(table) >= FOOTER_BYTES and table.endswith(struct.pack("<Q", TABLE_MAGIC))
-
-
-def _decode_table(table: bytes) -> Iterator[tuple[bytes, bytes]]:
-    footer = table[-FOOTER_BYTES:]
-    _, at = _decode_handle(footer, 0)
-    index_handle, _ = _decode_handle(footer, at)
-    left = len(table)
-    for _, value in _decode_block(_block_content(table, *index_handle)):
-        handle, _ = _decode_handle(value, 0)
-        left -= handle[1] + BLOCK_TRAILER_BYTES
-        if left < 0:  # the same block over and over
-            raise ValueError("its blocks hold more than the file")
-        yield from _decode_block(_block_content(table, *handle))
-
-
-def _decode_handle(data: bytes, at: int) -> tuple[tuple[int, int], int]:
-    """((offset, size) of a block, position after it)."""
-    offset, at = _decode_varint(data, at)
-    size, at = _decode_varint(data, at)
-    return (offset, size), at
-
-
-def _block_content(table: bytes, offset: int, size: int) -> bytes:
-    block = table[offset : offset + size + BLOCK_TRAILER_BYTES]
-    if len(block) < size + BLOCK_TRAILER_BYTES:
-        raise ValueError("a block ends behind the end of the file")
-    kind, crc = struct.unpack_from("<BI", block, size)
-    if _masked_crc(block[: size + 1]) != crc:
-        raise ValueError("the checksum of a block is wrong")
-    if kind == SNAPPY:
-        raise _SnappyError
-    if kind:
-        raise ValueError(f"compression of unknown kind {kind}")
-    return block[:size]
-
-
-def _decode_block(block: bytes) -> Iterator[tuple[bytes, bytes]]:
-    if len(block) < 4:
-        raise ValueError("a block without an end")
-    (restarts,) = struct.unpack_from("<I", block, len(block) - 4)
-    end = len(block) - 4 * (restarts + 1)
-    at, key = 0, b""
-    while at < end:
-        shared, at = _decode_varint(block, at)
-        rest, at = _decode_varint(block, at)
-        length, at = _decode_varint(block, at)
-        if shared > len(key) or at + rest + length > end:
-            raise ValueError("an entry ends behind its block")
-        if shared + rest > MOST_NAME_BYTES:
-            raise ValueError("a name that is too long")
-        key = key[:shared] + block[at : at + rest]
-        at += rest
-        yield key, block[at : at + length]
-        at += length
-
-
-class _BlockBuilder:
-    """Entries in a row; every ``restart_interval``-th key is written out whole."""
-
-    def __init__(self, restart_interval: int):
-        self.restart_interval = restart_interval
-        self.content = bytearray()
-        self.restarts = [0]
-        self.entries_since = 0
-        self.last_key = b""
-
-    def add(self, key: bytes, value: bytes) -> None:
-        if self.entries_since == self.restart_interval:
-            self.restarts.append(len(self.content))
-            self.entries_since, self.last_key = 0, b""
-        shared = _common_length(self.last_key, key)
-        for number in (shared, len(key) - shared, len(value)):
-            self.content += _encode_varint(number)
-        self.content += key[shared:] + value
-        self.entries_since, self.last_key = self.entries_since + 1, key
-
-    @property
-    def size(self) -> int:
-        return len(self.content) + 4 * (len(self.restarts) + 1)
-
-    def finish(self) -> bytes:
-        numbers = [*self.restarts, len(self.restarts)]
-        return bytes(self.content) + struct.pack(f"<{len(numbers)}I", *numbers)
-
-
-def _encode_table(entries: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Entries sorted by key, at least one, as a table without compression."""
-    table = bytearray()
-    index, block = _BlockBuilder(restart_interval=1), _BlockBuilder(RESTART_INTERVAL)
-    last_key, handle = b"", b""
-    for key, value in entries:
-        if handle:
-            index.add(_separator(last_key, key), handle)
-            handle = b""
-        block.add(key, value)
-        last_key = key
-        if block.size >= BLOCK_BYTES:
-            handle, block = _append_block(table, block.finish()), _BlockBuilder(RESTART_INTERVAL)
-    if block.content:
-        handle = _append_block(table, block.finish())
-    index.add(_successor(last_key), handle)
-    handles = _append_block(
-        table, _BlockBuilder(RESTART_INTERVAL).finish()
-    )  # nothing is known about the table
-    handles += _append_block(table, index.finish())
-    return bytes(table) + handles.ljust(FOOTER_BYTES - 8, b"\0") + struct.pack("<Q", TABLE_MAGIC)
-
-
-def _append_block(table: bytearray, content: bytes) -> bytes:
-    """Adds a block to the table; its handle."""
-    handle = _encode_varint(len(table)) + _encode_varint(len(content))
-    content += b"\0"
-    table += content + struct.pack("<I", _masked_crc(content))
-    return handle
-
-
-def _common_length(one: bytes, other: bytes) -> int:
-    for at, (left, right) in enumerate(zip(one, other)):
-        if left != right:
-            return at
-    return min(len(one), len(other))
-
-
-def _separator(start: bytes, limit: bytes) -> bytes:
-    """A short key k with start ≤ k < limit, where start < limit."""
-    at = _common_length(start, limit)
-    if at < min(len(start), len(limit)) and start[at] + 1 < limit[at]:
-        return start[:at] + bytes([start[at] + 1])
-    return start
-
-
-def _successor(key: bytes) -> bytes:
-    """A short key that is not before this one."""
-    for at, byte in enumerate(key):
-        if byte != 0xFF:
-            return key[:at] + bytes([byte + 1])
-    return key

@@ -11,6 +11,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from electra_jax.convert.files import protobuf_fields, sstable
 from electra_jax.convert.files import tensorflow_bundle as bundle
 from electra_jax.convert.files.tensorflow_bundle import (
     is_checkpoint_prefix,
@@ -212,7 +213,7 @@ def test_prefixes(tmp_path):
     [(b"abcd", b"abzz", b"abd"), (b"abc", b"abd", b"abc"), (b"ab", b"abc", b"ab"), (b"a\xff", b"c", b"b")],
 )
 def test_keys_between_blocks(start, limit, between):
-    assert bundle._separator(start, limit) == between
+    assert sstable.separator(start, limit) == between
     assert start <= between < limit
 
 
@@ -266,9 +267,9 @@ def test_compressed_blocks(tmp_path, kind, expected):
     write_tensors(tmp_path / "x", {"a": np.ones(2)})
     index = bytearray((tmp_path / "x.index").read_bytes())
     # The first block ends where the empty block of 8 bytes begins.
-    end = index.index(struct.pack("<II", 0, 1) + b"\0\xc0\xf2\xa1\xb0") - bundle.BLOCK_TRAILER_BYTES
+    end = index.index(struct.pack("<II", 0, 1) + b"\0\xc0\xf2\xa1\xb0") - sstable.BLOCK_TRAILER_BYTES
     index[end] = kind
-    index[end + 1 : end + 5] = struct.pack("<I", bundle._masked_crc(bytes(index[: end + 1])))
+    index[end + 1 : end + 5] = struct.pack("<I", sstable.masked_crc(bytes(index[: end + 1])))
     (tmp_path / "x.index").write_bytes(index)
     assert expected in _refusal(tensor_shapes, tmp_path / "x")
 
@@ -316,8 +317,8 @@ def test_names_that_are_not_there(tmp_path):
 
 
 def test_strings_are_listed_and_not_read(tmp_path):
-    entry = bundle._encode_number(1, 7) + bundle._encode_bytes(2, b"")
-    table = bundle._encode_table([(b"", bundle._encode_header(num_shards=1)), (b"graph", entry)])
+    entry = protobuf_fields.encode_number(1, 7) + protobuf_fields.encode_bytes(2, b"")
+    table = sstable.encode_table([(b"", bundle._encode_header(num_shards=1)), (b"graph", entry)])
     (tmp_path / "x.index").write_bytes(table)
     assert tensor_shapes(tmp_path / "x") == {"graph": ("string", ())}
     assert "tensor graph" in (message := _refusal(read_tensors, tmp_path / "x"))
@@ -354,28 +355,31 @@ def test_a_damaged_index_is_noticed_wherever_the_damage_is(tmp_path):
             unnoticed.append(position)
             _assert_same(read, tensors)
     # Bytes that nobody reads: the block about the table (13 with its trailer), and most of the footer.
-    assert len(unnoticed) <= 13 + bundle.FOOTER_BYTES
+    assert len(unnoticed) <= 13 + sstable.FOOTER_BYTES
 
 
 HEADER, SIZE_TOO_SMALL = (
     bundle._encode_header(num_shards=1),
-    bundle._encode_number(1, 1) + bundle._encode_number(5, 2),
+    protobuf_fields.encode_number(1, 1) + protobuf_fields.encode_number(5, 2),
 )
 
 
 @pytest.mark.parametrize(
     ("entries", "expected"),
     [
-        ([(b"", HEADER + bundle._encode_number(2, 1))], "is damaged (big-endian data)"),
+        ([(b"", HEADER + protobuf_fields.encode_number(2, 1))], "is damaged (big-endian data)"),
         ([(b"a", SIZE_TOO_SMALL)], "is damaged (no header)"),
-        ([(b"", bundle._encode_bytes(1, b"1"))], "is damaged (a number of data files that is none)"),
-        ([(b"", bundle._encode_number(1, 1 << 60))], "is damaged (a number of data files that is none)"),
+        ([(b"", protobuf_fields.encode_bytes(1, b"1"))], "is damaged (a number of data files that is none)"),
+        (
+            [(b"", protobuf_fields.encode_number(1, 1 << 60))],
+            "is damaged (a number of data files that is none)",
+        ),
         ([(b"", HEADER), (b"a", SIZE_TOO_SMALL)], "is damaged: it gives tensor a 2 bytes"),
         ([(b"", HEADER), (b"a", b"\x0b")], "is damaged (wire type 3)"),
     ],
 )
 def test_an_index_that_makes_no_sense(tmp_path, entries, expected):
-    (tmp_path / "x.index").write_bytes(bundle._encode_table(entries))
+    (tmp_path / "x.index").write_bytes(sstable.encode_table(entries))
     assert f"x.index {expected}" in _refusal(read_tensors, tmp_path / "x")
 
 
@@ -393,36 +397,37 @@ def _entry(**changes) -> bytes:
 
 
 def _message(number: int, value: int) -> bytes:
-    return bundle._encode_varint(number << 3) + bundle._encode_varint(value)
+    return protobuf_fields.encode_varint(number << 3) + protobuf_fields.encode_varint(value)
 
 
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [
         (_message(1, 1) + b"\x28" + b"\xff" * 100_000 + b"\x01", "a number of more than 64 bits"),
-        (_message(1, 1) + bundle._encode_bytes(5, b"8"), "a number that is none"),
-        (bundle._encode_bytes(1, b"1"), "a number that is none"),
+        (_message(1, 1) + protobuf_fields.encode_bytes(5, b"8"), "a number that is none"),
+        (protobuf_fields.encode_bytes(1, b"1"), "a number that is none"),
         (_message(1, 1) + b"\x12\xff\xff\x03", "a message that is cut short"),
         (_entry(shape=(0, 1 << 60, 1 << 60), size=0), "gives tensor a 0 bytes"),
         (_entry(shape=(1,) * 70, size=4), "gives tensor a 4 bytes"),
         (
-            _message(1, 1) + bundle._encode_bytes(2, bundle._encode_bytes(2, _message(1, 2**64 - 1))),
+            _message(1, 1)
+            + protobuf_fields.encode_bytes(2, protobuf_fields.encode_bytes(2, _message(1, 2**64 - 1))),
             "gives tensor",
         ),
     ],
 )
 def test_an_entry_that_makes_no_sense(tmp_path, entry, expected):
-    (tmp_path / "x.index").write_bytes(bundle._encode_table([(b"", HEADER), (b"a", entry)]))
+    (tmp_path / "x.index").write_bytes(sstable.encode_table([(b"", HEADER), (b"a", entry)]))
     (tmp_path / "x.data-00000-of-00001").write_bytes(b"\0" * 8)
     assert expected in _refusal(read_tensors, tmp_path / "x")
 
 
 def test_tensors_in_one_another(tmp_path):
-    crc = bundle._masked_crc(bytes(8))
+    crc = sstable.masked_crc(bytes(8))
     (tmp_path / "x.data-00000-of-00001").write_bytes(bytes(16))
     for count, fine in ((2, True), (3, False)):
         entries = [(b"", HEADER), *((f"t{n}".encode(), _entry(crc=crc)) for n in range(count))]
-        (tmp_path / "x.index").write_bytes(bundle._encode_table(entries))
+        (tmp_path / "x.index").write_bytes(sstable.encode_table(entries))
         if fine:
             assert len(read_tensors(tmp_path / "x")) == 2
         else:
@@ -434,26 +439,26 @@ def test_tensors_in_one_another(tmp_path):
 def _table_of(block: bytes, times: int) -> bytes:
     """A table whose index finds the same block over and over."""
     table = bytearray()
-    handle = bundle._append_block(table, block)
-    index = bundle._BlockBuilder(1)
+    handle = sstable.append_block(table, block)
+    index = sstable.BlockBuilder(1)
     for number in range(times):
         index.add(f"{number:06}".encode(), handle)
-    handles = bundle._append_block(table, bundle._BlockBuilder(1).finish())
-    handles += bundle._append_block(table, index.finish())
+    handles = sstable.append_block(table, sstable.BlockBuilder(1).finish())
+    handles += sstable.append_block(table, index.finish())
     return (
-        bytes(table) + handles.ljust(bundle.FOOTER_BYTES - 8, b"\0") + struct.pack("<Q", bundle.TABLE_MAGIC)
+        bytes(table) + handles.ljust(sstable.FOOTER_BYTES - 8, b"\0") + struct.pack("<Q", sstable.TABLE_MAGIC)
     )
 
 
 def test_tables_that_unfold(tmp_path):
     """Small files that would be read as gigabytes."""
-    block = bundle._BlockBuilder(16)
+    block = sstable.BlockBuilder(16)
     block.add(b"", HEADER)
     for number in range(10_000):
         block.add(f"{number:06}".encode(), b"")
     (tmp_path / "x.index").write_bytes(_table_of(block.finish(), 10_000))
     assert "its blocks hold more than the file" in _refusal(tensor_shapes, tmp_path / "x")
-    block = bundle._BlockBuilder(1 << 30)
+    block = sstable.BlockBuilder(1 << 30)
     for number in range(20_000):  # each name has one letter more than the one before
         block.add(b"x" * number, b"")
     (tmp_path / "x.index").write_bytes(_table_of(block.finish(), 1))
@@ -468,8 +473,12 @@ def test_names_that_are_too_long_together(tmp_path, monkeypatch):
 
 
 def test_a_block_behind_the_end(tmp_path):
-    footer = bundle._encode_varint(0) * 2 + bundle._encode_varint(10) + bundle._encode_varint(1000)
-    content = footer.ljust(40, b"\0") + struct.pack("<Q", bundle.TABLE_MAGIC)
+    footer = (
+        protobuf_fields.encode_varint(0) * 2
+        + protobuf_fields.encode_varint(10)
+        + protobuf_fields.encode_varint(1000)
+    )
+    content = footer.ljust(40, b"\0") + struct.pack("<Q", sstable.TABLE_MAGIC)
     (tmp_path / "x.index").write_bytes(content)
     assert "is damaged (a block ends behind the end of the file)" in _refusal(tensor_shapes, tmp_path / "x")
 
