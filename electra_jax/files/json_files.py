@@ -13,12 +13,11 @@ from typing import Any
 
 from electra_jax.errors import UserError
 from electra_jax.files.atomic import write_atomically
+from electra_jax.files.json_text import NotJson, json_value
 from electra_jax.files.regular_files import read_regular
 
 # The largest of them are descriptions of tokenizers, with a quarter of a million entries in 20 MB.
 MOST_BYTES = 64 << 20
-# What a value is made of; each takes tens of bytes of memory, whatever it takes in the file.
-MOST_VALUES = 4_000_000
 
 _HALF = re.compile("[\ud800-\udfff]")
 
@@ -71,22 +70,19 @@ def parse_json(content: bytes, where: str, remedy: str) -> Any:
     Raises:
         UserError: it is not JSON; ``where`` begins the message and ``remedy`` ends it.
     """
-    if sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
-        raise UserError(f"{where} holds more than {MOST_VALUES:,} values: {remedy}")
     try:
-        text = content.decode("utf-8-sig")
-        value = json.loads(text, object_pairs_hook=_object)
+        value = json_value(content.decode("utf-8-sig"), make_object=_object)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UserError(f"{where}, line {line}: not UTF-8 ({error.reason}): {remedy}") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}, line {error.lineno}: not valid JSON ({error.msg}): {remedy}") from None
+    except NotJson as error:
+        if error.syntax:
+            raise UserError(
+                f"{where}, line {error.line}: not valid JSON ({error.syntax}): {remedy}"
+            ) from None
+        raise UserError(f"{where} {error.reason}: {remedy}") from None
     except _Twice as error:
         raise UserError(f"{where} names {error.args[0]!r} twice in one object: {remedy}") from None
-    except RecursionError:
-        raise UserError(f"{where} is nested too deeply: {remedy}") from None
-    except ValueError:
-        raise UserError(f"{where} holds a number of more digits than can be read: {remedy}") from None
     if b"\\u" in content and _has_halves(value):
         raise UserError(f"{where} holds half of a character (\\ud800 to \\udfff): {remedy}")
     return value

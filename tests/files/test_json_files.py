@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from electra_jax.errors import UserError
-from electra_jax.files.json_files import MOST_VALUES, read_json, read_object
+from electra_jax.files.json_files import read_json, read_object
+from electra_jax.files.json_text import MOST_VALUES
 
 GOOD = {
     "empty": (b"{}", {}),

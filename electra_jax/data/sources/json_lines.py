@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -10,9 +9,7 @@ from typing import Any
 from electra_jax.data.sources.compressed import Source, name_of
 from electra_jax.data.sources.text import REMEDY, UTF8, read_lines, without_surrogates
 from electra_jax.errors import UserError
-
-# Values that a line may hold; each takes tens of bytes of memory, whatever it takes in the file.
-MOST_VALUES = 4_000_000
+from electra_jax.files.json_text import MOST_VALUES, NotJson, json_value
 
 _SPELLED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -61,24 +58,18 @@ def parse_json(text: str, name: str, first_line: int = 1, most_values: int = MOS
     Raises:
         UserError: It is not JSON, or too much of it.
     """
-    if len(text) > most_values and sum(map(text.count, ",[{")) > most_values:
-        raise UserError(
-            f"{name}, line {first_line} holds more than {most_values:,} values; cut it into several."
-        )
     try:
-        value = json.loads(text)
+        value = json_value(text, most_values)
         return _clean(value) if _SPELLED_SURROGATE.search(text) else value
-    except json.JSONDecodeError as error:
-        line, reason = first_line + error.lineno - 1, error.msg[:1].lower() + error.msg[1:]
-        raise UserError(
-            f"{name}, line {line}, column {error.colno} is not JSON: {reason}; mend the file."
-        ) from error
-    except RecursionError as error:
-        raise UserError(
-            f"{name}, line {first_line} is not JSON that can be read: it is nested too deeply."
-        ) from error
-    except ValueError as error:  # a number of thousands of digits
-        raise UserError(f"{name}, line {first_line} is not JSON that can be read: {error}.") from error
+    except NotJson as error:
+        if error.syntax:
+            place = f"line {first_line + error.line - 1}, column {error.column}"
+            reason = error.syntax[:1].lower() + error.syntax[1:]
+            raise UserError(f"{name}, {place} is not JSON: {reason}; mend the file.") from None
+        reason = error.reason
+    except RecursionError:  # what could be read can be too deep to be cleaned
+        reason = "is nested too deeply"
+    raise UserError(f"{name}, line {first_line} is not JSON that can be read: it {reason}; mend the file.")
 
 
 def json_object(value: Any, where: str) -> dict[str, Any]:

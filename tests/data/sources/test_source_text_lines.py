@@ -59,9 +59,9 @@ def test_json_lines_one_by_one(monkeypatch):
     for number, words in {
         3: "line 3 is not a JSON object {…} but null",
         4: "line 4, column 7 is not JSON: expecting value",
-        5: "line 5 holds more than 50 values",
-        6: "line 6 is not JSON that can be read: Exceeds the limit",
-        7: "line 7 holds more than 50 values",
+        5: "line 5 is not JSON that can be read: it holds more than 50 values",
+        6: "line 6 is not JSON that can be read: it holds a number of more digits",
+        7: "line 7 is not JSON that can be read: it holds more than 50 values",
     }.items():
         assert words in messages.pop(number)
     assert not messages
