@@ -9,8 +9,8 @@ from electra_jax.config.compare import Difference, differences, format_differenc
 from electra_jax.config.schema import Config
 from electra_jax.data.prepare import check_prepare_eval, prepare_eval_rows
 from electra_jax.distributed.agreement import first_then_all, from_first, is_first
+from electra_jax.distributed.common_settings import common_settings
 from electra_jax.distributed.joining import joined
-from electra_jax.distributed.same_settings import alike
 from electra_jax.errors import UserError
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.runtime.compilation_cache import use_compilation_cache
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "leave these settings out"
         )
     with joined(config.hosts):
-        return _evaluate(alike(config), workdir, args.step)
+        return _evaluate(common_settings(config), workdir, args.step)
 
 
 def _evaluate(config: Config, workdir: WorkDir, step: int | None) -> int:

@@ -17,8 +17,8 @@ from electra_jax.config.loading import load_config, with_overrides
 from electra_jax.config.schema import Config
 from electra_jax.data.prepare import check_prepare, prepare
 from electra_jax.distributed.agreement import first_then_all, say
+from electra_jax.distributed.common_settings import check_common_settings, common_settings
 from electra_jax.distributed.joining import joined
-from electra_jax.distributed.same_settings import alike, check_alike
 from electra_jax.errors import UserError
 from electra_jax.files.local_paths import check_folder, local_path
 from electra_jax.model.attention.choice import choose_attention
@@ -130,8 +130,8 @@ def run(
     if submission is not None:
         check_folder(submission, "--submission")
     with joined(config.hosts):
-        config = alike(config)
-        check_alike(config)
+        config = common_settings(config)
+        check_common_settings(config)
         if finetuning:
             from electra_jax.tasks.finetune import finetune  # brings the libraries of its metrics along
 

@@ -208,3 +208,34 @@ def test_a_difference_is_named(table, module, code, complaint):
 def test_relative_imports_are_refused():
     with pytest.raises(AssertionError, match=r"relative to its own place: from \.\.data"):
         list(imported_names("from ..data import rows"))
+
+
+# What takes seconds to import, or would touch an accelerator.
+HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "grain"}
+
+
+def reached(start: str, code: dict[str, str]) -> set[str]:
+    """The modules that are imported with ``start``, the packages that they lie in included."""
+    found, left = set(), [start]
+    while left:
+        module = left.pop()
+        if module in found:
+            continue
+        found.add(module)
+        left += imported_modules(code[module], set(code))
+        if (package := module.rpartition(".")[0]) in code:
+            left.append(package)
+    return found
+
+
+@pytest.mark.parametrize("start", ["prepare", "config.__main__"])
+def test_commands_for_machines_without_accelerators_import_no_jax(start):
+    code = sources()
+    modules = reached(start, code)
+    assert len(modules) > 10
+    heavy = {
+        module: names
+        for module in modules
+        if (names := {name.partition(".")[0] for name in imported_names(code[module])} & HEAVY)
+    }
+    assert heavy == {}

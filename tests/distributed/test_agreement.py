@@ -2,12 +2,12 @@
 
 from electra_jax.config.schema import Config, HostsConfig
 from electra_jax.distributed.agreement import from_all, from_first
-from electra_jax.distributed.same_settings import alike
+from electra_jax.distributed.common_settings import common_settings
 
 
 def test_where_a_process_is_does_not_belong_to_the_run():
     config = Config(hosts=HostsConfig(coordinator="a:1", num_processes=2, process_id=1, join="on"))
-    assert alike(config) == Config(hosts=HostsConfig(join="on"))
+    assert common_settings(config) == Config(hosts=HostsConfig(join="on"))
 
 
 def test_one_process_asks_nobody():

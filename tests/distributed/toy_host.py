@@ -17,8 +17,8 @@ from toy import BAD_GENERATOR, ToyRun, toy_config, toy_rows
 from electra_jax import cli
 from electra_jax.config.loading import with_overrides
 from electra_jax.distributed.agreement import say
+from electra_jax.distributed.common_settings import check_common_settings, common_settings
 from electra_jax.distributed.joining import joined
-from electra_jax.distributed.same_settings import alike, check_alike
 from electra_jax.errors import UserError
 from electra_jax.training import checkpoints
 
@@ -30,8 +30,8 @@ def main(_):
     own = dict(argument.split("=") for argument in arguments if argument.startswith(OWN))
     config = with_overrides(toy_config().model_dump(), [a for a in arguments if not a.startswith(OWN)], "toy")
     with joined(config.hosts):
-        config = alike(config)
-        check_alike(config)
+        config = common_settings(config)
+        check_common_settings(config)
         rows = toy_rows(50)
         if "bad" in own:
             rows[int(own["bad"])] = BAD_GENERATOR

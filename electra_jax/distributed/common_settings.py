@@ -6,17 +6,17 @@ from electra_jax.distributed.agreement import from_all
 from electra_jax.errors import UserError
 
 
-def alike(config: Config) -> Config:
+def common_settings(config: Config) -> Config:
     """The configuration without what differs from host to host, and from one start to the next."""
     hosts = config.hosts.model_copy(update={"coordinator": None, "num_processes": None, "process_id": None})
     return config.model_copy(update={"hosts": hosts})
 
 
-def check_alike(config: Config) -> None:
+def check_common_settings(config: Config) -> None:
     """Refuses hosts that were started with different settings.
 
     Raises:
-        UserError: see above.
+        UserError: some host has other settings; the keys are named.
     """
     first, *others = (Config.model_validate(values) for values in from_all("settings", config.model_dump()))
     for host, other in enumerate(others, start=1):
