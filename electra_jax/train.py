@@ -2,8 +2,8 @@
 
 In Python ``electra_jax.train(config, workdir, …)``, which is `run`.
 
-A run from top to bottom: check → prepare → restore → train (`training.loop`) → show. Fine-tuning does the same for
-each of its seeds (`tasks.finetune`).
+A run from top to bottom: check → prepare → run (`training.run`: program → restore or begin → loop) → show. Fine-tuning
+does the same for each of its seeds (`tasks.finetune`).
 """
 
 import sys
@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 from electra_jax import cli
 from electra_jax.config.loading import load_config, with_overrides
@@ -22,21 +24,20 @@ from electra_jax.distributed.joining import joined
 from electra_jax.errors import UserError
 from electra_jax.files.local_paths import check_folder, local_path
 from electra_jax.model.attention.choice import choose_attention
+from electra_jax.objectives import build_objective
 from electra_jax.partitioning.layout import describe_layout
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.runtime.compilation_cache import use_compilation_cache
 from electra_jax.runtime.malloc import keep_freed_memory
-from electra_jax.training.checkpoints import RunIdentity, saved_steps
+from electra_jax.training.checkpoints import saved_steps
 from electra_jax.training.examples import show_examples
-from electra_jax.training.loop import run_loop
 from electra_jax.training.pretraining import Pretraining
-from electra_jax.training.program import build_program
+from electra_jax.training.program import Program
+from electra_jax.training.run import Experiment, run_experiment
 from electra_jax.training.start import (
-    begin,
     check_data,
     check_run,
     check_tokenizer,
-    starting_state,
     with_cleaning_of,
 )
 from electra_jax.training.workdir import WorkDir
@@ -55,8 +56,9 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     check_prepare(config)
     mesh = make_mesh(config.mesh)
     check_batch(config, mesh)
-    attention = choose_attention(config, mesh.devices.flat[0].platform)
-    use_compilation_cache(config, mesh.devices.flat[0].platform)
+    platform = mesh.devices.flat[0].platform
+    attention = choose_attention(config, platform)
+    use_compilation_cache(config, platform)
 
     # Prepare tokenizer and tokens, found in the cache or made
     prepared = first_then_all(
@@ -70,33 +72,48 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
         timeout=config.hosts.prepare_timeout,
     )
     check_data(workdir, prepared.train.fingerprint)
-    identity = RunIdentity(prepared.tokenizer.fingerprint, prepared.train.fingerprint, config.model_dump())
 
-    # Restore, or begin
-    program = build_program(config, prepared.tokenizer, mesh)
-    start, state, notes = starting_state(config, program, prepared.tokenizer, workdir)
+    # Run: program → restore or begin → loop
+    def lines(program: Program[Any], start: int, origin: list[str]) -> list[str]:
+        layout = describe_layout(program.abstract, mesh)
+        return [*changes, *origin, *_about_steps(config, start), attention.line, *layout]
 
-    # The work directory is written from here on
-    begin(config, workdir, prepared.tokenizer, start)
-    if start >= config.train.steps:
-        notes.append(f"already trained to step {start}; raise train.steps to go on")
-    elif config.optimizer.warmup_steps >= config.train.steps:
-        notes.append(
-            f"note: optimizer.warmup_steps {config.optimizer.warmup_steps} is not below train.steps "
-            f"{config.train.steps}: the learning rate never reaches its peak"
+    finished = run_experiment(
+        Experiment(
+            config=config,
+            workdir=workdir,
+            tokenizer=prepared.tokenizer,
+            data=prepared.train.fingerprint,
+            objective=build_objective(config, prepared.tokenizer, platform),
+            batch=np.zeros((config.train.batch_size, config.data.sequence_length), np.int32),
+            mesh=mesh,
+            work=lambda program: Pretraining(config, prepared, program, workdir),
+            lines=lines,
         )
-    for line in [*changes, *notes, attention.line, *describe_layout(program.abstract, mesh)]:
-        say(line)
+    )
 
-    work = Pretraining(config, prepared, program, workdir)
-    state, metrics, stopped = run_loop(config, work, program, workdir, identity, start, state)
-    if stopped is None and start < config.train.steps:
-        baselines = program.objective.baselines(prepared.eval.most_frequent_token_share)
+    # Show what came out
+    if finished.stopped is None and finished.start < config.train.steps:
+        baselines = finished.program.objective.baselines(prepared.eval.most_frequent_token_share)
         if baselines is not None:
             say(baselines)
-    if stopped is None and config.train.show_examples:
-        show_examples(program, state.params, prepared, count=config.train.show_examples, seed=config.seed)
-    return metrics
+    if finished.stopped is None and config.train.show_examples:
+        params, count = finished.state.params, config.train.show_examples
+        show_examples(finished.program, params, prepared, count=count, seed=config.seed)
+    return finished.metrics
+
+
+def _about_steps(config: Config, start: int) -> list[str]:
+    """What is odd about the steps that are left, and the warm-up."""
+    steps, warmup = config.train.steps, config.optimizer.warmup_steps
+    if start >= steps:
+        return [f"already trained to step {start}; raise train.steps to go on"]
+    if warmup >= steps:
+        return [
+            f"note: optimizer.warmup_steps {warmup} is not below train.steps {steps}: the learning rate never "
+            "reaches its peak"
+        ]
+    return []
 
 
 def run(

@@ -51,9 +51,10 @@ from electra_jax.tasks.submission import write_submission
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.checkpoints import RunIdentity, restore_params, saved_steps, write_params
 from electra_jax.training.chosen_run import RESULTS, begun_seeds, worth
-from electra_jax.training.loop import Metrics, run_loop
-from electra_jax.training.program import Program, program_of
-from electra_jax.training.start import begin, check_data, check_run, check_tokenizer, starting_state
+from electra_jax.training.loop import Metrics
+from electra_jax.training.program import Program
+from electra_jax.training.run import Experiment, run_experiment
+from electra_jax.training.start import begin, check_data, check_run, check_tokenizer
 from electra_jax.training.workdir import WorkDir
 
 Splits = Mapping[str, Sequence[Example]]
@@ -262,35 +263,42 @@ def run_seed(material: Material, root: WorkDir, seed: int, mesh: jax.sharding.Me
     result = from_first(f"result of {workdir.root}", lambda: read_result(workdir.root))
     if result is not None:
         return result
-    config = seed_config(material, seed)
-    network = build_network(config, material.tokenizer.vocab_size, mesh.devices.flat[0].platform)
-    objective = FineTuning(config, network, material.tasks, _example_batches(material))
-    first = next(iter(objective.examples.values()))
-    program = program_of(config, objective, first, mesh)
-    start, state, notes = starting_state(
-        config, program, material.tokenizer, workdir, HeadTransfer(material.settings)
-    )
-    begin(config, workdir, material.tokenizer, start)
-    if is_first():
-        write_settings(workdir.root, material.settings)  # a model that starts from this one needs its classes
-    for line in notes:
-        say(line)
-
-    work = FineTuningWork(config, material, objective, program, workdir, root)
-    identity = RunIdentity(material.tokenizer.fingerprint, material.fingerprint, config.model_dump())
-    state, _, stopped = run_loop(config, work, program, workdir, identity, start, state)
-    finished = from_first(
-        f"end of {workdir.root}", lambda: config.train.steps in saved_steps(workdir.checkpoints)
-    )
-    if stopped is not None and start < config.train.steps and not finished:
+    experiment = seed_experiment(material, root, seed, mesh)
+    finished, steps = run_experiment(experiment), experiment.config.train.steps
+    trained = from_first(f"end of {workdir.root}", lambda: steps in saved_steps(workdir.checkpoints))
+    if finished.stopped is not None and finished.start < steps and not trained:
         return None
-    params = work.selected(state.params)
-    scores = work.predict_all(params)
-    result = Result(seed=seed, steps=config.train.steps, scores=scores)
+    work = finished.work
+    assert isinstance(work, FineTuningWork)
+    scores = work.predict_all(work.selected(finished.state.params))
+    result = Result(seed=seed, steps=steps, scores=scores)
     if is_first():
         write_settings(workdir.root, work.settings)
         write_json(workdir.root / RESULT, result)
     return result
+
+
+def seed_experiment(
+    material: Material, root: WorkDir, seed: int, mesh: jax.sharding.Mesh
+) -> Experiment[FineTuning]:
+    """The run of one seed, in a directory of its own."""
+    config, tokenizer = seed_config(material, seed), material.tokenizer
+    workdir = WorkDir(root.root / f"seed-{seed}")
+    network = build_network(config, tokenizer.vocab_size, mesh.devices.flat[0].platform)
+    objective = FineTuning(config, network, material.tasks, _example_batches(material))
+    return Experiment(
+        config=config,
+        workdir=workdir,
+        tokenizer=tokenizer,
+        data=material.fingerprint,
+        objective=objective,
+        batch=next(iter(objective.examples.values())),
+        mesh=mesh,
+        work=lambda program: FineTuningWork(config, material, objective, program, workdir, root),
+        adapt=HeadTransfer(material.settings),
+        # A model that starts from this one needs its classes.
+        write=lambda: write_settings(workdir.root, material.settings),
+    )
 
 
 def _example_batches(material: Material) -> dict[str, TaskBatch]:

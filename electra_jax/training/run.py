@@ -1,0 +1,100 @@
+"""One run from its parts to its end, pre-training and fine-tuning alike: program → restore or begin → loop."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from jax.sharding import Mesh
+
+from electra_jax.config.schema import Config
+from electra_jax.distributed.agreement import is_first, say
+from electra_jax.tokenizers import Tokenizer
+from electra_jax.training.checkpoints import RunIdentity
+from electra_jax.training.initialisation import Adapt
+from electra_jax.training.loop import Metrics, Work, run_loop
+from electra_jax.training.program import AnyObjective, Program, program_of
+from electra_jax.training.start import begin, starting_state
+from electra_jax.training.state import TrainState
+from electra_jax.training.workdir import WorkDir
+
+
+@dataclass(frozen=True)
+class Experiment(Generic[AnyObjective]):
+    """A run that has been checked and whose data are there: what pre-training and fine-tuning make differently.
+
+    Attributes:
+        config: Its settings, all decided.
+        workdir: Where it is written, or resumed.
+        tokenizer: Its vocabulary.
+        data: Fingerprint of what it is trained on.
+        objective: What is trained: `init`, `draw` and `loss`.
+        batch: Any batch of it; only shapes count.
+        mesh: The devices.
+        work: Batches and evaluation, from the program.
+        adapt: What is done to parameters of ``init_from``; None: nothing.
+        write: Writes what a work directory of its kind holds besides, on the first host.
+        lines: What to say before it starts, from the program, the first step, and where the state comes from.
+    """
+
+    config: Config
+    workdir: WorkDir
+    tokenizer: Tokenizer
+    data: str
+    objective: AnyObjective
+    batch: Any
+    mesh: Mesh
+    work: Callable[[Program[AnyObjective]], Work]
+    adapt: Adapt | None = None
+    write: Callable[[], None] = lambda: None
+    lines: Callable[[Program[AnyObjective], int, list[str]], list[str]] = lambda program, start, origin: (
+        origin
+    )
+
+
+@dataclass(frozen=True)
+class Finished(Generic[AnyObjective]):
+    """A run that has ended.
+
+    Attributes:
+        program: Its functions and mesh.
+        work: Its batches and evaluation.
+        start: The step it started after.
+        state: The last state.
+        metrics: The last held-out metrics.
+        stopped: The signal that ended it before its last step; None if none did.
+    """
+
+    program: Program[AnyObjective]
+    work: Work
+    start: int
+    state: TrainState
+    metrics: Metrics
+    stopped: str | None
+
+
+def run_experiment(experiment: Experiment[AnyObjective]) -> Finished[AnyObjective]:
+    """Trains to the end, or until a signal.
+
+    Raises:
+        UserError: Parameters that the mesh does not divide, checkpoints that cannot be read; nothing is lost.
+    """
+    config, workdir, tokenizer = experiment.config, experiment.workdir, experiment.tokenizer
+
+    # Functions of the run and how everything lies on the mesh; nothing is compiled yet
+    program = program_of(config, experiment.objective, experiment.batch, experiment.mesh)
+
+    # The newest checkpoint, else the parameters of init_from, else fresh ones
+    start, state, origin = starting_state(config, program, tokenizer, workdir, experiment.adapt)
+
+    # The work directory is written from here on
+    begin(config, workdir, tokenizer, start)
+    if is_first():
+        experiment.write()
+    for line in experiment.lines(program, start, origin):
+        say(line)
+
+    # Step → report → evaluate → save
+    work = experiment.work(program)
+    identity = RunIdentity(tokenizer.fingerprint, experiment.data, config.model_dump())
+    state, metrics, stopped = run_loop(config, work, program, workdir, identity, start, state)
+    return Finished(program, work, start, state, metrics, stopped)
