@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = workdir.load_config(args.overrides)
     if config.compute.keep_memory:
         keep_freed_memory()
-    if trained.objective.kind == "finetune":
+    if trained.finetuning:
         run, _ = chosen_run(workdir.root)
         best = f", of which {run.name} is the best," if run != workdir.root else ""
         raise UserError(

@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         setting="data.sequence_length=256",
     )
     config = cli.load_config(parser.parse_args(argv))
-    if config.objective.kind == "finetune":
+    if config.finetuning:
         raise UserError(
             "there is nothing to prepare for fine-tuning: electra_jax.train reads the examples as they are"
         )

@@ -141,15 +141,14 @@ def run(
     elif overrides:
         config = with_overrides(config.model_dump(), overrides, "the configuration")
     place = WorkDir(local_path(workdir, "the work directory"))
-    finetuning = config.objective.kind == "finetune"
-    if submission is not None and not finetuning:
+    if submission is not None and not config.finetuning:
         raise UserError("--submission goes with fine-tuning on tasks of GLUE (objective.kind=finetune)")
     if submission is not None:
         check_folder(submission, "--submission")
     with joined(config.hosts):
         config = common_settings(config)
         check_common_settings(config)
-        if finetuning:
+        if config.finetuning:
             from electra_jax.tasks.finetune import finetune  # brings the libraries of its metrics along
 
             return finetune(config, place, submission)

@@ -31,7 +31,7 @@ def finished(workdir: WorkDir) -> bool:
         UserError: it is not a work directory.
     """
     config = workdir.load_config()
-    if config.objective.kind == "finetune":
+    if config.finetuning:
         return (workdir.root / "results.json").is_file()  # written after the last seed
     saved = [int(path.name) for path in workdir.checkpoints.glob("*") if path.name.isdigit()]
     return max(saved, default=0) >= config.train.steps

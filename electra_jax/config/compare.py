@@ -34,7 +34,7 @@ def differences(old: Config, new: Config, *, free: Collection[str] = ()) -> list
     known = {key.name for key in keys()}
     before, after = _flatten(old.model_dump(), known), _flatten(new.model_dump(), known)
     # Pre-training may be tuned on its way. Fine-tuning is compared over seeds, which must all have had the same recipe.
-    bound = ("optimizer.",) if "finetune" in (old.objective.kind, new.objective.kind) else ()
+    bound = ("optimizer.",) if old.finetuning or new.finetuning else ()
     found: list[Difference] = []
     for key in keys():
         if key.name == _TASKS:

@@ -503,6 +503,11 @@ class Config(Section):
     mesh: MeshConfig = MeshConfig()
     hosts: HostsConfig = HostsConfig()
 
+    @property
+    def finetuning(self) -> bool:
+        """Whether a pre-trained encoder learns tasks; else networks are pre-trained on text."""
+        return isinstance(self.objective, FinetuneObjective)
+
     @model_validator(mode="before")
     @classmethod
     def _default_objective(cls, values: Any) -> Any:

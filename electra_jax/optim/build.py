@@ -28,7 +28,7 @@ def build_optimizer(config: Config, params: Any) -> optax.GradientTransformation
         optax.add_decayed_weights(settings.weight_decay, mask=weight_decay_mask(params)),
         optax.scale_by_learning_rate(learning_rate_schedule(settings, config.train.steps)),
     ]
-    if config.objective.kind == "finetune" and settings.layer_decay != 1.0:
+    if config.finetuning and settings.layer_decay != 1.0:
         quirk = config.finetune.reference_quirks
         steps.insert(-1, scale_by_layer(settings.layer_decay, twice_at_the_top=quirk))
     if settings.clip_norm is not None:

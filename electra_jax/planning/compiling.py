@@ -180,7 +180,7 @@ def check_plannable(config: Config) -> None:
     Raises:
         UserError: fine-tuning.
     """
-    if config.objective.kind == "finetune":
+    if config.finetuning:
         raise UserError(
             "electra_jax.plan is for pre-training; fine-tuning (objective.kind=finetune) has a program for every "
             "length of examples: plan its pre-training configuration, or try a few steps"

@@ -113,10 +113,10 @@ def test_loop_waits_for_no_step_before_the_next_is_dispatched(monkeypatch, tmp_p
         jax.block_until_ready,
     )
 
-    def reading(step, report, console):
+    def reading(step, report, console, parts):
         events.append(f"read {step}")
         monkeypatch.setattr(jax, "device_get", device_get)
-        values = read_report(step, report, console)
+        values = read_report(step, report, console, parts)
         monkeypatch.setattr(jax, "device_get", getting)
         return values
 
