@@ -73,14 +73,12 @@ def _join(config: HostsConfig, cluster: ClusterInfo, ended: Callable[[], None]) 
     if thread.is_alive() or failure:
         leave_at_once(ended, UserError.status)
     if thread.is_alive():
-        _fail_to_join(
-            config, cluster, f"not all were there within hosts.join_timeout={config.join_timeout} seconds"
-        )
+        _fail_to_join(cluster, f"not all were there within hosts.join_timeout={config.join_timeout} seconds")
     if failure:
-        _fail_to_join(config, cluster, str(failure[0]).strip().splitlines()[0][:300])
+        _fail_to_join(cluster, str(failure[0]).strip().splitlines()[0][:300])
 
 
-def _fail_to_join(config: HostsConfig, cluster: ClusterInfo, why: str) -> NoReturn:
+def _fail_to_join(cluster: ClusterInfo, why: str) -> NoReturn:
     where = (
         f"host {cluster.process_id} of {cluster.num_processes}, with host 0 at {cluster.coordinator}"
         if cluster.coordinator
