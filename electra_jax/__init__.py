@@ -21,7 +21,7 @@ __version__ = "0.1.0"
 __all__ = ["Model", "UserError", "load", "train"]
 
 
-def load(path: str | Path) -> "Model":
+def load(path: str | Path, *, notes: list[str] | None = None) -> "Model":
     """Loads a trained model: a work directory (fine-tuned, pre-trained or converted) or a foreign checkpoint.
 
     Of a fine-tuning with several seeds the one with the best dev metric is taken.
@@ -33,13 +33,15 @@ def load(path: str | Path) -> "Model":
 
     Args:
         path: A work directory, one of its checkpoints, or what Hugging Face or TensorFlow saved.
+        notes: If given, what was assumed of a foreign checkpoint, or is done differently here, is added to it; else
+            there are warnings.
 
     Raises:
         UserError: There is nothing that can be read, or a checkpoint without a vocabulary.
     """
     from electra_jax.inference.load import load
 
-    return load(path)
+    return load(path, notes=notes)
 
 
 def __getattr__(name: str) -> Any:

@@ -77,7 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     first = next(read, [])
     if args.on_error == "stop" and first and isinstance(first[0], UserError):
         raise first[0]
-    model = load(args.workdir)
+    notes: list[str] = []
+    model = load(args.workdir, notes=notes)
+    for line in notes:
+        cli.note(line)
     asking = _asking(model, args)
     tally = Tally()
     try:

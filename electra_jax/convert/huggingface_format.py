@@ -92,6 +92,11 @@ def read_huggingface(
     head = None
     if list(networks) == ["discriminator"]:
         head = head_of(main.settings, main.network.tensors, str(main.config or main.where))
+        if head is not None and main.config is None:
+            notes.append(
+                f"{main.where}: nothing says what the outputs of its head mean, {_MEANT[head.settings.kind]} is "
+                f"assumed: put its {CONFIG} beside it if that is wrong"
+            )
     headless = head is None and "discriminator" in networks and _is_bare(networks["discriminator"])
     tables = {network: _table(network, head, alone=len(networks) == 1) for network in networks}
     for network, one in networks.items():
@@ -147,6 +152,13 @@ def read_huggingface(
     )
 
 
+# What is taken where there are tensors alone.
+_MEANT = {
+    "classification": "one label a text",
+    "regression": "a number",
+    "tagging": "a tag for each word",
+    "question_answering": "an answer in a context",
+}
 _DISCRIMINATOR_PARTS = ("embeddings", "encoder", "discriminator_head")
 
 

@@ -24,6 +24,11 @@ _ENCODER = re.compile(
     r"|encoder\.layer\.\d+\.attention\.self\.query\.weight)"
 )
 _BARE = ("embeddings.", "embeddings_project.", "encoder.")
+# Beginnings of the names of an ELECTRA with any head of `transformers`.
+_PARTS = (
+    *("electra.", *_BARE, "discriminator_predictions.", "generator_"),
+    *("classifier.", "qa_outputs.", "sequence_summary."),
+)
 # Networks with names like ELECTRA's that are none.
 _STRANGERS = {
     *("albert", "bert", "camembert", "convbert", "deberta", "distilbert", "ernie", "funnel", "layoutlm"),
@@ -81,8 +86,14 @@ def networks_in(where: str, stored: Flat, others: Iterable[str] = ()) -> tuple[l
         raise UserError(f"{where} holds {len(roots)} networks: save the state dict of the one that is meant")
     parts: dict[str, list[str]] = {root: [] for root in roots}
     left: list[str] = []
+    beginnings = {
+        _spelled(name, match[1]) for name, now in today.items() if (match := _ENCODER.fullmatch(now))
+    }
     for name, now in today.items():
         home = max((root for root in roots if now.startswith(root)), key=len, default=None)
+        # Beside module.electra.… a trainer may keep tensors of its own, before which there is no module.
+        if home is not None and not now[len(home) :].startswith(_PARTS) and beginnings:
+            home = home if _spelled(name, home) in beginnings else None
         (left if home is None else parts[home]).append(name)
     found = {
         root: _state_dict(where, {name: (today[name][len(root) :], stored[name]) for name in names})

@@ -4,6 +4,7 @@ Since version 4 its ids come from tokenizer.json wherever there is one. How text
 tokenizer_config.json for the classes of BERT and ELECTRA, and from tokenizer.json for the generic one.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from electra_jax.tokenizers.cleaning import CONFIG_FILE, FAST_FILE, normalizer_s
 from electra_jax.tokenizers.protocol import Tokenizer
 
 MAP_FILE = "special_tokens_map.json"
+ADDED_FILE = "added_tokens.json"
 _GENERIC_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")
 # The same setting in tokenizer_config.json and in BERT's normalizer.
 _CLEANING = {
@@ -21,6 +23,14 @@ _CLEANING = {
     "tokenize_chinese_chars": "handle_chinese_chars",
 }
 _BERT_PRE_TOKENIZER = "BertPreTokenizer"
+# What tokenizer.json says of a WordPiece as it is read here; longer words than BERT's 100 are read in any case.
+_MODEL = {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##"}
+_USUAL_LONGEST_WORD = 100
+# What BERT puts around one text and around two, with the types of the tokens.
+_LAYOUTS = {
+    "single": [("[CLS]", 0), ("A", 0), ("[SEP]", 0)],
+    "pair": [("[CLS]", 0), ("A", 0), ("[SEP]", 0), ("B", 1), ("[SEP]", 1)],
+}
 
 
 def as_transformers_cleans(
@@ -34,6 +44,12 @@ def as_transformers_cleans(
     """
     bert = next((one for one in normalizer_steps(fast) if one.get("type") == "BertNormalizer"), None)
     generic = config.get("tokenizer_class") in _GENERIC_CLASSES
+    if generic and isinstance(fast.get("model"), dict) and fast.get("normalizer") is None:
+        kept = {key: value for key, value in config.items() if key not in _CLEANING}
+        return {**kept, **dict.fromkeys(_CLEANING, False)}, [
+            f"{FAST_FILE} cleans nothing (its normalizer is null), which transformers follows for a "
+            f"{config['tokenizer_class']}: capitals and accents are kept"
+        ]
     if bert is None:
         said = generic and isinstance(fast.get("normalizer"), dict)
         return {key: value for key, value in config.items() if not (said and key in _CLEANING)}, []
@@ -84,8 +100,8 @@ def check_agreement(tokenizer: Tokenizer, where: Path) -> list[str]:
     Raises:
         UserError: the first token with another id, or another special token.
     """
-    fast, config, special = (
-        read_optional_object(where / name) for name in (FAST_FILE, CONFIG_FILE, MAP_FILE)
+    fast, config, special, more = (
+        read_optional_object(where / name) for name in (FAST_FILE, CONFIG_FILE, MAP_FILE, ADDED_FILE)
     )
     ids = {tokenizer.token(number): number for number in range(tokenizer.vocab_size)}
     named = dict(_ids(fast, where))
@@ -103,10 +119,12 @@ def check_agreement(tokenizer: Tokenizer, where: Path) -> list[str]:
             f"{where / FAST_FILE} is not of the vocabulary beside it: it has no {lost!r:.80}, here id {ids[lost]}; "
             f"transformers follows {FAST_FILE}, so remove whichever is wrong"
         )
-    for token, number, what in (*_added_ids(fast), *_template_ids(fast)):
+    added = {FAST_FILE: _added_ids(fast), CONFIG_FILE: _decoded_ids(config), ADDED_FILE: _named_ids(more)}
+    given = [(file, *one) for file, entries in added.items() for one in entries]
+    for file, token, number, what in (*given, *((FAST_FILE, *one) for one in _template_ids(fast))):
         if number < tokenizer.vocab_size and tokenizer.token(number) != token:
             raise UserError(
-                f"{where / FAST_FILE} gives {token!r:.80} the id {number} among its {what}, which in the vocabulary is "
+                f"{where / file} gives {token!r:.80} the id {number} among its {what}, which in the vocabulary is "
                 f"{tokenizer.token(number)!r:.80}: remove whichever is wrong"
             )
     for name, token in _special_tokens(tokenizer).items():
@@ -118,17 +136,29 @@ def check_agreement(tokenizer: Tokenizer, where: Path) -> list[str]:
                     f"{where / file} has {said!r:.80} as {name}, where ELECTRA's is {token}: name that, if the model "
                     "was trained with it"
                 )
-    return list(_notes(tokenizer, fast))
+    told = set(_special_tokens(tokenizer).values())
+    notes = []
+    for file, entries in added.items():
+        tokens = list(dict.fromkeys(token for token, _, _ in entries if token not in told))
+        told |= set(tokens)
+        if tokens:
+            notes.append(
+                f"{file} finds {quoted(tokens, most=5)} whole wherever a text has them "
+                f"({len(tokens)} added tokens); here they are text like any other"
+            )
+    return [*notes, *_notes(tokenizer, fast)]
 
 
 def _notes(tokenizer: Tokenizer, fast: Mapping[str, Any]) -> Iterator[str]:
-    special = set(_special_tokens(tokenizer).values())
-    added = [token for token in _added(fast) if token not in special]
-    if added:
-        yield (
-            f"{FAST_FILE} finds {quoted(added, most=5)} whole wherever a text has them "
-            f"({len(added)} added tokens); here they are text like any other"
-        )
+    if tokenizer.kind == "wordpiece" and isinstance(model := fast.get("model"), dict):
+        for key, ours in _MODEL.items():
+            if (theirs := model.get(key, ours)) != ours:
+                yield f"{FAST_FILE} has {theirs!r:.60} as {key}, here it is {ours!r}"
+        longest = model.get("max_input_chars_per_word")
+        if type(longest) is int and longest < _USUAL_LONGEST_WORD:
+            yield f"{FAST_FILE} takes words of more than {longest} characters for [UNK], here they are read"
+        if around := _around(fast.get("post_processor")):
+            yield f"{FAST_FILE} {around}; here it is [CLS] text [SEP], or [CLS] text [SEP] text [SEP] of types 0 and 1"
     pre_tokenizer = fast.get("pre_tokenizer")
     if tokenizer.kind == "wordpiece" and isinstance(pre_tokenizer, dict):
         kind = pre_tokenizer.get("type")
@@ -171,6 +201,52 @@ def _added_ids(fast: Mapping[str, Any]) -> list[tuple[str, int, str]]:
         for entry in entries
         if isinstance(entry.get("content"), str) and type(entry.get("id")) is int and entry["id"] >= 0
     ]
+
+
+def _decoded_ids(config: Mapping[str, Any]) -> list[tuple[str, int, str]]:
+    """The added tokens that tokenizer_config.json lists by their ids."""
+    decoder = config.get("added_tokens_decoder")
+    entries = decoder.items() if isinstance(decoder, dict) else ()
+    return [
+        (entry["content"], int(number), "added tokens")
+        for number, entry in entries
+        if re.fullmatch(r"[0-9]{1,9}", number)
+        and isinstance(entry, dict)
+        and isinstance(entry.get("content"), str)
+    ]
+
+
+def _named_ids(more: Mapping[str, Any]) -> list[tuple[str, int, str]]:
+    """Those of added_tokens.json."""
+    return [
+        (token, number, "added tokens")
+        for token, number in more.items()
+        if type(number) is int and number >= 0
+    ]
+
+
+def _around(template: Any) -> str:
+    """What tokenizer.json puts around texts, in words, where it is not what BERT does; else ""."""
+    if template is None:
+        return "puts nothing around a text"
+    kind = template.get("type") if isinstance(template, dict) else None
+    if kind == "BertProcessing":
+        return ""
+    if kind != "TemplateProcessing":
+        return f"puts around a text what a {kind!r:.60} does"
+    for name, ours in _LAYOUTS.items():
+        steps = template.get(name)
+        theirs = [_step(step) for step in steps] if isinstance(steps, list) else None
+        if theirs != ours:
+            said = " ".join(f"{what}:{number}" for what, number in (theirs or ())) or "nothing"
+            return f"makes {said:.200} of {'two texts' if name == 'pair' else 'one text'}"
+    return ""
+
+
+def _step(step: Any) -> tuple[Any, Any]:
+    """A token or a text (A, B) of a template, and its type."""
+    inner = next(iter(step.values()), None) if isinstance(step, dict) else None
+    return (inner.get("id"), inner.get("type_id")) if isinstance(inner, dict) else (None, None)
 
 
 def _added(fast: Mapping[str, Any]) -> dict[str, None]:

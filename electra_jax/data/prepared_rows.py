@@ -180,8 +180,8 @@ def _row_writer(job: RowsJob, directory: Path) -> RowWriter:
 def _no_text(source: TextSource, split: Split, job: RowsJob) -> UserError:
     if split == "eval":
         return UserError(
-            f"{source.name} is too small for data.eval_fraction {job.fraction} to hold out a document: "
-            "set data.eval_source, or a larger data.eval_fraction"
+            f"{source.name} is too small for data.eval_fraction {job.fraction} to hold out a document (in a text file "
+            "a document ends at an empty line): set data.eval_source, or a larger data.eval_fraction"
         )
     reason = f"with data.eval_fraction {job.fraction} " if split == "train" else ""
     return UserError(f"{source.name} {reason}leaves no text to make rows of: use a larger source")

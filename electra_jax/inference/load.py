@@ -43,10 +43,15 @@ Text = str | tuple[str, str]  # or a pair
 ROWS_A_DEVICE = 32
 
 
-def load(path: str | Path) -> "Model":
+def load(path: str | Path, *, notes: list[str] | None = None) -> "Model":
     """The model in ``path``: a work directory (fine-tuned, pre-trained or converted) or a foreign checkpoint.
 
     Of a directory with several seeds the one with the best dev metric is taken.
+
+    Args:
+        path: of the model.
+        notes: if given, what was assumed of a foreign checkpoint, or is done differently here, is added to it; else
+            there are warnings.
 
     Raises:
         UserError: nothing that can be read, or a checkpoint without a vocabulary.
@@ -59,6 +64,10 @@ def load(path: str | Path) -> "Model":
     weights = read_huggingface(found.paths) if foreign else read_tensorflow(found.paths[0])
     if weights.tokenizer is None:
         raise UserError(f"{path} has no vocabulary, so no text can be read: put its vocab.txt beside it")
+    if notes is not None:
+        notes += weights.notes
+    for note in weights.notes if notes is None else ():
+        warnings.warn(note, stacklevel=3)  # of who called electra_jax.load
     params = unflatten(weights.parameters, weights.config.model.vocab_multiple)
     return Model(
         weights.config,

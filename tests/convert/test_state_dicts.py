@@ -55,6 +55,14 @@ def same(one, other):
         assert not first_difference(array, other[name]), name
 
 
+def test_what_is_beside_a_wrapper_is_left():
+    """AveragedModel counts what it has averaged beside ``module.``; others keep states of random numbers there."""
+    beside = {"n_averaged": np.ones((), np.int64), "rng": np.ones(3, np.float32)}
+    (network,), notes = networks_in("a.pt", {**before("module.", discriminator()), **beside})
+    assert "n_averaged" not in network.tensors
+    assert notes[0].endswith("under module., left n_averaged, rng")
+
+
 @pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.", "module.model._orig_mod.", "a.b.c."])
 def test_what_is_before_the_names_is_found(tmp_path, prefix):
     plain = read_huggingface([write_folder(tmp_path / "plain", "discriminator")])
@@ -369,3 +377,16 @@ def test_the_zip_of_these_tests_is_one_of_pytorch(tmp_path):
     torch = pytest.importorskip("torch")
     loaded = torch.load(path, weights_only=True)["model"]
     same({name: tensor.numpy() for name, tensor in loaded.items()}, discriminator())
+
+
+def test_what_tensors_alone_do_not_say_of_a_head_is_said(tmp_path):
+    tensors = {name: array for name, array in discriminator().items() if name.startswith("electra.")}
+    hidden = tensors["electra.encoder.layer.0.output.dense.bias"].size
+    for name, rows in (("classifier.dense", hidden), ("classifier.out_proj", 3)):
+        tensors |= {
+            f"{name}.weight": np.ones((rows, hidden), np.float32),
+            f"{name}.bias": np.ones(rows, np.float32),
+        }
+    save_file(tensors, tmp_path / "w.safetensors")
+    read = read_huggingface([tmp_path / "w.safetensors"], overrides=["model.num_heads=2"])
+    assert any("one label a text is assumed" in note for note in read.notes)

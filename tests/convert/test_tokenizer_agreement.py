@@ -20,8 +20,23 @@ def fast(tokens=TOKENS, *, added=TOKENS[:5], cls="[CLS]", cut=None, **cleaning):
     made.pre_tokenizer = cut or pre_tokenizers.BertPreTokenizer()
     made.add_special_tokens([AddedToken(token, special=True) for token in added])
     pairs = [(token, made.token_to_id(token)) for token in (cls, "[SEP]")]
-    made.post_processor = processors.TemplateProcessing(single=f"{cls} $A [SEP]", special_tokens=pairs)
+    made.post_processor = processors.TemplateProcessing(
+        single=f"{cls} $A [SEP]", pair=f"{cls} $A [SEP] $B:1 [SEP]:1", special_tokens=pairs
+    )
     return json.loads(made.to_str())
+
+
+def with_model(**changes):
+    made = fast()
+    return {**made, "model": {**made["model"], **changes}}
+
+
+def with_template(single, pair="[CLS] $A [SEP] $B:1 [SEP]:1"):
+    tokens = [("[CLS]", 2), ("[SEP]", 3)]
+    made = processors.TemplateProcessing(single=single, pair=pair, special_tokens=tokens)
+    bare = Tokenizer(models.WordPiece({}))
+    bare.post_processor = made
+    return {**fast(), "post_processor": json.loads(bare.to_str())["post_processor"]}
 
 
 def folder(tmp_path, *, json_=None, config=None, special=None, tokens=TOKENS):
@@ -96,6 +111,16 @@ def test_the_vocabulary_that_is_named_is_the_one(tmp_path):
         ),
         ({"json_": fast(added=[*TOKENS[:5], "abc"])}, "'abc' whole"),
         ({"json_": fast(cut=pre_tokenizers.WhitespaceSplit())}, "cuts text into words by 'WhitespaceSplit'"),
+        ({"json_": with_model(unk_token="abc")}, "has 'abc' as unk_token, here it is '[UNK]'"),
+        ({"json_": with_model(continuing_subword_prefix="@@")}, "as continuing_subword_prefix"),
+        ({"json_": with_model(max_input_chars_per_word=9)}, "of more than 9 characters"),
+        ({"json_": {**fast(), "post_processor": None}}, "puts nothing around a text"),
+        ({"json_": with_template("$A [SEP]")}, "makes A:0 [SEP]:0 of one text"),
+        (
+            {"json_": with_template("[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]")},
+            "makes [CLS]:0 A:0 [SEP]:0 B:0 [SEP]:0 of two texts",
+        ),
+        ({"json_": {**fast(), "normalizer": None}, "config": GENERIC}, "cleans nothing"),
     ],
 )
 def test_what_agrees_and_what_is_noted(tmp_path, files, note):
@@ -103,6 +128,28 @@ def test_what_agrees_and_what_is_noted(tmp_path, files, note):
     notes = [one for one in find_tokenizer(home, None)[1] if "tokenizer.json" in one]
     assert len(notes) == (note is not None)
     assert all(note in one for one in notes)
+
+
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "added_tokens.json"])
+def test_tokens_added_without_tokenizer_json_are_noted_or_refused(tmp_path, file):
+    def write(token, number):
+        entry = {"added_tokens_decoder": {str(number): {"content": token}}}
+        (home / file).write_text(json.dumps({token: number} if file == "added_tokens.json" else entry))
+
+    home = folder(tmp_path)
+    write("[ENT]", 11)
+    assert any(f"{file} finds '[ENT]' whole" in note for note in find_tokenizer(home, None)[1])
+    write("[MASK]", 4)
+    assert not any("whole" in note for note in find_tokenizer(home, None)[1])
+    write("[ENT]", 5)
+    with pytest.raises(UserError, match=r"gives '\[ENT\]' the id 5 among its added tokens.*is 'abc'"):
+        find_tokenizer(home, None)
+
+
+@pytest.mark.parametrize("said", [{}, {"do_lower_case": True}, {"strip_accents": True}])
+def test_a_tokenizer_that_cleans_nothing_is_followed(tmp_path, said):
+    home = folder(tmp_path, json_={**fast(), "normalizer": None}, config={**GENERIC, **said})
+    assert find_tokenizer(home, None)[0].options == {"lowercase": False, "strip_accents": False}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import warnings
 import jax
 import numpy as np
 import pytest
+from huggingface_folder import write_folder
 from tiny_models import write_fine_tuned, write_pre_trained
 
 import electra_jax
@@ -48,6 +49,18 @@ def test_every_example_of_the_public_api(folder, model, pretrained, monkeypatch)
     assert (runner.failures, runner.tries) == (0, 13)
     for name in ("classify", "tag", "answer", "answer_all", "detect", "encode"):
         assert ">>> " in getattr(Model, name).__doc__
+
+
+def test_what_is_assumed_of_a_foreign_checkpoint_is_said(tmp_path):
+    source = write_folder(tmp_path / "foreign", "discriminator")
+    (source / "added_tokens.json").write_text('{"[ENT]": 99}')
+    with pytest.warns(UserWarning, match=r"added_tokens\.json finds '\[ENT\]' whole"):
+        electra_jax.load(source)
+    found: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        electra_jax.load(source, notes=found)
+    assert any("[ENT]" in note for note in found)
 
 
 def test_loading_says_nothing_and_the_model_says_what_it_is(folder, capfd, caplog):

@@ -55,6 +55,7 @@ class _Tensor(NamedTuple):
     offset: Any
     size: Any
     stride: Any
+    metadata: Any
 
 
 class _Function(NamedTuple):
@@ -80,8 +81,17 @@ class _Nothing:
         pass
 
 
-def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> _Tensor:
-    return _Tensor(storage, offset, size, stride)
+def _rebuild_tensor(
+    storage: Any,
+    offset: Any,
+    size: Any,
+    stride: Any,
+    gradient: Any = False,
+    hooks: Any = None,
+    metadata: Any = None,
+) -> _Tensor:
+    """A tensor; ``metadata`` says where PyTorch keeps a sign or a conjugation beside the numbers."""
+    return _Tensor(storage, offset, size, stride, () if metadata is None else metadata)
 
 
 def _rebuild_parameter(data: Any, *_: Any) -> Any:
@@ -342,7 +352,7 @@ def _check_size(arrays: dict[str, np.ndarray], flat: dict[str, np.ndarray], path
 
 def _array(name: str, tensor: _Tensor, flat: dict[str, np.ndarray], path: Path) -> np.ndarray:
     """The view of its storage that a tensor is, after a check that it lies inside."""
-    storage, offset, size, stride = tensor
+    storage, offset, size, stride, metadata = tensor
     if not (
         isinstance(storage, _Storage)
         and _is_count(offset)
@@ -352,6 +362,11 @@ def _array(name: str, tensor: _Tensor, flat: dict[str, np.ndarray], path: Path) 
         and all(map(_is_count, size + stride))
     ):
         raise _damaged(path, f"describes tensor {name!r:.80} wrongly")
+    if metadata:
+        raise UserError(
+            f"{path} holds tensor {name!r:.80} with its sign beside the numbers (a lazy view): save it anew with "
+            "resolve_neg() and resolve_conj()"
+        )
     items = flat[storage.key]
     numel = math.prod(size)
     last = offset + sum((n - 1) * step for n, step in zip(size, stride))

@@ -201,6 +201,19 @@ def test_known_names_are_inert(tmp_path, state):
     assert collections.OrderedDict().__class__ is collections.OrderedDict
 
 
+@pytest.mark.parametrize("bit", ["neg", "conj"])
+def test_a_sign_that_is_beside_the_numbers_is_not_lost(tmp_path, bit):
+    plain = tensor_ops("Float", "7", 6, 0, (2, 3), (3, 1), False)
+    write(
+        tmp_path / "w.bin",
+        "zip",
+        dictionary_ops({"w": plain[:-2] + ops({bit: True}) + b"tR"}),
+        {"7": np.arange(6, dtype=np.float32)},
+    )
+    with pytest.raises(UserError, match="tensor 'w' with its sign beside the numbers"):
+        tensors_of(tmp_path / "w.bin")
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     ("change", "message"),
