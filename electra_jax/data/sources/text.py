@@ -16,6 +16,7 @@ from electra_jax.errors import UserError
 MAX_LINE_CHARACTERS = 1 << 26
 
 T = TypeVar("T")
+Lines = Iterator[tuple[int, "str | UserError"]]
 
 UTF8 = "utf-8"
 REMEDY = "convert the file to UTF-8, or mend it"
@@ -23,6 +24,18 @@ REMEDY = "convert the file to UTF-8, or mend it"
 _BYTE_ORDER_MARK = "\ufeff"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
+
+
+class BadLine(UserError):
+    """What is wrong with a line that is no text.
+
+    Attributes:
+        line: the line all the same, for those who must know where a record ends; "" if it is too long.
+    """
+
+    def __init__(self, message: object = "", line: str = ""):
+        super().__init__(message)
+        self.line = line
 
 
 def without_surrogates(text: str) -> str:
@@ -49,12 +62,11 @@ def read_text(source: Source, encoding: str = UTF8, *, remedy: str = REMEDY) -> 
         yield text
 
 
-def read_lines(
-    source: Source, encoding: str = UTF8, *, remedy: str = REMEDY
-) -> Iterator[tuple[int, str | UserError]]:
+def read_lines(source: Source, encoding: str = UTF8, *, remedy: str = REMEDY) -> Lines:
     """Yields the lines of a file with their numbers from 1; of a line that is no text, what is wrong with it.
 
-    Lines end as `read_text` says. In UTF-8 one bad line leaves the others as they are, so that the caller may go on.
+    Lines end as `read_text` says. A byte order mark at the start of any line is left out, as files have them that were
+    joined. In UTF-8 one bad line leaves the others as they are, so that the caller may go on.
 
     Args:
         source: Of the bytes, compressed or not.
@@ -71,14 +83,14 @@ def read_lines(
         if line is None:
             yield (
                 number,
-                UserError(
+                BadLine(
                     f"{place.name}, line {number} is longer than {MAX_LINE_CHARACTERS:,} characters; divide it."
                 ),
             )
         elif "\0" not in line and (line.isascii() or _SURROGATES.search(line) is None):
-            yield number, line
+            yield number, line.removeprefix(_BYTE_ORDER_MARK)
         else:
-            yield number, place.bad_line(line)
+            yield number, BadLine(place.bad_line(line), line.removeprefix(_BYTE_ORDER_MARK))
 
 
 def all_good(numbered: Iterable[tuple[int, T | UserError]]) -> Iterator[tuple[int, T]]:

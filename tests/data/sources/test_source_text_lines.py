@@ -77,7 +77,7 @@ def test_nesting_that_is_too_deep_is_a_bad_line():
 
 
 def test_rows_behind_a_bad_one_are_still_to_be_had(monkeypatch):
-    monkeypatch.setattr(table_rows, "MAX_CELL_CHARACTERS", 20)
+    monkeypatch.setattr(table_rows, "MAX_ROW_CHARACTERS", 20)
     data = b'a,b\n"x\ny",1\n"p"q,2\nr,3\n\xe9,4\n' + b"z" * 21 + b',5\n\ns,6\n"open,7\n8'
     found = shown(read_rows(io.BytesIO(data), tabs=False))
     assert [row for _, row in found if isinstance(row, list)] == [
@@ -85,10 +85,60 @@ def test_rows_behind_a_bad_one_are_still_to_be_had(monkeypatch):
         ["x\ny", "1"],
         ["r", "3"],
         ["s", "6"],
+        ["8"],
     ]
     messages = [row for _, row in found if isinstance(row, str)]
     for line, message in zip((4, 6, 7, 10), messages, strict=True):
         assert f"line {line}" in message
+
+
+HEADER = (1, ["text", "id"])
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        # A quote that is never closed, and one that the next quote seems to close.
+        ('"e,4\nf,5\ng,6\n', [(2, "line 2 is not CSV (its quote is not closed)"), (3, ["f", "5"]), (4, ["g", "6"])]),
+        (
+            '"e,4\nf,5\n"h, i",7\n"a\nb",8\n',
+            [(2, "line 2 is not CSV"), (3, ["f", "5"]), (4, ["h, i", "7"]), (6, ["a\nb", "8"])],
+        ),
+        ('"e,4\nf,5\ng,"6"\n', [(2, "line 2 is not CSV"), (3, ["f", "5"]), (4, ["g", "6"])]),
+        ('"e,4\nf,5\ng,6"\n', [(2, "line 2 is not CSV"), (3, ["f", "5"]), (4, ["g", '6"'])]),
+        ('"a,1\n"b,2\nc,3\n', [(2, "line 2 is not CSV"), (3, "line 3 is not CSV"), (4, ["c", "3"])]),
+        # A row of several lines that is wrong in one of them is left out as a whole.
+        (b'"he \xff\nsaid",2\nx,3\n', [(3, "line 2, column 5 is not utf-8"), (4, ["x", "3"])]),
+        (b'"he\n\0said",2\nx,3\n', [(3, "line 3, column 1 has a NUL byte"), (4, ["x", "3"])]),
+        ('"he\nsaid"x,2\nb,2\n', [(3, "lines 2 to 3 are not CSV"), (4, ["b", "2"])]),
+        (b'"e,4\n\xff,3\ng,6\n', [(2, "line 2 is not CSV"), (3, "line 3, column 1 is not"), (4, ["g", "6"])]),
+        # Two files that were joined.
+        ('a,1\n\ufeff"text","id"\nb,2', [(2, ["a", "1"]), (3, ["text", "id"]), (4, ["b", "2"])]),
+    ],
+)  # fmt: skip
+def test_only_the_bad_row_of_csv_is_lost(data, expected):
+    data = data if isinstance(data, bytes) else data.encode()
+    found = shown(read_rows(io.BytesIO(b"text,id\n" + data), tabs=False))
+    assert len(found) == len(expected) + 1
+    for (number, value), (line, wanted) in zip(found, [HEADER, *expected], strict=True):
+        assert number == line
+        assert value == wanted or (isinstance(wanted, str) and wanted in value)
+
+
+def test_quotes_that_never_close_are_looked_for_in_bounded_time(monkeypatch):
+    lines = [(n, 'x","z') for n in range(2000)]
+    given = []
+    monkeypatch.setattr(table_rows, "_MOST_READ_AGAIN", 20_000)
+    monkeypatch.setattr(table_rows, "_text", lambda line: given.append(1) or line)
+    found = list(table_rows.rows_of(iter([(0, "a,b"), *lines]), "a.csv", tabs=False))
+    assert len(found) == 2001
+    assert len(given) < 20_000
+
+
+def test_marks_of_files_that_were_joined_are_left_out():
+    data = '\ufeff{"a": 1}\n\ufeff{"a": 2}\n'.encode()
+    assert list(read_json_lines(io.BytesIO(data))) == [(1, {"a": 1}), (2, {"a": 2})]
+    assert list(read_lines(io.BytesIO("one\n\ufefftwo\n".encode()))) == [(1, "one"), (2, "two")]
 
 
 def test_rows_with_tabs():
