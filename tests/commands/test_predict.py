@@ -49,7 +49,7 @@ def ask(command, tmp_path, monkeypatch):
     """``ask(content, *arguments)`` runs `predict` on a file of this content (standard input if ``name`` is "-")."""
 
     def run(content, *more, name="in.txt", kind="classification"):
-        monkeypatch.setattr(predict, "load", lambda path: Echo(kind))
+        monkeypatch.setattr(predict, "load", lambda path, notes: Echo(kind))
         monkeypatch.setattr(predict, "one_device_a_core", lambda: None)
         monkeypatch.setattr(predict, "keep_freed_memory", lambda: None)
         data = content if isinstance(content, bytes) else content.encode()
@@ -233,7 +233,7 @@ def test_places_that_cannot_be_written_are_refused_before_the_model_is_there(ask
         ("link", "is the input itself"),
         ("there.jsonl", "exists already"),
     ):
-        monkeypatch.setattr(predict, "load", lambda path: pytest.fail("the model was loaded"))
+        monkeypatch.setattr(predict, "load", lambda path, notes: pytest.fail("the model was loaded"))
         ended = ask("text", "--output", tmp_path / output)
         assert ended.status == 2, output
         assert message in ended.err
