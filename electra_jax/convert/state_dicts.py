@@ -87,7 +87,9 @@ def networks_in(where: str, stored: Flat, others: Iterable[str] = ()) -> tuple[l
     parts: dict[str, list[str]] = {root: [] for root in roots}
     left: list[str] = []
     beginnings = {
-        _spelled(name, match[1]) for name, now in today.items() if (match := _ENCODER.fullmatch(now))
+        _spelled(name, match[1])
+        for name, now in today.items()
+        if (match := _ENCODER.fullmatch(now)) and match[1] in roots
     }
     for name, now in today.items():
         home = max((root for root in roots if now.startswith(root)), key=len, default=None)
