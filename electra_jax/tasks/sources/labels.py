@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,17 @@ from electra_jax.tasks.protocol import Label
 
 Spelled = str | int | float | bool | None
 SEPARATOR = "|"  # between the labels in a cell, unless label_separator says otherwise
+
+# White space, and what editors, web pages and joined files leave that has no width: soft hyphens, zero-width spaces and
+# joiners, marks of direction and byte order marks.
+_UNSEEN = "[\\s\u00ad\u200b-\u200f\u2060\ufeff]+"
+_AROUND = re.compile(f"^{_UNSEEN}|{_UNSEEN}$")
+_MOST_EXACT = 2**53  # Beyond it floats are whole numbers because they cannot be others.
+
+
+def bare_label(label: str) -> str:
+    """A label without the blanks and invisible characters around it, which nobody means as part of a class's name."""
+    return _AROUND.sub("", label)
 
 
 def label_reader(
@@ -35,7 +47,7 @@ def label_reader(
             raise UserError(
                 f"{where}: the label is a list or an object, not one value; mend the file{several}."
             )
-        if isinstance(spelled, str) and spelled != (bare := spelled.strip()):
+        if isinstance(spelled, str) and spelled != (bare := bare_label(spelled)):
             spelled = bare
             if padded is not None:
                 padded.append(where)
@@ -45,7 +57,14 @@ def label_reader(
             raise UserError(f"{where} has no label; training and evaluation need one for every example.")
         if kind == "regression":
             return _number(spelled, where)
-        # JSON's own spelling: 1 is "1" and true is "true".
+        if isinstance(spelled, float):
+            if not math.isfinite(spelled):
+                raise UserError(
+                    f"{where}: the label is {json.dumps(spelled)}, which is no class; mend the file."
+                )
+            if spelled.is_integer() and abs(spelled) < _MOST_EXACT:
+                spelled = int(spelled)
+        # JSON's own spelling: 1 is "1" and true is "true"; 1.0 is 1.
         name = spelled if isinstance(spelled, str) else json.dumps(spelled)
         return spellings.get(name, name)
 
@@ -75,7 +94,7 @@ def label_list_reader(
                 f"{where} has no labels; training and evaluation need them for every example, [] where there are none."
             )
         if isinstance(spelled, str):
-            return tuple(sorted({part.strip() for part in spelled.split(separator)} - {""}))
+            return tuple(sorted({bare_label(part) for part in spelled.split(separator)} - {""}))
         labels = spelled if isinstance(spelled, list) else [spelled]
         if wrong := [label for label in labels if label is None or isinstance(label, list | dict)]:
             raise UserError(
@@ -104,12 +123,15 @@ def padding_notes(path: Path, padded: Sequence[str]) -> list[str]:
     if not padded:
         return []
     count = "1 label has" if len(padded) == 1 else f"{len(padded):,} labels have"
-    return [f"{path}: {count} blanks around, which are left out (the first is in {padded[0]})"]
+    return [
+        f"{path}: {count} blanks around, or invisible characters, which are left out (the first is in {padded[0]})"
+    ]
 
 
 def _number(spelled: Spelled, where: str) -> float:
     try:
-        if isinstance(spelled, bool):
+        # Python reads 1_0 as 10, and nothing else does.
+        if isinstance(spelled, bool) or (isinstance(spelled, str) and "_" in spelled):
             raise ValueError
         number = float(spelled)  # type: ignore[arg-type]
     except (ValueError, OverflowError):

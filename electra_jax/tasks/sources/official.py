@@ -92,6 +92,7 @@ def _files(benchmark: Benchmark, folder: Path) -> dict[str, Path]:
 
 def _read(benchmark: Benchmark, split: str, path: Path, notes: list[str]) -> list[Example]:
     file, is_test = benchmark.files[split], split.startswith("test")
+    padded: list[str] = []
     match split_extension(str(path))[0]:
         case ".json":
             return list(read_squad(path, split, notes))
@@ -103,7 +104,6 @@ def _read(benchmark: Benchmark, split: str, path: Path, notes: list[str]) -> lis
                     f"{path}: {len(short):,} rows with too few columns are left out, as in the original "
                     f"({numbered(short)})"
                 )
-            padded: list[str] = []
             read_label = label_reader(
                 benchmark.kind, benchmark.spellings, may_be_hidden=is_test, padded=padded
             )
@@ -113,7 +113,9 @@ def _read(benchmark: Benchmark, split: str, path: Path, notes: list[str]) -> lis
     assert file.positions is not None
     tag = file.positions.label
     assert isinstance(tag, int)
-    return list(read_word_columns(path, tag_column=tag, width=file.width))
+    words = read_word_columns(path, tag_column=tag, width=file.width, padded=padded)
+    notes += padding_notes(path, padded)
+    return list(words)
 
 
 def _table(file: OfficialFile, path: Path, short: list[int] | None) -> tuple[Table, Columns]:

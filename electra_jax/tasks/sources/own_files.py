@@ -19,7 +19,13 @@ from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.protocol import Example, Label, Place, TextExample, WordsExample
 from electra_jax.tasks.sources.benchmarks import Columns
 from electra_jax.tasks.sources.files import json_field, read_json_lines
-from electra_jax.tasks.sources.labels import SEPARATOR, label_list_reader, label_reader, padding_notes
+from electra_jax.tasks.sources.labels import (
+    SEPARATOR,
+    bare_label,
+    label_list_reader,
+    label_reader,
+    padding_notes,
+)
 from electra_jax.tasks.sources.questions import read_mrqa, read_squad
 from electra_jax.tasks.sources.tables import read_cells, text_examples, with_header
 from electra_jax.tasks.sources.word_columns import read_word_columns
@@ -76,10 +82,11 @@ def _words(
     path: Path, extension: str, config: TaggingConfig, where: str, split: str, notes: list[str]
 ) -> Iterable[Example]:
     is_test = split == "test"
-    if extension != ".jsonl":
-        return read_word_columns(path, may_be_hidden=is_test)
     padded: list[str] = []
-    examples = _word_records(path, _columns(config, where, needs_label=not is_test), is_test, padded)
+    if extension == ".jsonl":
+        examples = _word_records(path, _columns(config, where, needs_label=not is_test), is_test, padded)
+    else:
+        examples = read_word_columns(path, may_be_hidden=is_test, padded=padded)
     notes += padding_notes(path, padded)
     return examples
 
@@ -163,7 +170,7 @@ def _word_records(path: Path, columns: Columns, is_test: bool, padded: list[str]
         tags = None
         if columns.label is not None and not (is_test and record.get(str(columns.label)) is None):
             spelled = _texts(record, str(columns.label), where)
-            tags = tuple(tag.strip() for tag in spelled)
+            tags = tuple(bare_label(tag) for tag in spelled)
             padded += [where] * sum(tag != bare for tag, bare in zip(spelled, tags, strict=True))
             if len(tags) != len(words):
                 raise UserError(

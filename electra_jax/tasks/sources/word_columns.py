@@ -1,64 +1,183 @@
 """CoNLL's format: a word a line with its columns, an empty line between sentences."""
 
-import re
-from pathlib import Path
+from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from electra_jax.data.sources.text import Lines, all_good, read_lines
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Place, WordsExample
-from electra_jax.tasks.sources.files import numbered_lines
+from electra_jax.tasks.sources.labels import bare_label
 
 _BLANK = re.compile("[ \t]+")  # Other white space may be part of a word.
 _DOCUMENT = "-DOCSTART-"
+_COMMENT = "#"
+_CONLLU_WIDTH = 10
+_CONLLU_NUMBER = re.compile(r"\d+([-.]\d+)?")
+
+
+class _Row(NamedTuple):
+    """A word with its columns.
+
+    Attributes:
+        line: its number.
+        cells: its columns.
+        tabs: whether tabs separate them.
+    """
+
+    line: int
+    cells: tuple[str, ...]
+    tabs: bool
+
+    def is_like(self, other: _Row) -> bool:
+        return (self.tabs, len(self.cells)) == (other.tabs, len(other.cells))
 
 
 def read_word_columns(
-    path: Path, *, tag_column: int = -1, width: int | None = None, may_be_hidden: bool = False
+    path: Path,
+    *,
+    tag_column: int = -1,
+    width: int | None = None,
+    may_be_hidden: bool = False,
+    padded: list[str] | None = None,
 ) -> list[WordsExample]:
-    """The sentences of a file; the word is the first column, and identifiers are sentence numbers from 0.
-
-    Lines that begin with -DOCSTART- separate documents and are no words.
-
-    Args:
-        path: of the file.
-        tag_column: which column is the tag; the last by default.
-        width: columns there must be; None takes those of the first word.
-        may_be_hidden: whether a file of one column, words without tags, is allowed.
+    """The sentences of a file, as `word_sentences` has them.
 
     Raises:
-        UserError: as `numbered_lines`; there is no word; a line has another number of columns; there are no tags.
+        UserError: as `read_lines`; something is wrong with a sentence; there is none.
     """
-    examples: list[WordsExample] = []
-    sentence: list[list[str]] = []
-    first_line = 0
-
-    def finish(behind: int) -> None:
-        if sentence:
-            tags = tuple(row[tag_column] for row in sentence) if len(sentence[0]) > 1 else None
-            place = Place(str(path), behind - len(sentence), step=1)
-            examples.append(WordsExample(str(len(examples)), tuple(row[0] for row in sentence), tags, place))
-            sentence.clear()
-
-    number = 0
-    for number, line in numbered_lines(path):
-        row = _BLANK.split(line.strip(" \t"))
-        if row == [""] or row[0] == _DOCUMENT:
-            finish(number)
-            continue
-        if width is None:
-            width = len(row)
-        first_line = first_line or number
-        if len(row) != width:
-            there = f"line {first_line} has" if first_line != number else "there should be"
-            raise UserError(
-                f"{path}, line {number} has {len(row)} columns where {there} {width}; mend that line, "
-                "or give the file of that benchmark."
-            )
-        if width == 1 and not may_be_hidden:
-            raise UserError(
-                f"{path}, line {number} has a word and no tag; give a tag for every word, after white space."
-            )
-        sentence.append(row)
-    finish(number + 1)
+    found = word_sentences(
+        read_lines(str(path)),
+        str(path),
+        tag_column=tag_column,
+        width=width,
+        may_be_hidden=may_be_hidden,
+        padded=padded,
+    )
+    examples = [example for _, example in all_good(found)]
     if not examples:
         raise UserError(f"{path} has no sentence in it; give a file with a word and its tag in each line.")
     return examples
+
+
+def word_sentences(
+    lines: Lines,
+    name: str,
+    *,
+    tag_column: int = -1,
+    width: int | None = None,
+    may_be_hidden: bool = False,
+    padded: list[str] | None = None,
+) -> Iterator[tuple[int, WordsExample | UserError]]:
+    """Yields the sentences of lines; the word is the first column, and identifiers are sentence numbers from 0.
+
+    A line with a tab in it has columns separated by tabs alone, another one at blanks. Lines that begin with -DOCSTART-
+    separate documents and are no words; nor are comments, as CoNLL-U has them: lines before the first word of a
+    sentence that begin with # and have not the columns that its words have.
+
+    Args:
+        lines: with their numbers.
+        name: of the file, for messages.
+        tag_column: which column is the tag; the last by default.
+        width: columns there must be; None takes those of the first word.
+        may_be_hidden: whether a file of one column, words without tags, is allowed.
+        padded: where the tags stand that had blanks around them is added here; they are left out of all.
+
+    Yields:
+        The number of a sentence's first line, and the sentence or what is wrong with it: a line that is no text, or has
+        another number of columns, or no word, or no tag.
+
+    Raises:
+        UserError: as reading the lines does; the columns are CoNLL-U's.
+    """
+    first: _Row | None = None
+    count = 0
+    for sentence in _sentences(lines):
+        number = sentence[0][0]
+        if bad := next((line for _, line in sentence if isinstance(line, UserError)), None):
+            yield number, bad
+            continue
+        rows = _without_comments([_row(at, str(line)) for at, line in sentence], first)
+        if not rows:
+            continue
+        first = first or rows[0]
+        if first is rows[0] and tag_column == -1 and _is_conllu(rows):
+            raise UserError(
+                f"{name} is CoNLL-U, whose words are the second of ten columns; give the words and their tags alone, "
+                "as cut -f2,4 writes them."
+            )
+        try:
+            for row in rows:
+                _check(row, first, width, name, tag_column, may_be_hidden)
+        except UserError as error:
+            yield number, error
+            continue
+        tags = None
+        if len(rows[0].cells) > 1:
+            tags = tuple(bare_label(row.cells[tag_column]) for row in rows)
+            spelled = zip(tags, rows, strict=True)
+            if padded is not None:
+                padded += [f"{name}, line {row.line}" for tag, row in spelled if tag != row.cells[tag_column]]
+        place = Place(name, rows[0].line, step=1)
+        yield rows[0].line, WordsExample(str(count), tuple(row.cells[0] for row in rows), tags, place)
+        count += 1
+
+
+def _sentences(lines: Lines) -> Iterator[list[tuple[int, str | UserError]]]:
+    """Yields lines between those that separate sentences; there is at least one."""
+    sentence: list[tuple[int, str | UserError]] = []
+    for number, line in lines:
+        if isinstance(line, UserError) or _BLANK.split(line.strip(" \t"))[0] not in ("", _DOCUMENT):
+            sentence.append((number, line))
+        elif sentence:
+            yield sentence
+            sentence = []
+    if sentence:
+        yield sentence
+
+
+def _row(number: int, line: str) -> _Row:
+    if "\t" in line:
+        return _Row(number, tuple(cell.strip(" ") for cell in line.rstrip(" \t").split("\t")), True)
+    return _Row(number, tuple(_BLANK.split(line.strip(" "))), False)
+
+
+def _without_comments(rows: list[_Row], known: _Row | None) -> list[_Row]:
+    """The rows but for the comments before them; of ``known``'s kind are words where no other row says it."""
+    hashes = next((n for n, row in enumerate(rows) if not row.cells[0].startswith(_COMMENT)), len(rows))
+    word = rows[hashes] if hashes < len(rows) else known
+    if word is None:
+        return rows
+    return [row for n, row in enumerate(rows) if n >= hashes or row.is_like(word)]
+
+
+def _is_conllu(rows: list[_Row]) -> bool:
+    return all(
+        row.tabs and len(row.cells) == _CONLLU_WIDTH and _CONLLU_NUMBER.fullmatch(row.cells[0])
+        for row in rows
+    )
+
+
+def _check(
+    row: _Row, first: _Row, width: int | None, name: str, tag_column: int, may_be_hidden: bool
+) -> None:
+    """Refuse a row that has not the columns of the first, or of the benchmark, or lacks word or tag."""
+    where = f"{name}, line {row.line}"
+    needed = width or len(first.cells)
+    if len(row.cells) != needed:
+        there = f"line {first.line} has" if first.line != row.line else "there should be"
+        apart = " (a line with a tab in it has no other separator)" if row.tabs != first.tabs else ""
+        comment = ", or leave it out if it is a comment" if row.cells[0].startswith(_COMMENT) else ""
+        raise UserError(
+            f"{where} has {len(row.cells)} columns where {there} {needed}{apart}; mend that line{comment}, "
+            "or give the file of that benchmark."
+        )
+    if not row.cells[0]:
+        raise UserError(f"{where} has no word before its first tab; mend that line, or leave it out.")
+    if needed == 1 and not may_be_hidden:
+        raise UserError(f"{where} has a word and no tag; give a tag for every word, after white space.")
+    if needed > 1 and not bare_label(row.cells[tag_column]):
+        raise UserError(f"{where} has no tag; give a tag for every word.")

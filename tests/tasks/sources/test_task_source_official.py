@@ -206,7 +206,7 @@ WRONG = [
     ("ner", "train.txt", "-DOCSTART- -X- -X- O\n\n", "has no sentence"),
     ("squad2", "dev-v2.0.json", '{"data": [\n{"x": }]}', r"line 2, column 7 is not JSON: expecting value"),
     ("squad2", "dev-v2.0.json", '{"data": [{"x": 1}]}', r"data\[0\] has no field 'paragraphs' \(it has 'x'\)"),
-    ("ag_news", "test.csv", '"1","a","b\n', r"line 1 is not CSV \(unexpected end of data\)"),
+    ("ag_news", "test.csv", '"1","a","b\n', r"line 1 is not CSV \(its quote is not closed\)"),
 ]  # fmt: skip
 
 

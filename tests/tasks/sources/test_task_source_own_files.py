@@ -61,10 +61,11 @@ def test_quotes_of_tsv_are_literal(tmp_path):
 
 def test_numbers_and_words_of_json_are_spelled_as_json_does(tmp_path):
     lines = '{"t": "a", "l": 1}\n{"t": "b", "l": true}\n{"t": "c\\ud800", "l": "x"}\n'
+    lines += '{"t": "d", "l": 1.0}\n{"t": "e", "l": -0.0}\n{"t": "f", "l": 1.5}\n'
     examples = _load(
         tmp_path, task_section(kind="classification", text="t", label="l"), train=(".jsonl", lines)
     )
-    assert [e.label for e in examples["train"]] == ["1", "true", "x"]
+    assert [e.label for e in examples["train"]] == ["1", "true", "x", "1", "0", "1.5"]
     assert examples["train"][2].text == "c\ufffd"
     numbers = '{"t": "a", "l": 1}\n{"t": "b", "l": -2.5}\n{"t": "c", "l": "3e-1"}\n'
     examples = _load(
@@ -105,7 +106,7 @@ WORDS = [
 
 @pytest.mark.parametrize("content", [
     "The x B-NP\na\u00a0b x I-NP\ncat x I-NP\n\nsat x B-VP\n",
-    "-DOCSTART- x O\n\n\nThe\tx  B-NP \r\na\u00a0b x I-NP\ncat x I-NP\n \nsat x B-VP",
+    "-DOCSTART- x O\n\n\nThe x  B-NP \r\na\u00a0b x I-NP\ncat x I-NP\n \nsat x B-VP",
 ])  # fmt: skip
 def test_columns_of_words(tmp_path, content):
     config = task_section(kind="tagging")
@@ -115,6 +116,22 @@ def test_columns_of_words(tmp_path, content):
     assert examples["test"] == [WordsExample(e.id, e.words) for e in WORDS]
     with pytest.raises(UserError, match="line 1 has a word and no tag"):
         _load(tmp_path, config, dev=(".txt", bare))
+
+
+@pytest.mark.parametrize(("content", "line", "words", "tags"), [
+    # A tab separates alone, so that words may have blanks.
+    ("New York\tB-LOC\nis\tO\n", 1, ("New York", "is"), ("B-LOC", "O")),
+    ("New York\tB-LOC \t\n\u200bis \t \u200bO\ufeff\n", 1, ("New York", "\u200bis"), ("B-LOC", "O")),
+    ("New York\tB-LOC\nis O\n", 1, ("New York", "is"), ("B-LOC", "O")),
+    # Comments are before the first word, and have other columns; a word may begin with #.
+    ("# sent_id = 1\n# text = # 1\n#\tO\n1\tO\n", 3, ("#", "1"), ("O", "O")),
+    ("# id 1\n# O\n#1 B-X\nx O\n", 2, ("#", "#1", "x"), ("O", "B-X", "O")),
+])  # fmt: skip
+def test_what_separates_columns_of_words_and_what_is_a_comment(tmp_path, content, line, words, tags):
+    for extension in (".txt", ".tsv", ".conll"):
+        (example,) = _load(tmp_path, task_section(kind="tagging"), train=(extension, content))["train"]
+        assert (example.words, example.tags) == (words, tags)
+        assert example.place.of(0) == f"{tmp_path}/train{extension}, line {line}"
 
 
 def test_lists_of_words(tmp_path):
@@ -210,6 +227,7 @@ def test_blanks_around_labels_make_no_classes_of_their_own(tmp_path):
     tags = task_section(kind="tagging", text="t", label="l")
     lines = '{"t": "a", "l": "pos\\t"}\n{"t": "b", "l": "\u3000pos"}\n{"t": "c", "l": "neg"}\n'
     for extension, content, count, first in (
+        (".csv", "t,l\na,pos\n\ufeffb,pos\nc,\u200bneg\nd,neg\ufeff\n", 2, 4),
         (".csv", "t,l\r\na,pos\r\nb, pos\r\nc,neg\r\nd,neg \r\n", 2, 3),
         (".tsv", "t\tl\na\tpos \nb\tneg\n", 1, 2),
         (".jsonl", lines, 2, 1),
@@ -301,9 +319,24 @@ WRONG = [
     (C, {"train": (".doc", "a b\n")}, r"not a file classification can be read from; give \.csv, \.tsv, \.txt, \.jsonl"),
     (C, {"train": (".jsonl", "\n")}, "there are no train examples"),
     (R, {"train": (".csv", "t,l\na,many\n")}, "line 2: the label 'many' is not a number"),
+    (C, {"train": (".jsonl", '{"i": 1, "t": "a", "l": NaN}')}, "line 1: the label is NaN, which is no class"),
+    (C, {"train": (".jsonl", '{"i": 1, "t": "a", "l": -1e999}')}, "line 1: the label is -Infinity, which is no class"),
+    (C.model_copy(update={"multi_label": True}), {"train": (".jsonl", '{"i": 1, "t": "a", "l": ["a", 1e999]}')},
+     "line 1: the label is Infinity"),
+    (C, {"train": (".csv", "i,t,l\n1,a,b\n2,a,\u200b\n")}, "line 3 has no label"),
+    (R, {"train": (".csv", "t,l\na,1\nb,1_0\n")}, "line 3: the label '1_0' is not a number"),
     (R, {"train": (".csv", "t,l\na,inf\n")}, "line 2: the label 'inf' is not a number"),
     (R, {"train": (".jsonl", '{"t": "a", "l": true}')}, "line 1: the label True is not a number"),
     (T, {"train": (".jsonl", '{"t": ["a", "b"], "l": ["O"]}')}, "line 1 has 2 words and 1 tags"),
+    (task_section(kind="tagging"), {"train": (".txt", "a\tO\n\tO\n")}, "line 2 has no word before its first tab"),
+    (task_section(kind="tagging"), {"train": (".tsv", "a\tO\nb\t \n")}, "line 2 has 1 columns where line 1 has 2"),
+    (task_section(kind="tagging"), {"train": (".tsv", "a\tO\nb\t\u200b\n")}, "line 2 has no tag"),
+    (task_section(kind="tagging"), {"train": (".conll", "a O\n# x = y\nb O\n")},
+     "line 2 has 4 columns .* or leave it out if it is a comment"),
+    (task_section(kind="tagging"), {"train": (".conll", "a\tx\tO\nb x O\nc d\tO")},
+     "line 3 has 2 columns where line 1 has 3"),
+    (task_section(kind="tagging"), {"train": (".conll", "# text = a\n1\ta\ta\tX\t_\t_\t0\troot\t_\t_\n")},
+     r"train\.conll is CoNLL-U, whose words are the second of ten columns"),
     (T, {"train": (".jsonl", '{"t": [], "l": []}')}, "line 1 has no words"),
     (T, {"train": (".jsonl", '{"t": ["a", 1], "l": ["O", "O"]}')}, "'t' holds 1, which is not text"),
     (Q, {"train": (".json", _squad(ANSWER | {"answers": [{"text": "x", "answer_start": 99}]}))},
