@@ -1,4 +1,4 @@
-"""The table of docs/architecture.md says which package imports which, and it is so."""
+"""docs/architecture.md names every module, its table says which package imports which, and it is so."""
 
 import ast
 import re
@@ -208,6 +208,35 @@ def test_a_difference_is_named(table, module, code, complaint):
 def test_relative_imports_are_refused():
     with pytest.raises(AssertionError, match=r"relative to its own place: from \.\.data"):
         list(imported_names("from ..data import rows"))
+
+
+def undescribed(document: str, modules: set[str]) -> list[str]:
+    """The modules that the section of their package does not name, nor a folder in which they lie."""
+    sections = dict(re.findall(r"^### `([\w.]+)/?`[^\n]*\n(.*?)(?=^##|\Z)", document, re.M | re.S))
+    missing = []
+    for module in sorted(modules):
+        package, *inside = module.split(".")
+        if package not in sections or not inside:
+            continue
+        named = set(re.findall(r"`(\w+/?)`", sections[package]))
+        if not named & {inside[-1], f"{inside[-1]}/", *(f"{folder}/" for folder in inside[:-1])}:
+            missing.append(module)
+    return missing
+
+
+def test_every_module_is_described_in_the_section_of_its_package():
+    assert undescribed(DOCUMENT, set(sources())) == []
+    example = "### `data`\n- `rows`, `sources/`: both.\n\n### `text`\n- `words`: them.\n"
+    modules = {
+        "data",
+        "data.rows",
+        "data.sources.prose",
+        "data.words",
+        "text.words",
+        "text.rows",
+        "other.rows",
+    }
+    assert undescribed(example, modules) == ["data.words", "text.rows"]
 
 
 # What takes seconds to import, or would touch an accelerator.
