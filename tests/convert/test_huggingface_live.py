@@ -1,6 +1,7 @@
 """Against `transformers` itself, where it is installed (`make test-huggingface`): random weights at real sizes."""
 
 import copy
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -101,7 +102,7 @@ def test_every_layer_and_every_attention(pair, converted, batch, within):
         out = discriminator.electra(**_torch_inputs(batch), output_hidden_states=True, output_attentions=True)
     mask, layers = AttentionMask.within(inputs.segment_ids).allowed(), params["encoder"]["layers"]
     hidden = jnp.asarray(out.hidden_states[0].numpy())
-    heads, depth = network.config.model.num_heads, len(out.attentions)
+    heads, depth = network.config.encoder.block.num_heads, len(out.attentions)
     for number in range(depth):
         one = jax.tree.map(lambda a, n=number: a[n], layers["attention"])
 
@@ -115,11 +116,9 @@ def test_every_layer_and_every_attention(pair, converted, batch, within):
         rows = np.broadcast_to(real[:, None], (3, heads, 48))
         difference = largest(np.asarray(probabilities)[rows], out.attentions[number].numpy()[rows])
         within(f"{_size(pair[0])}: attention probabilities of every layer", difference, 2e-5)
-        config = network.config.model_copy(
-            update={"model": network.config.model.model_copy(update={"num_layers": number + 1})}
-        )
+        encoder = dataclasses.replace(network.config.encoder, num_layers=number + 1)
         some = {**params["encoder"], "layers": jax.tree.map(lambda a, n=number: a[: n + 1], layers)}
-        cut = build_network(config, 30522)
+        cut = network.clone(config=dataclasses.replace(network.config, encoder=encoder))
         hidden = cut.apply({"params": {**params, "encoder": some}}, inputs, method="encode")
         expected = out.hidden_states[number + 1].numpy()
         difference = largest(np.asarray(hidden)[real], expected[real])
