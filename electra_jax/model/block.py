@@ -5,6 +5,8 @@ from typing import Literal
 
 from jax.typing import DTypeLike
 
+from electra_jax.model.operations import Operations
+
 Backend = Literal["xla", "blocked", "cudnn", "splash"]
 Remat = Literal["none", "dots", "full"]
 
@@ -26,6 +28,7 @@ class BlockConfig:
         layer_norm_epsilon: Epsilon of both LayerNorms.
         dtype: Of activations and products; parameters are float32.
         attention: The attention back end.
+        operations: Products, GELU and softmax, with gradients that suit the devices.
     """
 
     hidden_size: int
@@ -38,6 +41,7 @@ class BlockConfig:
     layer_norm_epsilon: float
     dtype: DTypeLike
     attention: Backend
+    operations: Operations
 
 
 @dataclass(frozen=True)

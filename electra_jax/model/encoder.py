@@ -5,6 +5,7 @@ checkpoint does not depend on how it was computed.
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -16,7 +17,7 @@ from electra_jax.model.attention.mask import AttentionMask, Direction
 from electra_jax.model.attention.self_attention import SelfAttention
 from electra_jax.model.block import BlockConfig, EncoderConfig, Remat
 from electra_jax.model.inputs import EncoderInputs
-from electra_jax.model.layers import Dense, LayerNorm, dropout, gelu, split_or_none, truncated_normal
+from electra_jax.model.layers import Dense, LayerNorm, dropout, split_or_none, truncated_normal
 from electra_jax.model.local_init import fits
 from electra_jax.partitioning.constraints import constrain
 
@@ -31,6 +32,7 @@ class EncoderLayer(nn.Module):
         """``[batch, length, hidden]`` → the same shape."""
         block = self.block
         init = truncated_normal(block.initializer_range)
+        dense = partial(Dense, dtype=block.dtype, kernel_init=init, operations=block.operations)
         attention_rng, first_rng, second_rng = split_or_none(rng, 3)
 
         def normalise(name: str, y: Array) -> Array:
@@ -43,8 +45,9 @@ class EncoderLayer(nn.Module):
 
         attended = SelfAttention(block, name="attention")(x, mask, attention_rng)
         x = normalise("attention_layer_norm", x + dropout(attended, block.hidden_dropout, first_rng))
-        y = gelu(Dense(block.intermediate_size, block.dtype, init, name="intermediate")(x))
-        y = Dense(block.hidden_size, block.dtype, init, name="output")(y)
+        y = dense(block.intermediate_size, name="intermediate")(x)
+        y = block.operations.gelu(y)
+        y = dense(block.hidden_size, name="output")(y)
         return normalise("output_layer_norm", x + dropout(y, block.hidden_dropout, second_rng))
 
 
@@ -60,7 +63,7 @@ class Encoder(nn.Module):
         block, x = self.config.block, embedded
         if x.shape[-1] != block.hidden_size:
             glorot = nn.initializers.glorot_uniform()
-            x = Dense(block.hidden_size, block.dtype, glorot, name="embeddings_project")(x)
+            x = Dense(block.hidden_size, block.dtype, glorot, block.operations, name="embeddings_project")(x)
         local = block.local_attention and fits(embedded.shape[-1], block.hidden_size, block.num_heads)
         # Parameters do not depend on the back end, and may be made where it does not run.
         attention = "xla" if self.is_initializing() else block.attention
@@ -85,30 +88,10 @@ class Encoder(nn.Module):
         if self.config.scan_layers:
             return jax.lax.scan(step, x, (stack, numbers))[0]
         leaves, structure = jax.tree.flatten(stack)
-        layers = zip(*map(unstack, leaves), strict=True)
+        layers = zip(*map(block.operations.unstack, leaves), strict=True)
         for number, layer_leaves in zip(numbers, layers, strict=True):
             x, _ = step(x, (jax.tree.unflatten(structure, layer_leaves), number))
         return x
-
-
-@jax.custom_vjp
-def unstack(x: Array) -> list[Array]:
-    """The parts of ``x`` along its first axis.
-
-    Their gradients are put together at once, not each added to an array of zeros.
-    """
-    return list(x)
-
-
-def _unstack_forward(x: Array) -> tuple[list[Array], None]:
-    return unstack(x), None
-
-
-def _unstack_backward(_: None, gradients: list[Array]) -> tuple[Array]:
-    return (jnp.stack(gradients),)
-
-
-unstack.defvjp(_unstack_forward, _unstack_backward)
 
 
 def _rematerialised(step: Any, remat: Remat) -> Any:

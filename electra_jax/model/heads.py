@@ -5,8 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from electra_jax.model.block import BlockConfig
-from electra_jax.model.layers import Dense, LayerNorm, gelu, truncated_normal
-from electra_jax.model.products import vocabulary_logits
+from electra_jax.model.layers import Dense, LayerNorm, truncated_normal
 from electra_jax.partitioning.constraints import constrain
 
 # Added to the logits of the rows that only round the embedding table up.
@@ -17,7 +16,7 @@ class MaskedLMHead(nn.Module):
     """Generator head: dense(E, gelu) → LayerNorm → · word_tableᵀ + bias.
 
     For gathered positions only, but in Electric, whose two towers it reads at every position. Of ``block`` it takes
-    initialisation, epsilon and dtype.
+    initialisation, epsilon, dtype and operations.
     """
 
     vocab_size: int
@@ -29,12 +28,13 @@ class MaskedLMHead(nn.Module):
         block = self.block
         rows, embedding_size = word_table.shape
         init = truncated_normal(block.initializer_range)
-        x = gelu(Dense(embedding_size, block.dtype, init, name="dense")(hidden))
+        x = Dense(embedding_size, block.dtype, init, block.operations, name="dense")(hidden)
+        x = block.operations.gelu(x)
         x = LayerNorm(block.layer_norm_epsilon, block.dtype, name="layer_norm")(x)
         bias = self.param("output_bias", nn.initializers.zeros, (rows,))
         # Unused rows of the table are zeros, so the bias alone is their logit.
         bias = jnp.where(jnp.arange(rows) < self.vocab_size, bias, UNUSED_ROW_LOGIT)
-        logits = vocabulary_logits(x, word_table.astype(block.dtype), bias)
+        logits = block.operations.vocabulary_logits(x, word_table.astype(block.dtype), bias)
         return constrain(logits, "batch", "length", "vocab_logits")
 
 
@@ -46,7 +46,8 @@ class DiscriminatorHead(nn.Module):
     @nn.compact
     def __call__(self, hidden: Array) -> Array:
         """``[batch, length, hidden]`` → float32 logits ``[batch, length]``; > 0 says 'replaced'."""
-        init = truncated_normal(self.block.initializer_range)
-        x = gelu(Dense(hidden.shape[-1], self.block.dtype, init, name="dense")(hidden))
-        glorot = nn.initializers.glorot_uniform()
-        return Dense(1, jnp.float32, glorot, name="prediction")(x)[..., 0]
+        block = self.block
+        init, glorot = truncated_normal(block.initializer_range), nn.initializers.glorot_uniform()
+        x = Dense(hidden.shape[-1], block.dtype, init, block.operations, name="dense")(hidden)
+        x = block.operations.gelu(x)
+        return Dense(1, jnp.float32, glorot, block.operations, name="prediction")(x)[..., 0]

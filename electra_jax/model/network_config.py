@@ -9,7 +9,9 @@ import jax.numpy as jnp
 from electra_jax.config.schema import Config
 from electra_jax.model.attention.choice import choose_attention
 from electra_jax.model.block import BlockConfig, EmbeddingsConfig, EncoderConfig
+from electra_jax.model.cpu_gradients import CPU
 from electra_jax.model.layer_loop import loops_over_layers
+from electra_jax.model.operations import PLAIN
 from electra_jax.model.sizes import EncoderSizes, NetworkSizes, network_sizes
 
 
@@ -79,6 +81,7 @@ def network_config(config: Config, vocab_size: int, platform: str | None = None)
             layer_norm_epsilon=model.layer_norm_epsilon,
             dtype=dtype,
             attention=attention,
+            operations=CPU if platform == "cpu" else PLAIN,
         )
         return EncoderConfig(block, encoder_sizes.num_layers, scan_layers, compute.remat)
 

@@ -22,8 +22,8 @@ def _inner(value):
 def traced_product_flops(jaxpr, vocab_rows):
     """2 x multiply-adds of every dot_general, with scan bodies counted as often as they run.
 
-    The product with a row of ones that gives the vocabulary bias's gradient (`products.vocabulary_logits`) is a sum
-    and does not count.
+    The product with a row of ones that gives the vocabulary bias's gradient (`cpu_gradients.vocabulary_logits`) is a
+    sum and does not count.
     """
     total = 0
     for eqn in jaxpr.eqns:

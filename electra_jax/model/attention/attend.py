@@ -6,6 +6,7 @@ from electra_jax.model.attention.blocked import blocked_attention
 from electra_jax.model.attention.mask import AttentionMask
 from electra_jax.model.attention.plain import plain_attention
 from electra_jax.model.block import Backend
+from electra_jax.model.operations import PLAIN, Operations
 
 
 def attend(
@@ -17,6 +18,7 @@ def attend(
     *,
     rate: float,
     rng: Array | None,
+    operations: Operations = PLAIN,
 ) -> Array:
     """Softmax attention, softmax(q kᵀ / √d) v, where ``mask`` allows it.
 
@@ -28,14 +30,15 @@ def attend(
         mask: A padding query gives something finite that nothing may depend on.
         rate: Dropout of the probabilities.
         rng: Its key; None in evaluation.
+        operations: Products and softmax of xla and blocked.
 
     Returns:
         ``[batch, heads, queries, head_dim]``.
     """
     if backend == "xla":
-        return plain_attention(query, key, value, mask.allowed(), rate=rate, rng=rng)
+        return plain_attention(query, key, value, mask.allowed(), rate=rate, rng=rng, operations=operations)
     if backend == "blocked":
-        return blocked_attention(query, key, value, mask, rate=rate, rng=rng)
+        return blocked_attention(query, key, value, mask, rate=rate, rng=rng, operations=operations)
     assert rng is None or rate == 0.0, "refused by choose_attention"
     if backend == "cudnn":
         from electra_jax.model.attention.cudnn import cudnn_attention

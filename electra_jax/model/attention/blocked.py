@@ -8,7 +8,7 @@ from jax import Array
 
 from electra_jax.model.attention.mask import AttentionMask
 from electra_jax.model.attention.plain import attention_probabilities
-from electra_jax.model.products import weighted_values
+from electra_jax.model.operations import PLAIN, Operations
 
 # Queries whose scores exist at one time; memory is batch x heads x this x length.
 QUERY_BLOCK = 128
@@ -25,15 +25,18 @@ def blocked_attention(
     *,
     rate: float,
     rng: Array | None,
+    operations: Operations = PLAIN,
 ) -> Array:
     """What `plain_attention` gives, but for rounding and other dropout masks."""
 
     def attend(query: Array, key: Array, value: Array, allowed: Array, number: Array) -> Array:
         block_rng = None if rng is None else jax.random.fold_in(rng, number)
-        probabilities = attention_probabilities(query, key, allowed, rate=rate, rng=block_rng)
+        probabilities = attention_probabilities(
+            query, key, allowed, rate=rate, rng=block_rng, operations=operations
+        )
         # libtpu (0.0.42.1) overflows its stack where it fuses what is between the two products with both of them.
         probabilities = jax.lax.optimization_barrier(probabilities.astype(value.dtype))
-        return weighted_values(probabilities, value)
+        return operations.weighted_values(probabilities, value)
 
     return over_query_blocks(attend, query, key, value, mask, block=QUERY_BLOCK)
 

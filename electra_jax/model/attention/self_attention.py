@@ -27,7 +27,7 @@ class SelfAttention(nn.Module):
             kernel_init = (
                 query_key_init(block.initializer_range, block.num_heads, role=name) if looks else init
             )
-            y = Dense(hidden, block.dtype, kernel_init, name=name)(x)
+            y = Dense(hidden, block.dtype, kernel_init, block.operations, name=name)(x)
             return y.reshape(batch, length, block.num_heads, -1).transpose(0, 2, 1, 3)
 
         context = attend(
@@ -38,6 +38,7 @@ class SelfAttention(nn.Module):
             mask,
             rate=block.attention_dropout,
             rng=rng,
+            operations=block.operations,
         )
         context = context.transpose(0, 2, 1, 3).reshape(batch, length, hidden)
-        return Dense(hidden, block.dtype, init, name="output")(context)
+        return Dense(hidden, block.dtype, init, block.operations, name="output")(context)
