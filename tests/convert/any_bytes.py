@@ -21,7 +21,7 @@ from huggingface_folder import words
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
-from test_torch_weights import dictionary_ops, tensor_ops, write
+from torch_files import dictionary_ops, tensor_ops, write
 
 from electra_jax.convert.files import sstable
 from electra_jax.convert.files import tensorflow_bundle as bundle

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from huggingface_folder import TINY, TINY_GENERATOR, random_tensors, write_config, write_folder
 from safetensors.numpy import load_file, save_file
-from test_torch_weights import dictionary_ops, ops, tensor_ops, write
+from torch_files import dictionary_ops, ops, tensor_ops, write
 
 from electra_jax.convert.files.differences import first_difference
 from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
