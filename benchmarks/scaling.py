@@ -62,7 +62,7 @@ class Row:
             "compute.dtype=bfloat16",
             "compute.scan_layers=true",
             f"train.batch_size={batch}",
-            f"train.steps={round(paper.steps * paper.batch_size / batch)}",
+            f"train.steps={round(paper.total_steps * paper.batch_size / batch)}",
             *_ATTENTION[self.attention],
             *self.mesh,
         ]

@@ -93,7 +93,7 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     )
 
     # Show what came out
-    if finished.stopped is None and finished.start < config.train.steps:
+    if finished.stopped is None and finished.start < config.train.total_steps:
         baselines = finished.program.objective.baselines(prepared.eval.most_frequent_token_share)
         if baselines is not None:
             say(baselines)
@@ -105,7 +105,7 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
 
 def _about_steps(config: Config, start: int) -> list[str]:
     """What is odd about the steps that are left, and the warm-up."""
-    steps, warmup = config.train.steps, config.optimizer.warmup_steps
+    steps, warmup = config.train.total_steps, config.optimizer.total_warmup
     if start >= steps:
         return [f"already trained to step {start}; raise train.steps to go on"]
     if warmup >= steps:

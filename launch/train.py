@@ -34,7 +34,7 @@ def finished(workdir: WorkDir) -> bool:
     if config.finetuning:
         return (workdir.root / "results.json").is_file()  # written after the last seed
     saved = [int(path.name) for path in workdir.checkpoints.glob("*") if path.name.isdigit()]
-    return max(saved, default=0) >= config.train.steps
+    return max(saved, default=0) >= config.train.total_steps
 
 
 def _workdir(argv: Sequence[str]) -> Path:

@@ -5,8 +5,10 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from electra_jax import cli
 from electra_jax.config.dialect import show
+from electra_jax.config.fields import FINETUNING, PRETRAINING, marks
 from electra_jax.config.keys import NAME, Key, entry_keys, keys
 
+_RUNS = {PRETRAINING: "pre-training only", FINETUNING: "fine-tuning only"}
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
@@ -27,8 +29,12 @@ def _type(key: Key) -> str:
     default = key.field.default
     if not (values and NAME in key.name):  # an entry's kind may follow from its name
         parts.append(f"default {default if isinstance(default, str) else show(default)}")
+    if "in_finetuning" in (extra := marks(key.field)):
+        parts[-1] += f", in fine-tuning {show(extra['in_finetuning'])}"
     if key.free_on_resume:
         parts.append("may change on resume")
+    if key.runs != Key.runs and not key.is_objectives and NAME not in key.name:
+        parts.append(_RUNS.get(key.runs) or f"objective.kind={'|'.join(key.runs)} only")
     if key.kinds != key.all_kinds:
         parts.append(f"{key.name.rpartition('.')[0]}.kind={'|'.join(key.kinds)} only")
     return ", ".join(parts)

@@ -11,6 +11,7 @@ from electra_jax.config.tasks import TaskConfig
 
 _ABSENT = object()
 _TASKS = "finetune.tasks"
+_WHOLE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -33,34 +34,49 @@ def differences(old: Config, new: Config, *, free: Collection[str] = ()) -> list
     """
     known = {key.name for key in keys()}
     before, after = _flatten(old.model_dump(), known), _flatten(new.model_dump(), known)
-    # Pre-training may be tuned on its way. Fine-tuning is compared over seeds, which must all have had the same recipe.
-    bound = ("optimizer.",) if old.finetuning or new.finetuning else ()
+    bound = _bound(old, new)
     found: list[Difference] = []
     for key in keys():
         if key.name == _TASKS:
-            found += [
-                Difference(name, was, now, name in free) for name, was, now in _task_differences(old, new)
-            ]
+            found += list(_task_differences(old, new, free, bound))
         elif (was := before.get(key.name, _ABSENT)) != (now := after.get(key.name, _ABSENT)):
-            may = key.free_on_resume and not key.name.startswith(bound)
-            found.append(Difference(key.name, was, now, may or key.name in free))
+            may = (key.free_on_resume and key.name not in bound) or key.name in free
+            found.append(Difference(key.name, was, now, may))
     return found
 
 
-def _task_differences(old: Config, new: Config) -> Iterator[tuple[str, Any, Any]]:
-    """(key, old value, new value); a task that only one of them has is one difference, shown as far as it was set."""
+def _bound(old: Config, new: Config) -> frozenset[str]:
+    """Keys that are free on resume, but not between these two.
+
+    Pre-training may be tuned on its way. Fine-tuning is compared over seeds, which must all have had the same recipe;
+    where the best parameters are kept, what finds them is part of it.
+    """
+    if not (old.finetuning or new.finetuning):
+        return frozenset()
+    recipe = {key.name for key in keys() if key.name.startswith("optimizer.")} | {"train.steps"}
+    if "best" in (old.finetune.select, new.finetune.select):
+        recipe |= {"train.eval_every", *(key.name for key in entry_keys() if key.scores)}
+    return frozenset(recipe)
+
+
+def _task_differences(
+    old: Config, new: Config, free: Collection[str], bound: Collection[str]
+) -> Iterator[Difference]:
+    """Key by key; a task that only one of them has is one difference, shown as far as it was set."""
     before, after = old.finetune.tasks, new.finetune.tasks
     for name in dict.fromkeys((*before, *after)):
         key = f"{_TASKS}.{name}"
         if name not in before or name not in after:
             was, now = (_as_set(tasks[name]) if name in tasks else _ABSENT for tasks in (before, after))
-            yield key, was, now
+            yield Difference(key, was, now, key in free)
             continue
         for entry in entry_keys():
             field = entry.name.removeprefix(f"{_TASKS}.{NAME}.")
             was, now = (getattr(task, field, _ABSENT) for task in (before[name], after[name]))
             if was != now:
-                yield f"{key}.{field}", was, now
+                dotted = f"{key}.{field}"
+                may = (entry.free_on_resume and entry.name not in bound) or dotted in free
+                yield Difference(dotted, was, now, may and _ABSENT not in (was, now))
 
 
 def _as_set(task: TaskConfig) -> dict[str, Any]:
@@ -70,11 +86,22 @@ def _as_set(task: TaskConfig) -> dict[str, Any]:
 
 def format_differences(changes: Sequence[Difference]) -> str:
     """``key: old -> new``, separated by commas."""
-    return ", ".join(f"{change.key}: {_show(change.old)} -> {_show(change.new)}" for change in changes)
+    return ", ".join(f"{change.key}: {' -> '.join(_shown(change.old, change.new))}" for change in changes)
 
 
-def _show(value: Any) -> str:
-    return "(absent)" if value is _ABSENT else value if isinstance(value, str) else show(value)
+def _shown(old: Any, new: Any) -> tuple[str, str]:
+    """Both values, cut where they are long; where the difference would be cut away, from a little before it."""
+    first, second = _show(old), _show(new)
+    if first != second:
+        return first, second
+    first, second = _show(old, _WHOLE), _show(new, _WHOLE)
+    alike = next((at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), len(first))
+    start = max(0, alike - 20)
+    return f"…{first[start : start + 60]}", f"…{second[start : start + 60]}"
+
+
+def _show(value: Any, longest: int = 80) -> str:
+    return "(absent)" if value is _ABSENT else value if isinstance(value, str) else show(value, longest)
 
 
 def _flatten(values: Mapping[str, Any], known: Collection[str], prefix: str = "") -> dict[str, Any]:

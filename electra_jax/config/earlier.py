@@ -4,17 +4,16 @@ A run of an earlier version wrote down all keys, those that it never read among 
 nothing, so it is left out: the run goes on as what it was.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from electra_jax.config.keys import entries_of, kind_of
-from electra_jax.config.schema import FinetuneConfig
+from electra_jax.config.fields import FINETUNING
+from electra_jax.config.keys import entries_of, keys, kind_of
+from electra_jax.config.schema import FinetuneConfig, kind_of_run
 from electra_jax.config.tasks import BENCHMARK_KINDS
 
 # What every version wrote; whoever writes a file by hand does not give all of these.
-_SECTIONS = frozenset(
-    {"seed", "init_from", "data", "tokenizer", "model", "generator", "objective", "optimizer", "train"}
-)
+_SECTIONS = frozenset({"seed", "init_from", "data", "tokenizer", "model", "objective", "optimizer", "train"})
 _OPTIMIZER = frozenset(
     {
         "kind",
@@ -28,6 +27,8 @@ _OPTIMIZER = frozenset(
         "clip_norm",
     }
 )
+# In fine-tuning these were always worked out from the examples, whatever was set.
+_WORKED_OUT = ("train.steps", "train.eval_every", "train.keep_checkpoints", "optimizer.warmup_steps")
 
 
 def is_whole(values: Mapping[str, Any]) -> bool:
@@ -37,14 +38,39 @@ def is_whole(values: Mapping[str, Any]) -> bool:
 
 
 def brought_up(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Whole values without what their run never read; others as they are."""
-    finetune = values.get("finetune")
-    if not is_whole(values) or not isinstance(finetune, Mapping):
+    """Values of an earlier version without what their run never read; others as they are."""
+    kind = kind_of_run(values)
+    unread = [key.name for key in keys() if kind not in key.runs and not key.is_objectives]
+    if not is_whole(values) or not _has_unread_section(values, unread):
         return values
+    kept = without(values, unread)
+    finetune = kept.get("finetune")
+    if kind not in FINETUNING or not isinstance(finetune, Mapping):
+        return kept
     tasks = finetune.get("tasks")
     if isinstance(tasks, Mapping):
-        finetune = {**finetune, "tasks": {name: _of_its_kind(name, task) for name, task in tasks.items()}}
-    return {**values, "finetune": finetune}
+        own = {name: _of_its_kind(name, task) for name, task in tasks.items()}
+        kept = {**kept, "finetune": {**finetune, "tasks": own}}
+    if kept["train"].get("steps") is not None and finetune.get("epochs") is not None:
+        kept = without(kept, _WORKED_OUT)
+    return kept
+
+
+def _has_unread_section(values: Mapping[str, Any], unread: Sequence[str]) -> bool:
+    """Whether a section is there that this kind of run never reads, as earlier versions wrote it: not one key of it."""
+    read = {key.name.partition(".")[0] for key in keys() if key.name not in unread}
+    sections = {name.partition(".")[0] for name in unread} - read
+    return any(isinstance(given := values.get(name), Mapping) and len(given) > 2 for name in sections)
+
+
+def without(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Plain values without some dotted keys."""
+    kept = {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+    for name in names:
+        section, _, key = name.partition(".")
+        if isinstance(kept.get(section), dict):
+            kept[section].pop(key, None)
+    return kept
 
 
 def _of_its_kind(name: str, task: Any) -> Any:

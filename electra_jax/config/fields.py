@@ -2,16 +2,70 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 from electra_jax.files.local_paths import path_problem, without_file_scheme
 
+T = TypeVar("T")
 
-def field(default: Any, doc: str | None, *, free: bool = False, **constraints: Any) -> Any:
-    """One key: its default, its meaning, and whether it may change when a run is resumed."""
-    return Field(default, description=doc, json_schema_extra={"free_on_resume": free}, **constraints)
+# Kinds of run, by objective.kind.
+PRETRAINING = ("electra", "masked_lm", "electric")
+WITH_GENERATOR = ("electra", "electric")
+FINETUNING = ("finetune",)
+
+_SAME = object()
+
+
+def field(
+    default: Any,
+    doc: str | None,
+    *,
+    free: bool = False,
+    scores: bool = False,
+    kinds: tuple[str, ...] = (),
+    in_finetuning: Any = _SAME,
+    **constraints: Any,
+) -> Any:
+    """One key.
+
+    Args:
+        default: its value where it is not set.
+        doc: what it means.
+        free: whether it may change when a run is resumed.
+        scores: whether it decides what a task's predictions are worth, and so which parameters are best.
+        kinds: of the runs that read it; empty: those that read its section.
+        in_finetuning: its default in fine-tuning, where that is another.
+        **constraints: its range.
+    """
+    extra: dict[str, Any] = {"free_on_resume": free, "scores": scores, "kinds": kinds}
+    if in_finetuning is not _SAME:
+        extra["in_finetuning"] = in_finetuning
+    return Field(default, description=doc, json_schema_extra=extra, **constraints)
+
+
+def section(default: Any, kinds: tuple[str, ...]) -> Any:
+    """A section that only some kinds of run read."""
+    extra: dict[str, Any] = {"kinds": kinds}
+    return Field(default, json_schema_extra=extra)
+
+
+def marks(of: FieldInfo) -> dict[str, Any]:
+    """What `field` and `section` noted beside a key."""
+    return of.json_schema_extra if isinstance(of.json_schema_extra, dict) else {}
+
+
+def settled(value: T | None, key: str) -> T:
+    """A value that is null only as long as the examples of a fine-tuning are not known.
+
+    Raises:
+        ValueError: it is null.
+    """
+    if value is None:
+        raise ValueError(f"{key} follows from the examples, and is not known yet")
+    return value
 
 
 def _path(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from electra_jax.config.fields import FINETUNING, PRETRAINING, marks
 from electra_jax.config.schema import Config
 
 Sections = tuple[type[BaseModel], ...]
@@ -23,6 +24,7 @@ class Key:
         doc: what it means.
         kinds: the kinds of its section that have it, where a section has several (``objective``, a task); else empty.
         all_kinds: those that there are of that section.
+        runs: the kinds of run that read it, by ``objective.kind``.
     """
 
     name: str
@@ -30,12 +32,22 @@ class Key:
     doc: str
     kinds: tuple[str, ...] = ()
     all_kinds: tuple[str, ...] = ()
+    runs: tuple[str, ...] = (*PRETRAINING, *FINETUNING)
 
     @property
     def free_on_resume(self) -> bool:
         """Whether it may change when a run is resumed."""
-        extra = self.field.json_schema_extra
-        return isinstance(extra, dict) and bool(extra.get("free_on_resume"))
+        return bool(marks(self.field).get("free_on_resume"))
+
+    @property
+    def scores(self) -> bool:
+        """Whether it decides what a task's predictions are worth."""
+        return bool(marks(self.field).get("scores"))
+
+    @property
+    def is_objectives(self) -> bool:
+        """Whether the kind of its section is the kind of run."""
+        return self.name.startswith("objective.")
 
 
 def sections_of(annotation: Any) -> Sections:
@@ -57,25 +69,31 @@ def kind_of(section: type[BaseModel]) -> str:
     return section.model_fields["kind"].default
 
 
-def keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[Key]:
-    """Every dotted key, in the order of the schema."""
+def keys(section: type[BaseModel] = Config, prefix: str = "", runs: tuple[str, ...] = ()) -> Iterator[Key]:
+    """Every dotted key, in the order of the schema.
+
+    Args:
+        section: where to begin.
+        prefix: of its names.
+        runs: kinds of run that read this section; empty: all.
+    """
     for name, field in section.model_fields.items():
         path = f"{prefix}{name}"
-        members = sections_of(field.annotation)
-        if members:
-            yield from _keys_of(members, f"{path}.")
+        read_by = marks(field).get("kinds") or runs or Key.runs
+        if members := sections_of(field.annotation):
+            yield from _keys_of(members, f"{path}.", read_by)
         else:
-            yield Key(path, field, field.description or "")
+            yield Key(path, field, field.description or "", runs=read_by)
 
 
-def _keys_of(members: Sections, prefix: str) -> Iterator[Key]:
+def _keys_of(members: Sections, prefix: str, runs: tuple[str, ...]) -> Iterator[Key]:
     """The keys of a section, or of one of several: each key once, with the kinds that have it."""
     if len(members) == 1:
-        yield from keys(members[0], prefix)
+        yield from keys(members[0], prefix, runs)
         return
     owners: dict[str, dict[str, Key]] = {}
     for member in members:
-        for key in keys(member, prefix):
+        for key in keys(member, prefix, runs):
             owners.setdefault(key.name, {})[kind_of(member)] = key
     every = tuple(kind_of(member) for member in members)
     yield from (_joined(name, by_kind, every) for name, by_kind in owners.items())
@@ -84,8 +102,9 @@ def _keys_of(members: Sections, prefix: str) -> Iterator[Key]:
 def _joined(name: str, by_kind: dict[str, Key], every: tuple[str, ...]) -> Key:
     docs = list(dict.fromkeys(key.doc for key in by_kind.values()))
     several = "; ".join(f"{kind}: {key.doc.rstrip('.')}" for kind, key in by_kind.items()) + "."
-    first = next(iter(by_kind.values()))
-    return Key(name, first.field, docs[0] if len(docs) == 1 else several, tuple(by_kind), every)
+    first, kinds = next(iter(by_kind.values())), tuple(by_kind)
+    runs = kinds if first.is_objectives else first.runs
+    return Key(name, first.field, docs[0] if len(docs) == 1 else several, kinds, every, runs)
 
 
 NAME = "NAME"  # stands for a name that the user chooses
@@ -95,7 +114,7 @@ def entry_keys() -> Iterator[Key]:
     """Keys of the entries of those that hold sections by name, such as ``finetune.tasks.NAME.train``."""
     for key in keys():
         if members := entries_of(key.field.annotation):
-            yield from _keys_of(members, f"{key.name}.{NAME}.")
+            yield from _keys_of(members, f"{key.name}.{NAME}.", key.runs)
 
 
 def section_names() -> list[str]:

@@ -9,10 +9,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from electra_jax.config.dialect import dump, parse, parse_value
-from electra_jax.config.earlier import brought_up
+from electra_jax.config.earlier import brought_up, is_whole, without
 from electra_jax.config.explain import explain
-from electra_jax.config.keys import section_names
-from electra_jax.config.presets import find_config
+from electra_jax.config.fitting import fitting
+from electra_jax.config.keys import keys, section_names
+from electra_jax.config.presets import find_config, is_preset
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.files.regular_files import read_regular
@@ -28,11 +29,25 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         path: a file, or the name of a preset (`presets.find_config`).
         overrides: settings that win over those of the file.
 
+    What a preset, or the config.yaml of a run, says for its own kind of run gives way where files by hand or overrides
+    choose another kind (`fitting`).
+
     Raises:
-        UserError: a missing or unreadable file, an unknown key, a wrong type or range.
+        UserError: a missing or unreadable file, an unknown key, a wrong type or range, a key that this kind of run
+            does not read.
     """
-    values, files = _read_with_base(find_config(path), ())
-    return with_overrides(values, overrides, " over ".join(str(file) for file in files))
+    chain = _read_with_base(find_config(path), ())
+    where = " over ".join(str(file) for file, _ in chain)
+    given: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
+    for file, values in reversed(chain):
+        if is_whole(values) or is_preset(file):
+            given = _merge(given, brought_up(values))
+        else:
+            chosen = _merge(chosen, values)
+    for override in overrides:
+        chosen = _merge(chosen, _parse_override(override))
+    return _check(_merge(fitting(given, chosen), chosen), f"{where} with overrides" if overrides else where)
 
 
 def with_overrides(values: Mapping[str, Any], overrides: Sequence[str], where: str) -> Config:
@@ -68,12 +83,14 @@ def _check(values: Mapping[str, Any], where: str) -> Config:
 
 
 def dump_config(config: Config) -> str:
-    """The fully resolved configuration as YAML; `load_config` of it gives an equal one."""
-    return dump(config.model_dump())
+    """The resolved configuration as YAML: every key that its kind of run reads; `load_config` gives an equal one."""
+    values = config.model_dump()
+    kept = without(values, [key.name for key in keys() if config.kind_of_run not in key.runs])
+    return dump({name: value for name, value in kept.items() if value != {} or values[name] == {}})
 
 
-def _read_with_base(path: Path, inheritors: tuple[Path, ...]) -> tuple[dict[str, Any], tuple[Path, ...]]:
-    """The values of a file over those of its bases, and the files, the one that wins first."""
+def _read_with_base(path: Path, inheritors: tuple[Path, ...]) -> list[tuple[Path, dict[str, Any]]]:
+    """A file and its bases with what each says, the one that wins first."""
     if os.path.realpath(path) in map(os.path.realpath, inheritors):
         chain = " -> ".join(str(p) for p in (*inheritors, path))
         raise UserError(f"base: files inherit from each other in a circle: {chain}")
@@ -82,14 +99,12 @@ def _read_with_base(path: Path, inheritors: tuple[Path, ...]) -> tuple[dict[str,
             f"base: {path} is the {MOST_BASES + 1}st of files that inherit from each other: join some"
         )
     values = _read_yaml(path, inheritors[-1] if inheritors else None)
-    values = dict(brought_up(values))
     base = values.pop("base", None)
     if base is None:
-        return values, (path,)
+        return [(path, values)]
     if not isinstance(base, str):
         raise UserError(f"{path}: base must be the path of one YAML file, or a preset's name, not {base!r}")
-    below, files = _read_with_base(find_config(base, path.parent), (*inheritors, path))
-    return _merge(below, values), (path, *files)
+    return [(path, values), *_read_with_base(find_config(base, path.parent), (*inheritors, path))]
 
 
 def _read_yaml(path: Path, inheritor: Path | None) -> dict[str, Any]:

@@ -43,3 +43,8 @@ def find_config(name: str | Path, folder: Path = Path()) -> Path:
         f"there is no file {path}, and no preset of that name; "
         + (f"near it: {', '.join(near)}" if near else f"presets are: {', '.join(names)}")
     )
+
+
+def is_preset(path: Path) -> bool:
+    """Whether a file is one of those that come with the package."""
+    return path.resolve().is_relative_to(FOLDER.resolve())

@@ -1,17 +1,34 @@
 """The typed, frozen configuration: every key that can be set, its type, range, default and meaning.
 
 A field marked ``free`` may differ when a run is resumed; every other field is part of the run's identity
-(the model, the data order, the mathematics) and a change is refused.
+(the model, the data order, the mathematics) and a change is refused. ``kinds`` says which kinds of run
+(``objective.kind``) read a field or a section; a value that is set for another kind of run is refused.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
+from pydantic.fields import FieldInfo
 
-from electra_jax.config.fields import MOST_LAYERS, MOST_SIZE, LocalPath, Section, SourceName, field
+from electra_jax.config.dialect import show
+from electra_jax.config.fields import (
+    FINETUNING,
+    MOST_LAYERS,
+    MOST_SIZE,
+    PRETRAINING,
+    WITH_GENERATOR,
+    LocalPath,
+    Section,
+    SourceName,
+    field,
+    marks,
+    section,
+    settled,
+)
 from electra_jax.config.tasks import Tasks
 
 
@@ -21,24 +38,38 @@ class DataConfig(Section):
     source: SourceName = field(
         "embedded:python-docs",
         "Training text: embedded:python-docs, text:GLOB, or tfds:NAME[/CONFIG][:SPLIT].",
+        kinds=PRETRAINING,
     )
     eval_source: SourceName | None = field(
-        None, "Evaluation text, written as data.source; null: the held-out share of data.source."
+        None,
+        "Evaluation text, written as data.source; null: the held-out share of data.source.",
+        kinds=PRETRAINING,
     )
     eval_fraction: float = field(
-        0.01, "Share of the documents of data.source that is held out for evaluation.", ge=0.0, lt=0.5
+        0.01,
+        "Share of the documents of data.source that is held out for evaluation.",
+        ge=0.0,
+        lt=0.5,
+        kinds=PRETRAINING,
     )
     sequence_length: int = field(128, "Tokens in a row, special tokens included.", ge=8)
     packing: Literal["documents", "segment_pairs"] = field(
         "documents",
         "documents: contiguous text, several documents a row, attention kept inside each; "
         "segment_pairs: the reference's [CLS] A [SEP] B [SEP] examples.",
+        kinds=PRETRAINING,
     )
-    text_field: str = field("text", "Field that holds the text, in JSON lines and in TFDS features.")
+    text_field: str = field(
+        "text", "Field that holds the text, in JSON lines and in TFDS features.", kinds=PRETRAINING
+    )
     document_separator: Literal["blank_line", "line"] = field(
-        "blank_line", "What ends a document in a .txt file: an empty line, or every line end."
+        "blank_line",
+        "What ends a document in a .txt file: an empty line, or every line end.",
+        kinds=PRETRAINING,
     )
-    encoding: str = field("utf-8", "Encoding of text files; undecodable bytes are an error.")
+    encoding: str = field(
+        "utf-8", "Encoding of text files; undecodable bytes are an error.", kinds=PRETRAINING
+    )
     tfds_data_dir: LocalPath | None = field(
         None,
         "TFDS data directory; null: TFDS's own default (TFDS_DATA_DIR or ~/tensorflow_datasets).",
@@ -48,9 +79,9 @@ class DataConfig(Section):
         "~/.cache/electra_jax", "Where tokenizers and prepared tokens are kept, keyed by hash.", free=True
     )
     prepare_processes: int | None = field(
-        None, "Processes that tokenise; null: one for each core.", free=True, ge=1
+        None, "Processes that tokenise; null: one for each core.", free=True, ge=1, kinds=PRETRAINING
     )
-    prefetch_batches: int = field(8, "Batches read ahead of the step.", free=True, ge=1)
+    prefetch_batches: int = field(8, "Batches read ahead of the step.", free=True, ge=1, kinds=PRETRAINING)
 
 
 class TokenizerConfig(Section):
@@ -255,9 +286,11 @@ class FinetuneConfig(Section):
     """Fine-tuning: tasks and recipe (reference §11). Used with objective.kind=finetune."""
 
     tasks: Tasks = field({}, "Tasks by name; several are trained at once, a head each.")
-    epochs: float = field(3.0, "Passes over the training examples; they decide train.steps.", gt=0.0)
-    warmup_fraction: float = field(
-        0.1, "Share of the steps that warm up; decides optimizer.warmup_steps.", ge=0.0, le=1.0
+    epochs: float | None = field(
+        3.0, "Passes over the training examples; null: train.steps says how long it trains.", gt=0.0
+    )
+    warmup_fraction: float | None = field(
+        0.1, "Share of the steps that warm up; null: optimizer.warmup_steps says it.", ge=0.0, le=1.0
     )
     seeds: int = field(1, "Runs that differ in their seed: seed, seed + 1, ...", free=True, ge=1)
     select: Literal["last", "best"] = field(
@@ -297,7 +330,13 @@ class OptimizerConfig(Section):
     schedule: Literal["linear", "cosine", "constant", "warmup_stable_decay"] = field(
         "linear", "Shape of the decay; each is multiplied by min(1, step / warmup_steps).", free=True
     )
-    warmup_steps: int = field(10_000, "Steps of linear warm-up; 0: none.", free=True, ge=0)
+    warmup_steps: int | None = field(
+        10_000,
+        "Steps of linear warm-up; 0: none; null, the default in fine-tuning: finetune.warmup_fraction of all steps.",
+        free=True,
+        in_finetuning=None,
+        ge=0,
+    )
     decay_fraction: float = field(
         0.1,
         "warmup_stable_decay only: the last share of train.steps, in which the rate falls to 0.",
@@ -310,7 +349,8 @@ class OptimizerConfig(Section):
     )
     layer_decay: float = field(
         1.0,
-        "Fine-tuning: each layer's rate is that of the one above times this; the embeddings are below all layers.",
+        "Each layer's rate is that of the one above times this; the embeddings are below all layers.",
+        kinds=FINETUNING,
         gt=0.0,
         le=1.0,
     )
@@ -321,25 +361,41 @@ class OptimizerConfig(Section):
         1.0, "Global-norm clip over all gradients of both networks; null: none.", gt=0.0
     )
 
+    @property
+    def total_warmup(self) -> int:
+        """Steps of warm-up, once they are known."""
+        return settled(self.warmup_steps, "optimizer.warmup_steps")
+
 
 class TrainConfig(Section):
     """The loop."""
 
-    steps: int = field(
-        1_000_000, "Optimizer updates in the whole run; the schedule ends here.", free=True, ge=1
+    steps: int | None = field(
+        1_000_000,
+        "Optimizer updates in the whole run; the schedule ends here. null, the default in fine-tuning: from "
+        "finetune.epochs.",
+        free=True,
+        in_finetuning=None,
+        ge=1,
     )
     batch_size: int = field(128, "Rows in a batch, over all devices and hosts.", ge=1)
     accumulation_steps: int = field(
         1, "Microbatches a batch is cut into; the gradient is that of the whole batch.", free=True, ge=1
     )
     log_every: int = field(100, "Steps between train lines in metrics.jsonl.", free=True, ge=1)
-    eval_every: int = field(
-        10_000, "Steps between held-out evaluations; there is always one at the end.", free=True, ge=1
+    eval_every: int | None = field(
+        10_000,
+        "Steps between held-out evaluations; there is always one at the end. null, the default in fine-tuning: after "
+        "every pass over the examples.",
+        free=True,
+        in_finetuning=None,
+        ge=1,
     )
     eval_batches: int | None = field(
         64,
         "Batches in an evaluation while training; null: all. The last evaluation uses all.",
         free=True,
+        kinds=PRETRAINING,
         ge=1,
     )
     checkpoint_every: int = field(1_000, "Steps between checkpoints.", free=True, ge=1)
@@ -349,18 +405,34 @@ class TrainConfig(Section):
         free=True,
         gt=0.0,
     )
-    keep_checkpoints: int = field(2, "Newest checkpoints kept.", free=True, ge=1)
+    keep_checkpoints: int = field(
+        2, "Newest checkpoints kept; in fine-tuning 1 where it is not set.", free=True, in_finetuning=1, ge=1
+    )
     keep_every: int | None = field(
         None, "Checkpoints at multiples of this step are kept for good.", free=True, ge=1
     )
     show_examples: int = field(
-        4, "Held-out sentences shown with their replaced tokens when training ends; 0: none.", free=True, ge=0
+        4,
+        "Held-out sentences shown with their replaced tokens when training ends; 0: none.",
+        free=True,
+        kinds=PRETRAINING,
+        ge=0,
     )
     profile_steps: str | None = field(
         None,
         "FIRST:LAST, steps (both included) of which a trace is written to WORKDIR/profile; null: none.",
         free=True,
     )
+
+    @property
+    def total_steps(self) -> int:
+        """Updates in the whole run, once they are known."""
+        return settled(self.steps, "train.steps")
+
+    @property
+    def evaluation_interval(self) -> int:
+        """Steps between evaluations, once they are known."""
+        return settled(self.eval_every, "train.eval_every")
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
@@ -470,6 +542,7 @@ class HostsConfig(Section):
         86_400,
         "Seconds that hosts wait for each other while tokenizer and text are prepared.",
         free=True,
+        kinds=PRETRAINING,
         ge=1,
     )
     heartbeat_timeout: int = field(
@@ -494,14 +567,19 @@ class Config(Section):
     data: DataConfig = DataConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     model: ModelConfig = ModelConfig()
-    generator: GeneratorConfig = GeneratorConfig()
+    generator: GeneratorConfig = section(GeneratorConfig(), WITH_GENERATOR)
     objective: Objective = ElectraObjective()
-    finetune: FinetuneConfig = FinetuneConfig()
+    finetune: FinetuneConfig = section(FinetuneConfig(), FINETUNING)
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()
     compute: ComputeConfig = ComputeConfig()
     mesh: MeshConfig = MeshConfig()
     hosts: HostsConfig = HostsConfig()
+
+    @property
+    def kind_of_run(self) -> str:
+        """``objective.kind``, which decides what is read of the rest."""
+        return self.objective.kind
 
     @property
     def finetuning(self) -> bool:
@@ -510,10 +588,21 @@ class Config(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _default_objective(cls, values: Any) -> Any:
-        objective = values.get("objective") if isinstance(values, dict) else None
+    def _defaults(cls, values: Any) -> Any:
+        """Defaults that follow from other keys: the kind of run, and in fine-tuning what else says how long it is."""
+        if not isinstance(values, dict):
+            return values
+        objective = values.get("objective", {})
         if isinstance(objective, dict) and "kind" not in objective:
             values = {**values, "objective": {"kind": "electra", **objective}}
+        if kind_of_run(values) not in FINETUNING:
+            return values
+        for name, of in cls.model_fields.items():
+            for key, default in _finetuning_defaults(of).items():
+                values = _with_default(values, name, key, default)
+        for (name, key), (other, instead) in ALTERNATIVES:
+            if _given(values, name, key) is not None:
+                values = _with_default(values, other, instead, None)
         return values
 
     @model_validator(mode="after")
@@ -523,6 +612,10 @@ class Config(Section):
                 f"finetune.tasks names {', '.join(self.finetune.tasks)}, but objective.kind is {self.objective.kind}: "
                 "set it to finetune"
             )
+        if ignored := self._ignored():
+            raise ValueError(ignored)
+        if problem := self._length_of_training():
+            raise ValueError(problem)
         if self.data.sequence_length > self.model.max_positions:
             raise ValueError(
                 f"data.sequence_length {self.data.sequence_length} is above "
@@ -547,3 +640,75 @@ class Config(Section):
                 "tokenizer.kind=wordpiece needs tokenizer.vocab_file, the path of a BERT vocab.txt"
             )
         return self
+
+    def _ignored(self) -> str | None:
+        """What is set and would not be read by this kind of run, in a sentence."""
+        kind = self.objective.kind
+        readers: dict[tuple[str, ...], list[str]] = {}
+        for name, of in Config.model_fields.items():
+            values = getattr(self, name)
+            if name == "objective" or not isinstance(values, Section):
+                continue  # the objective's keys are those of its kind already
+            for key, key_field in type(values).model_fields.items():
+                kinds = marks(key_field).get("kinds") or marks(of).get("kinds") or ()
+                was_set = key in values.model_fields_set and getattr(values, key) != key_field.default
+                if was_set and kinds and kind not in kinds:
+                    readers.setdefault(kinds, []).append(f"{name}.{key}")
+        if not readers:
+            return None
+        parts = (f"{', '.join(keys)} (read with {'|'.join(kinds)})" for kinds, keys in readers.items())
+        return f"objective.kind={kind} does not read {' and '.join(parts)}: leave out what is not read"
+
+    def _length_of_training(self) -> str | None:
+        """What is wrong with how steps, warm-up and evaluations are given, in a sentence."""
+        settings = {name: getattr(self, name) for name in ("train", "optimizer", "finetune")}
+        if self.objective.kind not in FINETUNING:
+            nulls = (("train", "steps"), ("optimizer", "warmup_steps"), ("train", "eval_every"))
+            missing = [f"{name}.{key}" for name, key in nulls if getattr(settings[name], key) is None]
+            why = "a valid integer, since only fine-tuning takes it from its examples"
+            return "; ".join(f"{key} is null, but must be {why}" for key in missing) or None
+        for (name, key), (other, instead) in ALTERNATIVES:
+            value, share = getattr(settings[name], key), getattr(settings[other], instead)
+            both = f"{name}.{key} ({show(value)}) and {other}.{instead} ({show(share)})"
+            if value is not None and share is not None:
+                return f"{both} say the same, each in its way: leave one of them out"
+            if value is None and share is None:
+                return f"{both} are both null, so what they say is not known: set one of them"
+        return None
+
+
+# In fine-tuning either the first or the second is given: steps, or how they follow from the examples.
+ALTERNATIVES = (
+    (("train", "steps"), ("finetune", "epochs")),
+    (("optimizer", "warmup_steps"), ("finetune", "warmup_fraction")),
+)
+
+
+def kind_of_run(values: Mapping[str, Any]) -> str:
+    """``objective.kind`` of plain values; that of the default where it is not given."""
+    objective = values.get("objective")
+    kind = objective.get("kind") if isinstance(objective, Mapping) else getattr(objective, "kind", None)
+    return kind if isinstance(kind, str) else "electra"
+
+
+def _finetuning_defaults(of: FieldInfo) -> dict[str, Any]:
+    """By key, the defaults of a section that are others in fine-tuning."""
+    if not (isinstance(of.annotation, type) and issubclass(of.annotation, Section)):
+        return {}
+    noted = {key: marks(key_field) for key, key_field in of.annotation.model_fields.items()}
+    return {key: extra["in_finetuning"] for key, extra in noted.items() if "in_finetuning" in extra}
+
+
+def _given(values: Mapping[str, Any], name: str, key: str) -> Any:
+    given = values.get(name)
+    return given.get(key) if isinstance(given, Mapping) else getattr(given, key, None)
+
+
+def _with_default(values: dict[str, Any], name: str, key: str, default: Any) -> dict[str, Any]:
+    """Plain values, or values with sections in them, with a key where it is not set."""
+    given = values.get(name, {})
+    if isinstance(given, Section) and key not in given.model_fields_set:
+        return {**values, name: given.model_copy(update={key: default})}
+    if isinstance(given, Mapping) and key not in given:
+        return {**values, name: {**given, key: default}}
+    return values

@@ -26,7 +26,7 @@ def build_optimizer(config: Config, params: Any) -> optax.GradientTransformation
     steps = [
         adam(settings.beta1, settings.beta2, settings.epsilon),
         optax.add_decayed_weights(settings.weight_decay, mask=weight_decay_mask(params)),
-        optax.scale_by_learning_rate(learning_rate_schedule(settings, config.train.steps)),
+        optax.scale_by_learning_rate(learning_rate_schedule(settings, config.train.total_steps)),
     ]
     if config.finetuning and settings.layer_decay != 1.0:
         quirk = config.finetune.reference_quirks

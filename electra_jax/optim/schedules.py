@@ -14,6 +14,7 @@ def learning_rate_schedule(config: OptimizerConfig, total_steps: int) -> optax.S
     warmup_stable_decay: peak, falling linearly to 0 in the last ``decay_fraction`` of T.
     Each is multiplied by min(1, step / warmup_steps), so with warm-up the first update has rate 0.
     """
+    warmup_steps = config.total_warmup
     decay_steps = config.decay_fraction * total_steps
 
     def schedule(step: Array | int) -> Array:
@@ -27,7 +28,7 @@ def learning_rate_schedule(config: OptimizerConfig, total_steps: int) -> optax.S
             decay = jnp.ones_like(done)
         else:
             decay = jnp.clip((total_steps - now) / decay_steps, 0.0, 1.0)
-        warmup = jnp.minimum(1.0, now / config.warmup_steps) if config.warmup_steps else 1.0
+        warmup = jnp.minimum(1.0, now / warmup_steps) if warmup_steps else 1.0
         return config.learning_rate * decay * warmup
 
     return schedule

@@ -121,7 +121,7 @@ def make_plan(config: Config, machine: Machine) -> Plan:
         batch_size=config.train.batch_size,
         microbatches=config.train.accumulation_steps,
         length=config.data.sequence_length,
-        steps=config.train.steps,
+        steps=config.train.total_steps,
         memory={
             "parameters": compiled.parameters,
             "optimizer": compiled.optimizer,

@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from electra_jax.config.loading import validate
+from electra_jax.config.compare import differences, format_differences
+from electra_jax.config.fields import settled
 from electra_jax.config.schema import Config
 from electra_jax.distributed.agreement import from_first, is_first, say
 from electra_jax.errors import UserError
@@ -225,16 +226,23 @@ def read_material(
     return Material(config, tokenizer, examples, settings, tasks, rows, fingerprint, by_content)
 
 
-def seed_config(material: Material, seed: int) -> Config:
-    """The configuration of one seed: steps, warm-up and evaluations as the epochs and the examples decide."""
-    config = material.config
-    a_pass = material.order(seed).steps_an_epoch
-    steps = max(1, round(config.finetune.epochs * a_pass))
-    values = config.model_dump()
-    values["seed"] = seed
-    values["train"] |= {"steps": steps, "eval_every": a_pass, "keep_checkpoints": 1, "show_examples": 0}
-    values["optimizer"] |= {"warmup_steps": round(config.finetune.warmup_fraction * steps)}
-    return validate(values, f"seed {seed}")
+def recipe_of(material: Material, seed: int) -> Config:
+    """The configuration of one seed, as it is written down: that of the whole command, with its own seed."""
+    return material.config.model_copy(update={"seed": seed})
+
+
+def with_steps(recipe: Config, steps_an_epoch: int) -> Config:
+    """The recipe with steps, warm-up and evaluations as the examples decide, where it does not say them itself."""
+    train, optimizer, passes = recipe.train, recipe.optimizer, recipe.finetune
+    if train.steps is None:
+        epochs = settled(passes.epochs, "finetune.epochs")
+        train = train.model_copy(update={"steps": max(1, round(epochs * steps_an_epoch))})
+    if train.eval_every is None:
+        train = train.model_copy(update={"eval_every": steps_an_epoch})
+    if optimizer.warmup_steps is None:
+        share = settled(passes.warmup_fraction, "finetune.warmup_fraction")
+        optimizer = optimizer.model_copy(update={"warmup_steps": round(share * train.total_steps)})
+    return recipe.model_copy(update={"train": train, "optimizer": optimizer})
 
 
 def check_seed(material: Material, root: WorkDir, seed: int) -> None:
@@ -247,10 +255,10 @@ def check_seed(material: Material, root: WorkDir, seed: int) -> None:
     if not workdir.root.exists():
         return
     check_data(workdir, material.fingerprint, "set of examples")  # they decide settings, such as the warm-up
-    config = seed_config(material, seed)
-    check_run(config, workdir, free=material.by_content)
-    workdir.check_usable(config, free=material.by_content)
-    check_tokenizer(config, workdir, material.tokenizer)
+    recipe = recipe_of(material, seed)
+    check_run(recipe, workdir, free=material.by_content)
+    workdir.check_usable(recipe, free=material.by_content)
+    check_tokenizer(recipe, workdir, material.tokenizer)
 
 
 def run_seed(material: Material, root: WorkDir, seed: int, mesh: jax.sharding.Mesh) -> Result | None:
@@ -260,11 +268,12 @@ def run_seed(material: Material, root: WorkDir, seed: int, mesh: jax.sharding.Me
         ``{"seed", "steps", "scores": {task: {split: {metric: value}}}}``, also kept in its directory.
     """
     workdir = WorkDir(root.root / f"seed-{seed}")
-    result = from_first(f"result of {workdir.root}", lambda: read_result(workdir.root))
+    recipe = recipe_of(material, seed)
+    result = from_first(f"result of {workdir.root}", lambda: _result_of(workdir, recipe))
     if result is not None:
         return result
     experiment = seed_experiment(material, root, seed, mesh)
-    finished, steps = run_experiment(experiment), experiment.config.train.steps
+    finished, steps = run_experiment(experiment), experiment.config.train.total_steps
     trained = from_first(f"end of {workdir.root}", lambda: steps in saved_steps(workdir.checkpoints))
     if finished.stopped is not None and finished.start < steps and not trained:
         return None
@@ -282,23 +291,42 @@ def seed_experiment(
     material: Material, root: WorkDir, seed: int, mesh: jax.sharding.Mesh
 ) -> Experiment[FineTuning]:
     """The run of one seed, in a directory of its own."""
-    config, tokenizer = seed_config(material, seed), material.tokenizer
+    recipe, tokenizer = recipe_of(material, seed), material.tokenizer
+    config = with_steps(recipe, material.order(seed).steps_an_epoch)
     workdir = WorkDir(root.root / f"seed-{seed}")
     network = build_network(config, tokenizer.vocab_size, mesh.devices.flat[0].platform)
     objective = FineTuning(config, network, material.tasks, _example_batches(material))
     return Experiment(
         config=config,
+        recipe=recipe,
         workdir=workdir,
         tokenizer=tokenizer,
         data=material.fingerprint,
         objective=objective,
         batch=next(iter(objective.examples.values())),
         mesh=mesh,
-        work=lambda program: FineTuningWork(config, material, objective, program, workdir, root),
+        work=lambda program: FineTuningWork(config, recipe, material, objective, program, workdir, root),
         adapt=HeadTransfer(material.settings),
         # A model that starts from this one needs its classes.
         write=lambda: write_settings(workdir.root, material.settings),
     )
+
+
+def _result_of(workdir: WorkDir, recipe: Config) -> Result | None:
+    """What a finished seed reached; None where it is not finished, or was scored with other settings.
+
+    Those that only decide what is done with predictions may have changed since; its parameters are as they were, and
+    it is predicted and scored anew.
+    """
+    result = read_result(workdir.root)
+    if result is None or not workdir.config.is_file():
+        return result
+    changes = differences(workdir.load_config(), recipe)
+    if not any(change.free and change.key.startswith("finetune.tasks.") for change in changes):
+        return result
+    (workdir.root / RESULT).unlink()
+    say(f"seed {recipe.seed} is predicted and scored anew: {format_differences(changes)}")
+    return None
 
 
 def _example_batches(material: Material) -> dict[str, TaskBatch]:
@@ -328,6 +356,7 @@ class FineTuningWork:
     def __init__(
         self,
         config: Config,
+        recipe: Config,
         material: Material,
         objective: FineTuning,
         program: Program[FineTuning],
@@ -335,7 +364,7 @@ class FineTuningWork:
         root: WorkDir,
     ):
         self._config, self._material, self._program = config, material, program
-        self._workdir = workdir
+        self._workdir, self._recipe = workdir, recipe
         self._step = predict_step(objective, program.mesh)
         self._lengths: list[int] = []  # of the batches handed out since speeds were logged
         self.settings = dict(material.settings)
@@ -346,7 +375,7 @@ class FineTuningWork:
     def batches(self, start: int) -> Iterator[TaskBatch]:
         """This host's part of the batches after step ``start``."""
         material = self._material
-        for name, plan in material.order(self._config.seed).plans(start, self._config.train.steps):
+        for name, plan in material.order(self._config.seed).plans(start, self._config.train.total_steps):
             batch = make_batch(name, material.rows[name], plan, material.tokenizer.pad_id, targets=True)
             self._lengths.append(plan.length)
             yield share_of(batch, *self._program.share)
@@ -380,7 +409,7 @@ class FineTuningWork:
         )
         if kept is not None and kept["step"] < step and worth(kept["value"]) >= worth(value):
             return
-        identity = RunIdentity(self._material.tokenizer.fingerprint, None, self._config.model_dump())
+        identity = RunIdentity(self._material.tokenizer.fingerprint, None, self._recipe.model_dump())
         if step not in saved:
             write_params(best / "checkpoints", step, params, identity)
         if is_first():

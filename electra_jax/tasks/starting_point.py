@@ -1,11 +1,12 @@
 """What fine-tuning starts from: sizes and vocabulary of a checkpoint, or of the configuration alone."""
 
+from electra_jax.config.dialect import show
 from electra_jax.config.loading import validate
-from electra_jax.config.schema import Config
+from electra_jax.config.schema import Config, TokenizerConfig
 from electra_jax.errors import UserError
 from electra_jax.tokenizers import Tokenizer, load_tokenizer, vocabulary_notes, with_cleaning
 from electra_jax.tokenizers.build import build_tokenizer
-from electra_jax.training.initialisation import check_origin, find_origin
+from electra_jax.training.initialisation import Origin, check_origin, find_origin
 
 
 def starting_point(config: Config) -> tuple[Config, Tokenizer, list[str]]:
@@ -33,6 +34,7 @@ def starting_point(config: Config) -> tuple[Config, Tokenizer, list[str]]:
             "--vocab FILE"
         )
     tokenizer = load_tokenizer(origin.tokenizer)
+    _check_vocabulary(config, origin)
     values = config.model_dump()
     given = {name: values["model"][name] for name in config.model.model_fields_set}
     values["model"] = {**origin.config.model.model_dump(), **given}
@@ -50,3 +52,15 @@ def starting_point(config: Config) -> tuple[Config, Tokenizer, list[str]]:
     if resolved.init_from is not None:
         check_origin(resolved, resolved.init_from)
     return resolved, tokenizer, notes
+
+
+def _check_vocabulary(config: Config, origin: Origin) -> None:
+    """Refuses settings of a tokenizer that are not those of the vocabulary that is used, the checkpoint's."""
+    used = origin.config.tokenizer
+    for name in sorted(config.tokenizer.model_fields_set):
+        given, there = getattr(config.tokenizer, name), getattr(used, name)
+        if given not in (None, there) and given != TokenizerConfig.model_fields[name].default:
+            raise UserError(
+                f"tokenizer.{name} is {show(given)}, but fine-tuning uses the vocabulary of init_from "
+                f"{config.init_from}, which has {show(there)}: leave it out"
+            )

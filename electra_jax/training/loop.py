@@ -80,6 +80,7 @@ def train_loop(
 ) -> tuple[TrainState, Metrics, str | None]:
     """Steps from ``start`` to train.steps; (state, last held-out metrics, the signal that stopped it or None)."""
     settings, parts = config.train, program.objective.parts
+    last = settings.total_steps
     batches = work.batches(start)
     watch = Stopwatch()
     clock = SaveClock(settings.checkpoint_minutes)
@@ -90,10 +91,10 @@ def train_loop(
         StopRequest(program.mesh) as stop,
         closing(Profile(settings.profile_steps, workdir.root / "profile")) as profile,
         closing(open_writer(workdir, resumed_step=start)) as writer,
-        closing(open_console(start=start, steps=settings.steps, tokens_a_step=work.tokens_a_step)) as console,
+        closing(open_console(start=start, steps=last, tokens_a_step=work.tokens_a_step)) as console,
         program.on_mesh(),
     ):
-        for step in range(start + 1, settings.steps + 1):
+        for step in range(start + 1, last + 1):
             with profile.step(step):
                 state, report = program.train_step(state, program.put_batch(next(batches)))
             profile.done(step, report)
@@ -101,9 +102,9 @@ def train_loop(
                 read_report(*pending, console, parts)
             pending = (step, report)
             agreed = stop.agreed(save=clock.due())  # asked once: what comes later is for the next step
-            logs = step % settings.log_every == 0 or step == settings.steps
-            evaluates = step % settings.eval_every == 0 or step == settings.steps
-            saves = step % settings.checkpoint_every == 0 or step == settings.steps or agreed.save
+            logs = step % settings.log_every == 0 or step == last
+            evaluates = step % settings.evaluation_interval == 0 or step == last
+            saves = step % settings.checkpoint_every == 0 or step == last or agreed.save
             if step == start + 1:
                 jax.block_until_ready(report)
                 stop.stepped()
@@ -131,7 +132,7 @@ def train_loop(
                 checkpoints.save(step, state)
                 clock.restart()
             watch.restart()
-            if agreed.stop is not None and step < settings.steps:
+            if agreed.stop is not None and step < last:
                 checkpoints.wait()
                 console.say(
                     f"stopped by {agreed.stop} after step {step}, which is saved; to go on: {work.command}"

@@ -60,7 +60,7 @@ class Pretraining:
             self.prepared.eval,
             batch_size=settings.batch_size,
             pad_id=self.prepared.tokenizer.pad_id,
-            limit=None if step == settings.steps else settings.eval_batches,
+            limit=None if step == settings.total_steps else settings.eval_batches,
         )
 
     def rates(self, seconds_a_step: float | None) -> Metrics:

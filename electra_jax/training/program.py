@@ -105,7 +105,7 @@ def program_of(config: Config, objective: AnyObjective, batch: Any, mesh: Mesh) 
     step = make_train_step(
         objective,
         optimizer,
-        learning_rate_schedule(config.optimizer, config.train.steps),
+        learning_rate_schedule(config.optimizer, config.train.total_steps),
         seed=config.seed,
         accumulation_steps=config.train.accumulation_steps,
         log_every=config.train.log_every,

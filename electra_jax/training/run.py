@@ -32,6 +32,7 @@ class Experiment(Generic[AnyObjective]):
         mesh: The devices.
         work: Batches and evaluation, from the program.
         adapt: What is done to parameters of ``init_from``; None: nothing.
+        recipe: Its settings as they are written down, where some were decided from the data; None: ``config``.
         write: Writes what a work directory of its kind holds besides, on the first host.
         lines: What to say before it starts, from the program, the first step, and where the state comes from.
     """
@@ -45,6 +46,7 @@ class Experiment(Generic[AnyObjective]):
     mesh: Mesh
     work: Callable[[Program[AnyObjective]], Work]
     adapt: Adapt | None = None
+    recipe: Config | None = None
     write: Callable[[], None] = lambda: None
     lines: Callable[[Program[AnyObjective], int, list[str]], list[str]] = lambda program, start, origin: (
         origin
@@ -87,7 +89,8 @@ def run_experiment(experiment: Experiment[AnyObjective]) -> Finished[AnyObjectiv
     start, state, origin = starting_state(config, program, tokenizer, workdir, experiment.adapt)
 
     # The work directory is written from here on
-    begin(config, workdir, tokenizer, start)
+    recipe = experiment.recipe or config
+    begin(recipe, workdir, tokenizer, start)
     if is_first():
         experiment.write()
     for line in experiment.lines(program, start, origin):
@@ -95,6 +98,6 @@ def run_experiment(experiment: Experiment[AnyObjective]) -> Finished[AnyObjectiv
 
     # Step → report → evaluate → save
     work = experiment.work(program)
-    identity = RunIdentity(tokenizer.fingerprint, experiment.data, config.model_dump())
+    identity = RunIdentity(tokenizer.fingerprint, experiment.data, recipe.model_dump())
     state, metrics, stopped = run_loop(config, work, program, workdir, identity, start, state)
     return Finished(program, work, start, state, metrics, stopped)

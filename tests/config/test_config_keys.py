@@ -54,7 +54,14 @@ def test_reference_lists_every_key_with_type_default_and_meaning(capsys):
     assert capsys.readouterr().out.strip() == reference()
     entries = dict(re.findall(r"^(\S+)  \((.+)\)\n    \S", reference(), re.MULTILINE))
     assert list(entries) == [key.name for key in (*keys(), *entry_keys())]
-    assert entries["train.eval_batches"] == "int|null, at least 1, default 64, may change on resume"
+    assert entries["train.eval_batches"] == (
+        "int|null, at least 1, default 64, may change on resume, pre-training only"
+    )
+    assert entries["train.keep_checkpoints"] == (
+        "int, at least 1, default 2, in fine-tuning 1, may change on resume"
+    )
+    assert entries["generator.sharing"].endswith(", objective.kind=electra|electric only")
+    assert entries["finetune.tasks.NAME.n_best"].endswith("NAME.kind=question_answering only")
     assert entries["objective.kind"] == "electra|masked_lm|electric|finetune, default electra"
     assert entries["objective.temperature"].endswith("default 1.0, objective.kind=electra only")
     with pytest.raises(UserError, match="unrecognized arguments: train"):

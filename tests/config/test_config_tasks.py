@@ -75,7 +75,7 @@ init_from: runs/mine
 data: {sequence_length: 128}
 tokenizer: {vocab_size: 300}
 model: {}
-generator: {size_fraction: 0.25}
+generator: {size_fraction: 0.5, layers_fraction: 1.0, sharing: embeddings}
 objective: {kind: finetune}
 finetune:
   tasks:
@@ -84,10 +84,10 @@ finetune:
       positive: null, scheme: null, swap_pairs: null, weight: null, joint: true, answerable: true, beam: 20,
       n_best: 7, max_question_tokens: 64, max_answer_tokens: 30, stride: 128}
     squad2: *all
-  epochs: 3.0
+  epochs: 2.0
 optimizer: {kind: electra_adam, learning_rate: 0.0001, schedule: linear, warmup_steps: 10000, decay_fraction: 0.1,
   weight_decay: 0.01, layer_decay: 0.8, beta1: 0.9, beta2: 0.999, epsilon: 1.0e-06, clip_norm: 1.0}
-train: {batch_size: 32}
+train: {batch_size: 32, steps: 1, eval_every: 10000, eval_batches: 3, keep_checkpoints: 2, show_examples: 4}
 compute: {}
 mesh: {}
 hosts: {}

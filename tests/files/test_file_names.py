@@ -44,8 +44,11 @@ def test_a_task(tmp_path, name):
     with pytest.raises(UserError, match=r"names a task .* cannot be part of a path|half of a character"):
         read_settings(tmp_path)
     with pytest.raises(UserError, match="a task cannot be called"):
-        validate({"finetune": {"tasks": {name: {"kind": "classification"}}}}, "file")
-    config = validate({"finetune": {"head_style": "huggingface"}}, "file")
+        validate(
+            {"objective": {"kind": "finetune"}, "finetune": {"tasks": {name: {"kind": "classification"}}}},
+            "file",
+        )
+    config = validate({"objective": {"kind": "finetune"}, "finetune": {"head_style": "huggingface"}}, "file")
     weights = Weights(config, {}, 30, None, tasks={"good": settings, name: settings})
     (tmp_path / "in" / "out").mkdir(parents=True)
     with pytest.raises(UserError, match="a folder cannot be called"):

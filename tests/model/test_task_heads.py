@@ -215,7 +215,7 @@ def test_reference_updates_with_layer_wise_decay(reference, within):
     config = Config.model_validate(
         {
             "objective": {"kind": "finetune"},
-            "finetune": {"tasks": {"all": {}}, "reference_quirks": True},
+            "finetune": {"tasks": {"rte": {}}, "reference_quirks": True},
             "optimizer": {"learning_rate": 0.01, "warmup_steps": 2, "layer_decay": 0.8, "clip_norm": None},
             "train": {"steps": 10},
         }

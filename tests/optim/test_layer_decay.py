@@ -46,7 +46,7 @@ def test_updates_and_weight_decay_are_both_scaled():
         config = Config.model_validate(
             {
                 "objective": {"kind": "finetune"},
-                "finetune": {"tasks": {"mine": {}}},
+                "finetune": {"tasks": {"rte": {}}},
                 "optimizer": {
                     "warmup_steps": 0,
                     "layer_decay": decay,

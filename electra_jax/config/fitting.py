@@ -1,0 +1,44 @@
+"""What was written for one kind of run, under settings that choose another."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from electra_jax.config.earlier import without
+from electra_jax.config.fields import FINETUNING, marks
+from electra_jax.config.keys import keys
+from electra_jax.config.schema import ALTERNATIVES, kind_of_run
+
+
+def fitting(given: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of ``given`` that goes with ``chosen``, which wins over it.
+
+    Where ``chosen`` says steps, ``given`` may have said epochs. Where it says another kind of run, what only the first
+    kind reads gives way, and between pre-training and fine-tuning what is counted in steps.
+
+    Args:
+        given: what a preset, or the config.yaml of a run, says for its own kind of run.
+        chosen: what files by hand and overrides say. Nothing of it gives way: it is read or refused.
+    """
+    left_out = []
+    for first, second in ALTERNATIVES:
+        for (name, key), (other, instead) in ((first, second), (second, first)):
+            section = chosen.get(name)
+            if isinstance(section, Mapping) and section.get(key) is not None:
+                left_out.append(f"{other}.{instead}")
+    before, after = (
+        kind_of_run(given),
+        kind_of_run({**given, **{k: v for k, v in chosen.items() if _has_kind(k, v)}}),
+    )
+    if before != after:
+        crosses = (before in FINETUNING) != (after in FINETUNING)
+        left_out += [
+            key.name
+            for key in keys()
+            if key.name != "objective.kind"
+            and (after not in key.runs or (crosses and "in_finetuning" in marks(key.field)))
+        ]
+    return without(given, left_out)
+
+
+def _has_kind(name: str, section: Any) -> bool:
+    return name == "objective" and isinstance(section, Mapping) and "kind" in section
