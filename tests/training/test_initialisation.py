@@ -223,7 +223,7 @@ def _classifier_folder(path, labels):
 def test_a_converted_head_keeps_its_classes_in_the_order_of_the_run(mesh, tmp_path):
     given = _converted([_classifier_folder(tmp_path / "theirs", ["no", "yes", "perhaps"])], tmp_path / "ours")
     config = small_config(
-        **SIZES,
+        model=SIZES["model"],
         mesh=MESHES[mesh],
         objective={"kind": "finetune"},
         finetune={
