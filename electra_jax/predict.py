@@ -4,8 +4,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
@@ -13,8 +13,9 @@ from typing import Any, TextIO
 from electra_jax import cli
 from electra_jax.data.sources.compressed import Source, open_bytes
 from electra_jax.errors import UserError
-from electra_jax.inference.load import Model, load
-from electra_jax.inference.records import Record, asked, chunks, read_records
+from electra_jax.inference.load import Model, load, trained_tasks
+from electra_jax.inference.reading import AsTrained, as_trained, read_records
+from electra_jax.inference.records import Record, asked, chunks
 from electra_jax.runtime.cpu_devices import one_device_a_core
 from electra_jax.runtime.malloc import keep_freed_memory
 
@@ -32,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "probabilities, tags and entities, or an answer, as the task of the model has it; lines are batched by "
         "length.\n\n"
         "Plain text is one text (or words to tag) a line. Objects, and the named columns of .csv and .tsv, have text "
-        "and, for pairs, pair; words; or question and context; an id is passed on. Files may be compressed. --detect "
+        "and, for pairs, pair; words; or question and context; an id is passed on. Files like those that the task was "
+        "trained on are read as they were. Files may be compressed. --detect "
         "says of each token how likely it was replaced, and --encode writes a vector; both take pre-trained models "
         'too. What did not fit the model has "truncated": true.\n\n'
         "A line that cannot be read ends the command with status 2, behind the answers to the lines before it. With "
@@ -72,16 +74,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     source = _source(args.input)
     if args.output is not None:
         check_output(args.output, source)
-    # The first lines are read before the model: what is wrong with them is said at once.
-    read = chunks(read_records(source))
+    # The first lines are read before the parameters where that can be: what is wrong with them is said at once.
+    known = trained_tasks(args.workdir)
+    model = _loaded(args.workdir) if known is None else None
+    trained = AsTrained()
+    if not (args.detect or args.encode):
+        config, tasks = known or (model.config, model.tasks)  # type: ignore[union-attr]
+        name = _task_name(tasks, args)
+        trained = as_trained(name, config.finetune.tasks[name], tasks[name].labels)
+    read = chunks(read_records(source, trained))
     first = next(read, [])
     if args.on_error == "stop" and first and isinstance(first[0], UserError):
         raise first[0]
-    notes: list[str] = []
-    model = load(args.workdir, notes=notes)
-    for line in notes:
-        cli.note(line)
-    asking = _asking(model, args)
+    asking = _asking(model or _loaded(args.workdir), args, trained)
     tally = Tally()
     try:
         with Output(args.output) as output:
@@ -95,6 +100,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{str(error).rstrip('.')}; the {tally.answered:,} before it are answered in {where}"
         ) from error
     return tally.status()
+
+
+def _loaded(workdir: Path) -> Model:
+    notes: list[str] = []
+    model = load(workdir, notes=notes)
+    for line in notes:
+        cli.note(line)
+    return model
 
 
 @dataclass
@@ -166,12 +179,10 @@ class Asking:
     Attributes:
         ask: from a record to what the model reads; raises `UserError` where it is not there.
         answer: from many of those to their answers.
-        names: other names of fields.
     """
 
     ask: Callable[[Record], Any]
     answer: Callable[[list[Any]], Answers]
-    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def _answer(
@@ -182,7 +193,7 @@ def _answer(
     Raises:
         UserError: that first one, with "stop".
     """
-    found = list(asked([_renamed(record, asking.names) for record in chunk], asking.ask))
+    found = list(asked(chunk, asking.ask))
     errors = [item for item in found if isinstance(item, UserError)]
     if errors and on_error == "stop":
         found = found[: found.index(errors[0])]
@@ -196,10 +207,6 @@ def _answer(
         if on_error == "stop":
             raise error
         tally.skip(error)
-
-
-def _renamed(record: Record | UserError, names: Mapping[str, str]) -> Record | UserError:
-    return replace(record, names=names) if isinstance(record, Record) else record
 
 
 def _but_id(line: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,32 +261,37 @@ def check_output(output: Path, source: Source) -> None:
         ) from error
 
 
-def _asking(model: Model, args: argparse.Namespace) -> Asking:
-    """What is asked of the model for each record.
+def _task_name(tasks: Collection[str], args: argparse.Namespace) -> str:
+    """Which task is asked.
 
     Raises:
         UserError: the model has no task, or several and none is named.
     """
+    task = args.task or (next(iter(tasks)) if len(tasks) == 1 else None)
+    if task not in tasks:
+        there = ", ".join(tasks) or "none (it is not fine-tuned; --detect and --encode work)"
+        raise UserError(f"--task {args.task or 'is missing'}: the tasks of {args.workdir} are: {there}")
+    return str(task)
+
+
+def _asking(model: Model, args: argparse.Namespace, trained: AsTrained) -> Asking:
+    """What is asked of the model for each record."""
     if args.detect:
         return Asking(lambda record: record.text("text"), lambda texts: _detected(model, texts))
     if args.encode:
         return Asking(lambda record: record.text("text"), lambda texts: _encoded(model, texts, args.encode))
-    task = args.task or (next(iter(model.tasks)) if len(model.tasks) == 1 else None)
-    if task not in model.tasks:
-        there = ", ".join(model.tasks) or "none (it is not fine-tuned; --detect and --encode work)"
-        raise UserError(f"--task {args.task or 'is missing'}: the tasks of {args.workdir} are: {there}")
-    # Files may name their columns as those did that the model was trained on.
-    config = model.config.finetune.tasks[task]
-    names = {name: of for name in ("id", "text", "pair") if (of := getattr(config, name, None)) is not None}
-    match model.tasks[task].kind:
+    task = _task_name(model.tasks, args)
+    match trained.kind:
         case "question_answering":
             return Asking(
                 lambda record: (record.text("question"), record.text("context")),
                 lambda questions: model.answer_all(questions, task),
             )
         case "tagging":
-            return Asking(Record.words, lambda sentences: model.tag(sentences, task), names)
-    return Asking(Record.text_or_pair, lambda texts: model.classify(texts, task), names)
+            return Asking(Record.words, lambda sentences: model.tag(sentences, task))
+    # What training did not read is not read now.
+    ask = Record.text_or_pair if trained.takes_pairs else lambda record: record.text("text")
+    return Asking(ask, lambda texts: model.classify(texts, task))
 
 
 def _detected(model: Model, texts: list[str]) -> Answers:

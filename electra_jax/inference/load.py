@@ -78,6 +78,26 @@ def load(path: str | Path, *, notes: list[str] | None = None) -> "Model":
     )
 
 
+def trained_tasks(path: str | Path) -> tuple[Config, dict[str, TaskSettings]] | None:
+    """The configuration of the model in ``path`` and its tasks, before its parameters are read.
+
+    Returns:
+        None for a foreign checkpoint, of which only `load` says it.
+
+    Raises:
+        UserError: nothing that can be read.
+    """
+    path = local_path(path, "the model")
+    if recognise(path).format != "electra_jax":
+        return None
+    workdir = WorkDir(run_of(find_checkpoint(path)[1]))
+    return workdir.load_config(), _settings(workdir)
+
+
+def _settings(workdir: WorkDir) -> dict[str, TaskSettings]:
+    return read_settings(workdir.root) if (workdir.root / FILE).is_file() else {}
+
+
 def _native(path: Path) -> "Model":
     step, directory = find_checkpoint(path)
     workdir = WorkDir(run_of(directory))
@@ -85,7 +105,7 @@ def _native(path: Path) -> "Model":
     if not workdir.tokenizer.is_dir():
         raise UserError(f"{workdir.root} has no vocabulary: convert it again with --vocab FILE")
     tokenizer = load_tokenizer(workdir.tokenizer)
-    settings = read_settings(workdir.root) if (workdir.root / FILE).is_file() else {}
+    settings = _settings(workdir)
     tasks = _tasks(workdir.root, config, tokenizer, settings)
     params = read_params(directory, step)
     if settings:

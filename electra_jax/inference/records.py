@@ -1,22 +1,16 @@
-"""What a model is asked about, read from a file: texts, pairs, words, questions."""
+"""What a model is asked about, as a file has it: texts, pairs, words, questions."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from electra_jax.data.sources.compressed import Source, name_of, split_extension
-from electra_jax.data.sources.json_lines import json_record, json_type, read_json_lines
-from electra_jax.data.sources.table_rows import read_rows
-from electra_jax.data.sources.text import read_lines
+from electra_jax.data.sources.json_lines import json_type
 from electra_jax.errors import UserError, quoted
-from electra_jax.tasks.sources.word_columns import read_word_columns
 
 _OWN_NAMES = ("text", "pair")
-_WORD_COLUMNS = (".conll", ".bio", ".iob")
 
 
 @dataclass(frozen=True)
@@ -57,6 +51,10 @@ class Record:
     def size(self) -> int:
         """About how many characters it has."""
         return sum(len(value) for value in self.fields.values() if isinstance(value, str | list))
+
+    def named(self, names: Mapping[str, str]) -> Record:
+        """The record with other names of its fields."""
+        return replace(self, names=names)
 
     def text(self, name: str) -> str:
         """A field that must be there and be text.
@@ -112,63 +110,6 @@ class Record:
 
     def _value(self, name: str) -> Any:
         return self.fields.get(self._name(name))
-
-
-def read_records(source: Source) -> Iterator[Record | UserError]:
-    """Yields what is in a file, and of a line that cannot be read what is wrong with it; blank lines are left out.
-
-    The name decides: .jsonl is an object a line, .csv and .tsv have a first line that names the columns, .conll, .bio
-    and .iob a word a line, with or without its tag. Anything else, standard input too, is a text a line; lines that
-    begin with a brace are objects.
-
-    Raises:
-        UserError: the file cannot be read, or its first line does not name columns.
-    """
-    extension = split_extension(source)[0] if isinstance(source, str) else ""
-    name = name_of(source)
-    if extension in (".csv", ".tsv"):
-        yield from _table(source, tabs=extension == ".tsv")
-        return
-    if isinstance(source, str) and extension in _WORD_COLUMNS:
-        for example in read_word_columns(Path(source), may_be_hidden=True):
-            line = example.place.line if example.place else 0
-            yield Record(f"{name}, line {line}", line, {"words": list(example.words)})
-        return
-    if extension == ".jsonl":
-        found: Iterator[tuple[int, dict[str, Any] | UserError]] = read_json_lines(source)
-    else:
-        found = _texts_and_objects(source)
-    for number, fields in found:
-        yield fields if isinstance(fields, UserError) else Record(f"{name}, line {number}", number, fields)
-
-
-def _texts_and_objects(source: Source) -> Iterator[tuple[int, dict[str, Any] | UserError]]:
-    name = name_of(source)
-    for number, line in read_lines(source):
-        if isinstance(line, UserError):
-            yield number, line
-        elif text := line.strip():
-            yield number, json_record(text, name, number) if text.startswith("{") else {"text": text}
-
-
-def _table(source: Source, *, tabs: bool) -> Iterator[Record | UserError]:
-    name = name_of(source)
-    rows = read_rows(source, tabs=tabs)
-    _, names = next(rows, (1, []))
-    if isinstance(names, UserError):
-        raise names  # without it no row can be understood
-    if twice := sorted({column for column in names if names.count(column) > 1}):
-        raise UserError(f"{name} has more than one column {twice[0]!r}; rename all but one")
-    for number, row in rows:
-        where = f"{name}, line {number}"
-        if isinstance(row, UserError):
-            yield row
-        elif len(row) != len(names):
-            yield UserError(
-                f"{where} has {len(row)} cells where the first line has {len(names)}; mend that line"
-            )
-        else:
-            yield Record(where, number, dict(zip(names, row, strict=True)))
 
 
 def chunks(

@@ -18,6 +18,7 @@ from electra_jax import predict
 from electra_jax.inference import records
 from electra_jax.inference.load import Token
 
+NAME = "mine"
 CONFIG = task_section(kind="classification", text="body", pair="reply", id="key")
 
 
@@ -25,8 +26,9 @@ class Echo:
     """Implements what `predict` asks of a `Model`."""
 
     def __init__(self, kind):
-        self.tasks = {"mine": SimpleNamespace(kind=kind)}
-        self.config = SimpleNamespace(finetune=SimpleNamespace(tasks={"mine": CONFIG}))
+        self.tasks = {NAME: SimpleNamespace(kind=kind, labels=("O", "B-ORG", "B-PER", "B-LOC"))}
+        config = CONFIG if CONFIG.kind == kind else task_section(kind=kind)
+        self.config = SimpleNamespace(finetune=SimpleNamespace(tasks={NAME: config}))
 
     def classify(self, texts, task):
         return [
@@ -50,6 +52,7 @@ def ask(command, tmp_path, monkeypatch):
 
     def run(content, *more, name="in.txt", kind="classification"):
         monkeypatch.setattr(predict, "load", lambda path, notes: Echo(kind))
+        monkeypatch.setattr(predict, "trained_tasks", lambda path: None)
         monkeypatch.setattr(predict, "one_device_a_core", lambda: None)
         monkeypatch.setattr(predict, "keep_freed_memory", lambda: None)
         data = content if isinstance(content, bytes) else content.encode()
@@ -128,6 +131,93 @@ def test_words_to_tag_are_read_as_in_training(ask, name):
         {"id": "3", "label": ["EU", "rejects"]},
         {"id": "6", "label": ["Ann"]},
     ]
+
+
+def _squad(*questions, context="c", **more):
+    return {"version": "1", "data": [{"paragraphs": [{"context": context, "qas": list(questions)}]}], **more}
+
+
+TABLE = "key\tbody\treply\tclass\n1\ta\tb\tx\n2\tc\t\ty\n"
+PAIRS = [("1", ["a", "b"]), ("2", ["c", ""])]
+SENTENCES = "New York\tB-LOC\nis\tO\n\nEU\tB-ORG\n"
+TAGGED = [("1", ["New York", "is"]), ("4", ["EU"])]
+ASKED = [("q1", ["Who?", "c"]), ("q2", ["Why?", "c"])]
+WHO, WHY = {"id": "q1", "question": "Who?"}, {"id": "q2", "question": "Why?", "answers": []}
+MRQA = json.dumps({"header": {}}) + "\n" + json.dumps({"context": "c", "qas": [WHO | {"qid": "q1"}, WHY]})
+LOOSE = {"question": "Who?", "context": "c"}
+
+
+@pytest.mark.parametrize(
+    ("trained", "name", "content", "expected"),
+    [
+        # A table separated by tabs is one whatever it is called; lines without the trained names are texts.
+        (CONFIG, "in.txt", TABLE, PAIRS),
+        (CONFIG, "-", TABLE, PAIRS),
+        (CONFIG, "in.txt.gz", "body\treply\na\tb\n", [("2", ["a", "b"])]),
+        (CONFIG, "in.txt", "a\tb\nc\td\n", [("1", "a\tb"), ("2", "c\td")]),
+        (CONFIG, "in.txt", "body\n", [("1", "body")]),
+        ({"kind": "regression", "text": "t", "label": "l"}, "in.txt", "l\tt\n1\ta\n", [("2", "a")]),
+        ({"kind": "classification", "text": "t"}, "in.txt", "t\na\n", [("2", "a")]),
+        # What training did not read is not read.
+        ({"kind": "classification", "text": "text"}, "in.jsonl", '{"text": "a", "pair": "b"}', [("1", "a")]),
+        ({"kind": "classification", "text": "text"}, "in.csv", "text,pair\na,b\n", [("2", "a")]),
+        # The columns of official files.
+        (("mrpc", {"data": "glue"}), "in.txt", "index\t#1 String\t#2 String\n7\ta\tb\n", [("7", ["a", "b"])]),
+        (("cola", {"data": "glue"}), "in.tsv", "index\tsentence\tpair\n7\ta\tb\n", [("7", "a")]),
+        # Words in columns.
+        ({"kind": "tagging"}, "in.txt", SENTENCES, TAGGED),
+        ({"kind": "tagging"}, "-", SENTENCES, TAGGED),
+        ({"kind": "tagging"}, "in.tsv.gz", SENTENCES, TAGGED),
+        ({"kind": "tagging"}, "in.txt", "EU\nis\n\nAnn", [("1", ["EU", "is"]), ("4", ["Ann"])]),
+        ({"kind": "tagging"}, "in.txt", "EU\n\nAnn\n", [("1", "EU"), ("3", "Ann")]),
+        ({"kind": "tagging"}, "in.txt", "The EU\nAnn left\n", [("1", "The EU"), ("2", "Ann left")]),
+        ({"kind": "tagging"}, "in.tsv", "id\twords\n7\ta b\n", [("7", "a b")]),
+        # Questions in SQuAD's and MRQA's formats, or one a line.
+        ({"kind": "question_answering"}, "in.json", json.dumps(_squad(WHO, WHY), indent=1), ASKED),
+        ({"kind": "question_answering"}, "in.json.gz", json.dumps(_squad(WHO, WHY)), ASKED),
+        ({"kind": "question_answering"}, "-", json.dumps(_squad(WHO, WHY)), ASKED),
+        ({"kind": "question_answering"}, "in.jsonl", MRQA, ASKED),
+        ({"kind": "question_answering"}, "in.json", MRQA, ASKED),
+        ({"kind": "question_answering"}, "in.json", json.dumps(LOOSE), [("1", ["Who?", "c"])]),
+    ],
+)  # fmt: skip
+def test_files_are_read_as_in_training(ask, monkeypatch, trained, name, content, expected):
+    task = "mine"
+    if isinstance(trained, tuple):
+        task, trained = trained
+    if isinstance(trained, dict):
+        trained = task_section(task, **trained)
+    monkeypatch.setitem(globals(), "CONFIG", trained)
+    monkeypatch.setitem(globals(), "NAME", task)
+    data = gzip.compress(content.encode()) if name.endswith(".gz") else content
+    answers = lines(ask(data, name=name, kind=trained.kind))
+    assert [(answer["id"], answer["label"]) for answer in answers] == expected
+
+
+def test_only_the_bad_sentence_or_question_is_lost(ask):
+    ended = ask(
+        b"EU\tO\n\nis\tO\n\tO\n\nAnn\tO\n\n\xff\tO", "--on-error", "skip", name="in.conll", kind="tagging"
+    )
+    assert [json.loads(line)["id"] for line in ended.out.splitlines()] == ["1", "6"]
+    assert "line 4 has no word before its first tab" in ended.err
+    assert "line 8, column 1 is not utf-8" in ended.err
+    content = MRQA + '\n{"qas": 3, "context": "c"}\n{"qas": [{"question": 1}], "context": "c"}'
+    ended = ask(content, "--on-error", "skip", name="in.jsonl", kind="question_answering")
+    assert len(ended.out.splitlines()) == 2
+    assert "line 3: the field 'qas' is a whole number" in ended.err
+    assert "line 4: qas[0]: the field 'question' is a whole number" in ended.err
+
+
+def test_a_file_that_is_wrong_is_refused_before_the_parameters_are_read(command, tmp_path, monkeypatch):
+    model = Echo("classification")
+    monkeypatch.setattr(predict, "one_device_a_core", lambda: None)
+    monkeypatch.setattr(predict, "keep_freed_memory", lambda: None)
+    monkeypatch.setattr(predict, "trained_tasks", lambda path: (model.config, model.tasks))
+    monkeypatch.setattr(predict, "load", lambda path, notes: pytest.fail("the model was loaded"))
+    (tmp_path / "in.jsonl").write_text("[1]")
+    ended = command(predict.main, "--workdir", "w", "--input", tmp_path / "in.jsonl")
+    assert (ended.status, ended.out) == (2, "")
+    assert "line 1 is not a JSON object" in ended.err
 
 
 @pytest.mark.parametrize(("name", "given"), [("id", 7), ("id", "x"), ("key", [1]), ("id", None)])

@@ -1,6 +1,6 @@
 """Questions and answers: SQuAD's JSON, versions 1.1 and 2.0, and MRQA's JSON lines."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,8 @@ from electra_jax.data.sources.json_lines import json_object
 from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.protocol import Answer, QuestionExample
 from electra_jax.tasks.sources.files import json_field, read_json, read_json_lines
+
+Asked = tuple[str, Mapping[str, Any], str]
 
 
 def read_squad(path: Path, split: str, notes: list[str]) -> list[QuestionExample]:
@@ -25,17 +27,32 @@ def read_squad(path: Path, split: str, notes: list[str]) -> list[QuestionExample
         UserError: as `read_json`; something is missing or of another type; an answer begins outside its context.
     """
     may_be_hidden = split.startswith("test")
-    content = json_object(read_json(path), str(path))
-    examples = []
-    for a, article in enumerate(json_field(content, "data", list, str(path))):
-        place = f"{path}: data[{a}]"
+    examples = [
+        _squad_question(question, context, may_be_hidden, place)
+        for place, question, context in squad_questions(read_json(path), str(path))
+    ]
+    return _trainable(examples, path, notes) if split == "train" else examples
+
+
+def squad_questions(value: Any, name: str) -> Iterator[Asked]:
+    """Yields where each question of a SQuAD file stands, the question's object and its context.
+
+    Args:
+        value: what the file holds.
+        name: of the file, for messages.
+
+    Raises:
+        UserError: something is missing on the way to them, or of another type.
+    """
+    content = json_object(value, name)
+    for a, article in enumerate(json_field(content, "data", list, name)):
+        place = f"{name}: data[{a}]"
         for p, paragraph in enumerate(json_field(json_object(article, place), "paragraphs", list, place)):
-            place = f"{path}: data[{a}].paragraphs[{p}]"
+            place = f"{name}: data[{a}].paragraphs[{p}]"
             context = json_field(json_object(paragraph, place), "context", str, place)
             for q, record in enumerate(json_field(paragraph, "qas", list, place)):
-                place = f"{path}: data[{a}].paragraphs[{p}].qas[{q}]"
-                examples.append(_squad_question(json_object(record, place), context, may_be_hidden, place))
-    return _trainable(examples, path, notes) if split == "train" else examples
+                place = f"{name}: data[{a}].paragraphs[{p}].qas[{q}]"
+                yield place, json_object(record, place), context
 
 
 def _squad_question(
@@ -124,11 +141,23 @@ def read_mrqa(path: Path, split: str, notes: list[str]) -> list[QuestionExample]
                 f"{where} is not in MRQA's format: it has {quoted(record)}, not 'context' and 'qas'; "
                 "give SQuAD's format as .json, or mend the file."
             )
-        context = json_field(record, "context", str, where)
-        for q, question in enumerate(json_field(record, "qas", list, where)):
-            place = f"{where}: qas[{q}]"
-            examples.append(_mrqa_question(json_object(question, place), context, split, place))
+        examples += [
+            _mrqa_question(question, context, split, place)
+            for place, question, context in mrqa_questions(record, where)
+        ]
     return _trainable(examples, path, notes) if split == "train" else examples
+
+
+def mrqa_questions(record: Mapping[str, Any], where: str) -> Iterator[Asked]:
+    """Yields where each question of a line of an MRQA file stands, the question's object and its context.
+
+    Raises:
+        UserError: something is missing on the way to them, or of another type; ``where`` begins the message.
+    """
+    context = json_field(record, "context", str, where)
+    for q, question in enumerate(json_field(record, "qas", list, where)):
+        place = f"{where}: qas[{q}]"
+        yield place, json_object(question, place), context
 
 
 def _mrqa_question(record: Mapping[str, Any], context: str, split: str, where: str) -> QuestionExample:

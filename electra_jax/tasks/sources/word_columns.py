@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -124,6 +124,28 @@ def word_sentences(
         place = Place(name, rows[0].line, step=1)
         yield rows[0].line, WordsExample(str(count), tuple(row.cells[0] for row in rows), tags, place)
         count += 1
+
+
+def looks_like_columns(lines: Sequence[str], tags: Collection[str]) -> bool:
+    """Whether lines are words in columns, and not sentences: as many columns in all, and known tags in most.
+
+    Of lines that are one word each it takes two of them that no empty line separates.
+
+    Args:
+        lines: the first of a file.
+        tags: that are known.
+    """
+    rows: list[_Row] = []
+    one_below_another = False
+    for sentence in _sentences(iter(enumerate(lines, 1))):
+        words = _without_comments([_row(at, str(line)) for at, line in sentence], rows[0] if rows else None)
+        one_below_another |= len(words) > 1
+        rows += words
+    if not rows or any(len(row.cells) != len(rows[0].cells) for row in rows):
+        return False
+    if len(rows[0].cells) == 1:
+        return one_below_another
+    return 2 * sum(bare_label(row.cells[-1]) in tags for row in rows) > len(rows)
 
 
 def _sentences(lines: Lines) -> Iterator[list[tuple[int, str | UserError]]]:

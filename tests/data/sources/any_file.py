@@ -23,7 +23,8 @@ from task_sections import task_section
 
 from electra_jax.data.sources.text_documents import file_documents
 from electra_jax.errors import LONGEST_MESSAGE, UserError
-from electra_jax.inference.records import Record, asked, chunks, read_records
+from electra_jax.inference.reading import AsTrained, read_records
+from electra_jax.inference.records import Record, asked, chunks
 from electra_jax.tasks.sources.benchmarks import BENCHMARKS
 from electra_jax.tasks.sources.official import find_official, read_official
 from electra_jax.tasks.sources.own_files import read_own_file
@@ -83,8 +84,14 @@ def _documents(path: Path) -> None:
 
 def _predict(path: Path) -> None:
     """All that can be asked can be written again; what cannot is a sentence, and the rest is still read."""
-    for ask in (Record.text_or_pair, Record.words):
-        for chunk in chunks(read_records(str(path)), 2):
+    for kind, ask in (
+        (None, Record.text_or_pair),
+        ("classification", Record.text_or_pair),
+        ("tagging", Record.words),
+        ("question_answering", lambda record: (record.text("question"), record.text("context"))),
+    ):
+        trained = AsTrained(kind, {"text": "t", "id": "i"}, labels=frozenset("O"))
+        for chunk in chunks(read_records(str(path), trained), 2):
             for found in asked(chunk, ask):
                 if not isinstance(found, UserError):
                     json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
@@ -108,6 +115,10 @@ READERS: dict[str, tuple[str, str, Callable[[Path], object]]] = {
     "documents in json": ("jsonl", "a.jsonl", _documents),
     "predict lines": ("jsonl", "a.txt", _predict),
     "predict table": ("table", "a.csv", _predict),
+    "predict table with tabs": ("tsv", "a.txt", _predict),
+    "predict words": ("words", "a.txt", _predict),
+    "predict squad": ("squad", "a.json", _predict),
+    "predict mrqa": ("mrqa", "a.jsonl", _predict),
 }
 
 

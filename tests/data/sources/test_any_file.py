@@ -17,5 +17,5 @@ def test_any_bytes_are_a_result_or_a_sentence():
     )
     assert ended.returncode == 0, ended.stderr[-2000:]
     said = dict(line.split(": ", 1) for line in ended.stdout.splitlines())
-    assert len(said) == 13
+    assert len(said) == 17
     assert {name: words for name, words in said.items() if words != "held"} == {}
