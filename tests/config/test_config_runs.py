@@ -20,6 +20,13 @@ RESTRICTED = [key for key in keys() if key.runs != Key.runs and not key.is_objec
 # Where a run of a kind begins; what it reads is read there or in what that imports.
 BEGINS = {"finetune": "electra_jax.tasks.finetune"}
 TRAIN = "electra_jax.train"
+# What a fine-tuning may import for other reasons, and never calls to train.
+PRETRAINS = (
+    TRAIN,
+    "electra_jax.data.prepare",
+    "electra_jax.training.pretraining",
+    "electra_jax.training.examples",
+)
 
 
 def _config(kind, **sections):
@@ -69,7 +76,8 @@ def _attributes_read(begin, without):
     names, seen, left = set(), set(), [begin]
     while left:
         module = left.pop()
-        if module in seen or not module.startswith("electra_jax") or module.startswith(without):
+        left_out = any(f"{module}.".startswith(f"{room}.") for room in without)
+        if module in seen or left_out or not module.startswith("electra_jax"):
             continue
         seen.add(module)
         if (file := _file(module)) is None:
@@ -92,10 +100,12 @@ def _file(module):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_key_that_a_kind_of_run_takes_is_read_by_its_code(kind):
-    config_room = ("electra_jax.config.",)
     begin = BEGINS.get(kind, TRAIN)
-    without = config_room if kind in FINETUNING else (*config_room, "electra_jax.tasks")
+    without = ("electra_jax.config", *(PRETRAINS if kind in FINETUNING else ("electra_jax.tasks",)))
     read = _attributes_read(begin, without) | {"keep_memory", "kind"}  # main's own, before it knows the kind
+    read |= _attributes_read(
+        "electra_jax.distributed.joining", ("electra_jax.config",)
+    )  # by the command, for all
     # Properties of the sections stand for these.
     properties = {"total_steps": "steps", "evaluation_interval": "eval_every", "total_warmup": "warmup_steps"}
     read |= {key for name, key in properties.items() if name in read}
