@@ -115,7 +115,7 @@ def parse_value(text: str) -> Any:
     try:
         if text.startswith(("[", "{", '"', "'")):
             return parse(text, "value")
-        loader = _Loader("")
+        loader: Any = _Loader("")
         tag = loader.resolve(yaml.ScalarNode, text, (True, False))
         return loader.construct_object(yaml.ScalarNode(tag, text))
     except (UserError, ValueError, yaml.YAMLError):

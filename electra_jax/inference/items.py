@@ -17,7 +17,7 @@ def listed_items(given: Any, method: str, what: str) -> tuple[list[Any], bool]:
     """
     if isinstance(given, str | tuple):
         return [given], True
-    no_list = Mapping | bytes | bytearray | set | frozenset
+    no_list = (Mapping, bytes, bytearray, set, frozenset)
     # An array of no dimension has an iterator that cannot be made.
     if isinstance(given, Iterable) and not isinstance(given, no_list) and getattr(given, "shape", None) != ():
         return list(given), False

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from electra_jax.partitioning.axes import path_name
+from electra_jax.partitioning.axes import KeyPath, path_name
 
 
 def weight_decay_mask(params: Any) -> Any:
@@ -15,7 +15,7 @@ def weight_decay_mask(params: Any) -> Any:
     """
     uncovered: list[str] = []
 
-    def rule(path: jax.tree_util.KeyPath, _: Any) -> bool:
+    def rule(path: KeyPath, _: Any) -> bool:
         *modules, name = path_name(path).split("/")
         if name.endswith("bias") or (name == "scale" and modules and "layer_norm" in modules[-1]):
             return False

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from electra_jax.partitioning.axes import path_name
+from electra_jax.partitioning.axes import KeyPath, path_name
 
 
 def layer_rates(params: Any, decay: float, *, twice_at_the_top: bool) -> Any:
@@ -27,7 +27,7 @@ def layer_rates(params: Any, decay: float, *, twice_at_the_top: bool) -> Any:
     depth = next(leaf.shape[0] for path, leaf in leaves if path_name(path).startswith("encoder/layers/"))
     extra = 1 if twice_at_the_top else 0
 
-    def rate(path: jax.tree_util.KeyPath, leaf: Any) -> Array:
+    def rate(path: KeyPath, leaf: Any) -> Array:
         name = path_name(path)
         if name.startswith("heads/"):
             return jnp.float32(1.0)

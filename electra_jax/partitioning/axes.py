@@ -5,6 +5,7 @@ Every axis is listed, the replicated ones too, so that a typo is an error and ne
 
 import math
 import re
+from typing import Any
 
 import jax
 from jax.sharding import PartitionSpec
@@ -12,6 +13,8 @@ from jax.sharding import PartitionSpec
 from electra_jax.errors import UserError
 
 BATCH_AXES = ("data", "fsdp")
+
+KeyPath = tuple[Any, ...]  # of a leaf in a tree, as jax.tree_util gives it
 
 # Logical axis → mesh axes. The batch lies over data and fsdp both: fsdp is data parallelism with sharded state.
 RULES: dict[str, tuple[str, ...]] = {
@@ -82,7 +85,7 @@ def _mesh_axes(axis: str) -> tuple[str, ...] | str | None:
     return None if not mesh_axes else mesh_axes[0] if len(mesh_axes) == 1 else mesh_axes
 
 
-def path_name(path: jax.tree_util.KeyPath) -> str:
+def path_name(path: KeyPath) -> str:
     """A pytree path as ``a/b/c``."""
     return "/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)
 
@@ -112,7 +115,7 @@ def parameter_specs(params: object, mesh: jax.sharding.Mesh) -> object:
         UserError: a dimension that the mesh axes do not divide.
     """
 
-    def spec(path: jax.tree_util.KeyPath, leaf: jax.ShapeDtypeStruct) -> PartitionSpec:
+    def spec(path: KeyPath, leaf: jax.ShapeDtypeStruct) -> PartitionSpec:
         name = path_name(path)
         axes = parameter_axes(name, len(leaf.shape))
         for size, axis in zip(leaf.shape, axes, strict=True):

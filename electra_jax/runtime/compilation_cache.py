@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import jax
-import jaxlib
+import jaxlib.version
 from jax.experimental.compilation_cache import compilation_cache
 
 from electra_jax.config.schema import Config
@@ -78,7 +78,7 @@ def folder_name(platform: str) -> str:
     Machine code is made for the instructions of one model of processor, and shares its loops out over as many threads
     as there were cores; a cache in a home directory is often shared by machines that differ.
     """
-    parts = ["jaxlib", jaxlib.__version__, platform]
+    parts = ["jaxlib", jaxlib.version.__version__, platform]
     if platform == "cpu":
         parts += [processor_digest(_processor()), f"{_cores()}-cores"]
     return "-".join(parts)

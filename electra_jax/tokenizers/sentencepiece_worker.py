@@ -10,13 +10,14 @@ import json
 import os
 import sys
 import threading
+from typing import Any
 
 import sentencepiece as spm
 
 MODEL, REFUSED = b"\0", b"\1"
 
 
-def train(settings: dict, sentences: list[str]) -> bytes:
+def train(settings: dict[str, Any], sentences: list[str]) -> bytes:
     """The first byte says which: `MODEL` and a serialized model, or `REFUSED` and SentencePiece's own words."""
     written = io.BytesIO()
     try:

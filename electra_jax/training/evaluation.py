@@ -12,7 +12,7 @@ from electra_jax.training.program import Program
 
 
 def evaluate(
-    program: Program, params: Any, rows: TokenRows, *, batch_size: int, pad_id: int, limit: int | None
+    program: Program[Any], params: Any, rows: TokenRows, *, batch_size: int, pad_id: int, limit: int | None
 ) -> dict[str, float | None]:
     """Metrics over ``rows``, or over their first ``limit`` batches."""
     total: Sums | None = None

@@ -1,13 +1,14 @@
 """What a trained model does on held-out text, printed when a run ends."""
 
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 import jax
 import numpy as np
 
 from electra_jax.data.prepare import Prepared
 from electra_jax.distributed.agreement import is_first
+from electra_jax.objectives import PretrainingObjective
 from electra_jax.partitioning.mesh import replicated
 from electra_jax.training.announcing import compiling
 from electra_jax.training.program import Program, run_once
@@ -15,7 +16,13 @@ from electra_jax.training.step import SHOW_STREAM, stream
 
 
 def show_examples(
-    program: Program, params: object, prepared: Prepared, *, count: int, seed: int, out: TextIO | None = None
+    program: Program[PretrainingObjective[Any, Any]],
+    params: object,
+    prepared: Prepared,
+    *,
+    count: int,
+    seed: int,
+    out: TextIO | None = None,
 ) -> None:
     """Prints the examples of the program's objective on some held-out rows; nothing where it has none.
 

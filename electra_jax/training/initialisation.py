@@ -15,7 +15,7 @@ from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.model.sizes import NetworkSizes, network_sizes
 from electra_jax.objectives.kinds import parts_mean_the_same
-from electra_jax.partitioning.axes import parameter_axes, path_name
+from electra_jax.partitioning.axes import KeyPath, parameter_axes, path_name
 from electra_jax.partitioning.mesh import replicated
 from electra_jax.tokenizers import Tokenizer, load_tokenizer
 from electra_jax.training.checkpoints import (
@@ -174,7 +174,7 @@ def initial_params(
     config: Config,
     init_from: str,
     tokenizer: Tokenizer,
-    program: Program,
+    program: Program[Any],
     fresh: Any,
     adapt: Adapt | None = None,
 ) -> tuple[Any, list[str]]:
@@ -216,7 +216,7 @@ def initial_params(
     read = flatten_dict(read, sep="/")
     loaded = unflatten_dict({name: read[theirs[name]] for name in taken}, sep="/")
 
-    def merge(path: jax.tree_util.KeyPath, old: Any, new: Any) -> Any:
+    def merge(path: KeyPath, old: Any, new: Any) -> Any:
         if (change := adaptation.changed.get(path_name(path))) is not None:
             return jax.jit(change, out_shardings=new.sharding)(old)
         if not _is_vocabulary(path, new):
@@ -246,10 +246,10 @@ def _kept_rows(old: Any, new: Any, known: int) -> Any:
     return jnp.where(kept.reshape(-1, *[1] * (new.ndim - 1)), old, new)
 
 
-def _as_saved(abstract: Any, saved: Mapping[str, tuple[int, ...]], program: Program) -> Any:
+def _as_saved(abstract: Any, saved: Mapping[str, tuple[int, ...]], program: Program[Any]) -> Any:
     """``abstract`` with as many rows of the vocabulary as the checkpoint has, each device holding all of them."""
 
-    def leaf(path: jax.tree_util.KeyPath, shape: Any) -> Any:
+    def leaf(path: KeyPath, shape: Any) -> Any:
         name = path_name(path)
         if not _is_vocabulary(path, shape) or name not in saved:
             return shape
@@ -259,7 +259,7 @@ def _as_saved(abstract: Any, saved: Mapping[str, tuple[int, ...]], program: Prog
     return jax.tree_util.tree_map_with_path(leaf, abstract)
 
 
-def _is_vocabulary(path: jax.tree_util.KeyPath, leaf: Any) -> bool:
+def _is_vocabulary(path: KeyPath, leaf: Any) -> bool:
     return parameter_axes(path_name(path), len(leaf.shape))[0] == "vocab"
 
 

@@ -14,7 +14,7 @@ from etils.epath.gpath import PosixGPath
 from electra_jax.errors import UserError
 
 
-class LiteralPath(PosixGPath):
+class LiteralPath(PosixGPath):  # type: ignore[misc]
     """A path whose own characters are no pattern; what is made of it (its parts, its parents) is one too."""
 
     def glob(self, pattern: str) -> Iterator[Any]:

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from electra_jax.config.compare import differences, format_differences
 from electra_jax.config.loading import validate
@@ -36,7 +37,7 @@ from electra_jax.training.workdir import WorkDir
 
 def starting_state(
     config: Config,
-    program: Program,
+    program: Program[Any],
     tokenizer: Tokenizer,
     workdir: WorkDir,
     adapt: Adapt | None = None,

@@ -78,7 +78,7 @@ def _remembered(path: str, cache_dir: Path) -> str | None:
     return None
 
 
-def _hash_and_remember(path: str, cache_dir: Path, bar: tqdm) -> str:
+def _hash_and_remember(path: str, cache_dir: Path, bar: tqdm[Any]) -> str:
     stat = _stat(path)  # Before the reading, so that a file that changes meanwhile is hashed again next time.
     digest = hashlib.sha256()
     try:

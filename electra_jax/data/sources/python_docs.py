@@ -35,7 +35,7 @@ MIN_DOCUMENT_CHARACTERS = 200
 _EXTRACTION_MODULES = ("documentation_strings.py", "english.py", "prose.py", "python_docs.py")
 
 
-class PythonDocs(tfds.core.GeneratorBasedBuilder):
+class PythonDocs(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
     """The prose in the documentation strings of the packages that are installed."""
 
     VERSION = tfds.core.Version("1.0.0")
