@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, dropwhile
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from electra_jax.config.tasks import TaskConfig, TaskKind
 from electra_jax.data.sources.compressed import Source, name_of, split_extension
 from electra_jax.data.sources.json_lines import json_record
-from electra_jax.data.sources.table_rows import rows_of
+from electra_jax.data.sources.table_rows import repeats_header, rows_of
 from electra_jax.data.sources.text import Lines, read_lines
 from electra_jax.errors import UserError
 from electra_jax.inference.records import Record
@@ -114,14 +114,20 @@ def read_records(source: Source, trained: AsTrained = AsTrained()) -> Found:
 
 
 def _peeked(lines: Lines, most: int) -> tuple[list[str], Lines]:
-    """The first lines that are text, and all lines; what reading them raises is raised behind those before it."""
+    """The first lines that are text, from one that is not empty on, and all lines.
+
+    What reading them raises is raised behind those before it.
+    """
     taken: list[tuple[int, str | UserError]] = []
     failed: UserError | None = None
-    characters = 0
+    characters, first = 0, False
     try:
-        while len(taken) < most and characters < _MOST_CHARACTERS and (line := next(lines, None)) is not None:
+        while (line := next(lines, None)) is not None:
             taken.append(line)
-            characters += len(line[1]) if isinstance(line[1], str) else 0
+            first = first or bool(line[1])
+            characters += len(line[1]) if isinstance(line[1], str) else 1
+            if (first and len(taken) >= most) or len(taken) >= _MOST_LINES or characters >= _MOST_CHARACTERS:
+                break
     except UserError as error:
         failed = error
 
@@ -130,7 +136,8 @@ def _peeked(lines: Lines, most: int) -> tuple[list[str], Lines]:
             raise failed
         yield from lines
 
-    return [line for _, line in taken if isinstance(line, str)], chain(taken, rest())
+    texts = dropwhile(lambda line: not line, (line for _, line in taken if isinstance(line, str)))
+    return list(texts), chain(taken, rest())
 
 
 def _names_text(head: list[str], trained: AsTrained) -> bool:
@@ -214,4 +221,5 @@ def _table(lines: Lines, name: str, *, tabs: bool) -> Found:
                 f"{where} has {len(row)} cells where the first line has {len(names)}; mend that line"
             )
         else:
-            yield Record(where, number, dict(zip(names, row, strict=True)))
+            record = Record(where, number, dict(zip(names, row, strict=True)))
+            yield repeats_header(row, names, where) or record

@@ -158,6 +158,7 @@ LOOSE = {"question": "Who?", "context": "c"}
         (CONFIG, "in.txt", "body\n", [("1", "body")]),
         ({"kind": "regression", "text": "t", "label": "l"}, "in.txt", "l\tt\n1\ta\n", [("2", "a")]),
         ({"kind": "classification", "text": "t"}, "in.txt", "t\na\n", [("2", "a")]),
+        (CONFIG, "in.txt", "\n\n" + TABLE.replace("1\ta", "9\ta"), [("9", ["a", "b"]), PAIRS[1]]),
         # What training did not read is not read.
         ({"kind": "classification", "text": "text"}, "in.jsonl", '{"text": "a", "pair": "b"}', [("1", "a")]),
         ({"kind": "classification", "text": "text"}, "in.csv", "text,pair\na,b\n", [("2", "a")]),
@@ -165,6 +166,8 @@ LOOSE = {"question": "Who?", "context": "c"}
         (("mrpc", {"data": "glue"}), "in.txt", "index\t#1 String\t#2 String\n7\ta\tb\n", [("7", ["a", "b"])]),
         (("cola", {"data": "glue"}), "in.tsv", "index\tsentence\tpair\n7\ta\tb\n", [("7", "a")]),
         # Words in columns.
+        ({"kind": "tagging"}, "in.txt", "a\tNEW\nb\tO\n", [("1", ["a", "b"])]),
+        ({"kind": "tagging"}, "in.txt", "a\t?\nb\t?\n", [("1", ["a", "b"])]),
         ({"kind": "tagging"}, "in.txt", SENTENCES, TAGGED),
         ({"kind": "tagging"}, "-", SENTENCES, TAGGED),
         ({"kind": "tagging"}, "in.tsv.gz", SENTENCES, TAGGED),
@@ -298,6 +301,9 @@ def test_a_table_that_is_wrong_in_places(ask):
     assert [json.loads(line)["id"] for line in ended.out.splitlines()] == ["1", "4"]
     assert "line 3 has 1 cells where the first line has 2" in ended.err
     assert "line 4 is not CSV" in ended.err
+    ended = ask("id,text\n1,a\n\ufeffid,text\n2,b\n", "--on-error", "skip", name="in.csv")
+    assert [json.loads(line)["id"] for line in ended.out.splitlines()] == ["1", "2"]
+    assert "line 3 is the first line again, as in files that were joined" in ended.err
     ended = ask("text,text\na,b\n", "--on-error", "skip", name="in.csv")
     assert (ended.status, ended.out) == (2, "")
     assert "more than one column 'text'" in ended.err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from electra_jax.data.sources.compressed import Source, name_of
 from electra_jax.data.sources.text import BadLine, Lines, read_lines
@@ -54,6 +54,19 @@ def rows_of(lines: Lines, name: str, *, tabs: bool) -> Rows:
         UserError: As reading the lines does.
     """
     return _tab_separated(lines) if tabs else _CommaSeparated(lines, name).rows()
+
+
+def repeats_header(row: Sequence[str], names: Sequence[str], where: str) -> UserError | None:
+    """What is wrong with a row that is the first line again, which is what joined files have; None: it is another.
+
+    Args:
+        row: its cells.
+        names: of the columns, as the first line has them; of one column nothing can be said.
+        where: the row is; begins the message.
+    """
+    if len(names) < 2 or list(row) != list(names):
+        return None
+    return UserError(f"{where} is the first line again, as in files that were joined; leave it out.")
 
 
 def _tab_separated(lines: Lines) -> Rows:

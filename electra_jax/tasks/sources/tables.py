@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from electra_jax.data.sources.compressed import split_extension
-from electra_jax.data.sources.table_rows import read_rows
+from electra_jax.data.sources.table_rows import read_rows, repeats_header
 from electra_jax.data.sources.text import all_good
 from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.protocol import Label, TextExample
@@ -61,11 +61,14 @@ def with_header(path: Path, cells: Cells) -> Table:
     """The table whose first line names its columns.
 
     Raises:
-        UserError: a name occurs twice.
+        UserError: a name occurs twice; another line is the first one again.
     """
     names = tuple(cells[0][1])
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"{path} has more than one column {quoted(twice)}; rename all but one.")
+    for number, row in cells[1:]:
+        if problem := repeats_header(row, names, f"{path}, line {number}"):
+            raise problem
     return Table(path, names, cells[1:])
 
 

@@ -127,7 +127,7 @@ def word_sentences(
 
 
 def looks_like_columns(lines: Sequence[str], tags: Collection[str]) -> bool:
-    """Whether lines are words in columns, and not sentences: as many columns in all, and known tags in most.
+    """Whether lines are words in columns, and not sentences: as many columns in all, and tabs or tags that are known.
 
     Of lines that are one word each it takes two of them that no empty line separates.
 
@@ -145,7 +145,8 @@ def looks_like_columns(lines: Sequence[str], tags: Collection[str]) -> bool:
         return False
     if len(rows[0].cells) == 1:
         return one_below_another
-    return 2 * sum(bare_label(row.cells[-1]) in tags for row in rows) > len(rows)
+    known = sum(bare_label(row.cells[-1]) in tags for row in rows)
+    return 2 * known >= len(rows) or all(row.tabs for row in rows)
 
 
 def _sentences(lines: Lines) -> Iterator[list[tuple[int, str | UserError]]]:

@@ -305,6 +305,7 @@ ANSWER = {"id": "q", "question": "Who?"}
 WRONG = [
     (C, {"train": (".csv", "t,l\na,b\n")}, r"train\.csv has no column 'i'; its columns are 't', 'l'"),
     (C, {"train": (".csv", "t,l,l\na,b,c\n")}, "more than one column 'l'"),
+    (C, {"train": (".csv", "i,t,l\n1,a,b\n\ufeffi,t,l\n")}, "line 3 is the first line again"),
     (C, {"train": (".csv", 'i,t,l\n1,"a"b,c\n')}, "line 2 is not CSV"),
     (C, {"train": (".csv", "i,t,l\n1,a,b\n1,c,d\n")}, "2 train examples have the id '1'"),
     (C, {"train": (".csv", "i,t,l\n1,a,b\n"), "dev": (".csv", "i,t,l\n1,a,c\n")},
