@@ -49,6 +49,7 @@ from electra_jax.convert.weights import (
 from electra_jax.errors import UserError, listed
 from electra_jax.files.file_names import folder_in
 from electra_jax.model.sizes import EncoderSizes, network_sizes
+from electra_jax.tasks.settings import FILE
 from electra_jax.tokenizers import Tokenizer
 
 ARCHITECTURES: dict[Network, str] = {
@@ -444,9 +445,14 @@ def _write_finetuned(weights: Weights, directory: Path) -> list[str]:
     for head in heads:
         folder_in(directory, head.task)
         check_exportable(weights.config, head)
+    exported = {
+        head.task: with_hidden_layer(head, on_original_scale(head, weights.parameters)) for head in heads
+    }
+    for head in heads:
+        _check_all_has_a_place(head, exported[head.task])
     notes: list[str] = []
     for head in heads:
-        parameters = with_hidden_layer(head, on_original_scale(head, weights.parameters))
+        parameters = exported[head.task]
         architecture = HEAD_ARCHITECTURES[head.settings.kind]
         description = _description(weights, architecture, sizes.discriminator, sizes.embedding_size)
         description |= described_head(weights.config, head)
@@ -454,6 +460,20 @@ def _write_finetuned(weights: Weights, directory: Path) -> list[str]:
             weights, folder_in(directory, head.task), _with_head(head), parameters, description
         )
     return notes
+
+
+def _check_all_has_a_place(head: Head, parameters: Flat) -> None:
+    """Refuses a head with more than its kind has; what is left out would not compute what was trained.
+
+    Raises:
+        UserError: see above.
+    """
+    own, table = f"heads/{head.task}/", _with_head(head)
+    if left := [name for name in parameters if name.startswith(own) and table.to_foreign(name) is None]:
+        raise UserError(
+            f"{head.task} is said to be of kind {head.settings.kind}, whose head has no {listed(left)}: "
+            f"restore {FILE} from a copy"
+        )
 
 
 def _write_folder(

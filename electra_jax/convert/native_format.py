@@ -78,7 +78,7 @@ def read_native(
     params = read_params(directory, step)
     tasks = read_settings(run) if (run / FILE).is_file() else {}
     if tasks:
-        check_heads(run, tasks, params.get("heads", {}))
+        check_heads(run, tasks, params.get("heads", {}), trained.finetune.tasks)
     return Weights(
         config=config,
         parameters=flatten(params, vocab_size),

@@ -109,7 +109,7 @@ def _native(path: Path) -> "Model":
     tasks = _tasks(workdir.root, config, tokenizer, settings)
     params = read_params(directory, step)
     if settings:
-        check_heads(workdir.root, settings, params.get("heads", {}))
+        check_heads(workdir.root, settings, params.get("heads", {}), config.finetune.tasks)
     return Model(config, tokenizer, params, tasks, str(path))
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter
 
-from electra_jax.config.tasks import TaskKind
+from electra_jax.config.tasks import TaskConfig, TaskKind
 from electra_jax.errors import UserError
 from electra_jax.files.file_names import is_file_name
 from electra_jax.files.json_files import write_json
@@ -97,23 +97,32 @@ def read_settings(directory: Path) -> dict[str, TaskSettings]:
     return settings
 
 
-def check_heads(directory: Path, settings: Mapping[str, TaskSettings], heads: Mapping[str, Any]) -> None:
+def check_heads(
+    directory: Path,
+    settings: Mapping[str, TaskSettings],
+    heads: Mapping[str, Any],
+    trained: Mapping[str, TaskConfig],
+) -> None:
     """Refuse settings that are not those of the heads beside them: a head without its task would be left out silently.
 
     Args:
         directory: what holds both, for the message.
         settings: of its tasks.
         heads: parameters by task.
+        trained: the configuration's, by task, of those it has.
 
     Raises:
-        UserError: another task, or another number of classes.
+        UserError: another task, another number of classes, or another kind than was trained.
     """
     if settings.keys() != heads.keys():
-        there, trained = (", ".join(names) or "none" for names in (settings, heads))
+        there, with_heads = (", ".join(names) or "none" for names in (settings, heads))
         raise UserError(
-            f"{directory / FILE} names the tasks {there}, but the heads that were trained are {trained}: give the "
+            f"{directory / FILE} names the tasks {there}, but the heads that were trained are {with_heads}: give the "
             "tasks their names back"
         )
+    for name, task in trained.items():
+        if name in settings and (problem := _differs(settings[name], task)):
+            raise UserError(f"{directory / FILE} says {problem} of {name}: restore it from a copy")
     for name, head in heads.items():
         count = head["prediction"]["bias"].shape[-1] if "prediction" in head else None
         if settings[name].classes and count not in (None, len(settings[name].classes)):
@@ -121,6 +130,15 @@ def check_heads(directory: Path, settings: Mapping[str, TaskSettings], heads: Ma
                 f"{directory / FILE} gives {name} {len(settings[name].classes)} classes, but its head has {count} "
                 "outputs: restore it from a copy"
             )
+
+
+def _differs(settings: TaskSettings, trained: TaskConfig) -> str | None:
+    if settings.kind != trained.kind:
+        return f"kind {settings.kind} instead of {trained.kind}"
+    several = getattr(trained, "multi_label", False)
+    if settings.multi_label != several:
+        return f"multi_label {str(settings.multi_label).lower()} instead of {str(several).lower()}"
+    return None
 
 
 def _problem(task: TaskSettings) -> str | None:

@@ -251,7 +251,9 @@ def test_regression_is_written_on_the_scale_of_its_labels(tmp_path):
     assert after == pytest.approx(before, rel=1e-5)
 
 
-@pytest.mark.parametrize("change", ["another name", "another number of classes"])
+@pytest.mark.parametrize(
+    "change", ["another name", "another number of classes", "another kind", "multi_label"]
+)
 def test_tasks_that_are_not_those_of_the_heads(tmp_path, change):
     write_native(
         read_huggingface([_folder(tmp_path / "a", "classification")]), tmp_path / "b", tmp_path / "b"
@@ -261,12 +263,26 @@ def test_tasks_that_are_not_those_of_the_heads(tmp_path, change):
     if change == "another name":
         settings["sentiment"] = settings.pop("classification")
         expected = "names the tasks sentiment, but the heads that were trained are classification"
+    elif change == "another kind":
+        settings["classification"]["kind"] = "tagging"
+        expected = "says kind tagging instead of classification of classification: restore"
+    elif change == "multi_label":
+        settings["classification"]["multi_label"] = True
+        expected = "says multi_label true instead of false of classification: restore"
     else:
         settings["classification"]["classes"] = settings["classification"]["classes"][:2]
         expected = "gives classification 2 classes, but its head has 3 outputs"
     file.write_text(json.dumps(settings))
     with pytest.raises(UserError, match=expected):
         read_native(tmp_path / "b")
+
+
+def test_a_head_with_more_than_its_kind_has_is_not_exported_in_part(tmp_path):
+    theirs = read_huggingface([_folder(tmp_path / "a", "classification")])
+    tags = {"classification": replace(theirs.tasks["classification"], kind="tagging")}
+    with pytest.raises(UserError, match="of kind tagging, whose head has no heads/classification/dense/"):
+        write_huggingface(replace(theirs, tasks=tags), tmp_path / "b")
+    assert not (tmp_path / "b").exists()
 
 
 @pytest.mark.parametrize("kind", ["classification", "regression"])
