@@ -26,7 +26,7 @@ class Echo:
     """Implements what `predict` asks of a `Model`."""
 
     def __init__(self, kind):
-        self.tasks = {NAME: SimpleNamespace(kind=kind, labels=("O", "B-ORG", "B-PER", "B-LOC"))}
+        self.tasks = {NAME: SimpleNamespace(kind=kind, labels=("O", ".", "B-ORG", "B-PER", "B-LOC"))}
         config = CONFIG if CONFIG.kind == kind else task_section(kind=kind)
         self.config = SimpleNamespace(finetune=SimpleNamespace(tasks={NAME: config}))
 
@@ -173,6 +173,9 @@ LOOSE = {"question": "Who?", "context": "c"}
         ({"kind": "tagging"}, "in.tsv.gz", SENTENCES, TAGGED),
         ({"kind": "tagging"}, "in.txt", "EU\nis\n\nAnn", [("1", ["EU", "is"]), ("4", ["Ann"])]),
         ({"kind": "tagging"}, "in.txt", "EU\n\nAnn\n", [("1", "EU"), ("3", "Ann")]),
+        ({"kind": "tagging"}, "in.txt", "I like O\n", [("1", "I like O")]),
+        ({"kind": "tagging"}, "in.txt", "I go .\nYou go .\n", [("1", "I go ."), ("2", "You go .")]),
+        ({"kind": "tagging"}, "in.txt", "EU B-ORG\n. .\n", [("1", ["EU", "."])]),
         ({"kind": "tagging"}, "in.txt", "The EU\nAnn left\n", [("1", "The EU"), ("2", "Ann left")]),
         ({"kind": "tagging"}, "in.tsv", "id\twords\n7\ta b\n", [("7", "a b")]),
         # Questions in SQuAD's and MRQA's formats, or one a line.

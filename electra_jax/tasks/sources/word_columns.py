@@ -129,7 +129,7 @@ def word_sentences(
 def looks_like_columns(lines: Sequence[str], tags: Collection[str]) -> bool:
     """Whether lines are words in columns, and not sentences: as many columns in all, and tabs or tags that are known.
 
-    Of lines that are one word each it takes two of them that no empty line separates.
+    Without tabs it takes two lines that no empty line separates.
 
     Args:
         lines: the first of a file.
@@ -143,10 +143,11 @@ def looks_like_columns(lines: Sequence[str], tags: Collection[str]) -> bool:
         rows += words
     if not rows or any(len(row.cells) != len(rows[0].cells) for row in rows):
         return False
-    if len(rows[0].cells) == 1:
-        return one_below_another
-    known = sum(bare_label(row.cells[-1]) in tags for row in rows)
-    return 2 * known >= len(rows) or all(row.tabs for row in rows)
+    if len(rows[0].cells) > 1 and all(row.tabs for row in rows):
+        return True
+    # Sentences end in a full stop, which is a tag of some.
+    known = sum(any(map(str.isalnum, row.cells[-1])) and bare_label(row.cells[-1]) in tags for row in rows)
+    return one_below_another and (len(rows[0].cells) == 1 or 2 * known >= len(rows))
 
 
 def _sentences(lines: Lines) -> Iterator[list[tuple[int, str | UserError]]]:
