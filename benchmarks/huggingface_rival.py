@@ -98,7 +98,7 @@ def _loss(
 
 def _networks(config: Config) -> tuple[ElectraForMaskedLM, ElectraForPreTraining]:
     """Generator and discriminator with one embedding layer between them."""
-    sizes = network_sizes(config, config.tokenizer.vocab_size)
+    sizes = network_sizes(config.model, config.generator, config.tokenizer.vocab_size)
 
     def settings(encoder: EncoderSizes) -> ElectraConfig:
         return ElectraConfig(

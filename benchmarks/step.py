@@ -132,7 +132,7 @@ def model_flops(workload: Workload) -> float:
     config = workload.config()
     if workload.kind == "train":
         return train_step_flops(build_objective(config, Vocabulary()), workload.batch, workload.length)
-    sizes = network_sizes(config, Vocabulary.vocab_size)
+    sizes = network_sizes(config.model, config.generator, Vocabulary.vocab_size)
     row = encoder_flops(sizes.discriminator, sizes.embedding_size, workload.length)
     return workload.batch * (row + discriminator_head_flops(sizes.discriminator.hidden_size, workload.length))
 

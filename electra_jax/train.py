@@ -65,7 +65,7 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
         "preparing tokenizer and text",
         lambda: prepare(
             config,
-            accept=lambda tokenizer: check_tokenizer(config, workdir, tokenizer),
+            accept=lambda tokenizer: check_tokenizer(config.init_from, workdir, tokenizer),
             begun=workdir.tokenizer if saved_steps(workdir.checkpoints) else None,
         ),
         lambda made: f"{made.tokenizer.fingerprint} {made.train.fingerprint} {made.eval.fingerprint}",

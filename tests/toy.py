@@ -133,4 +133,4 @@ class ToyRun:
             program.train_step = self._wrap(self.program.train_step)
         work = Pretraining(self.config, self.prepared, program, self.workdir)
         identity = RunIdentity("t", "d", {})
-        return run_loop(self.config, work, program, self.workdir, identity, start, state)
+        return run_loop(self.config.train, work, program, self.workdir, identity, start, state)

@@ -126,7 +126,9 @@ def read_huggingface(
     derived, config = validate(values, where), with_overrides(values, overrides, where)
     tokenizer = overridden_tokenizer(tokenizer, config.tokenizer, derived.tokenizer, where)
 
-    check_depths(where, parameters, network_sizes(config, main.settings["vocab_size"]))
+    check_depths(
+        where, parameters, network_sizes(config.model, config.generator, main.settings["vocab_size"])
+    )
     expected = expected_shapes(config, main.settings["vocab_size"])
     if "generator" not in networks:
         expected = {n: s for n, s in expected.items() if n.partition("/")[0] in _DISCRIMINATOR_PARTS}
@@ -401,7 +403,7 @@ def write_huggingface(weights: Weights, directory: Path) -> list[str]:
     if weights.tasks:
         return _write_finetuned(weights, directory)
     parts = scopes(weights.parameters)
-    sizes = network_sizes(weights.config, weights.vocab_size)
+    sizes = network_sizes(weights.config.model, weights.config.generator, weights.vocab_size)
     if parts == {"embeddings", "encoder"}:
         description = _description(weights, ENCODER_ARCHITECTURE, sizes.discriminator, sizes.embedding_size)
         folder = directory / "discriminator"
@@ -440,7 +442,7 @@ def write_huggingface(weights: Weights, directory: Path) -> list[str]:
 
 def _write_finetuned(weights: Weights, directory: Path) -> list[str]:
     """A folder for each task, named after it: the encoder with its head."""
-    sizes = network_sizes(weights.config, weights.vocab_size)
+    sizes = network_sizes(weights.config.model, weights.config.generator, weights.vocab_size)
     heads = heads_of(weights.tasks)
     for head in heads:
         folder_in(directory, head.task)

@@ -127,7 +127,7 @@ def read_tensorflow(
     tokenizer = overridden_tokenizer(tokenizer, config.tokenizer, derived.tokenizer, str(prefix))
     if not any(override.startswith("model.num_heads=") for override in overrides):
         notes = (*notes, "heads of 64 assumed, as in every size of the original (model.num_heads=N)")
-    check_depths(str(prefix), found_shapes, network_sizes(config, rows))
+    check_depths(str(prefix), found_shapes, network_sizes(config.model, config.generator, rows))
     expected = _trained_parts(expected_shapes(config, rows), found_shapes)
 
     wanted = [*known, *(moments if optimizer else ()), *(("global_step",) if "global_step" in shapes else ())]
@@ -300,7 +300,7 @@ def write_tensorflow(weights: Weights, directory: Path) -> list[str]:
 def _unsaid(weights: Weights) -> list[str]:
     """Settings that decide what the networks compute, follow from no shape, and are not the original's."""
     config = weights.config
-    sizes = network_sizes(config, weights.vocab_size)
+    sizes = network_sizes(config.model, config.generator, weights.vocab_size)
     encoders = {"model": sizes.discriminator}
     if scopes(weights.parameters) & {"generator_encoder", "generator_ltr"}:
         encoders["generator"] = sizes.generator

@@ -49,11 +49,11 @@ def network_config(config: Config, vocab_size: int, platform: str | None = None)
     """
     platform = platform or jax.default_backend()
     model, compute = config.model, config.compute
-    sizes = network_sizes(config, vocab_size)
+    sizes = network_sizes(config.model, config.generator, vocab_size)
     dtype = jnp.dtype(compute.dtype)
     local_attention = model.attention_init == "local"
     attention = choose_attention(config, platform).backend
-    scan_layers = loops_over_layers(config, platform)
+    scan_layers = loops_over_layers(compute.scan_layers, model.num_layers, platform)
 
     def embeddings(size: int) -> EmbeddingsConfig:
         return EmbeddingsConfig(

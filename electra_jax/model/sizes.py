@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from electra_jax.config.schema import Config
+from electra_jax.config.schema import GeneratorConfig, ModelConfig
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,8 @@ def default_heads(width: int) -> int:
     return next(heads for heads in range(max(1, width // 64), 0, -1) if width % heads == 0)
 
 
-def network_sizes(config: Config, vocab_size: int) -> NetworkSizes:
+def network_sizes(model: ModelConfig, generator: GeneratorConfig, vocab_size: int) -> NetworkSizes:
     """Resolves fractions and defaults: generator width round(h x f), heads max(1, width // 64), ffn 4 x width."""
-    model, generator = config.model, config.generator
     hidden = model.hidden_size
     embedding = model.embedding_size or hidden
     discriminator = EncoderSizes(

@@ -119,7 +119,7 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
     # What lies at a path is compared below; an earlier version did not note it, so there the path must be the same.
     by_content = keys_by_content(config) if begun is not None else frozenset()
     changes = workdir.check_usable(config, free=by_content)
-    check_tokenizer(config, workdir, tokenizer)
+    check_tokenizer(config.init_from, workdir, tokenizer)
     material = read_material(config, tokenizer, notes, by_content)
     inputs = _check_inputs(material, workdir, begun, notes)
     for number in range(config.finetune.seeds):
@@ -258,7 +258,7 @@ def check_seed(material: Material, root: WorkDir, seed: int) -> None:
     recipe = recipe_of(material, seed)
     check_run(recipe, workdir, free=material.by_content)
     workdir.check_usable(recipe, free=material.by_content)
-    check_tokenizer(recipe, workdir, material.tokenizer)
+    check_tokenizer(recipe.init_from, workdir, material.tokenizer)
 
 
 def run_seed(material: Material, root: WorkDir, seed: int, mesh: jax.sharding.Mesh) -> Result | None:

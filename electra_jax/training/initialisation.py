@@ -113,7 +113,7 @@ def check_origin(config: Config, init_from: str) -> None:
         UserError: the encoders differ, or it has a generator and that differs.
     """
     origin = find_origin(init_from)
-    ours, theirs = (network_sizes(c, vocab_size=1) for c in (config, origin.config))
+    ours, theirs = (network_sizes(c.model, c.generator, vocab_size=1) for c in (config, origin.config))
     keys: tuple[str, ...] = _MODEL_SIZES if _encoder(ours) != _encoder(theirs) else ()
     if _has_our_generator(config, origin) and _generator(config, ours) != _generator(origin.config, theirs):
         keys = (*_MODEL_SIZES, "generator.")

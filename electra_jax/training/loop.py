@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import jax
 
-from electra_jax.config.schema import Config
+from electra_jax.config.schema import TrainConfig
 from electra_jax.runtime.profiling import Profile
 from electra_jax.training.checkpoints import CheckpointWriter, RunIdentity
 from electra_jax.training.health import read_report
@@ -46,7 +46,7 @@ class Work(Protocol):
 
 
 def run_loop(
-    config: Config,
+    settings: TrainConfig,
     work: Work,
     program: Program[Any],
     workdir: WorkDir,
@@ -59,9 +59,9 @@ def run_loop(
     Raises:
         OSError: something could not be written; it names a file or the directory.
     """
-    checkpoints = CheckpointWriter(workdir.checkpoints, config.train, identity)
+    checkpoints = CheckpointWriter(workdir.checkpoints, settings, identity)
     try:
-        return train_loop(config, work, program, workdir, checkpoints, start, state)
+        return train_loop(settings, work, program, workdir, checkpoints, start, state)
     except OSError as error:
         error.filename = error.filename or workdir.root  # a write to an open file does not say which
         raise
@@ -70,7 +70,7 @@ def run_loop(
 
 
 def train_loop(
-    config: Config,
+    settings: TrainConfig,
     work: Work,
     program: Program[Any],
     workdir: WorkDir,
@@ -79,7 +79,7 @@ def train_loop(
     state: TrainState,
 ) -> tuple[TrainState, Metrics, str | None]:
     """Steps from ``start`` to train.steps; (state, last held-out metrics, the signal that stopped it or None)."""
-    settings, parts = config.train, program.objective.parts
+    parts = program.objective.parts
     last = settings.total_steps
     batches = work.batches(start)
     watch = Stopwatch()

@@ -99,5 +99,5 @@ def run_experiment(experiment: Experiment[AnyObjective]) -> Finished[AnyObjectiv
     # Step → report → evaluate → save
     work = experiment.work(program)
     identity = RunIdentity(tokenizer.fingerprint, experiment.data, recipe.model_dump())
-    state, metrics, stopped = run_loop(config, work, program, workdir, identity, start, state)
+    state, metrics, stopped = run_loop(config.train, work, program, workdir, identity, start, state)
     return Finished(program, work, start, state, metrics, stopped)

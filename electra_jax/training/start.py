@@ -137,7 +137,7 @@ def check_run(config: Config, workdir: WorkDir, *, free: Collection[str] = ()) -
         check_origin(config, config.init_from)
 
 
-def check_tokenizer(config: Config, workdir: WorkDir, tokenizer: Tokenizer) -> None:
+def check_tokenizer(init_from: str | None, workdir: WorkDir, tokenizer: Tokenizer) -> None:
     """Refuses another tokenizer than the one this run, or the one it starts from, began with.
 
     Raises:
@@ -149,8 +149,8 @@ def check_tokenizer(config: Config, workdir: WorkDir, tokenizer: Tokenizer) -> N
     if (newest := _newest_identity(workdir)) is not None:
         where, identity = newest
         _check_same("tokenizer", where, identity.tokenizer, tokenizer.fingerprint)
-    elif config.init_from is not None:
-        check_vocabulary(config.init_from, tokenizer)
+    elif init_from is not None:
+        check_vocabulary(init_from, tokenizer)
 
 
 def check_data(workdir: WorkDir, fingerprint: str, what: str = "prepared training text") -> None:

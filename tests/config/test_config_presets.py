@@ -47,7 +47,7 @@ PAPER = {
 def test_preset_has_the_papers_numbers(name):
     encoder, embedding, width, heads, mask_rate, length, batch, rate, steps = PAPER[name]
     config = load_config(CONFIGS / "pretrain" / f"{name}.yaml")
-    sizes = network_sizes(config, 30522)
+    sizes = network_sizes(config.model, config.generator, 30522)
     assert sizes.discriminator == encoder
     assert sizes.generator == EncoderSizes(width, encoder.num_layers, heads, 4 * width)
     assert sizes.embedding_size == embedding

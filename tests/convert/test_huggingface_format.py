@@ -60,7 +60,7 @@ def test_configuration_and_every_number_of_a_release(release, tmp_path):
         tensors[network] = random_tensors(network, sizes, dtype=dtype)
         write_folder(tmp_path / network, network, sizes, tensors=tensors[network])
     weights = read_huggingface([tmp_path / "discriminator", tmp_path / "generator"])
-    sizes = network_sizes(weights.config, weights.vocab_size)
+    sizes = network_sizes(weights.config.model, weights.config.generator, weights.vocab_size)
     assert (weights.vocab_size, weights.tokenizer.vocab_size) == (discriminator["vocab_size"],) * 2
     assert (sizes.embedding_size, sizes.max_positions, sizes.type_vocab_size) == (
         *(discriminator["embedding_size"], 512, 2),
@@ -217,7 +217,7 @@ def test_a_generator_alone_is_a_masked_language_model(tmp_path):
     write_folder(tmp_path / "a", "generator", TINY_GENERATOR)
     weights = read_huggingface([tmp_path / "a"])
     assert weights.config.objective.kind == "masked_lm"
-    assert network_sizes(weights.config, 40).discriminator.hidden_size == 16
+    assert network_sizes(weights.config.model, weights.config.generator, 40).discriminator.hidden_size == 16
     write_huggingface(weights, tmp_path / "b")
     assert [path.name for path in (tmp_path / "b").iterdir()] == ["generator"]
 

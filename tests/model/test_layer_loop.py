@@ -21,5 +21,5 @@ from electra_jax.model.network_config import network_config
 )
 def test_a_loop_is_chosen_by_depth_and_platform_unless_it_is_asked_for(asked, layers, platform, looped):
     config = small_config(model={"num_layers": layers}, compute={"scan_layers": asked})
-    assert loops_over_layers(config, platform) is looped
+    assert loops_over_layers(asked, layers, platform) is looped
     assert network_config(config, 10, platform).encoder.scan_layers is looped

@@ -145,7 +145,9 @@ def test_tensor_parallelism_sums_activations_within_each_layer(compiled):
 
 
 def test_logits_over_the_vocabulary_are_gathered_nowhere(compiled):
-    rows = network_sizes(config_for("tensor"), SmallVocabulary.vocab_size).vocab_rows
+    rows = network_sizes(
+        config_for("tensor").model, config_for("tensor").generator, SmallVocabulary.vocab_size
+    ).vocab_rows
     slots = max_masked(config_for("tensor").objective.mask_rate, LENGTH)
     shapes = {
         array.shape

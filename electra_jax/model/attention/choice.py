@@ -62,7 +62,7 @@ def _obstacle(backend: Backend, config: Config, platform: str) -> str | None:
         return "computes in bfloat16 only: set compute.dtype=bfloat16"
     if config.data.sequence_length % 2:
         return f"needs an even data.sequence_length (it is {config.data.sequence_length})"
-    sizes = network_sizes(config, 1)
+    sizes = network_sizes(config.model, config.generator, 1)
     for name, encoder in (("discriminator", sizes.discriminator), ("generator", sizes.generator)):
         head = encoder.hidden_size // encoder.num_heads
         if head % 8 or head > 128:
