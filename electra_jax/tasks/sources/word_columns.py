@@ -95,13 +95,9 @@ def word_sentences(
     """
     first: _Row | None = None
     count = 0
-    for sentence in _sentences(lines):
-        number = sentence[0][0]
-        if bad := next((line for _, line in sentence if isinstance(line, UserError)), None):
-            yield number, bad
-            continue
-        rows = _without_comments([_row(at, str(line)) for at, line in sentence], first)
-        if not rows:
+    for number, rows in _sentences(lines):
+        if isinstance(rows, UserError):
+            yield number, rows
             continue
         first = first or rows[0]
         if first is rows[0] and tag_column == -1 and _is_conllu(rows):
@@ -137,8 +133,8 @@ def looks_like_columns(lines: Sequence[str], tags: Collection[str]) -> bool:
     """
     rows: list[_Row] = []
     one_below_another = False
-    for sentence in _sentences(iter(enumerate(lines, 1))):
-        words = _without_comments([_row(at, str(line)) for at, line in sentence], rows[0] if rows else None)
+    for _, words in _sentences(iter(enumerate(lines, 1))):
+        assert not isinstance(words, UserError)
         one_below_another |= len(words) > 1
         rows += words
     if not rows or any(len(row.cells) != len(rows[0].cells) for row in rows):
@@ -150,7 +146,23 @@ def looks_like_columns(lines: Sequence[str], tags: Collection[str]) -> bool:
     return one_below_another and (len(rows[0].cells) == 1 or 2 * known >= len(rows))
 
 
-def _sentences(lines: Lines) -> Iterator[list[tuple[int, str | UserError]]]:
+def _sentences(lines: Lines) -> Iterator[tuple[int, list[_Row] | UserError]]:
+    """Yields the number of a sentence's first line, and its words without comments or the line that is no text."""
+    word: _Row | None = None  # The first that is surely none of a comment.
+    waiting: list[list[_Row]] = []
+    for paragraph in _paragraphs(lines):
+        if bad := next((line for _, line in paragraph if isinstance(line, UserError)), None):
+            yield paragraph[0][0], bad
+            continue
+        waiting.append([_row(number, str(line)) for number, line in paragraph])
+        word = word or next((row for row in waiting[-1] if not row.cells[0].startswith(_COMMENT)), None)
+        if word is not None:
+            yield from ((rows[0].line, rows) for found in waiting if (rows := _without_comments(found, word)))
+            waiting = []
+    yield from ((rows[0].line, rows) for rows in waiting)
+
+
+def _paragraphs(lines: Lines) -> Iterator[list[tuple[int, str | UserError]]]:
     """Yields lines between those that separate sentences; there is at least one."""
     sentence: list[tuple[int, str | UserError]] = []
     for number, line in lines:
@@ -169,12 +181,10 @@ def _row(number: int, line: str) -> _Row:
     return _Row(number, tuple(_BLANK.split(line.strip(" "))), False)
 
 
-def _without_comments(rows: list[_Row], known: _Row | None) -> list[_Row]:
-    """The rows but for the comments before them; of ``known``'s kind are words where no other row says it."""
+def _without_comments(rows: list[_Row], word: _Row) -> list[_Row]:
+    """The rows but for the comments before them, which are not like the first word; like ``word`` if there is none."""
     hashes = next((n for n, row in enumerate(rows) if not row.cells[0].startswith(_COMMENT)), len(rows))
-    word = rows[hashes] if hashes < len(rows) else known
-    if word is None:
-        return rows
+    word = rows[hashes] if hashes < len(rows) else word
     return [row for n, row in enumerate(rows) if n >= hashes or row.is_like(word)]
 
 

@@ -125,6 +125,7 @@ def test_columns_of_words(tmp_path, content):
     ("New York\tB-LOC\nis O\n", 1, ("New York", "is"), ("B-LOC", "O")),
     # Comments are before the first word, and have other columns; a word may begin with #.
     ("# sent_id = 1\n# text = # 1\n#\tO\n1\tO\n", 3, ("#", "1"), ("O", "O")),
+    ("# newdoc\n\n# text = x\nx\tO\n#\tO\n", 4, ("x", "#"), ("O", "O")),
     ("# id 1\n# O\n#1 B-X\nx O\n", 2, ("#", "#1", "x"), ("O", "B-X", "O")),
 ])  # fmt: skip
 def test_what_separates_columns_of_words_and_what_is_a_comment(tmp_path, content, line, words, tags):
