@@ -95,8 +95,9 @@ def train_loop(
         program.on_mesh(),
     ):
         for step in range(start + 1, last + 1):
-            with profile.step(step):
-                state, report = program.train_step(state, program.put_batch(next(batches)))
+            batch = program.put_batch(next(batches))
+            with profile.step(step), jax.transfer_guard("disallow"):  # nothing else goes to or from the devices
+                state, report = program.train_step(state, batch)
             profile.done(step, report)
             if pending is not None:
                 read_report(*pending, console, parts)
