@@ -96,7 +96,8 @@ def train_loop(
     ):
         for step in range(start + 1, last + 1):
             batch = program.put_batch(next(batches))
-            with profile.step(step), jax.transfer_guard("disallow"):  # nothing else goes to or from the devices
+            # Nothing else goes to the devices, so dispatch waits for nothing.
+            with profile.step(step), jax.transfer_guard("disallow"):
                 state, report = program.train_step(state, batch)
             profile.done(step, report)
             if pending is not None:
