@@ -58,8 +58,6 @@ def with_overrides(values: Mapping[str, Any], overrides: Sequence[str], where: s
     """
     values = brought_up(values)
     for override in overrides:
-        if not isinstance(override, str):
-            raise UserError(f"override {override!r:.80} must be text, such as 'train.steps=1000'")
         values = _merge(values, _parse_override(override))
     return _check(values, f"{where} with overrides" if overrides else where)
 
@@ -144,7 +142,9 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _parse_override(override: str) -> dict[str, Any]:
+def _parse_override(override: Any) -> dict[str, Any]:
+    if not isinstance(override, str):
+        raise UserError(f"override {override!r:.80} must be text, such as 'train.steps=1000'")
     try:
         override.encode()
     except UnicodeEncodeError:

@@ -61,6 +61,8 @@ TOKENIZERS = {
 def _random_run(folder, overrides):
     """A work directory of random parameters at ``folder/ours``, as if it had been converted; its `Weights`."""
     written = load_config(write_run(folder)).model_dump(exclude_defaults=True)
+    if VARIANTS["masked_lm"][0] in overrides:
+        del written["generator"]  # it has none, and says so
     (folder / "run.yaml").write_text(json.dumps(written))
     config = load_config(folder / "run.yaml", overrides)
     text = (folder / "corpus.txt").read_text().split("\n\n")
