@@ -20,6 +20,8 @@ def reference_config(golden, sharing):
         objective = {"kind": "electra", **sampling}
     else:
         objective = {"kind": "electric" if golden["electric_objective"] else "masked_lm"}
+    fraction = 1.0 if sharing == "all" else golden["generator_hidden_size"]
+    generator = {"sharing": sharing, "size_fraction": fraction}
     return Config.model_validate(
         {
             "data": {"sequence_length": golden["max_seq_length"]},
@@ -34,10 +36,7 @@ def reference_config(golden, sharing):
                 "attention_dropout": 0.0,
                 "vocab_multiple": 1,
             },
-            "generator": {
-                "sharing": sharing,
-                "size_fraction": 1.0 if sharing == "all" else golden["generator_hidden_size"],
-            },
+            **({} if objective["kind"] == "masked_lm" else {"generator": generator}),
             "objective": {**objective, "mask_rate": golden["mask_prob"], "reference_quirks": True},
             "optimizer": {
                 "learning_rate": golden["learning_rate"],
