@@ -1,6 +1,7 @@
 """Signals to real commands while they start: one sentence within a second, no traceback, no crash."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -86,13 +87,31 @@ COMMANDS = {
     "train": (*TRAIN, "train.eval_every=1000000"),
     "prepare": ("electra_jax.prepare", "--config", "run.yaml", "tokenizer.kind=sentencepiece",
                 "tokenizer.vocab_file=null", "tokenizer.vocab_size=300", "data.prepare_processes=2"),
+    "vocabulary": ("electra_jax.prepare", "--config", "run.yaml", "data.source=text:large.txt",
+                   "tokenizer.kind=sentencepiece", "tokenizer.vocab_file=null", "tokenizer.vocab_size=2000"),
+    "finetune": ("electra_jax.train", "--config", "tune.yaml", "--workdir", "tuned"),
     "evaluate": ("electra_jax.evaluate", "--workdir", "done"),
     "predict": ("electra_jax.predict", "--workdir", "done", "--input", "many.txt", "--detect"),
     "convert": ("electra_jax.convert", "done", "exported", "--to", "huggingface", "--overwrite"),
     "plan": ("electra_jax.plan", "--config", "run.yaml"),
     "console": ("electra_jax", "train", *TRAIN[1:]),
 }  # fmt: skip
-SPAN = {"train": 60, "prepare": 10, "evaluate": 15, "predict": 15, "convert": 8, "plan": 15, "console": 5}
+SPAN = {
+    "train": 60,
+    "prepare": 10,
+    "vocabulary": 10,
+    "finetune": 40,
+    "evaluate": 15,
+    "predict": 15,
+    "convert": 8,
+}
+SPAN |= {"plan": 15, "console": 5}
+TUNE = """
+init_from: done
+objective: {kind: finetune}
+finetune: {epochs: 100000, tasks: {mine: {kind: classification, train: mine.csv, dev: mine.csv}}}
+train: {batch_size: 8, checkpoint_every: 1000000, eval_every: 1000000}
+"""
 
 
 @pytest.mark.slow
@@ -100,14 +119,25 @@ SPAN = {"train": 60, "prepare": 10, "evaluate": 15, "predict": 15, "convert": 8,
 def test_at_twenty_moments_of_the_start(name, finished, folder):
     """Whatever the command does at that moment; one that is done before the signal comes must have ended well."""
     arguments = COMMANDS[name]
-    (folder / "many.txt").write_text((finished / "corpus.txt").read_text() * 40)
+    corpus = (finished / "corpus.txt").read_text()
+    (folder / "many.txt").write_text(corpus * 40)
+    letters = random.Random(0)
+    words = ["".join(letters.choices("abcdefghijklmnop", k=7)) for _ in range(20_000)]
+    (folder / "large.txt").write_text(
+        "\n\n".join(" ".join(letters.choices(words, k=12)) for _ in range(40_000))
+    )
+    (folder / "tune.yaml").write_text(TUNE)
+    rows = "".join(f"word{n} word{n + 1},{'yes' if n % 2 else 'no'}\n" for n in range(30))
+    (folder / "mine.csv").write_text("text,label\n" + rows)
     if not (folder / "done").exists():
         (folder / "done").symlink_to(finished / "work")
     told = []
     for moment in range(MOMENTS):
         number = (signal.SIGINT, signal.SIGTERM)[moment % 2]
         command = Command(
-            folder, *arguments, *([f"data.cache_dir=cache-{moment}"] if name == "prepare" else [])
+            folder,
+            *arguments,
+            *([f"data.cache_dir=cache-{moment}"] if name in ("prepare", "vocabulary") else []),
         )
         time.sleep(SPAN[name] * (moment / MOMENTS) ** 1.5)
         if command.process.poll() is not None:
