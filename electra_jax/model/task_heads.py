@@ -88,25 +88,6 @@ class TaggingHead(nn.Module):
         return Dense(self.num_labels, jnp.float32, init, name="prediction")(x)
 
 
-class MultipleChoiceHead(nn.Module):
-    """One score for each choice, as Hugging Face has it: dense(gelu) of [CLS] → dropout → dense(1)."""
-
-    dtype: Dtype
-    dropout_rate: float = 0.1
-    initializer_range: float = 0.02
-
-    @nn.compact
-    def __call__(self, hidden: Array, num_choices: int, rng: Array | None = None) -> Array:
-        """``[batch · num_choices, length, hidden]`` → float32 scores ``[batch, num_choices]``.
-
-        The choices of a question are adjacent rows.
-        """
-        init = head_initializer("huggingface", self.initializer_range)
-        x = gelu(Dense(hidden.shape[-1], self.dtype, init, name="dense")(hidden[:, 0]))
-        x = dropout(x, self.dropout_rate, rng)
-        return Dense(1, jnp.float32, init, name="prediction")(x).reshape(-1, num_choices)
-
-
 @struct.dataclass
 class AnswerLogits:
     """What a question-answering head says of each row, float32.

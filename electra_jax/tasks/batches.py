@@ -20,11 +20,6 @@ class Plan:
     rows: np.ndarray  # int64 [batch]
 
 
-def bucket_of(length: int, buckets: Sequence[int]) -> int:
-    """The shortest bucket that holds ``length``; the longest where none does."""
-    return next((bucket for bucket in buckets if bucket >= length), buckets[-1])
-
-
 def usable_buckets(buckets: Sequence[int], longest: int) -> tuple[int, ...]:
     """The buckets below ``longest``, and ``longest`` itself."""
     return (*(bucket for bucket in buckets if bucket < longest), longest)

@@ -1,8 +1,8 @@
 """Losses of fine-tuning, one number an example (reference §11).
 
 How they are summed up is the caller's choice, with weights that are 0 for examples that only fill a batch: the
-reference trains on `weighted_sum` (its loss grows with the batch), Hugging Face on `weighted_mean`. With several tasks
-the reference counts for each example the loss of its own task alone, which is a weight of 0 for the others.
+reference trains on the weighted sum (its loss grows with the batch), Hugging Face on `weighted_mean`. With several
+tasks the reference counts for each example the loss of its own task alone, which is a weight of 0 for the others.
 """
 
 import jax
@@ -62,24 +62,9 @@ def tagging_loss(logits: Array, labels: Array, weights: Array) -> Array:
 def span_loss(start_logits: Array, end_logits: Array, starts: Array, ends: Array) -> Array:
     """The mean of the two cross-entropies, ``[batch, length]`` and int ``[batch]`` → float32 ``[batch]``.
 
-    A position outside the row costs 0. Hugging Face's loss is the mean of this if there is no such position; else see
-    `mean_span_loss`.
+    A position outside the row costs 0. Hugging Face's loss is the mean of this if there is no such position.
     """
     return (softmax_cross_entropy(start_logits, starts) + softmax_cross_entropy(end_logits, ends)) / 2.0
-
-
-def mean_span_loss(start_logits: Array, end_logits: Array, starts: Array, ends: Array) -> Array:
-    """Hugging Face's loss of a batch, float32 scalar: the mean over starts and the mean over ends, halved.
-
-    Negative positions are taken as 0 and those behind the row are left out of their mean.
-    """
-
-    def mean(logits: Array, positions: Array) -> Array:
-        positions = jnp.maximum(positions, 0)
-        losses = softmax_cross_entropy(logits, positions)
-        return weighted_mean(losses, in_range(positions, logits.shape[-1]))
-
-    return (mean(start_logits, starts) + mean(end_logits, ends)) / 2.0
 
 
 def question_answering_loss(
@@ -109,11 +94,6 @@ def question_answering_loss(
     if answerable_logits is None:
         return losses
     return losses + answerable_weight * sigmoid_cross_entropy(answerable_logits, is_impossible)
-
-
-def weighted_sum(losses: Array, weights: Array) -> Array:
-    """Σ w·loss, the reference's loss of a batch; two arrays of one shape → float32 scalar."""
-    return jnp.sum(losses * weights)
 
 
 def weighted_mean(losses: Array, weights: Array) -> Array:

@@ -17,7 +17,6 @@ from electra_jax.model.inputs import EncoderInputs
 from electra_jax.model.task_heads import (
     AnswerBeam,
     ClassificationHead,
-    MultipleChoiceHead,
     QuestionAnsweringHead,
     SpanHead,
     TaggingHead,
@@ -31,13 +30,12 @@ from electra_jax.partitioning.axes import parameter_specs, path_name
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.tasks.losses import (
     in_range,
-    mean_span_loss,
     question_answering_loss,
     softmax_cross_entropy,
+    span_loss,
     squared_error,
     tagging_loss,
     weighted_mean,
-    weighted_sum,
 )
 
 TASKS = ("mnli", "sts", "squad", "chunk")  # the original's order, in which task_id counts
@@ -48,7 +46,6 @@ ZERO_GRADIENTS = {
     "joint": {"heads/squad/start/bias", "heads/squad/end/bias"},
     "independent": {"heads/squad/start/bias", "heads/squad/end/bias"},
     "qa": {"heads/task/prediction/bias"},
-    "mc": {"heads/task/prediction/bias"},
 }
 KEY_BIAS = "encoder/layers/attention/key/bias"
 
@@ -157,7 +154,7 @@ def _reference_outputs(variant, golden, params):
 
 
 def _total(losses, golden):
-    return sum(weighted_sum(losses[task], golden["in/task_id"] == i) for i, task in enumerate(TASKS))
+    return sum((losses[task] * (golden["in/task_id"] == i)).sum() for i, task in enumerate(TASKS))
 
 
 @pytest.mark.shared_data
@@ -286,7 +283,6 @@ HUGGINGFACE_HEADS = {
     "seqreg": ClassificationHead(1, "huggingface", jnp.float32),
     "tokcls": TaggingHead(5, "huggingface", jnp.float32),
     "qa": SpanHead(jnp.float32),
-    "mc": MultipleChoiceHead(jnp.float32),
 }
 
 HUGGINGFACE_CLASSES = {
@@ -294,7 +290,6 @@ HUGGINGFACE_CLASSES = {
     "seqreg": "ForSequenceClassification, regression",
     "tokcls": "ForTokenClassification",
     "qa": "ForQuestionAnswering",
-    "mc": "ForMultipleChoice",
 }
 
 
@@ -304,11 +299,10 @@ def _huggingface_outputs(name, golden, params):
     length = rows["input_ids"].shape[-1]
     ids, mask, token_types = (rows[k].reshape(-1, length) for k in rows)
     hidden = _encode(params, _inputs(ids, mask, token_types))
-    choices = (rows["input_ids"].shape[1],) if name == "mc" else ()
-    logits = HUGGINGFACE_HEADS[name].apply({"params": params["heads"]["task"]}, hidden, *choices)
+    logits = HUGGINGFACE_HEADS[name].apply({"params": params["heads"]["task"]}, hidden)
     if name == "qa":
         positions = golden["in/start_positions"], golden["in/end_positions"]
-        loss = mean_span_loss(logits.start, logits.end, *positions)
+        loss = span_loss(logits.start, logits.end, *positions).mean()
         return {"start_logits": logits.start, "end_logits": logits.end}, loss
     labels = golden["in/labels"]
     if name == "seqreg":
@@ -356,7 +350,6 @@ def test_huggingface_figures(name, shared, within):
 HEADS = {
     **{f"classification-{s}": ClassificationHead(3, s, jnp.float32) for s in ("reference", "huggingface")},
     **{f"tagging-{s}": TaggingHead(5, s, jnp.float32) for s in ("reference", "huggingface")},
-    "choice": MultipleChoiceHead(jnp.float32),
     "span": SpanHead(jnp.float32),
     "joint": QuestionAnsweringHead(joint=True, answerable=True, dtype=jnp.float32),
     "independent": QuestionAnsweringHead(joint=False, answerable=True, dtype=jnp.float32),
@@ -371,7 +364,7 @@ def _hidden(batch=4, length=12, size=32, seed=0):
 def _arguments(head, hidden):
     if isinstance(head, QuestionAnsweringHead):
         return hidden, jnp.ones(hidden.shape[:2], bool), jnp.arange(hidden.shape[0])
-    return (hidden, 2) if isinstance(head, MultipleChoiceHead) else (hidden,)
+    return (hidden,)
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -406,7 +399,6 @@ def test_logits_are_float32_when_the_network_computes_in_bfloat16(name):
         ("classification-huggingface", True),
         ("tagging-reference", False),
         ("tagging-huggingface", True),
-        ("choice", True),
     ],
 )
 def test_dropout_is_where_each_implementation_has_it(name, drops):
@@ -514,13 +506,6 @@ def test_independent_end_does_not_look_at_the_start():
         variables = head.init(jax.random.key(1), hidden, mask, jnp.zeros(4, int))
         ends = [head.apply(variables, hidden, mask, jnp.full(4, k)).end for k in (8, 9)]
         assert np.allclose(*ends) == same
-
-
-def test_multiple_choice_scores_each_row_by_itself():
-    head, hidden = HEADS["choice"], _hidden(batch=6)
-    variables = head.init(jax.random.key(1), hidden, 3)
-    rows = [head.apply(variables, hidden[i : i + 1], 1)[0, 0] for i in range(6)]
-    np.testing.assert_allclose(head.apply(variables, hidden, 3), np.reshape(rows, (2, 3)), atol=1e-6)
 
 
 def test_encoder_can_be_made_and_used_alone():
