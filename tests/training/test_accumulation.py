@@ -64,7 +64,7 @@ def test_microbatches_drop_out_other_units_each():
     class Watched:
         """The objective, telling which dropout keys it is traced with."""
 
-        draw, totals = objective.draw, objective.totals
+        draw, totals, parts = objective.draw, objective.totals, ()
 
         @staticmethod
         def loss(params, drawn, totals, rng):
