@@ -283,7 +283,7 @@ Objective = Annotated[
 
 
 class FinetuneConfig(Section):
-    """Fine-tuning: tasks and recipe (reference §11). Used with objective.kind=finetune."""
+    """Fine-tuning, its tasks and recipe (google-research/electra, configure_finetuning.py), with kind finetune."""
 
     tasks: Tasks = field({}, "Tasks by name; several are trained at once, a head each.")
     epochs: float | None = field(

@@ -338,7 +338,7 @@ def _check_pair(discriminator: StoredNetwork, generator: StoredNetwork) -> None:
     """Refuses two networks that cannot read the same rows.
 
     Raises:
-        UserError: see above.
+        UserError: they cannot.
     """
     for key in ("vocab_size", "max_position_embeddings", "type_vocab_size", "layer_norm_eps"):
         ours, theirs = discriminator.settings[key], generator.settings[key]
@@ -468,7 +468,7 @@ def _check_all_has_a_place(head: Head, parameters: Flat) -> None:
     """Refuses a head with more than its kind has; what is left out would not compute what was trained.
 
     Raises:
-        UserError: see above.
+        UserError: it has more.
     """
     own, table = f"heads/{head.task}/", _with_head(head)
     if left := [name for name in parameters if name.startswith(own) and table.to_foreign(name) is None]:

@@ -153,7 +153,7 @@ def _check_outputs(settings: Mapping[str, Any], tensors: Mapping[str, np.ndarray
     """Refuses more labels than the head has outputs, before any is named.
 
     Raises:
-        UserError: see above; or what config.json keeps for a head is of another kind.
+        UserError: more labels than outputs; or what config.json keeps for a head is of another kind.
     """
     named = settings.get("id2label")
     count = len(named) if isinstance(named, dict) else settings.get("num_labels", 2)
@@ -216,7 +216,7 @@ def check_exportable(config: Config, head: Head) -> None:
     """Refuses a head whose outputs no class of Hugging Face computes: the original's for questions.
 
     Raises:
-        UserError: see above.
+        UserError: there is no such class.
     """
     if not can_be_exported(config.finetune.head_style, head.settings, config.model.hidden_size):
         raise UserError(

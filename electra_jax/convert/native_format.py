@@ -53,7 +53,7 @@ def read_native(
     """Reads a checkpoint; ``path`` is a work directory, or ``…/checkpoints/STEP``, see `find_checkpoint`.
 
     Args:
-        path: see above.
+        path: of one of the two.
         step: which one; None: the newest.
         overrides: ``key.path=value`` over the run's configuration.
         optimizer: carry Adam's moments along.
@@ -94,7 +94,7 @@ def _check_same_model(where: Path, trained: Config, config: Config, vocab_size: 
     """Refuses overrides after which the parameters would be of other shapes, or the tokenizer another.
 
     Raises:
-        UserError: see above.
+        UserError: they would be.
     """
     changed = [change for change in differences(trained, config) if change.key.startswith("tokenizer.")]
     if config != trained and expected_shapes(config, vocab_size) != expected_shapes(trained, vocab_size):

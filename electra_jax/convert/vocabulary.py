@@ -113,7 +113,7 @@ def check_same_vocabulary(one: Tokenizer, other: Tokenizer, where_one: str, wher
     """Refuses two networks whose ids mean different tokens.
 
     Raises:
-        UserError: see above.
+        UserError: they do.
     """
     if one.vocab_size != other.vocab_size:
         what = f"its vocabulary has {other.vocab_size} entries, there are {one.vocab_size}"

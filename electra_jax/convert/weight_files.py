@@ -88,7 +88,7 @@ def _check_same(one: StoredTensors, other: StoredTensors) -> None:
     """Refuses two files of one folder that hold different models: which is meant, nobody but the user knows.
 
     Raises:
-        UserError: see above.
+        UserError: they hold different models.
     """
     ours, theirs = comparable(str(one.path), one.tensors), comparable(str(other.path), other.tensors)
     if only := sorted(ours.keys() ^ theirs.keys()):

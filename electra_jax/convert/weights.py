@@ -74,7 +74,7 @@ def check_depths(where: str, names: Collection[str], sizes: NetworkSizes) -> Non
         sizes: what the configuration says.
 
     Raises:
-        UserError: see above.
+        UserError: there are fewer weights than layers.
     """
     for scope, encoder in (
         ("encoder", sizes.discriminator),
@@ -145,7 +145,7 @@ def check_patterns_used(where: str, names: Iterable[str], allow_missing: Collect
         allow_missing: the patterns.
 
     Raises:
-        UserError: see above.
+        UserError: it can match nothing.
     """
     known = list(names)
     for pattern in allow_missing:
@@ -179,7 +179,7 @@ def check_vocabulary(where: str, tokenizer: Tokenizer, rows: int) -> None:
     """Refuses a vocabulary of another size than the embeddings.
 
     Raises:
-        UserError: see above.
+        UserError: the sizes differ.
     """
     if tokenizer.vocab_size != rows:
         raise UserError(

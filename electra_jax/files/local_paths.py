@@ -88,7 +88,7 @@ def check_folder(path: Path, what: str, *, to_write: bool = True) -> None:
         to_write: whether it is to be written to; else it is enough that one could be there.
 
     Raises:
-        UserError: see above.
+        UserError: it could not.
     """
     there = next(parent for parent in (path, *path.absolute().parents) if os.path.lexists(parent))
     if not there.exists():

@@ -1,4 +1,4 @@
-"""Sizes of the two encoders, worked out from the configuration (reference: sizes and their fractions)."""
+"""Sizes of the two encoders, worked out from the configuration (google-research/electra, util/training_utils.py)."""
 
 from dataclasses import dataclass
 

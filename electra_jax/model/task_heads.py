@@ -1,4 +1,5 @@
-"""Heads for fine-tuning, on the hidden states of `Electra.encode` (reference §11 and §12).
+"""Heads for fine-tuning, on the hidden states of `Electra.encode` (google-research/electra, finetune/; transformers,
+models/electra).
 
 The parameters of a task live under ``heads/<task name>/…`` beside ``embeddings`` and ``encoder``. The last layer of
 every head is called ``prediction`` (``start``, ``end``, ``answerable_prediction`` for questions); logits are float32.

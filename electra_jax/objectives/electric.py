@@ -1,6 +1,6 @@
 """Electric: an energy for every token, learned by telling it from tokens that a cloze model proposes.
 
-Clark et al., "Pre-Training Transformers as Energy-Based Cloze Models", EMNLP 2020 (reference §8). A generator of two
+Clark et al., "Pre-Training Transformers as Energy-Based Cloze Models", EMNLP 2020, §2 and §3. A generator of two
 towers gives q(x_t | all other tokens) at every position. The discriminator gives an energy E(x)_t, and
 p(x_t | all other tokens) is taken to be exp(-E(x)_t): it is trained by noise-contrastive estimation, so the partition
 function is left to come out as 1. With a share r of the tokens replaced, the log-odds that token t was drawn from

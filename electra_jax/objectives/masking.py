@@ -1,4 +1,6 @@
-"""Choosing and masking tokens, on the device, every step (ELECTRA paper §2; reference §3)."""
+"""Choosing and masking tokens, on the device, every step (ELECTRA paper, §2; google-research/electra,
+pretrain/pretrain_helpers.py).
+"""
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +70,7 @@ def choose_positions(
 def put(rows: Array, positions: Array, values: Array, weights: Array) -> Array:
     """Writes ``values`` into ``rows`` at ``positions`` where the weight is not 0.
 
-    Where a position comes twice (reference: drawn with replacement) the floor of the values' average is
+    Where a position comes twice (drawn with replacement, as the original does) the floor of the values' average is
     written, as the original does.
 
     Args:
@@ -101,7 +103,7 @@ def mask_tokens(
         weights: float32 ``[batch, slots]``.
         keep_uniform: uniform draws ``[batch, slots]``; below the probability means [MASK].
         mask_id: id of [MASK].
-        mask_token_probability: see above.
+        mask_token_probability: of putting [MASK] there.
     """
     ids = jnp.take_along_axis(input_ids, positions, axis=1) * (weights > 0)
     becomes_mask = weights * (keep_uniform < mask_token_probability)

@@ -1,4 +1,6 @@
-"""Sampling the replacement tokens from the generator's logits (reference §5)."""
+"""Sampling the replacement tokens from the generator's logits (google-research/electra,
+pretrain/pretrain_helpers.py).
+"""
 
 import math
 

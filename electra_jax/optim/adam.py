@@ -1,4 +1,6 @@
-"""The reference's Adam: no bias correction, epsilon added outside the root (reference §9)."""
+"""The reference's Adam: no bias correction, epsilon added outside the root (google-research/electra,
+model/optimization.py).
+"""
 
 from typing import Any, NamedTuple
 

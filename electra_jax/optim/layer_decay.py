@@ -1,4 +1,4 @@
-"""Layer-wise decay of the learning rate in fine-tuning (reference §9)."""
+"""Layer-wise decay of the learning rate in fine-tuning (google-research/electra, model/optimization.py)."""
 
 import re
 from typing import Any

@@ -1,4 +1,6 @@
-"""Learning-rate schedules: a decay times a linear warm-up (a product, as in the reference §9)."""
+"""Learning-rate schedules: a decay times a linear warm-up (a product, as in google-research/electra,
+model/optimization.py).
+"""
 
 import jax.numpy as jnp
 import optax

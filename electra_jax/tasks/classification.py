@@ -1,4 +1,4 @@
-"""Classification and regression of texts and pairs of texts (reference §11)."""
+"""Classification and regression of texts and pairs of texts (google-research/electra, finetune/classification)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -249,7 +249,7 @@ def check_seed(material: Material, root: WorkDir, seed: int) -> None:
     """Refuses a seed that was begun, or finished, with another recipe or on other examples; writes nothing.
 
     Raises:
-        UserError: see above.
+        UserError: it was begun otherwise.
     """
     workdir = WorkDir(root.root / f"seed-{seed}")
     if not workdir.root.exists():

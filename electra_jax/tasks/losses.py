@@ -1,4 +1,4 @@
-"""Losses of fine-tuning, one number an example (reference §11).
+"""Losses of fine-tuning, one number an example (google-research/electra, finetune/).
 
 How they are summed up is the caller's choice, with weights that are 0 for examples that only fill a batch: the
 reference trains on the weighted sum (its loss grows with the batch), Hugging Face on `weighted_mean`. With several

@@ -30,7 +30,7 @@ def check_metric(task: str, kind: str, name: str) -> None:
     """Refuses a metric that the kind of task, a key of `METRICS`, does not have.
 
     Raises:
-        UserError: see above.
+        UserError: the kind does not have it.
     """
     if name not in METRICS[kind]:
         raise UserError(

@@ -1,4 +1,6 @@
-"""Question answering as a task: spans of a context, with or without "no answer" (reference §11)."""
+"""Question answering as a task: spans of a context, with or without "no answer" (google-research/electra,
+finetune/qa).
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace

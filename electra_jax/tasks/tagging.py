@@ -1,4 +1,4 @@
-"""Tagging as a task: a label for every word, spans of words among them (reference §11)."""
+"""Tagging as a task: a label for every word, spans of words among them (google-research/electra, finetune/tagging)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

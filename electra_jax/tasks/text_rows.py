@@ -1,4 +1,6 @@
-"""Texts and pairs of texts as rows of tokens, the longer text of a pair cut first (reference §11)."""
+"""Texts and pairs of texts as rows of tokens, the longer text of a pair cut first (google-research/electra,
+finetune/classification/classification_tasks.py).
+"""
 
 from collections.abc import Sequence
 

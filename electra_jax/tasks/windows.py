@@ -45,7 +45,7 @@ def check_room(name: str, max_length: int, max_question_tokens: int) -> None:
     """Raises where the longest question would leave no room for its context.
 
     Raises:
-        UserError: see above.
+        UserError: a question is too long.
     """
     if max_length < max_question_tokens + SPECIAL_TOKENS + 1:
         raise UserError(

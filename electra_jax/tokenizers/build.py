@@ -60,7 +60,7 @@ def check_tokenizer(config: TokenizerConfig) -> None:
     """Raises what `build_tokenizer` would, as far as it is known without text.
 
     Raises:
-        UserError: see above.
+        UserError: a vocabulary that is missing or of another kind.
     """
     if config.kind == "sentencepiece" and config.vocab_file is None:
         check_trainable(config)

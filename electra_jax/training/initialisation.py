@@ -147,7 +147,7 @@ def check_vocabulary(init_from: str, tokenizer: Tokenizer) -> int:
         How many ids the checkpoint knows; a larger vocabulary, the same up to there, extends it.
 
     Raises:
-        UserError: see above.
+        UserError: they mean something else.
     """
     origin = find_origin(init_from)
     if origin.identity.tokenizer is None:

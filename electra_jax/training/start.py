@@ -141,7 +141,7 @@ def check_tokenizer(init_from: str | None, workdir: WorkDir, tokenizer: Tokenize
     """Refuses another tokenizer than the one this run, or the one it starts from, began with.
 
     Raises:
-        UserError: see above.
+        UserError: it is another one.
     """
     if workdir.tokenizer.exists():
         saved = load_tokenizer(workdir.tokenizer).fingerprint
@@ -162,7 +162,7 @@ def check_data(workdir: WorkDir, fingerprint: str, what: str = "prepared trainin
         what: that is, for the message.
 
     Raises:
-        UserError: see above.
+        UserError: it is other text.
     """
     if (newest := _newest_identity(workdir)) is not None:
         where, identity = newest

@@ -29,7 +29,7 @@ def check_header(path: Path) -> None:
     Whatever else is wrong, such as a file that is cut short, the library says itself.
 
     Raises:
-        UserError: see above.
+        UserError: a header, type or size that is not what the format says.
         OSError: the file cannot be read.
     """
     with open_regular(path) as file:

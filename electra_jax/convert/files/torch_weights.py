@@ -339,7 +339,7 @@ def _check_size(arrays: dict[str, np.ndarray], flat: dict[str, np.ndarray], path
     """Refuses many names of the same numbers: each becomes an array of its own later.
 
     Raises:
-        UserError: see above.
+        UserError: too many names share one storage.
     """
     named = sum(array.size for array in arrays.values())
     held = sum(items.size for items in flat.values())

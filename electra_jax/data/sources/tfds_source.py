@@ -183,7 +183,7 @@ def check_format(name: str, builder: Any) -> None:
     """Refuses a dataset whose files have no random access.
 
     Raises:
-        UserError: see above; it says how to convert them.
+        UserError: they have none; it says how to convert them.
     """
     from tensorflow_datasets.core import file_adapters
 

@@ -1,4 +1,6 @@
-"""The benchmarks that are known by name: their official files, columns, labels and metrics (reference §11)."""
+"""The benchmarks that are known by name: their official files, columns, labels and metrics (google-research/electra,
+finetune/).
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
