@@ -109,7 +109,9 @@ SPAN |= {"plan": 15, "console": 5}
 TUNE = """
 init_from: done
 objective: {kind: finetune}
-finetune: {epochs: 100000, tasks: {mine: {kind: classification, train: mine.csv, dev: mine.csv}}}
+finetune:
+  epochs: 100000
+  tasks: {mine: {kind: classification, train: mine.csv, dev: mine.csv, text: text, label: label}}
 train: {batch_size: 8, checkpoint_every: 1000000, eval_every: 1000000}
 """
 

@@ -236,7 +236,7 @@ def test_signal_before_the_first_step_ends_at_once(monkeypatch, tmp_path, capfd)
     run = ToyRun(monkeypatch, tmp_path, toy_config(), wrap=_signal_at(1, signal.SIGTERM))
     with pytest.raises(KeyboardInterrupt):
         run()
-    assert capfd.readouterr().err.startswith("stopped by SIGTERM: nothing was to be saved")
+    assert "\nstopped by SIGTERM: nothing was to be saved" in "\n" + capfd.readouterr().err
     assert saved_steps(run.workdir.checkpoints) == []
 
 

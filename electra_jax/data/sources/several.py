@@ -26,7 +26,7 @@ def read_all(reads: Iterable[Callable[[], T]]) -> list[T]:
             results.append(read())
         except UserError as error:
             failed.append(str(error))
-    if len(failed) == 1:
+    if len(set(failed)) == 1:  # A setting that all lack is one fault, not one a file.
         raise UserError(failed[0])
     if failed:
         named = "; ".join(_brief(message) for message in failed[:MOST_NAMED])

@@ -281,6 +281,15 @@ def test_all_files_that_are_wrong_are_in_one_message(tmp_path):
     assert all(f"{split}.csv" in message for split in ("train", "dev", "test"))
 
 
+def test_a_column_that_all_files_lack_the_name_of_is_asked_for_once(tmp_path):
+    rows = (".csv", "t,l\na,x\n")
+    with pytest.raises(UserError) as caught:
+        _load(tmp_path, task_section(kind="classification", label="l"), train=rows, dev=rows, test=rows)
+    message = str(caught.value)
+    assert "files cannot be read" not in message
+    assert message.count("finetune.tasks") == 1
+
+
 def _squad(question):
     return json.dumps({"data": [{"paragraphs": [{"context": CONTEXT, "qas": [question]}]}]})
 
