@@ -10,7 +10,7 @@ from benchmarks.workload import Workload
 from electra_jax.model.inputs import packed_inputs
 from electra_jax.objectives import build_objective
 from electra_jax.partitioning.mesh import make_mesh
-from electra_jax.runtime.cpu_devices import one_device_a_core
+from electra_jax.runtime.cpu_devices import one_device_per_core
 from electra_jax.training.program import build_program
 
 
@@ -36,7 +36,7 @@ def _training(workload: Workload) -> Callable[[int], None]:
 
 
 def _inference(workload: Workload) -> Callable[[int], None]:
-    one_device_a_core()  # as `electra_jax.predict` does
+    one_device_per_core()  # as `electra_jax.predict` does
     config = workload.config()
     program = build_program(config, Vocabulary(), make_mesh(config.mesh))
     network = build_objective(config, Vocabulary()).network

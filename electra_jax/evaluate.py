@@ -8,7 +8,7 @@ from electra_jax import cli
 from electra_jax.config.compare import Difference, differences, format_differences
 from electra_jax.config.schema import Config
 from electra_jax.data.prepare import check_prepare_eval, prepare_eval_rows
-from electra_jax.distributed.agreement import first_then_all, from_first, is_first
+from electra_jax.distributed.agreement import broadcast_from_host_0, host_0_first, is_host_0
 from electra_jax.distributed.common_settings import common_settings
 from electra_jax.distributed.joining import joined
 from electra_jax.errors import UserError
@@ -64,14 +64,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(config: Config, workdir: WorkDir, step: int | None) -> int:
-    step, found = from_first("checkpoint", lambda: _found(workdir.root, step))
+    step, found = broadcast_from_host_0("checkpoint", lambda: _found(workdir.root, step))
     directory = Path(found)
     tokenizer = load_tokenizer(workdir.tokenizer)
     check_prepare_eval(config)
     mesh = make_mesh(config.mesh)
     check_batch(config, mesh)
     use_compilation_cache(config, mesh.devices.flat[0].platform)
-    rows = first_then_all(
+    rows = host_0_first(
         "preparing text",
         lambda: prepare_eval_rows(config, tokenizer),
         lambda made: made.fingerprint,
@@ -83,7 +83,7 @@ def _evaluate(config: Config, workdir: WorkDir, step: int | None) -> int:
         program, params, rows, batch_size=config.train.batch_size, pad_id=tokenizer.pad_id, limit=None
     )
     record = {**metrics, "eval_source": config.data.eval_source or config.data.source}
-    if is_first():
+    if is_host_0():
         print(json.dumps({"step": step, **record}, indent=2))
         append_to(workdir.metrics, step, "eval", record)
     return 0

@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             len(machine.devices),
             lambda candidate: make_plan(candidate, machine),
             limit=args.limit,
-            say=lambda line: print(line, file=sys.stderr, flush=True),
+            report=lambda line: print(line, file=sys.stderr, flush=True),
         )
         if args.json:
             tried = [{"choice": str(choice), **plan.as_json()} for choice, plan in swept.plans]

@@ -16,7 +16,7 @@ from electra_jax.errors import UserError
 from electra_jax.inference.load import Model, load, trained_tasks
 from electra_jax.inference.reading import AsTrained, as_trained, read_records
 from electra_jax.inference.records import Record, asked, chunks
-from electra_jax.runtime.cpu_devices import one_device_a_core
+from electra_jax.runtime.cpu_devices import one_device_per_core
 from electra_jax.runtime.malloc import keep_freed_memory
 
 SKIPPED = 65  # EX_DATAERR of sysexits.h: some of the input was wrong
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     what.add_argument("--encode", choices=("mean", "first"), help="a vector for each text, so pooled")
     args = parser.parse_args(argv)
     keep_freed_memory()
-    one_device_a_core()
+    one_device_per_core()
     source = _source(args.input)
     if args.output is not None:
         check_output(args.output, source)

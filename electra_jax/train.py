@@ -18,7 +18,7 @@ from electra_jax import cli
 from electra_jax.config.loading import load_config, with_overrides
 from electra_jax.config.schema import Config
 from electra_jax.data.prepare import check_prepare, prepare
-from electra_jax.distributed.agreement import first_then_all, say
+from electra_jax.distributed.agreement import host_0_first, print_on_host_0
 from electra_jax.distributed.common_settings import check_common_settings, common_settings
 from electra_jax.distributed.joining import joined
 from electra_jax.errors import UserError
@@ -61,7 +61,7 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     use_compilation_cache(config, platform)
 
     # Prepare tokenizer and tokens, found in the cache or made
-    prepared = first_then_all(
+    prepared = host_0_first(
         "preparing tokenizer and text",
         lambda: prepare(
             config,
@@ -96,7 +96,7 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     if finished.stopped is None and finished.start < config.train.total_steps:
         baselines = finished.program.objective.baselines(prepared.eval.most_frequent_token_share)
         if baselines is not None:
-            say(baselines)
+            print_on_host_0(baselines)
     if finished.stopped is None and config.train.show_examples:
         params, count = finished.state.params, config.train.show_examples
         show_examples(finished.program, params, prepared, count=count, seed=config.seed)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from small_run import SmallVocabulary, small_config
 
-from electra_jax.distributed.agreement import is_first
+from electra_jax.distributed.agreement import is_host_0
 from electra_jax.objectives.metrics import mean, weighted
 from electra_jax.objectives.protocol import Part
 from electra_jax.partitioning.mesh import make_mesh
@@ -123,7 +123,7 @@ class ToyRun:
         start, state, self.notes = starting_state(
             self.config, self.program, self.prepared.tokenizer, self.workdir
         )
-        if is_first():
+        if is_host_0():
             self.workdir.truncate_metrics(start)
         program = self.program
         if self._wrap is not None:

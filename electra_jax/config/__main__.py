@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from electra_jax import cli
-from electra_jax.config.dialect import show
 from electra_jax.config.fields import FINETUNING, PRETRAINING, marks
 from electra_jax.config.keys import NAME, Key, entry_keys, keys
+from electra_jax.config.yaml_format import show
 
 _RUNS = {PRETRAINING: "pre-training only", FINETUNING: "fine-tuning only"}
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}

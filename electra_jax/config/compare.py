@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from electra_jax.config.dialect import show
 from electra_jax.config.keys import NAME, entry_keys, keys
 from electra_jax.config.schema import Config
 from electra_jax.config.tasks import TaskConfig
+from electra_jax.config.yaml_format import show
 
 _ABSENT = object()
 _TASKS = "finetune.tasks"
@@ -95,8 +95,8 @@ def _shown(old: Any, new: Any) -> tuple[str, str]:
     if first != second:
         return first, second
     first, second = _show(old, _WHOLE), _show(new, _WHOLE)
-    alike = next((at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), len(first))
-    start = max(0, alike - 20)
+    common = next((at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), len(first))
+    start = max(0, common - 20)
     return f"…{first[start : start + 60]}", f"…{second[start : start + 60]}"
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from electra_jax.config.dialect import show
 from electra_jax.config.keys import (
     NAME,
     Key,
@@ -19,6 +18,7 @@ from electra_jax.config.keys import (
     sections_of,
 )
 from electra_jax.config.schema import Config
+from electra_jax.config.yaml_format import show
 
 
 def explain(error: ValidationError) -> str:

@@ -57,7 +57,7 @@ def marks(of: FieldInfo) -> dict[str, Any]:
     return of.json_schema_extra if isinstance(of.json_schema_extra, dict) else {}
 
 
-def settled(value: T | None, key: str) -> T:
+def require(value: T | None, key: str) -> T:
     """A value that is null only as long as the examples of a fine-tuning are not known.
 
     Raises:

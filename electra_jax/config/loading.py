@@ -8,13 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from electra_jax.config.dialect import dump, parse, parse_value
-from electra_jax.config.earlier import brought_up, is_whole, without
 from electra_jax.config.explain import explain
-from electra_jax.config.fitting import fitting
+from electra_jax.config.inheritance import compatible_values
 from electra_jax.config.keys import keys, section_names
+from electra_jax.config.legacy import is_complete, upgrade, without_keys
 from electra_jax.config.presets import find_config, is_preset
 from electra_jax.config.schema import Config
+from electra_jax.config.yaml_format import dump, parse, parse_value
 from electra_jax.errors import UserError
 from electra_jax.files.regular_files import read_regular
 
@@ -30,7 +30,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         overrides: settings that win over those of the file.
 
     What a preset, or the config.yaml of a run, says for its own kind of run gives way where files by hand or overrides
-    choose another kind (`fitting`).
+    choose another kind (`compatible_values`).
 
     Raises:
         UserError: a missing or unreadable file, an unknown key, a wrong type or range, a key that this kind of run
@@ -41,13 +41,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     given: dict[str, Any] = {}
     chosen: dict[str, Any] = {}
     for file, values in reversed(chain):
-        if is_whole(values) or is_preset(file):
-            given = _merge(given, brought_up(values))
+        if is_complete(values) or is_preset(file):
+            given = _merge(given, upgrade(values))
         else:
             chosen = _merge(chosen, values)
     for override in overrides:
         chosen = _merge(chosen, _parse_override(override))
-    return _check(_merge(fitting(given, chosen), chosen), f"{where} with overrides" if overrides else where)
+    return _check(
+        _merge(compatible_values(given, chosen), chosen), f"{where} with overrides" if overrides else where
+    )
 
 
 def with_overrides(values: Mapping[str, Any], overrides: Sequence[str], where: str) -> Config:
@@ -56,7 +58,7 @@ def with_overrides(values: Mapping[str, Any], overrides: Sequence[str], where: s
     Raises:
         UserError: an override of another form, an unknown key, a wrong type or range.
     """
-    values = brought_up(values)
+    values = upgrade(values)
     for override in overrides:
         values = _merge(values, _parse_override(override))
     return _check(values, f"{where} with overrides" if overrides else where)
@@ -68,7 +70,7 @@ def validate(values: Mapping[str, Any], where: str) -> Config:
     Raises:
         UserError: naming every wrong key, and for an unknown one the nearest right one.
     """
-    return _check(brought_up(values), where)
+    return _check(upgrade(values), where)
 
 
 def _check(values: Mapping[str, Any], where: str) -> Config:
@@ -83,7 +85,7 @@ def _check(values: Mapping[str, Any], where: str) -> Config:
 def dump_config(config: Config) -> str:
     """The resolved configuration as YAML: every key that its kind of run reads; `load_config` gives an equal one."""
     values = config.model_dump()
-    kept = without(values, [key.name for key in keys() if config.kind_of_run not in key.runs])
+    kept = without_keys(values, [key.name for key in keys() if config.kind_of_run not in key.runs])
     return dump({name: value for name, value in kept.items() if value != {} or values[name] == {}})
 
 

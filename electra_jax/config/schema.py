@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from pydantic.fields import FieldInfo
 
-from electra_jax.config.dialect import show
 from electra_jax.config.fields import (
     FINETUNING,
     MOST_LAYERS,
@@ -26,10 +25,11 @@ from electra_jax.config.fields import (
     SourceName,
     field,
     marks,
+    require,
     section,
-    settled,
 )
 from electra_jax.config.tasks import Tasks
+from electra_jax.config.yaml_format import show
 
 
 class DataConfig(Section):
@@ -364,7 +364,7 @@ class OptimizerConfig(Section):
     @property
     def total_warmup(self) -> int:
         """Steps of warm-up, once they are known."""
-        return settled(self.warmup_steps, "optimizer.warmup_steps")
+        return require(self.warmup_steps, "optimizer.warmup_steps")
 
 
 class TrainConfig(Section):
@@ -427,12 +427,12 @@ class TrainConfig(Section):
     @property
     def total_steps(self) -> int:
         """Updates in the whole run, once they are known."""
-        return settled(self.steps, "train.steps")
+        return require(self.steps, "train.steps")
 
     @property
     def evaluation_interval(self) -> int:
         """Steps between evaluations, once they are known."""
-        return settled(self.eval_every, "train.eval_every")
+        return require(self.eval_every, "train.eval_every")
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:

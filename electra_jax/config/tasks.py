@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from electra_jax.config.dialect import show
 from electra_jax.config.fields import LocalPath, PathOrTfds, Section, field
+from electra_jax.config.yaml_format import show
 from electra_jax.files.file_names import is_file_name
 
 TagScheme = Literal["BIO", "IOB1", "IOE2", "IOE1", "BIOES", "BMES", "BILOU", "BMEWO", "plain"]

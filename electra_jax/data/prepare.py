@@ -8,7 +8,7 @@ from pathlib import Path
 
 from electra_jax.config.schema import Config
 from electra_jax.data.cache import cache_errors, key_of
-from electra_jax.data.prepared_rows import RowsJob, prepare_rows, say
+from electra_jax.data.prepared_rows import RowsJob, prepare_rows, print_progress
 from electra_jax.data.sources import TextSource, check_source, is_held_out, open_source
 from electra_jax.data.token_rows import TokenRows
 from electra_jax.errors import UserError
@@ -159,7 +159,7 @@ def _prepare_tokenizer(
         directory = _cache(config) / "tokenizers" / key_of({"fingerprint": tokenizer.fingerprint})
         _save(tokenizer, directory)
         for note in vocabulary_notes(tokenizer):
-            say(progress, f"note: {note}")
+            print_progress(progress, f"note: {note}")
         return directory, tokenizer
     if begun is not None:
         return begun, load_tokenizer(begun)
@@ -172,10 +172,10 @@ def _prepare_tokenizer(
     )
     directory = _cache(config) / "tokenizers" / key
     if not directory.exists():
-        say(progress, f"training a {config.tokenizer.kind} vocabulary on {source.name}")
-        tokenizer = build_tokenizer(settings, documents, lambda line: say(progress, line))
+        print_progress(progress, f"training a {config.tokenizer.kind} vocabulary on {source.name}")
+        tokenizer = build_tokenizer(settings, documents, lambda line: print_progress(progress, line))
         _save(tokenizer, directory)
-        say(progress, f"{tokenizer.vocab_size:,} tokens -> {directory}")
+        print_progress(progress, f"{tokenizer.vocab_size:,} tokens -> {directory}")
     # Another process may have finished first with a vocabulary of its own, so the saved one counts.
     return directory, load_tokenizer(directory)
 

@@ -74,14 +74,14 @@ def prepare_rows(job: RowsJob, source: TextSource, splits: tuple[Split, ...]) ->
     missing = {split: path for split, path in directories.items() if not path.exists()}
     for split in directories:
         if split not in missing:
-            say(job.progress, f"{_text_of(source, split)} is in the cache: {directories[split]}")
+            print_progress(job.progress, f"{_text_of(source, split)} is in the cache: {directories[split]}")
     if missing:
         with contextlib.ExitStack() as stack:
             writers = {
                 split: stack.enter_context(_row_writer(job, stack.enter_context(new_directory(directory))))
                 for split, directory in missing.items()
             }
-            say(job.progress, f"tokenising {source.name}")
+            print_progress(job.progress, f"tokenising {source.name}")
             num_documents, characters = _write_rows(job, source, writers)
             for split, writer in writers.items():
                 if not num_documents[split]:
@@ -95,10 +95,12 @@ def prepare_rows(job: RowsJob, source: TextSource, splits: tuple[Split, ...]) ->
                     }
                 )
         for split, directory in missing.items():
-            say(job.progress, _summary(source, split, num_documents[split], TokenRows.open(directory)))
+            print_progress(
+                job.progress, _summary(source, split, num_documents[split], TokenRows.open(directory))
+            )
     rows = {split: TokenRows.open(directory) for split, directory in directories.items()}
     for line in rows[splits[0]].manifest.cleaning:
-        say(job.progress, line)
+        print_progress(job.progress, line)
     return rows
 
 
@@ -199,7 +201,7 @@ def _text_of(source: TextSource, split: Split) -> str:
     return source.name if split == "all" else f"{source.name} ({split})"
 
 
-def say(progress: bool, message: str) -> None:
+def print_progress(progress: bool, message: str) -> None:
     """Prints a line on stderr if `progress`."""
     if progress:
         print(f"prepare: {message}", file=sys.stderr, flush=True)

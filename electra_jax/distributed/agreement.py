@@ -19,7 +19,7 @@ T = TypeVar("T")
 _PATIENCE = 3600
 
 
-def is_first() -> bool:
+def is_host_0() -> bool:
     """Whether this host is the one that writes and speaks."""
     return _alone() or jax.process_index() == 0
 
@@ -29,9 +29,9 @@ def _alone() -> bool:
     return not jax.distributed.is_initialized() or jax.process_count() == 1
 
 
-def say(line: str) -> None:
+def print_on_host_0(line: str) -> None:
     """A line on standard error, once for all hosts."""
-    if is_first():
+    if is_host_0():
         print(line, file=sys.stderr)
 
 
@@ -41,7 +41,7 @@ def _client() -> Any:
     return distributed.global_state.client
 
 
-def from_first(what: str, make: Callable[[], T], *, timeout: float = _PATIENCE) -> T:
+def broadcast_from_host_0(what: str, make: Callable[[], T], *, timeout: float = _PATIENCE) -> T:
     """What ``make`` returns on host 0, on every host; what it raises there is raised everywhere.
 
     Args:
@@ -55,7 +55,7 @@ def from_first(what: str, make: Callable[[], T], *, timeout: float = _PATIENCE) 
     if _alone():
         return make()
     key = f"electra_jax/{what}"
-    if is_first():
+    if is_host_0():
         try:
             value = make()
         except UserError as error:
@@ -71,7 +71,7 @@ def from_first(what: str, make: Callable[[], T], *, timeout: float = _PATIENCE) 
     return answer["value"]
 
 
-def first_then_all(what: str, make: Callable[[], T], fingerprint: Callable[[T], str], *, timeout: float) -> T:
+def host_0_first(what: str, make: Callable[[], T], fingerprint: Callable[[T], str], *, timeout: float) -> T:
     """What ``make`` returns on every host: host 0 makes it first, so that the others find it where hosts share files.
 
     Where they do not, each makes its own.
@@ -88,11 +88,11 @@ def first_then_all(what: str, make: Callable[[], T], fingerprint: Callable[[T], 
     if _alone():
         return make()
     made: list[T] = []
-    if not is_first():
+    if not is_host_0():
         print(f"waiting for host 0: {what}", file=sys.stderr, flush=True)
-    from_first(what, lambda: made.append(make()), timeout=timeout)
+    broadcast_from_host_0(what, lambda: made.append(make()), timeout=timeout)
     value = made[0] if made else make()
-    first, *others = from_all(f"{what}, on all hosts", fingerprint(value), timeout=timeout)
+    first, *others = gather_from_hosts(f"{what}, on all hosts", fingerprint(value), timeout=timeout)
     if wrong := [str(host) for host, other in enumerate(others, start=1) if other != first]:
         raise UserError(
             f"{what}: host {', '.join(wrong)} has another result than host 0: all hosts must have the same files, or "
@@ -101,7 +101,7 @@ def first_then_all(what: str, make: Callable[[], T], fingerprint: Callable[[T], 
     return value
 
 
-def from_all(what: str, value: Any, *, timeout: float = _PATIENCE) -> list[Any]:
+def gather_from_hosts(what: str, value: Any, *, timeout: float = _PATIENCE) -> list[Any]:
     """What every host says, by host; nobody goes on before all have spoken.
 
     Args:
@@ -132,7 +132,7 @@ def _in_time(wait: Callable[[], T], what: str, timeout: float) -> T:
         ) from error
 
 
-def wait_for_all(what: str) -> None:
+def barrier(what: str) -> None:
     """Returns when every host has come here; ``what`` is a name that is used once in a run."""
     if not _alone():
         _client().wait_at_barrier(f"electra_jax/{what}", _PATIENCE * 1000)

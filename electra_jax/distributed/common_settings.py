@@ -2,7 +2,7 @@
 
 from electra_jax.config.compare import differences, format_differences
 from electra_jax.config.schema import Config
-from electra_jax.distributed.agreement import from_all
+from electra_jax.distributed.agreement import gather_from_hosts
 from electra_jax.errors import UserError
 
 
@@ -18,7 +18,9 @@ def check_common_settings(config: Config) -> None:
     Raises:
         UserError: some host has other settings; the keys are named.
     """
-    first, *others = (Config.model_validate(values) for values in from_all("settings", config.model_dump()))
+    first, *others = (
+        Config.model_validate(values) for values in gather_from_hosts("settings", config.model_dump())
+    )
     for host, other in enumerate(others, start=1):
         if changes := differences(first, other):
             raise UserError(

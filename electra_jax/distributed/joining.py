@@ -9,9 +9,9 @@ from typing import NoReturn
 import jax
 
 from electra_jax.config.schema import HostsConfig
-from electra_jax.distributed.agreement import wait_for_all
+from electra_jax.distributed.agreement import barrier
 from electra_jax.distributed.cluster import ClusterInfo, detect_cluster, has_tpu
-from electra_jax.distributed.lost_hosts import LOST, leave_at_once, say_when_aborted, tells_of_a_lost_host
+from electra_jax.distributed.lost_hosts import LOST, is_lost_host_error, leave_at_once, report_abort
 from electra_jax.errors import HostLost, UserError
 
 
@@ -27,19 +27,19 @@ def joined(config: HostsConfig) -> Iterator[None]:
     if cluster is None or cluster.num_processes == 1:
         yield
         return
-    ended = say_when_aborted()
+    ended = report_abort()
     _join(config, cluster, ended)
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        if not tells_of_a_lost_host(error):
+        if not is_lost_host_error(error):
             raise
         leave_at_once(ended, HostLost.status)
         raise HostLost(LOST) from error
     # One that is still writing is waited for; then all leave together.
-    wait_for_all("end")
+    barrier("end")
 
 
 def _join(config: HostsConfig, cluster: ClusterInfo, ended: Callable[[], None]) -> None:

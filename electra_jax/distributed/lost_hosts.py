@@ -17,7 +17,7 @@ LOST = (
 )
 
 
-def tells_of_a_lost_host(error: BaseException) -> bool:
+def is_lost_host_error(error: BaseException) -> bool:
     """Whether ``error``, or what it came of, is that of a connection that broke.
 
     Orbax, which waits for all hosts to have written, says that it has waited for too long; and jax raises
@@ -39,7 +39,7 @@ def leave_at_once(ended: Callable[[], None], status: int) -> None:
     atexit.register(ended)
 
 
-def say_when_aborted() -> Callable[[], None]:
+def report_abort() -> Callable[[], None]:
     """Has a sentence written when this process dies without having ended in order.
 
     jax aborts the process, from a thread of its own, when another host no longer answers. The shell that waits for

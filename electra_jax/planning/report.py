@@ -12,7 +12,7 @@ from electra_jax.planning.compiling import Compiled, compile_step, vocabulary
 from electra_jax.planning.hlo import executed, parse_hlo
 from electra_jax.planning.machine import Machine
 from electra_jax.planning.memory_traffic import memory_bytes
-from electra_jax.planning.roofline import Roofline, Speeds, Work, roofline
+from electra_jax.planning.roofline import Roofline, Speeds, StepCost, roofline
 from electra_jax.runtime.chips import peak_flops
 from electra_jax.training.flops import train_step_flops
 
@@ -43,7 +43,7 @@ class Plan:
     why_not: str | None
     model_flops: float
     hardware_flops: float
-    work: Work | None
+    work: StepCost | None
     collectives: list[Collective] | None
     times: Roofline | None
     peak_flops: float | None
@@ -102,11 +102,11 @@ def make_plan(config: Config, machine: Machine) -> Plan:
     devices = len(machine.devices)
     # Kernels written by hand hide their products from the count; the model's own are done at least.
     hardware_flops = max(model_flops, compiled.product_flops)
-    work: Work | None = None
+    work: StepCost | None = None
     collectives: list[Collective] | None = None
     assumptions: list[str] = []
     if compiled.out_of_memory is None:
-        work, collectives, assumptions = _work(compiled, hardware_flops / devices, machine)
+        work, collectives, assumptions = _step_cost(compiled, hardware_flops / devices, machine)
     chip, peak = machine.chip, peak_flops(machine.devices[0])
     times = None
     if work is not None and chip is not None and peak is not None:
@@ -150,13 +150,13 @@ def _capacity(machine: Machine) -> float | None:
     return stats.get("bytes_limit") if stats else None
 
 
-def _work(
+def _step_cost(
     compiled: Compiled, flops: float, machine: Machine
-) -> tuple[Work, list[Collective] | None, list[str]]:
+) -> tuple[StepCost, list[Collective] | None, list[str]]:
     if compiled.text is None:
         moved = compiled.bytes_accessed or 0.0
         return (
-            Work(flops, moved, 0.0),
+            StepCost(flops, moved, 0.0),
             None,
             [
                 f"the compiled program cannot be printed for this chip ({compiled.text_error}): collectives are not "
@@ -178,7 +178,7 @@ def _work(
         notes.append(
             f"{len(unknown)} loops whose number of turns cannot be read are counted as one turn each"
         )
-    return Work(flops, memory_bytes(module), sent, between), collectives, notes
+    return StepCost(flops, memory_bytes(module), sent, between), collectives, notes
 
 
 def _published(machine: Machine, peak: float, network: float) -> list[str]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Work:
+class StepCost:
     """What one device does in a step.
 
     flops: of matrix products.
@@ -66,11 +66,11 @@ class Roofline:
         }
 
 
-def roofline(work: Work, speeds: Speeds) -> Roofline:
+def roofline(cost: StepCost, speeds: Speeds) -> Roofline:
     """Each part at its full speed; what is not sent needs no network."""
     return Roofline(
-        compute=work.flops / speeds.flops,
-        memory=work.memory_bytes / speeds.memory,
-        network=work.sent_bytes / speeds.network if work.sent_bytes else 0.0,
-        slices=work.slices_bytes / speeds.slices if speeds.slices else 0.0,
+        compute=cost.flops / speeds.flops,
+        memory=cost.memory_bytes / speeds.memory,
+        network=cost.sent_bytes / speeds.network if cost.sent_bytes else 0.0,
+        slices=cost.slices_bytes / speeds.slices if speeds.slices else 0.0,
     )

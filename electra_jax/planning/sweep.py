@@ -9,7 +9,7 @@ from electra_jax.planning.report import Plan
 
 
 @dataclass(frozen=True)
-class Choice:
+class Candidate:
     """One way to lay a run over the devices."""
 
     data: int
@@ -25,18 +25,18 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Swept:
+class SweepResult:
     """What became of the choices: plans, fastest first and those that do not fit last; and what was left out, why."""
 
-    plans: list[tuple[Choice, Plan]]
-    skipped: list[tuple[Choice, str]]
+    plans: list[tuple[Candidate, Plan]]
+    skipped: list[tuple[Candidate, str]]
 
 
 MAX_TENSOR = 8
 MAX_MICROBATCHES = 16
 
 
-def choices(config: Config, devices: int) -> list[Choice]:
+def candidates(config: Config, devices: int) -> list[Candidate]:
     """All factorizations of ``devices`` into data, fsdp and tensor, each with 1, 2, 4, … microbatches.
 
     Simple ones come first, few microbatches before many. Microbatches must divide the batch evenly over the devices.
@@ -52,7 +52,7 @@ def choices(config: Config, devices: int) -> list[Choice]:
     batch = config.train.batch_size
     counts = [n for n in (2**power for power in range(5)) if n <= MAX_MICROBATCHES]
     return [
-        Choice(*mesh, pieces)
+        Candidate(*mesh, pieces)
         for pieces in counts
         for mesh in meshes
         if batch % (pieces * mesh[0] * mesh[1]) == 0
@@ -63,10 +63,12 @@ def _divisors(n: int) -> Iterator[int]:
     return (d for d in range(1, n + 1) if n % d == 0)
 
 
-def apply(config: Config, choice: Choice) -> Config:
+def apply(config: Config, candidate: Candidate) -> Config:
     """The configuration with another mesh and number of microbatches."""
-    mesh = config.mesh.model_copy(update={"data": choice.data, "fsdp": choice.fsdp, "tensor": choice.tensor})
-    train = config.train.model_copy(update={"accumulation_steps": choice.microbatches})
+    mesh = config.mesh.model_copy(
+        update={"data": candidate.data, "fsdp": candidate.fsdp, "tensor": candidate.tensor}
+    )
+    train = config.train.model_copy(update={"accumulation_steps": candidate.microbatches})
     return config.model_copy(update={"mesh": mesh, "train": train})
 
 
@@ -76,65 +78,65 @@ def sweep(
     plan: Callable[[Config], Plan],
     *,
     limit: int,
-    say: Callable[[str], None],
-) -> Swept:
-    """Plans at most ``limit`` choices; a mesh that fits is not tried with more microbatches, which only cost time.
+    report: Callable[[str], None],
+) -> SweepResult:
+    """Plans at most ``limit`` candidates; a mesh that fits is not tried with more microbatches, which only cost time.
 
     Args:
         config: the run.
         devices: how many there are.
         plan: compiles one configuration.
         limit: most compilations.
-        say: told what is being done.
+        report: called with a line before each compilation.
 
     Raises:
         UserError: the batch cannot be split over these devices in any way.
     """
-    candidates = choices(config, devices)
-    if not candidates:
+    possible = candidates(config, devices)
+    if not possible:
         raise UserError(
             f"train.batch_size {config.train.batch_size} cannot be split evenly over {devices} devices by any mesh: "
             f"use a multiple of {devices}"
         )
-    plans: list[tuple[Choice, Plan]] = []
-    skipped: list[tuple[Choice, str]] = []
-    fitting: set[tuple[int, int, int]] = set()
-    for choice in candidates:
-        mesh = choice.data, choice.fsdp, choice.tensor
-        if mesh in fitting:
-            skipped.append((choice, "fits with fewer microbatches"))
+    plans: list[tuple[Candidate, Plan]] = []
+    skipped: list[tuple[Candidate, str]] = []
+    fitting_meshes: set[tuple[int, int, int]] = set()
+    for candidate in possible:
+        mesh = candidate.data, candidate.fsdp, candidate.tensor
+        if mesh in fitting_meshes:
+            skipped.append((candidate, "fits with fewer microbatches"))
         elif len(plans) == limit:
-            skipped.append((choice, f"more than {limit} compilations (--limit)"))
+            skipped.append((candidate, f"more than {limit} compilations (--limit)"))
         else:
-            say(f"{len(plans) + 1}: {choice}")
+            report(f"{len(plans) + 1}: {candidate}")
             try:
-                made = plan(apply(config, choice))
+                made = plan(apply(config, candidate))
             except UserError as error:  # such as a dimension that this mesh does not divide
-                skipped.append((choice, str(error)))
+                skipped.append((candidate, str(error)))
                 continue
-            plans.append((choice, made))
+            plans.append((candidate, made))
             if made.fits:
-                fitting.add(mesh)
-    return Swept(sorted(plans, key=_rank), skipped)
+                fitting_meshes.add(mesh)
+    return SweepResult(sorted(plans, key=_rank), skipped)
 
 
-def _rank(pair: tuple[Choice, Plan]) -> tuple[bool, float, float]:
+def _rank(pair: tuple[Candidate, Plan]) -> tuple[bool, float, float]:
     """Those that fit by their time, at worst, or where nothing is published by their memory."""
     plan = pair[1]
     memory = sum(size for size in plan.memory.values() if size is not None)
     return not plan.fits, plan.times.worst if plan.times else 0.0, memory
 
 
-def format_sweep(swept: Swept) -> str:
+def format_sweep(result: SweepResult) -> str:
     """A table, the best first, and what was not tried."""
-    several = any(plan.work is not None and plan.work.slices_bytes for _, plan in swept.plans)
+    several = any(plan.work is not None and plan.work.slices_bytes for _, plan in result.plans)
     lines = [
         f"{'data':>5}{'fsdp':>6}{'tensor':>8}{'micro':>7}{'memory':>11}{'sent':>11}"
         + (f"{'to slices':>11}" if several else "")
         + f"{'step at best':>14}{'at worst':>11}"
     ]
-    for choice, plan in swept.plans:
-        head = f"{choice.data:>5}{choice.fsdp:>6}{choice.tensor:>8}{choice.microbatches:>7}"
+    for candidate, plan in result.plans:
+        head = f"{candidate.data:>5}{candidate.fsdp:>6}{candidate.tensor:>8}{candidate.microbatches:>7}"
         memory = sum(size for size in plan.memory.values() if size is not None)
         if not plan.fits:
             lines.append(f"{head}{memory / 1e9:>8.2f} GB   does not fit")
@@ -144,9 +146,9 @@ def format_sweep(swept: Swept) -> str:
             sent = f"{plan.work.sent_bytes / 1e6:>8,.0f} MB"
             to_slices = f"{plan.work.slices_bytes / 1e6:>8,.0f} MB"
         lines.append(f"{head}{memory / 1e9:>8.2f} GB{sent}{to_slices if several else ''}" + _times(plan))
-    reasons: dict[str, list[Choice]] = {}
-    for choice, reason in swept.skipped:
-        reasons.setdefault(reason, []).append(choice)
+    reasons: dict[str, list[Candidate]] = {}
+    for candidate, reason in result.skipped:
+        reasons.setdefault(reason, []).append(candidate)
     for reason, left_out in reasons.items():
         more = f" and {len(left_out) - 1} others" if len(left_out) > 1 else ""
         lines.append(f"not tried: {left_out[0]}{more}: {reason}")

@@ -18,7 +18,7 @@ import jaxlib.version
 from jax.experimental.compilation_cache import compilation_cache
 
 from electra_jax.config.schema import Config
-from electra_jax.distributed.agreement import say
+from electra_jax.distributed.agreement import print_on_host_0
 from electra_jax.files.atomic import write_atomically
 
 # Bytes of all programs together, of every version and processor. One of a CPU takes up to a few megabytes. JAX's own
@@ -47,29 +47,29 @@ def use_compilation_cache(config: Config, platform: str) -> None:
     folder = root / folder_name(platform)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        refused = _not_ones_own(folder)
+        refused = _not_ours(folder)
     except OSError as error:
         refused = error.strerror or str(error)
     if refused:
-        say(f"note: compiled programs are not kept in {folder}: {refused}")
+        print_on_host_0(f"note: compiled programs are not kept in {folder}: {refused}")
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST_SECONDS)
     compilation_cache.reset_cache()  # what was compiled before this had no cache, and jax asks only once
     most = jax.config.values["jax_compilation_cache_max_size"]
-    _install(ProgramFolder(folder, root, MOST_BYTES if most < 0 else most, say))
+    _install(ProgramFolder(folder, root, MOST_BYTES if most < 0 else most, print_on_host_0))
 
 
 def cache_root(config: Config) -> Path | None:
     """The folder of all compiled programs; None: none are kept, or JAX was told of a place of its own."""
-    asked = config.compute.compilation_cache
-    if asked is None:
+    requested = config.compute.compilation_cache
+    if requested is None:
         return None
-    if asked != "auto":
-        return Path(asked).expanduser()
-    there = jax.config.values["jax_compilation_cache_dir"]
+    if requested != "auto":
+        return Path(requested).expanduser()
+    set_in_jax = jax.config.values["jax_compilation_cache_dir"]
     root = Path(config.data.cache_dir).expanduser() / "compiled"
-    return root if there is None or Path(there).parent == root else None
+    return root if set_in_jax is None or Path(set_in_jax).parent == root else None
 
 
 def folder_name(platform: str) -> str:
@@ -107,7 +107,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _not_ones_own(folder: Path) -> str | None:
+def _not_ours(folder: Path) -> str | None:
     """Why what is in ``folder`` cannot be run, in words; programs are code, and others might have put them there."""
     if not hasattr(os, "getuid"):
         return None

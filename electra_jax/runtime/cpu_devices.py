@@ -9,7 +9,7 @@ _MOST_DEVICES = 4
 _FLAG = "xla_force_host_platform_device_count"
 
 
-def one_device_a_core() -> int | None:
+def one_device_per_core() -> int | None:
     """Lets JAX take the cores of this process, four at most, for a CPU device each, so that rows are split over them.
 
     One device on two cores splits every product over both, and one of them waits at the end of each; two devices with

@@ -10,9 +10,9 @@ import jax
 import numpy as np
 
 from electra_jax.config.compare import differences, format_differences
-from electra_jax.config.fields import settled
+from electra_jax.config.fields import require
 from electra_jax.config.schema import Config
-from electra_jax.distributed.agreement import from_first, is_first, say
+from electra_jax.distributed.agreement import broadcast_from_host_0, is_host_0, print_on_host_0
 from electra_jax.errors import UserError
 from electra_jax.files.json_files import write_json
 from electra_jax.model.attention.choice import choose_attention
@@ -130,10 +130,10 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
     use_compilation_cache(config, mesh.devices.flat[0].platform)
 
     begin(config, workdir, tokenizer, start=0)
-    if is_first() and begun is None and not begun_seeds(workdir.root):
+    if is_host_0() and begun is None and not begun_seeds(workdir.root):
         write_inputs(workdir.root, inputs)
     for line in [*changes, *notes]:
-        say(line)
+        print_on_host_0(line)
     results = []
     for number in range(config.finetune.seeds):
         result = run_seed(material, workdir, config.seed + number, mesh)
@@ -142,7 +142,7 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
         results.append(result)
     f1_of = {name: task.f1_of for name, task in material.tasks.items() if task.f1_of is not None}
     summary = summarise(config, results, f1_of)
-    if is_first():
+    if is_host_0():
         write_json(workdir.root / RESULTS, summary)
         print_table(summary)
         say_what_next(material, workdir)
@@ -153,7 +153,7 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
 
 def _read_begun(workdir: WorkDir) -> Inputs | None:
     """What the fine-tuning in a work directory was begun with, on every host; see `read_inputs`."""
-    found = from_first(
+    found = broadcast_from_host_0(
         f"inputs of {workdir.root}",
         lambda: None if (read := read_inputs(workdir.root)) is None else asdict(read),
     )
@@ -179,7 +179,7 @@ def _check_inputs(material: Material, workdir: WorkDir, begun: Inputs | None, no
             f"note: an earlier version began {workdir.root}, without noting what lay in init_from: only its path was "
             "compared"
         )
-    return inputs_from(from_first(f"comparing inputs of {workdir.root}", compare))
+    return inputs_from(broadcast_from_host_0(f"comparing inputs of {workdir.root}", compare))
 
 
 def read_material(
@@ -235,12 +235,12 @@ def with_steps(recipe: Config, steps_an_epoch: int) -> Config:
     """The recipe with steps, warm-up and evaluations as the examples decide, where it does not say them itself."""
     train, optimizer, passes = recipe.train, recipe.optimizer, recipe.finetune
     if train.steps is None:
-        epochs = settled(passes.epochs, "finetune.epochs")
+        epochs = require(passes.epochs, "finetune.epochs")
         train = train.model_copy(update={"steps": max(1, round(epochs * steps_an_epoch))})
     if train.eval_every is None:
         train = train.model_copy(update={"eval_every": steps_an_epoch})
     if optimizer.warmup_steps is None:
-        share = settled(passes.warmup_fraction, "finetune.warmup_fraction")
+        share = require(passes.warmup_fraction, "finetune.warmup_fraction")
         optimizer = optimizer.model_copy(update={"warmup_steps": round(share * train.total_steps)})
     return recipe.model_copy(update={"train": train, "optimizer": optimizer})
 
@@ -269,19 +269,21 @@ def run_seed(material: Material, root: WorkDir, seed: int, mesh: jax.sharding.Me
     """
     workdir = WorkDir(root.root / f"seed-{seed}")
     recipe = recipe_of(material, seed)
-    result = from_first(f"result of {workdir.root}", lambda: _result_of(workdir, recipe))
+    result = broadcast_from_host_0(f"result of {workdir.root}", lambda: _result_of(workdir, recipe))
     if result is not None:
         return result
     experiment = seed_experiment(material, root, seed, mesh)
     finished, steps = run_experiment(experiment), experiment.config.train.total_steps
-    trained = from_first(f"end of {workdir.root}", lambda: steps in saved_steps(workdir.checkpoints))
+    trained = broadcast_from_host_0(
+        f"end of {workdir.root}", lambda: steps in saved_steps(workdir.checkpoints)
+    )
     if finished.stopped is not None and finished.start < steps and not trained:
         return None
     work = finished.work
     assert isinstance(work, FineTuningWork)
     scores = work.predict_all(work.selected(finished.state.params))
     result = Result(seed=seed, steps=steps, scores=scores)
-    if is_first():
+    if is_host_0():
         write_settings(workdir.root, work.settings)
         write_json(workdir.root / RESULT, result)
     return result
@@ -325,7 +327,7 @@ def _result_of(workdir: WorkDir, recipe: Config) -> Result | None:
     if not any(change.free and change.key.startswith("finetune.tasks.") for change in changes):
         return result
     (workdir.root / RESULT).unlink()
-    say(f"seed {recipe.seed} is predicted and scored anew: {format_differences(changes)}")
+    print_on_host_0(f"seed {recipe.seed} is predicted and scored anew: {format_differences(changes)}")
     return None
 
 
@@ -404,7 +406,7 @@ class FineTuningWork:
 
     def _keep_if_best(self, params: Any, step: int, value: float) -> None:
         best = self._workdir.root / "best"
-        kept, saved = from_first(
+        kept, saved = broadcast_from_host_0(
             f"step {step} of {best}", lambda: (read_best(best), saved_steps(best / "checkpoints"))
         )
         if kept is not None and kept["step"] < step and worth(kept["value"]) >= worth(value):
@@ -412,7 +414,7 @@ class FineTuningWork:
         identity = RunIdentity(self._material.tokenizer.fingerprint, None, self._recipe.model_dump())
         if step not in saved:
             write_params(best / "checkpoints", step, params, identity)
-        if is_first():
+        if is_host_0():
             write_json(best / BEST, {"step": step, "value": value})
 
     def selected(self, params: Any) -> Any:
@@ -420,7 +422,7 @@ class FineTuningWork:
         if self._config.finetune.select == "last":
             return params
         best = self._workdir.root / "best"
-        kept = from_first(f"best step of {best}", lambda: read_best(best))
+        kept = broadcast_from_host_0(f"best step of {best}", lambda: read_best(best))
         if kept is None:
             raise UserError(
                 f"{best / BEST} is gone, so which parameters were the best is not known: restore it from a copy, or "
@@ -457,11 +459,11 @@ class FineTuningWork:
             tuned = trained.tuned(splits["dev"], trained.predictions(splits["dev"], *outputs["dev"]))
             self.settings[name] = replace(self.settings[name], **tuned.learned)
             if tuned.note is not None:
-                say(tuned.note)
+                print_on_host_0(tuned.note)
             for split, examples in splits.items():
                 found = outputs.pop(split) if split in outputs else self._outputs(params, tuned.task, split)
                 predictions = tuned.task.predictions(examples, *found)
-                if is_first():
+                if is_host_0():
                     write_jsonl(folder / f"{name}.{split}.jsonl", predictions)
                 if not any(example.hidden for example in examples):
                     scores[name][split] = tuned.task.score(examples, predictions)
@@ -471,16 +473,18 @@ class FineTuningWork:
 def say_what_next(material: Material, root: WorkDir) -> None:
     """How the result is used, and which of its heads can be exported."""
     folder = shlex.quote(str(root.root))
-    say(f"to use it: python -m electra_jax.predict --workdir {folder} --input FILE (the best seed on dev)")
+    print_on_host_0(
+        f"to use it: python -m electra_jax.predict --workdir {folder} --input FILE (the best seed on dev)"
+    )
     style = material.config.finetune.head_style
     width = material.config.model.hidden_size
     theirs = {name: can_be_exported(style, task, width) for name, task in material.settings.items()}
     if any(theirs.values()):
         named = ", ".join(name for name, shared in theirs.items() if shared)
-        say(f"to export {named} to Hugging Face: python -m electra_jax.convert {folder} DIR")
+        print_on_host_0(f"to export {named} to Hugging Face: python -m electra_jax.convert {folder} DIR")
     if not all(theirs.values()):
         named = ", ".join(name for name, shared in theirs.items() if not shared)
-        say(
+        print_on_host_0(
             f"not to be exported to Hugging Face: {named}, whose head has the original's shape "
             "(finetune.head_style=huggingface trains one that can be)"
         )

@@ -1,8 +1,8 @@
 """What fine-tuning starts from: sizes and vocabulary of a checkpoint, or of the configuration alone."""
 
-from electra_jax.config.dialect import show
 from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config, TokenizerConfig
+from electra_jax.config.yaml_format import show
 from electra_jax.errors import UserError
 from electra_jax.tokenizers import Tokenizer, load_tokenizer, vocabulary_notes, with_cleaning
 from electra_jax.tokenizers.build import build_tokenizer

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from electra_jax.distributed.agreement import is_first
+from electra_jax.distributed.agreement import is_host_0
 
 # What is there sooner, as from the compilation cache, needs no line.
 PATIENCE = 2.0
@@ -37,7 +37,7 @@ def compiling(what: str, *, patience: float = PATIENCE, say: Say = _say) -> Iter
 
     timer = threading.Timer(patience, announce)
     timer.daemon = True
-    if is_first():
+    if is_host_0():
         timer.start()
     try:
         yield

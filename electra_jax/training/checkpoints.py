@@ -20,7 +20,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from electra_jax.config.schema import TrainConfig
-from electra_jax.distributed.agreement import from_all, from_first, is_first
+from electra_jax.distributed.agreement import broadcast_from_host_0, gather_from_hosts, is_host_0
 from electra_jax.errors import UserError, listed
 from electra_jax.files.json_files import read_object
 from electra_jax.files.local_paths import local_path
@@ -275,7 +275,7 @@ def restore_newest(directory: Path, abstract: TrainState) -> tuple[int, TrainSta
     """
     notes: list[str] = []
     damaged: list[Path] = []
-    steps = from_first(f"steps in {directory}", lambda: saved_steps(directory))
+    steps = broadcast_from_host_0(f"steps in {directory}", lambda: saved_steps(directory))
     for step in reversed(steps):
         problem = state = None
         try:
@@ -283,7 +283,9 @@ def restore_newest(directory: Path, abstract: TrainState) -> tuple[int, TrainSta
             state = restore_state(directory, step, abstract)
         except UserError as error:
             problem = str(error)
-        problems = from_all(f"reading step {step} in {directory}", problem)  # what one cannot read none uses
+        problems = gather_from_hosts(
+            f"reading step {step} in {directory}", problem
+        )  # what one cannot read none uses
         if state is None or any(problems):
             damaged.append(directory / str(step))
             notes.append(f"{next(filter(None, problems))}; falling back to the one before")
@@ -299,7 +301,7 @@ def restore_newest(directory: Path, abstract: TrainState) -> tuple[int, TrainSta
 
 
 def _set_aside(checkpoints: list[Path]) -> None:
-    if not is_first():
+    if not is_host_0():
         return
     for checkpoint in checkpoints:
         aside = checkpoint.parent.parent / "damaged_checkpoints" / checkpoint.name

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from electra_jax.data.prepare import Prepared
-from electra_jax.distributed.agreement import is_first
+from electra_jax.distributed.agreement import is_host_0
 from electra_jax.objectives import PretrainingObjective
 from electra_jax.partitioning.mesh import replicated
 from electra_jax.training.announcing import compiling
@@ -45,7 +45,7 @@ def show_examples(
     )
     with program.on_mesh(), compiling("the examples"):
         found = jax.device_get(compute(params, rows, stream(seed, SHOW_STREAM)))
-    if not is_first():
+    if not is_host_0():
         return
     for line in examples.lines(rows, found, prepared.tokenizer, out.isatty()):
         print(line, file=out)

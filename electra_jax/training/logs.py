@@ -9,7 +9,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from electra_jax.distributed.agreement import is_first
+from electra_jax.distributed.agreement import is_host_0
 from electra_jax.training.workdir import WorkDir
 
 Metrics = Mapping[str, float | str | None]
@@ -81,12 +81,12 @@ class Quiet:
 
 def open_writer(workdir: WorkDir, *, resumed_step: int) -> "MetricsWriter | Quiet":
     """The writer of this host."""
-    return MetricsWriter(workdir, resumed_step=resumed_step) if is_first() else Quiet()
+    return MetricsWriter(workdir, resumed_step=resumed_step) if is_host_0() else Quiet()
 
 
 def open_console(*, start: int, steps: int, tokens_a_step: int) -> "Console | Quiet":
     """The console of this host."""
-    return Console(start=start, steps=steps, tokens_a_step=tokens_a_step) if is_first() else Quiet()
+    return Console(start=start, steps=steps, tokens_a_step=tokens_a_step) if is_host_0() else Quiet()
 
 
 class Console:

@@ -7,7 +7,7 @@ from typing import Any, Generic
 from jax.sharding import Mesh
 
 from electra_jax.config.schema import Config
-from electra_jax.distributed.agreement import is_first, say
+from electra_jax.distributed.agreement import is_host_0, print_on_host_0
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.checkpoints import RunIdentity
 from electra_jax.training.initialisation import Adapt
@@ -91,10 +91,10 @@ def run_experiment(experiment: Experiment[AnyObjective]) -> Finished[AnyObjectiv
     # The work directory is written from here on
     recipe = experiment.recipe or config
     begin(recipe, workdir, tokenizer, start)
-    if is_first():
+    if is_host_0():
         experiment.write()
     for line in experiment.lines(program, start, origin):
-        say(line)
+        print_on_host_0(line)
 
     # Step → report → evaluate → save
     work = experiment.work(program)

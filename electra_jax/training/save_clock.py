@@ -2,7 +2,7 @@
 
 import time
 
-from electra_jax.distributed.agreement import is_first
+from electra_jax.distributed.agreement import is_host_0
 
 
 class SaveClock:
@@ -10,7 +10,7 @@ class SaveClock:
 
     def __init__(self, minutes: float | None):
         """Starts now; None never asks."""
-        self._seconds = None if minutes is None or not is_first() else 60 * minutes
+        self._seconds = None if minutes is None or not is_host_0() else 60 * minutes
         self.restart()
 
     def restart(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from electra_jax.config.compare import differences, format_differences
 from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config
-from electra_jax.distributed.agreement import from_all, from_first
+from electra_jax.distributed.agreement import broadcast_from_host_0, gather_from_hosts
 from electra_jax.errors import UserError
 from electra_jax.tokenizers import Tokenizer, load_tokenizer, with_cleaning
 from electra_jax.training.checkpoints import (
@@ -79,8 +79,8 @@ def begin(config: Config, workdir: WorkDir, tokenizer: Tokenizer, start: int) ->
             tokenizer.save(workdir.tokenizer)
         workdir.truncate_metrics(start)
 
-    from_first(f"writing {workdir.root}", write)
-    seen = from_all(f"finding {workdir.root}", workdir.appears())
+    broadcast_from_host_0(f"writing {workdir.root}", write)
+    seen = gather_from_hosts(f"finding {workdir.root}", workdir.appears())
     if absent := [str(host) for host, there in enumerate(seen) if not there]:
         raise UserError(
             f"--workdir {workdir.root}, which host 0 has written, is not there on host {', '.join(absent)}: give a "

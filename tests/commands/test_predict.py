@@ -53,7 +53,7 @@ def ask(command, tmp_path, monkeypatch):
     def run(content, *more, name="in.txt", kind="classification"):
         monkeypatch.setattr(predict, "load", lambda path, notes: Echo(kind))
         monkeypatch.setattr(predict, "trained_tasks", lambda path: None)
-        monkeypatch.setattr(predict, "one_device_a_core", lambda: None)
+        monkeypatch.setattr(predict, "one_device_per_core", lambda: None)
         monkeypatch.setattr(predict, "keep_freed_memory", lambda: None)
         data = content if isinstance(content, bytes) else content.encode()
         if name == "-":
@@ -216,7 +216,7 @@ def test_only_the_bad_sentence_or_question_is_lost(ask):
 
 def test_a_file_that_is_wrong_is_refused_before_the_parameters_are_read(command, tmp_path, monkeypatch):
     model = Echo("classification")
-    monkeypatch.setattr(predict, "one_device_a_core", lambda: None)
+    monkeypatch.setattr(predict, "one_device_per_core", lambda: None)
     monkeypatch.setattr(predict, "keep_freed_memory", lambda: None)
     monkeypatch.setattr(predict, "trained_tasks", lambda path: (model.config, model.tasks))
     monkeypatch.setattr(predict, "load", lambda path, notes: pytest.fail("the model was loaded"))

@@ -6,8 +6,8 @@ import struct
 import pytest
 
 from electra_jax.config import Config, dump_config, load_config
-from electra_jax.config.dialect import dump, parse, parse_value
 from electra_jax.config.keys import keys
+from electra_jax.config.yaml_format import dump, parse, parse_value
 from electra_jax.errors import UserError
 
 AWKWARD_STRINGS = (

@@ -1,7 +1,7 @@
 """One process agrees with itself, and with the configuration of another host."""
 
 from electra_jax.config.schema import Config, HostsConfig
-from electra_jax.distributed.agreement import from_all, from_first
+from electra_jax.distributed.agreement import broadcast_from_host_0, gather_from_hosts
 from electra_jax.distributed.common_settings import common_settings
 
 
@@ -11,5 +11,5 @@ def test_where_a_process_is_does_not_belong_to_the_run():
 
 
 def test_one_process_asks_nobody():
-    assert from_first("x", lambda: [1]) == [1]
-    assert from_all("x", 3) == [3]
+    assert broadcast_from_host_0("x", lambda: [1]) == [1]
+    assert gather_from_hosts("x", 3) == [3]

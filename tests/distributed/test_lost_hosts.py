@@ -3,7 +3,7 @@
 import pytest
 from jax.errors import JaxRuntimeError
 
-from electra_jax.distributed.lost_hosts import tells_of_a_lost_host
+from electra_jax.distributed.lost_hosts import is_lost_host_error
 
 
 def _came_of(error: Exception, cause: Exception) -> Exception:
@@ -28,4 +28,4 @@ def _came_of(error: Exception, cause: Exception) -> Exception:
     ],
 )
 def test_errors_that_tell_of_a_lost_host(error, lost):
-    assert tells_of_a_lost_host(error) is lost
+    assert is_lost_host_error(error) is lost

@@ -16,7 +16,7 @@ from toy import BAD_GENERATOR, ToyRun, toy_config, toy_rows
 
 from electra_jax import cli
 from electra_jax.config.loading import with_overrides
-from electra_jax.distributed.agreement import say
+from electra_jax.distributed.agreement import print_on_host_0
 from electra_jax.distributed.common_settings import check_common_settings, common_settings
 from electra_jax.distributed.joining import joined
 from electra_jax.errors import UserError
@@ -51,7 +51,7 @@ def main(_):
             run = ToyRun(patch, Path(folder), config, train=rows, devices=None, wrap=wrap)
             state, _, stopped = run()
         for note in run.notes:
-            say(note)
+            print_on_host_0(note)
         kernel = np.asarray(state.params["discriminator_head"]["dense"]["kernel"].addressable_data(0))
         print("step", int(state.step), "stopped", stopped, "kernel", kernel.astype(np.float64).sum())
     return 0

@@ -19,7 +19,7 @@ from electra_jax.planning.compiling import Compiled, parse_out_of_memory, tempor
 from electra_jax.planning.machine import local_machine
 from electra_jax.planning.products import product_flops
 from electra_jax.planning.report import Plan, format_plan, make_plan
-from electra_jax.planning.roofline import Roofline, Work
+from electra_jax.planning.roofline import Roofline, StepCost
 from electra_jax.runtime.chips import TPU_CHIPS
 from electra_jax.training.flops import train_step_flops
 from electra_jax.training.program import build_program
@@ -135,7 +135,7 @@ A_PLAN = Plan(
     why_not=None,
     model_flops=8 * 197e12 * 0.1,
     hardware_flops=8 * 197e12 * 0.1,
-    work=Work(1.0, 2e9, 3e6),
+    work=StepCost(1.0, 2e9, 3e6),
     collectives=[Collective("all-gather", 1e6, 8, 12, "bf16[10]", "")],
     times=Roofline(compute=0.1, memory=0.2, network=0.2),
     peak_flops=197e12,
@@ -175,7 +175,7 @@ def test_what_goes_to_other_slices_has_lines_and_a_time_of_its_own():
     page = format_plan(
         replace(
             A_PLAN,
-            work=Work(1e12, 1e9, within.sent_bytes, between.sent_bytes),
+            work=StepCost(1e12, 1e9, within.sent_bytes, between.sent_bytes),
             collectives=[within, between],
             times=Roofline(0.2, 0.1, 0.1, 0.3),
         )

@@ -10,9 +10,9 @@ from electra_jax import predict
 
 _DEVICES = """
 import os
-from electra_jax.runtime.cpu_devices import one_device_a_core
+from electra_jax.runtime.cpu_devices import one_device_per_core
 os.sched_getaffinity = lambda pid: set(range({cores}))
-said = one_device_a_core()
+said = one_device_per_core()
 import jax
 print(said, len(jax.devices()))
 """
@@ -51,7 +51,7 @@ def test_predict_takes_them_before_it_looks_for_devices(monkeypatch, tmp_path):
     def asked():
         raise _AskedError
 
-    monkeypatch.setattr(predict, "one_device_a_core", asked)
+    monkeypatch.setattr(predict, "one_device_per_core", asked)
     monkeypatch.setattr(predict, "load", lambda path: pytest.fail("the model was there first"))
     with pytest.raises(_AskedError):
         predict.main(["--workdir", str(tmp_path), "--input", "-"])

@@ -12,7 +12,7 @@ from pathlib import Path
 from electra_jax.config.schema import DataConfig
 from electra_jax.data.sources.compressed import open_bytes, split_extension
 from electra_jax.data.sources.fingerprints import file_fingerprints, json_fingerprint
-from electra_jax.data.sources.several import read_all
+from electra_jax.data.sources.read_many import read_all
 from electra_jax.data.sources.text_documents import (
     MAX_DOCUMENT_CHARACTERS,
     Separator,

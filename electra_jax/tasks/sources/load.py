@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from electra_jax.config.tasks import TaskConfig, nearest_benchmark
-from electra_jax.data.sources.several import read_all
+from electra_jax.data.sources.read_many import read_all
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Example
 from electra_jax.tasks.sources.benchmarks import BENCHMARKS, Benchmark

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from electra_jax.data.sources.compressed import COMPRESSIONS, split_extension
-from electra_jax.data.sources.several import read_all
+from electra_jax.data.sources.read_many import read_all
 from electra_jax.errors import UserError, listed, quoted
 from electra_jax.tasks.protocol import Example
 from electra_jax.tasks.sources.benchmarks import Benchmark, Columns, OfficialFile

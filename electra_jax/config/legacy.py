@@ -31,19 +31,19 @@ _OPTIMIZER = frozenset(
 _WORKED_OUT = ("train.steps", "train.eval_every", "train.keep_checkpoints", "optimizer.warmup_steps")
 
 
-def is_whole(values: Mapping[str, Any]) -> bool:
+def is_complete(values: Mapping[str, Any]) -> bool:
     """Whether a program wrote these values, with every key, and no one by hand."""
     optimizer = values.get("optimizer")
     return values.keys() >= _SECTIONS and isinstance(optimizer, Mapping) and optimizer.keys() >= _OPTIMIZER
 
 
-def brought_up(values: Mapping[str, Any]) -> Mapping[str, Any]:
+def upgrade(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Values of an earlier version without what their run never read; others as they are."""
     kind = kind_of_run(values)
     unread = [key.name for key in keys() if kind not in key.runs and not key.is_objectives]
-    if not is_whole(values) or not _has_unread_section(values, unread):
+    if not is_complete(values) or not _has_unread_section(values, unread):
         return values
-    kept = without(values, unread)
+    kept = without_keys(values, unread)
     finetune = kept.get("finetune")
     if kind not in FINETUNING or not isinstance(finetune, Mapping):
         return kept
@@ -52,7 +52,7 @@ def brought_up(values: Mapping[str, Any]) -> Mapping[str, Any]:
         own = {name: _of_its_kind(name, task) for name, task in tasks.items()}
         kept = {**kept, "finetune": {**finetune, "tasks": own}}
     if kept["train"].get("steps") is not None and finetune.get("epochs") is not None:
-        kept = without(kept, _WORKED_OUT)
+        kept = without_keys(kept, _WORKED_OUT)
     return kept
 
 
@@ -63,7 +63,7 @@ def _has_unread_section(values: Mapping[str, Any], unread: Sequence[str]) -> boo
     return any(isinstance(given := values.get(name), Mapping) and len(given) > 2 for name in sections)
 
 
-def without(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def without_keys(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """Plain values without some dotted keys."""
     kept = {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
     for name in names:

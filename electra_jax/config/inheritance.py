@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from electra_jax.config.earlier import without
 from electra_jax.config.fields import FINETUNING, marks
 from electra_jax.config.keys import keys
+from electra_jax.config.legacy import without_keys
 from electra_jax.config.schema import ALTERNATIVES, kind_of_run
 
 
-def fitting(given: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+def compatible_values(given: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
     """The part of ``given`` that goes with ``chosen``, which wins over it.
 
     Where ``chosen`` says steps, ``given`` may have said epochs. Where it says another kind of run, what only the first
@@ -37,7 +37,7 @@ def fitting(given: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, An
             if key.name != "objective.kind"
             and (after not in key.runs or (crosses and "in_finetuning" in marks(key.field)))
         ]
-    return without(given, left_out)
+    return without_keys(given, left_out)
 
 
 def _has_kind(name: str, section: Any) -> bool:
