@@ -14,15 +14,15 @@ from electra_jax import cli
 from electra_jax.data.sources.compressed import Source, open_bytes
 from electra_jax.errors import UserError
 from electra_jax.inference.load import Model, load, trained_tasks
-from electra_jax.inference.reading import AsTrained, as_trained, read_records
-from electra_jax.inference.records import Record, asked, chunks
+from electra_jax.inference.reading import TrainingFileFormat, read_records, training_file_format
+from electra_jax.inference.records import Record, chunk_records, extract_inputs
 from electra_jax.runtime.cpu_devices import one_device_per_core
 from electra_jax.runtime.malloc import keep_freed_memory
 
 SKIPPED = 65  # EX_DATAERR of sysexits.h: some of the input was wrong
 _MOST_NAMED = 10
 
-Answers = list[dict[str, Any]]
+Predictions = list[dict[str, Any]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,29 +77,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The first lines are read before the parameters where that can be: what is wrong with them is said at once.
     known = trained_tasks(args.workdir)
     model = _loaded(args.workdir) if known is None else None
-    trained = AsTrained()
+    file_format = TrainingFileFormat()
     if not (args.detect or args.encode):
         config, tasks = known or (model.config, model.tasks)  # type: ignore[union-attr]
         name = _task_name(tasks, args)
-        trained = as_trained(name, config.finetune.tasks[name], tasks[name].labels)
-    read = chunks(read_records(source, trained))
+        file_format = training_file_format(name, config.finetune.tasks[name], tasks[name].labels)
+    read = chunk_records(read_records(source, file_format))
     first = next(read, [])
     if args.on_error == "stop" and first and isinstance(first[0], UserError):
         raise first[0]
-    asking = _asking(model or _loaded(args.workdir), args, trained)
-    tally = Tally()
+    predictor = _make_predictor(model or _loaded(args.workdir), args, file_format)
+    counts = LineCounts()
     try:
         with Output(args.output) as output:
             for chunk in chain([first], read):
-                _answer(chunk, asking, args.on_error, output, tally)
+                _answer(chunk, predictor, args.on_error, output, counts)
     except UserError as error:
-        if not tally.answered:
+        if not counts.answered:
             raise
         where = "standard output" if args.output is None else str(args.output)
         raise UserError(
-            f"{str(error).rstrip('.')}; the {tally.answered:,} before it are answered in {where}"
+            f"{str(error).rstrip('.')}; the {counts.answered:,} before it are answered in {where}"
         ) from error
-    return tally.status()
+    return counts.status()
 
 
 def _loaded(workdir: Path) -> Model:
@@ -111,7 +111,7 @@ def _loaded(workdir: Path) -> Model:
 
 
 @dataclass
-class Tally:
+class LineCounts:
     """What happened to the lines so far.
 
     Attributes:
@@ -173,7 +173,7 @@ class Output:
 
 
 @dataclass(frozen=True)
-class Asking:
+class Predictor:
     """What is asked of a model.
 
     Attributes:
@@ -181,32 +181,32 @@ class Asking:
         answer: from many of those to their answers.
     """
 
-    ask: Callable[[Record], Any]
-    answer: Callable[[list[Any]], Answers]
+    extract: Callable[[Record], Any]
+    answer: Callable[[list[Any]], Predictions]
 
 
 def _answer(
-    chunk: list[Record | UserError], asking: Asking, on_error: str, output: Output, tally: Tally
+    chunk: list[Record | UserError], predictor: Predictor, on_error: str, output: Output, counts: LineCounts
 ) -> None:
     """Answers the records of a list and writes that down; with "stop", those before the first that is wrong.
 
     Raises:
         UserError: that first one, with "stop".
     """
-    found = list(asked(chunk, asking.ask))
+    found = list(extract_inputs(chunk, predictor.extract))
     errors = [item for item in found if isinstance(item, UserError)]
     if errors and on_error == "stop":
         found = found[: found.index(errors[0])]
     good = [item for item in found if not isinstance(item, UserError)]
     if good:
-        answers = asking.answer([what for _, what in good])
+        answers = predictor.answer([what for _, what in good])
         output.write([{"id": name, **_but_id(line)} for (name, _), line in zip(good, answers, strict=True)])
-        tally.answered += len(good)
-        tally.truncated += sum("truncated" in line for line in answers)
+        counts.answered += len(good)
+        counts.truncated += sum("truncated" in line for line in answers)
     for error in errors:
         if on_error == "stop":
             raise error
-        tally.skip(error)
+        counts.skip(error)
 
 
 def _but_id(line: Mapping[str, Any]) -> dict[str, Any]:
@@ -274,27 +274,29 @@ def _task_name(tasks: Collection[str], args: argparse.Namespace) -> str:
     return str(task)
 
 
-def _asking(model: Model, args: argparse.Namespace, trained: AsTrained) -> Asking:
+def _make_predictor(model: Model, args: argparse.Namespace, file_format: TrainingFileFormat) -> Predictor:
     """What is asked of the model for each record."""
     if args.detect:
-        return Asking(lambda record: record.text("text"), lambda texts: _detected(model, texts))
+        return Predictor(lambda record: record.text("text"), lambda texts: _detected(model, texts))
     if args.encode:
-        return Asking(lambda record: record.text("text"), lambda texts: _encoded(model, texts, args.encode))
+        return Predictor(
+            lambda record: record.text("text"), lambda texts: _encoded(model, texts, args.encode)
+        )
     task = _task_name(model.tasks, args)
-    match trained.kind:
+    match file_format.kind:
         case "question_answering":
-            return Asking(
+            return Predictor(
                 lambda record: (record.text("question"), record.text("context")),
                 lambda questions: model.answer_all(questions, task),
             )
         case "tagging":
-            return Asking(Record.words, lambda sentences: model.tag(sentences, task))
+            return Predictor(Record.words, lambda sentences: model.tag(sentences, task))
     # What training did not read is not read now.
-    ask = Record.text_or_pair if trained.takes_pairs else lambda record: record.text("text")
-    return Asking(ask, lambda texts: model.classify(texts, task))
+    extract = Record.text_or_pair if file_format.takes_pairs else lambda record: record.text("text")
+    return Predictor(extract, lambda texts: model.classify(texts, task))
 
 
-def _detected(model: Model, texts: list[str]) -> Answers:
+def _detected(model: Model, texts: list[str]) -> Predictions:
     cut: list[bool] = []
     found = model.detect(texts, cut=cut)
     return [
@@ -303,7 +305,7 @@ def _detected(model: Model, texts: list[str]) -> Answers:
     ]
 
 
-def _encoded(model: Model, texts: list[str], pooling: Any) -> Answers:
+def _encoded(model: Model, texts: list[str], pooling: Any) -> Predictions:
     cut: list[bool] = []
     found = model.encode(texts, pooling, cut=cut)
     return [{"vector": vector.tolist()} | _mark(is_cut) for vector, is_cut in zip(found, cut, strict=True)]

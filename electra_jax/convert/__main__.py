@@ -8,12 +8,12 @@ import jax
 
 from electra_jax import cli
 from electra_jax.convert.destination import check_destination, new_destination
+from electra_jax.convert.format_detection import DetectedFormat, detect_format
 from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
 from electra_jax.convert.names import scopes
 from electra_jax.convert.native_format import read_native, write_native
-from electra_jax.convert.recognise import Found, recognise
 from electra_jax.convert.tensorflow_format import read_tensorflow, write_tensorflow
-from electra_jax.convert.weights import Weights, not_finite
+from electra_jax.convert.weights import Weights, non_finite_parameters
 from electra_jax.errors import UserError, listed, one_line
 
 FORMATS = ("electra_jax", "huggingface", "tensorflow")
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.add_overrides(parser, "settings that win over what is derived, such as model.num_heads=2")
     args = parser.parse_args(argv)
 
-    found = recognise(args.source)
+    found = detect_format(args.source)
     target = args.to or ("huggingface" if found.format == "electra_jax" else "electra_jax")
     sources = [args.source, *([args.generator] if args.generator else [])]
     check_destination(args.destination, overwrite=args.overwrite, sources=sources)
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     weights = _read(args, found)
     with new_destination(args.destination) as directory:
         notes = _write(weights, target, directory, args.destination)
-    if strange := not_finite(weights.parameters):
+    if strange := non_finite_parameters(weights.parameters):
         notes.append(f"not every number is finite in {listed(strange)}: training cannot start from it")
     for line in [*weights.notes, *notes]:
         cli.note(line)
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _check_options(args: argparse.Namespace, found: Found, target: str) -> None:
+def _check_options(args: argparse.Namespace, found: DetectedFormat, target: str) -> None:
     if args.generator is not None and (found.format != "huggingface" or len(found.paths) != 1):
         raise UserError(
             f"--generator goes with the Hugging Face folder of a discriminator, which {args.source} is not"
@@ -108,7 +108,7 @@ def _check_options(args: argparse.Namespace, found: Found, target: str) -> None:
         )
 
 
-def _read(args: argparse.Namespace, found: Found) -> Weights:
+def _read(args: argparse.Namespace, found: DetectedFormat) -> Weights:
     if found.format == "electra_jax":
         return read_native(found.paths[0], step=args.step, overrides=args.overrides, optimizer=args.optimizer)
     shared = {"overrides": args.overrides, "vocab": args.vocab, "allow_missing": args.allow_missing}
@@ -126,7 +126,7 @@ def _write(weights: Weights, target: str, directory: Path, final: Path) -> list[
     return write_tensorflow(weights, directory)
 
 
-def _summary(weights: Weights, found: Found, target: str, destination: Path) -> str:
+def _summary(weights: Weights, found: DetectedFormat, target: str, destination: Path) -> str:
     numbers = sum(array.size for array in weights.parameters.values())
     parts = ", ".join(sorted(scopes(weights.parameters)))
     return (

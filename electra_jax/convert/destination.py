@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from electra_jax.convert.recognise import is_checkpoint
+from electra_jax.convert.format_detection import is_checkpoint
 from electra_jax.errors import UserError, listed
 from electra_jax.training.literal_path import check_literal
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax.config.fields import MOST_SIZE
-from electra_jax.convert.state_dicts import WORDS, StateDict, networks_in
+from electra_jax.convert.state_dicts import WORDS, NetworkStateDict, split_networks
 from electra_jax.convert.weight_files import has_weights, is_weight_file, read_file, read_folder
-from electra_jax.convert.weights import Flat
+from electra_jax.convert.weights import FlatParams
 from electra_jax.errors import UserError
 from electra_jax.files.json_files import read_object
 from electra_jax.model.sizes import default_heads
@@ -45,14 +45,14 @@ class StoredNetwork:
         config: the config.json that describes it, None where its sizes follow from its tensors alone.
         settings: what config.json says, with defaults.
         network: its tensors.
-        heads_known: whether its number of heads was read, and not assumed.
+        num_heads_known: whether its number of heads was read, and not assumed.
     """
 
     where: Path
     config: Path | None
     settings: dict[str, Any]
-    network: StateDict
-    heads_known: bool = True
+    network: NetworkStateDict
+    num_heads_known: bool = True
 
 
 def is_huggingface_folder(path: Path) -> bool:
@@ -76,12 +76,12 @@ def read_networks(source: Path) -> tuple[list[StoredNetwork], list[str]]:
     else:
         config, settings = source / CONFIG, read_settings(source)
         stored = read_folder(source)
-    networks, notes = networks_in(str(source), stored.tensors, stored.others)
+    networks, notes = split_networks(str(source), stored.tensors, stored.others)
     notes = [*stored.notes, *notes]
     if settings is not None and len(networks) == 1:
         return [StoredNetwork(source, config, settings, networks[0])], notes
     found = [_sized(source, config, settings, network) for network in networks]
-    if settings is not None and not any(one.heads_known for one in found):
+    if settings is not None and not any(one.num_heads_known for one in found):
         raise UserError(
             f"{config} describes neither network of {source}: their sizes are others, put the right one there or none"
         )
@@ -89,7 +89,7 @@ def read_networks(source: Path) -> tuple[list[StoredNetwork], list[str]]:
 
 
 def _sized(
-    source: Path, config: Path | None, settings: Mapping[str, Any] | None, network: StateDict
+    source: Path, config: Path | None, settings: Mapping[str, Any] | None, network: NetworkStateDict
 ) -> StoredNetwork:
     """A network with the settings that its tensors tell, and the rest of config.json's, which may be of another."""
     sizes = _sizes(source, network.tensors)
@@ -98,16 +98,16 @@ def _sized(
     heads = {"num_attention_heads": default_heads(sizes["hidden_size"])}
     rest = {"architectures": None, "id2label": None} if settings is not None else {}
     known = {**_DEFAULTS, **(settings or {}), **rest, **sizes, **heads, **_outputs(network.tensors)}
-    return StoredNetwork(source, None, known, network, heads_known=False)
+    return StoredNetwork(source, None, known, network, num_heads_known=False)
 
 
-def _outputs(tensors: Flat) -> dict[str, int]:
+def _outputs(tensors: FlatParams) -> dict[str, int]:
     """How many classes a head of fine-tuning has, if there is one."""
     last = (tensors.get(name) for name in ("classifier.out_proj.bias", "classifier.bias"))
     return next(({"num_labels": bias.size} for bias in last if bias is not None), {})
 
 
-def _sizes(source: Path, tensors: Flat) -> dict[str, int]:
+def _sizes(source: Path, tensors: FlatParams) -> dict[str, int]:
     """What shapes say, by the names of config.json.
 
     Raises:

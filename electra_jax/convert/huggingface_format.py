@@ -20,10 +20,10 @@ from electra_jax.convert.huggingface_heads import ARCHITECTURES as HEAD_ARCHITEC
 from electra_jax.convert.huggingface_heads import (
     Head,
     check_exportable,
-    described_head,
-    head_of,
-    heads_of,
-    on_original_scale,
+    detect_head,
+    head_config_json,
+    heads_from_settings,
+    on_label_scale,
     task_sections,
     with_hidden_layer,
 )
@@ -31,18 +31,18 @@ from electra_jax.convert.huggingface_tokenizer import write_huggingface_tokenize
 from electra_jax.convert.names import NameTable, Network, huggingface_encoder_table, huggingface_table, scopes
 from electra_jax.convert.state_dicts import TIED
 from electra_jax.convert.vocabulary import (
+    apply_tokenizer_overrides,
     check_same_vocabulary,
     find_tokenizer,
-    overridden_tokenizer,
+    pad_vocabulary,
     tokenizer_settings,
-    with_a_token_for_every_row,
 )
 from electra_jax.convert.weight_files import SAFETENSORS, write_safetensors
 from electra_jax.convert.weights import (
-    Flat,
+    FlatParams,
     Weights,
     check_complete,
-    check_depths,
+    check_num_layers,
     check_patterns_used,
     check_vocabulary,
 )
@@ -92,7 +92,7 @@ def read_huggingface(
     unexpected: dict[str, list[str]] = {}
     head = None
     if list(networks) == ["discriminator"]:
-        head = head_of(main.settings, main.network.tensors, str(main.config or main.where))
+        head = detect_head(main.settings, main.network.tensors, str(main.config or main.where))
         if head is not None and main.config is None:
             notes.append(
                 f"{main.where}: nothing says what the outputs of its head mean, {_MEANT[head.settings.kind]} is "
@@ -118,15 +118,15 @@ def read_huggingface(
     rows = main.settings["vocab_size"] if words is None or not words.ndim else words.shape[0]
     tokenizer, said_of_it = _tokenizer(folders, vocab)
     if tokenizer is not None:
-        tokenizer, said_of_rows = with_a_token_for_every_row(tokenizer, rows)
+        tokenizer, said_of_rows = pad_vocabulary(tokenizer, rows)
         said_of_it = (*said_of_it, *said_of_rows)
         check_vocabulary(str(main.where), tokenizer, rows)
     where = " and ".join(str(folder) for folder in folders)
     values["tokenizer"] = tokenizer_settings(tokenizer, rows)
     derived, config = validate(values, where), with_overrides(values, overrides, where)
-    tokenizer = overridden_tokenizer(tokenizer, config.tokenizer, derived.tokenizer, where)
+    tokenizer = apply_tokenizer_overrides(tokenizer, config.tokenizer, derived.tokenizer, where)
 
-    check_depths(
+    check_num_layers(
         where, parameters, network_sizes(config.model, config.generator, main.settings["vocab_size"])
     )
     expected = expected_shapes(config, main.settings["vocab_size"])
@@ -138,13 +138,13 @@ def read_huggingface(
     spellings: set[str] = set()
     for network in networks:
         spellings |= {*unexpected[network], *expected, *parameters}
-        spellings |= {tables[network].spelled(name).foreign for name in (*expected, *parameters)}
+        spellings |= {tables[network].foreign_or_same(name).foreign for name in (*expected, *parameters)}
     check_patterns_used(where, spellings, allow_missing)
     for network, one in networks.items():
         of_this = {name: shape for name, shape in expected.items() if _belongs(name, network, networks)}
         found = {name: array for name, array in parameters.items() if _belongs(name, network, networks)}
-        spelled = tables[network].spelled
-        check_complete(str(one.where), found, of_this, unexpected[network], spelled, allow_missing)
+        foreign_or_same = tables[network].foreign_or_same
+        check_complete(str(one.where), found, of_this, unexpected[network], foreign_or_same, allow_missing)
     return Weights(
         config=config,
         parameters={name: parameters[name] for name in expected if name in parameters},
@@ -202,7 +202,7 @@ def _assumed_heads(networks: Mapping[Network, StoredNetwork], overrides: Sequenc
         f"{one.where}: sizes of the {network} follow from its tensors, and heads of 64 are assumed, as in every size "
         f"of the original ({sections[network]}.num_heads=N)"
         for network, one in networks.items()
-        if not one.heads_known
+        if not one.num_heads_known
         and not any(override.startswith(f"{sections[network]}.num_heads=") for override in overrides)
     ]
 
@@ -294,7 +294,7 @@ def _tokenizer(folders: Sequence[Path], vocab: Path | None) -> tuple[Tokenizer |
     return there[0][1:]
 
 
-def _sharing(parameters: Flat, heads: Collection[int]) -> str:
+def _sharing(parameters: FlatParams, heads: Collection[int]) -> str:
     """What two networks share, by comparing them bit for bit; ``heads`` are the numbers of heads they have."""
 
     def same(ours: str, theirs: str) -> bool:
@@ -307,7 +307,9 @@ def _sharing(parameters: Flat, heads: Collection[int]) -> str:
     return "all" if len(heads) == 1 and same("encoder/", "generator_encoder/") else "embeddings"
 
 
-def _translated(folder: Path, tensors: Flat, table: NameTable) -> tuple[dict[str, np.ndarray], list[str]]:
+def _translated(
+    folder: Path, tensors: FlatParams, table: NameTable
+) -> tuple[dict[str, np.ndarray], list[str]]:
     """(parameters by flat name, names that are not in the table).
 
     Raises:
@@ -443,12 +445,12 @@ def write_huggingface(weights: Weights, directory: Path) -> list[str]:
 def _write_finetuned(weights: Weights, directory: Path) -> list[str]:
     """A folder for each task, named after it: the encoder with its head."""
     sizes = network_sizes(weights.config.model, weights.config.generator, weights.vocab_size)
-    heads = heads_of(weights.tasks)
+    heads = heads_from_settings(weights.tasks)
     for head in heads:
         folder_in(directory, head.task)
         check_exportable(weights.config, head)
     exported = {
-        head.task: with_hidden_layer(head, on_original_scale(head, weights.parameters)) for head in heads
+        head.task: with_hidden_layer(head, on_label_scale(head, weights.parameters)) for head in heads
     }
     for head in heads:
         _check_all_has_a_place(head, exported[head.task])
@@ -457,14 +459,14 @@ def _write_finetuned(weights: Weights, directory: Path) -> list[str]:
         parameters = exported[head.task]
         architecture = HEAD_ARCHITECTURES[head.settings.kind]
         description = _description(weights, architecture, sizes.discriminator, sizes.embedding_size)
-        description |= described_head(weights.config, head)
+        description |= head_config_json(weights.config, head)
         notes = _write_folder(
             weights, folder_in(directory, head.task), _with_head(head), parameters, description
         )
     return notes
 
 
-def _check_all_has_a_place(head: Head, parameters: Flat) -> None:
+def _check_all_has_a_place(head: Head, parameters: FlatParams) -> None:
     """Refuses a head with more than its kind has; what is left out would not compute what was trained.
 
     Raises:
@@ -479,7 +481,7 @@ def _check_all_has_a_place(head: Head, parameters: Flat) -> None:
 
 
 def _write_folder(
-    weights: Weights, folder: Path, table: NameTable, parameters: Flat, description: Mapping[str, Any]
+    weights: Weights, folder: Path, table: NameTable, parameters: FlatParams, description: Mapping[str, Any]
 ) -> list[str]:
     """One folder with the parameters that are in the table, and the tokenizer; notes on the latter."""
     tensors = {}

@@ -10,7 +10,7 @@ from electra_jax.config.schema import Config
 from electra_jax.convert.names import Row
 from electra_jax.errors import UserError
 from electra_jax.tasks.settings import TaskSettings, can_be_exported
-from electra_jax.tasks.tag_recognition import Recognised, recognise, scheme_of_labels
+from electra_jax.tasks.tag_detection import DetectedTags, detect_tags, scheme_from_labels
 
 Kind = Literal["classification", "regression", "tagging", "question_answering"]
 
@@ -73,7 +73,7 @@ class Head:
         return shapes
 
 
-def head_of(settings: Mapping[str, Any], tensors: Mapping[str, np.ndarray], where: str) -> Head | None:
+def detect_head(settings: Mapping[str, Any], tensors: Mapping[str, np.ndarray], where: str) -> Head | None:
     """The head of a folder with this config.json and tensors of these names; None if it is not fine-tuned.
 
     The task is called after its kind. Tags that spell spans keep their scheme.
@@ -184,15 +184,17 @@ def _labels(settings: Mapping[str, Any], where: str) -> tuple[str, ...]:
     return tuple(named[str(number)] for number in range(len(named)))
 
 
-def _tag_format(labels: Sequence[str]) -> Recognised:
+def _tag_format(labels: Sequence[str]) -> DetectedTags:
     """How a model's labels spell spans, those aside that are none (``X``, ``[PAD]``); "plain" where most are none.
 
     A list may lack tags: a model trained on IOB1 often has no ``B-`` of some type.
     """
-    found = recognise([labels])
+    found = detect_tags([labels])
     if found.scheme == "plain" and not found.mostly_spans:
-        return Recognised("plain")
-    return replace(found, scheme=scheme_of_labels([x for x in labels if x not in found.odd], found.spelling))
+        return DetectedTags("plain")
+    return replace(
+        found, scheme=scheme_from_labels([x for x in labels if x not in found.odd], found.spelling)
+    )
 
 
 def task_sections(head: Head, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -247,7 +249,7 @@ def with_hidden_layer(head: Head, parameters: Mapping[str, np.ndarray]) -> dict[
     }
 
 
-def on_original_scale(head: Head, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def on_label_scale(head: Head, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Regression as others expect it: the output is the number itself, not its place between least and greatest."""
     low, high = head.settings.low, head.settings.high
     if head.settings.kind != "regression" or (low, high) == (0.0, 1.0):
@@ -261,7 +263,7 @@ def on_original_scale(head: Head, parameters: Mapping[str, np.ndarray]) -> dict[
     }
 
 
-def described_head(config: Config, head: Head) -> dict[str, Any]:
+def head_config_json(config: Config, head: Head) -> dict[str, Any]:
     """What config.json says of the head."""
     settings = head.settings
     described: dict[str, Any] = {
@@ -284,6 +286,6 @@ def described_head(config: Config, head: Head) -> dict[str, Any]:
     return described
 
 
-def heads_of(tasks: Mapping[str, TaskSettings]) -> list[Head]:
+def heads_from_settings(tasks: Mapping[str, TaskSettings]) -> list[Head]:
     """The heads of a model of ours."""
     return [Head(name, settings) for name, settings in tasks.items()]

@@ -17,7 +17,7 @@ import tokenizers
 from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
 
-from electra_jax.convert.tokenizer_agreement import as_transformers_cleans
+from electra_jax.convert.tokenizer_agreement import resolve_cleaning
 from electra_jax.errors import UserError
 from electra_jax.tokenizers.cleaning import (
     CONFIG_FILE,
@@ -68,7 +68,7 @@ _SENTENCEPIECE_NOTES = (
 
 
 @dataclass(frozen=True)
-class FoundTokenizer:
+class TokenizerFiles:
     """A tokenizer in a folder of Hugging Face.
 
     Attributes:
@@ -272,7 +272,7 @@ def _to_json(value: Any) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def read_huggingface_tokenizer(directory: Path, vocab: Path | None = None) -> FoundTokenizer | None:
+def read_huggingface_tokenizer(directory: Path, vocab: Path | None = None) -> TokenizerFiles | None:
     """The tokenizer of a folder, or None where it has none.
 
     The vocabulary is ``vocab``, vocab.txt, spiece.model or the WordPiece vocabulary in tokenizer.json, the first that
@@ -299,7 +299,7 @@ def read_huggingface_tokenizer(directory: Path, vocab: Path | None = None) -> Fo
         return None
     notes: list[str] = []
     if kind == "wordpiece":
-        config, notes = as_transformers_cleans(config, fast)
+        config, notes = resolve_cleaning(config, fast)
     described = describe_cleaning(config, fast, directory)
     lowercase, strip_accents = described.lowercase, described.strip_accents
     if lowercase is None:
@@ -312,7 +312,7 @@ def read_huggingface_tokenizer(directory: Path, vocab: Path | None = None) -> Fo
     if kind == "wordpiece":
         notes += _wordpiece_notes(config, fast, described.split_chinese)
     strip_accents = lowercase if strip_accents is None else strip_accents
-    return FoundTokenizer(kind, content, lowercase, strip_accents, tuple(notes))
+    return TokenizerFiles(kind, content, lowercase, strip_accents, tuple(notes))
 
 
 def _wordpiece_notes(config: dict[str, Any], fast: dict[str, Any], chinese: bool | None) -> Iterator[str]:

@@ -90,7 +90,7 @@ class NameTable:
         template, number = _split(ours, r"(?<=/layers/)\d{1,6}(?=/)")
         return _filled(self._by_ours.get(template), number)
 
-    def spelled(self, ours: str) -> Row:
+    def foreign_or_same(self, ours: str) -> Row:
         """As `to_foreign`; a name that the foreign checkpoint lacks stays as it is, for messages."""
         return self.to_foreign(ours) or Row(ours, ours)
 

@@ -17,7 +17,7 @@ from electra_jax.config.compare import differences, format_differences
 from electra_jax.config.loading import validate, with_overrides
 from electra_jax.config.schema import Config, MeshConfig
 from electra_jax.convert.flat_parameters import expected_shapes, flatten, unflatten
-from electra_jax.convert.weights import Moments, Weights
+from electra_jax.convert.weights import AdamMoments, Weights
 from electra_jax.errors import UserError
 from electra_jax.optim.adam import ElectraAdamState
 from electra_jax.partitioning.mesh import make_mesh
@@ -110,7 +110,7 @@ def _check_same_model(where: Path, trained: Config, config: Config, vocab_size: 
         )
 
 
-def _read_moments(config: Config, tokenizer: Tokenizer | None, directory: Path, step: int) -> Moments:
+def _read_moments(config: Config, tokenizer: Tokenizer | None, directory: Path, step: int) -> AdamMoments:
     where = directory / str(step)
     if tokenizer is None or not has_progress(directory, step):
         raise UserError(f"{where} has no optimizer state for --optimizer to carry along: leave that out")
@@ -122,7 +122,7 @@ def _read_moments(config: Config, tokenizer: Tokenizer | None, directory: Path, 
             f"{where} was trained with optimizer.kind={config.optimizer.kind}: --optimizer carries along the moments "
             "of electra_adam only, as the original has no other"
         )
-    return Moments(*(flatten(moment, tokenizer.vocab_size) for moment in (adams[0].mu, adams[0].nu)))
+    return AdamMoments(*(flatten(moment, tokenizer.vocab_size) for moment in (adams[0].mu, adams[0].nu)))
 
 
 def _is_adam(part: Any) -> bool:

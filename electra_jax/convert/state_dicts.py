@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from electra_jax.convert.files.differences import first_difference
-from electra_jax.convert.weights import Flat
+from electra_jax.convert.weights import FlatParams
 from electra_jax.errors import UserError, listed
 
 # What wraps a module anywhere in a network and is no part of its name.
@@ -43,7 +43,7 @@ WORDS = "electra.embeddings.word_embeddings.weight"
 
 
 @dataclass(frozen=True)
-class StateDict:
+class NetworkStateDict:
     """One network.
 
     Attributes:
@@ -53,7 +53,7 @@ class StateDict:
         tied: whether the copy of the word table at the output was stored.
     """
 
-    tensors: Flat
+    tensors: FlatParams
     bare: bool
     tied: bool
 
@@ -68,7 +68,9 @@ class StateDict:
         return any(name.startswith("discriminator_predictions.") for name in self.tensors)
 
 
-def networks_in(where: str, stored: Flat, others: Iterable[str] = ()) -> tuple[list[StateDict], list[str]]:
+def split_networks(
+    where: str, stored: FlatParams, others: Iterable[str] = ()
+) -> tuple[list[NetworkStateDict], list[str]]:
     """The network in a file, or the generator and the discriminator, and notes on what was taken and what left.
 
     Args:
@@ -111,11 +113,11 @@ def networks_in(where: str, stored: Flat, others: Iterable[str] = ()) -> tuple[l
     return list(found.values()), notes
 
 
-def comparable(where: str, stored: Flat) -> dict[str, np.ndarray]:
+def comparable_tensors(where: str, stored: FlatParams) -> dict[str, np.ndarray]:
     """The tensors by today's names, without what is no parameter of its own, to compare two files of one model."""
     return {
         f"{number}.{name}" if number else name: array
-        for number, network in enumerate(networks_in(where, stored)[0])
+        for number, network in enumerate(split_networks(where, stored)[0])
         for name, array in network.tensors.items()
     }
 
@@ -154,7 +156,7 @@ def _short(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(".".join(name.split(".")[:2]) for name in names))
 
 
-def _state_dict(where: str, named: Mapping[str, tuple[str, np.ndarray]]) -> StateDict:
+def _state_dict(where: str, named: Mapping[str, tuple[str, np.ndarray]]) -> NetworkStateDict:
     """One network of {stored name: (today's name, tensor)}.
 
     Raises:
@@ -180,16 +182,18 @@ def _state_dict(where: str, named: Mapping[str, tuple[str, np.ndarray]]) -> Stat
             f"{where}: {TIED} is not the word table ({WORDS}), they differ {difference}; ELECTRA's generator has one "
             "table for both"
         )
-    return StateDict(tensors, bare=bare, tied=tied is not None)
+    return NetworkStateDict(tensors, bare=bare, tied=tied is not None)
 
 
-def _chosen(where: str, found: Mapping[str, StateDict]) -> tuple[dict[str, StateDict], list[str]]:
+def _chosen(
+    where: str, found: Mapping[str, NetworkStateDict]
+) -> tuple[dict[str, NetworkStateDict], list[str]]:
     """A single network, or a generator and a discriminator; copies of one another count once.
 
     Raises:
         UserError: there are others.
     """
-    chosen: dict[str, StateDict] = {}
+    chosen: dict[str, NetworkStateDict] = {}
     notes: list[str] = []
     for root, network in found.items():
         of = next((r for r, other in chosen.items() if _same(network, other)), None)
@@ -206,7 +210,7 @@ def _chosen(where: str, found: Mapping[str, StateDict]) -> tuple[dict[str, State
     return chosen, notes
 
 
-def _same(one: StateDict, other: StateDict) -> bool:
+def _same(one: NetworkStateDict, other: NetworkStateDict) -> bool:
     return one.tensors.keys() == other.tensors.keys() and not any(
         first_difference(array, other.tensors[name]) for name, array in one.tensors.items()
     )

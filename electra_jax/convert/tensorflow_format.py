@@ -20,21 +20,21 @@ from electra_jax.convert.flat_parameters import expected_shapes
 from electra_jax.convert.huggingface_tokenizer import write_huggingface_tokenizer
 from electra_jax.convert.names import scopes, tensorflow_table
 from electra_jax.convert.vocabulary import (
+    apply_tokenizer_overrides,
     find_tokenizer,
-    overridden_tokenizer,
+    pad_vocabulary,
     tokenizer_settings,
-    with_a_token_for_every_row,
 )
 from electra_jax.convert.weights import (
-    Flat,
-    Moments,
+    AdamMoments,
+    FlatParams,
     Weights,
     check_complete,
-    check_depths,
+    check_num_layers,
     check_patterns_used,
     check_vocabulary,
-    depth_of,
     is_rounded,
+    num_layers_of,
 )
 from electra_jax.errors import UserError, listed
 from electra_jax.files.file_names import is_file_name
@@ -119,15 +119,15 @@ def read_tensorflow(
     rows = found_shapes["embeddings/word/embedding"][0]
     tokenizer, notes = find_tokenizer(prefix.parent, vocab)
     if tokenizer is not None:
-        tokenizer, said_of_rows = with_a_token_for_every_row(tokenizer, rows)
+        tokenizer, said_of_rows = pad_vocabulary(tokenizer, rows)
         notes = (*notes, *said_of_rows)
         check_vocabulary(str(prefix), tokenizer, rows)
     values["tokenizer"] = tokenizer_settings(tokenizer, rows)
     derived, config = validate(values, str(prefix)), with_overrides(values, overrides, str(prefix))
-    tokenizer = overridden_tokenizer(tokenizer, config.tokenizer, derived.tokenizer, str(prefix))
+    tokenizer = apply_tokenizer_overrides(tokenizer, config.tokenizer, derived.tokenizer, str(prefix))
     if not any(override.startswith("model.num_heads=") for override in overrides):
         notes = (*notes, "heads of 64 assumed, as in every size of the original (model.num_heads=N)")
-    check_depths(str(prefix), found_shapes, network_sizes(config.model, config.generator, rows))
+    check_num_layers(str(prefix), found_shapes, network_sizes(config.model, config.generator, rows))
     expected = _trained_parts(expected_shapes(config, rows), found_shapes)
 
     wanted = [*known, *(moments if optimizer else ()), *(("global_step",) if "global_step" in shapes else ())]
@@ -136,9 +136,9 @@ def read_tensorflow(
     if rounded := [name for name, ours in known.items() if is_rounded(tensors[name], parameters[ours])]:
         notes = (*notes, f"{prefix}: rounded from float64 to float32: {listed(rounded, most=3)}")
     ours = {*expected, *parameters}
-    spellings = {*ours, *(table.spelled(name).foreign for name in ours), *unexpected}
+    spellings = {*ours, *(table.foreign_or_same(name).foreign for name in ours), *unexpected}
     check_patterns_used(str(prefix), spellings, allow_missing)
-    check_complete(str(prefix), parameters, expected, unexpected, table.spelled, allow_missing)
+    check_complete(str(prefix), parameters, expected, unexpected, table.foreign_or_same, allow_missing)
     parameters = {name: parameters[name] for name in expected if name in parameters}
     return Weights(
         config=config,
@@ -161,7 +161,7 @@ def _configuration(prefix: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[
         except KeyError:
             raise UserError(f"{prefix} has no layer 0 of its {scope.replace('_', ' ')}") from None
         _check_matrix(prefix, f"{scope}/layers/0/intermediate/kernel", kernel)
-        return kernel[0], depth_of(shapes, scope), kernel[1]
+        return kernel[0], num_layers_of(shapes, scope), kernel[1]
 
     def table(name: str) -> tuple[int, ...]:
         """Rows and columns."""
@@ -205,8 +205,8 @@ def _configuration(prefix: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[
 def _check_matrix(prefix: Path, ours: str, shape: tuple[int, ...]) -> None:
     if len(shape) != 2 or not all(0 < size <= MOST_SIZE for size in shape):
         raise UserError(
-            f"{prefix} has no matrix {tensorflow_table().spelled(ours).foreign}, from which sizes follow: give a "
-            "checkpoint of ELECTRA's pre-training"
+            f"{prefix} has no matrix {tensorflow_table().foreign_or_same(ours).foreign}, from which sizes follow: "
+            "give a checkpoint of ELECTRA's pre-training"
         )
 
 
@@ -235,8 +235,8 @@ def _float32(array: np.ndarray, name: str, prefix: Path) -> np.ndarray:
         return np.asarray(array, np.float32)
 
 
-def _moments(prefix: Path, tensors: Flat, parameters: Flat) -> Moments:
-    theirs = {name: tensorflow_table().spelled(name).foreign for name in parameters}
+def _moments(prefix: Path, tensors: FlatParams, parameters: FlatParams) -> AdamMoments:
+    theirs = {name: tensorflow_table().foreign_or_same(name).foreign for name in parameters}
     slots = {name: (f"{foreign}/{_MU}", f"{foreign}/{_NU}") for name, foreign in theirs.items()}
     absent = [slot for pair in slots.values() for slot in pair if slot not in tensors]
     if absent:
@@ -253,7 +253,7 @@ def _moments(prefix: Path, tensors: Flat, parameters: Flat) -> Moments:
         {name: _float32(tensors[pair[which]], pair[which], prefix) for name, pair in slots.items()}
         for which in (0, 1)
     )
-    return Moments(mu, nu)
+    return AdamMoments(mu, nu)
 
 
 def write_tensorflow(weights: Weights, directory: Path) -> list[str]:

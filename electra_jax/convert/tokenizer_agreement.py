@@ -33,9 +33,7 @@ _LAYOUTS = {
 }
 
 
-def as_transformers_cleans(
-    config: Mapping[str, Any], fast: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[str]]:
+def resolve_cleaning(config: Mapping[str, Any], fast: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """tokenizer_config.json without what tokenizer.json overrules, and notes on where the two differ.
 
     Args:

@@ -35,7 +35,7 @@ def find_tokenizer(directory: Path, vocab: Path | None) -> tuple[Tokenizer | Non
     return tokenizer, (*found.notes, *said, *map(_sentence, vocabulary_notes(tokenizer)))
 
 
-def with_a_token_for_every_row(tokenizer: Tokenizer, rows: int) -> tuple[Tokenizer, tuple[str, ...]]:
+def pad_vocabulary(tokenizer: Tokenizer, rows: int) -> tuple[Tokenizer, tuple[str, ...]]:
     """The tokenizer with names for the rows behind its last token, and a note on them.
 
     Embeddings are often rounded up to a multiple of 8 or 64. No text gives the ids of such rows; they are kept, since
@@ -77,7 +77,7 @@ def tokenizer_settings(tokenizer: Tokenizer | None, rows: int) -> dict[str, Any]
     return {"kind": tokenizer.kind, "vocab_size": rows, "vocab_file": "vocabulary", **tokenizer.options}
 
 
-def overridden_tokenizer(
+def apply_tokenizer_overrides(
     tokenizer: Tokenizer | None, config: TokenizerConfig, derived: TokenizerConfig, where: str
 ) -> Tokenizer | None:
     """The tokenizer as overrides of ``tokenizer.lowercase`` and ``tokenizer.strip_accents`` want it.

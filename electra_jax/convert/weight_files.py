@@ -15,8 +15,8 @@ from electra_jax.convert.files.flax_weights import read_flax_weights
 from electra_jax.convert.files.keras_weights import read_keras_weights
 from electra_jax.convert.files.safetensors_header import check_header
 from electra_jax.convert.files.torch_weights import read_torch_weights
-from electra_jax.convert.state_dicts import comparable
-from electra_jax.convert.weights import Flat, is_rounded
+from electra_jax.convert.state_dicts import comparable_tensors
+from electra_jax.convert.weights import FlatParams, is_rounded
 from electra_jax.errors import UserError, listed
 from electra_jax.files.file_names import is_file_name
 from electra_jax.files.json_files import read_object
@@ -39,7 +39,7 @@ class StoredTensors:
     """
 
     path: Path
-    tensors: Flat
+    tensors: FlatParams
     others: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -90,7 +90,10 @@ def _check_same(one: StoredTensors, other: StoredTensors) -> None:
     Raises:
         UserError: they hold different models.
     """
-    ours, theirs = comparable(str(one.path), one.tensors), comparable(str(other.path), other.tensors)
+    ours, theirs = (
+        comparable_tensors(str(one.path), one.tensors),
+        comparable_tensors(str(other.path), other.tensors),
+    )
     if only := sorted(ours.keys() ^ theirs.keys()):
         there = one.path.name if only[0] in ours else other.path.name
         what = f"{only[0]} is in {there} alone"

@@ -14,15 +14,15 @@ from electra_jax.model.sizes import NetworkSizes
 from electra_jax.tasks.settings import TaskSettings
 from electra_jax.tokenizers import Tokenizer
 
-Flat = Mapping[str, np.ndarray]
+FlatParams = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Moments:
+class AdamMoments:
     """Adam's moments after ``Weights.step`` updates, by flat names as the parameters."""
 
-    mu: Flat
-    nu: Flat
+    mu: FlatParams
+    nu: FlatParams
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Weights:
     """
 
     config: Config
-    parameters: Flat
+    parameters: FlatParams
     vocab_size: int
     tokenizer: Tokenizer | None
     step: int = 0
-    moments: Moments | None = None
+    moments: AdamMoments | None = None
     notes: tuple[str, ...] = ()
     tasks: Mapping[str, TaskSettings] = field(default_factory=dict)
 
@@ -56,7 +56,7 @@ def _layers(names: Iterable[str], scope: str) -> set[int]:
     return {int(name[len(start) :].partition("/")[0]) for name in names if name.startswith(start)}
 
 
-def depth_of(names: Iterable[str], scope: str) -> int:
+def num_layers_of(names: Iterable[str], scope: str) -> int:
     """How many layers an encoder has, judging by flat names.
 
     A layer may be missing, which is said later; but one far behind all others is none of them.
@@ -65,7 +65,7 @@ def depth_of(names: Iterable[str], scope: str) -> int:
     return max((n + 1 for count, n in enumerate(numbers, start=1) if n + 1 <= 2 * count), default=0)
 
 
-def check_depths(where: str, names: Collection[str], sizes: NetworkSizes) -> None:
+def check_num_layers(where: str, names: Collection[str], sizes: NetworkSizes) -> None:
     """Refuses many more layers than there are weights of, before anything is counted up to their number.
 
     Args:
@@ -90,10 +90,10 @@ def check_depths(where: str, names: Collection[str], sizes: NetworkSizes) -> Non
 
 def check_complete(
     where: str,
-    found: Flat,
+    found: FlatParams,
     expected: Mapping[str, tuple[int, ...]],
     unexpected: Collection[str],
-    spelled: Callable[[str], Row],
+    foreign_or_same: Callable[[str], Row],
     allow_missing: Collection[str],
 ) -> None:
     """Refuses a checkpoint that lacks something, has something else, or has something of another shape.
@@ -109,7 +109,7 @@ def check_complete(
     Raises:
         UserError: it lists what is wrong.
     """
-    rows = {name: spelled(name) for name in (*expected, *found)}
+    rows = {name: foreign_or_same(name) for name in (*expected, *found)}
 
     def refused(names: Iterable[str]) -> list[str]:
         return [rows[n].foreign for n in names if not _allowed((n, rows[n].foreign), allow_missing)]
@@ -161,7 +161,7 @@ def is_rounded(stored: np.ndarray, floats: np.ndarray) -> bool:
     return stored.dtype == np.float64 and not np.array_equal(stored, floats, equal_nan=True)
 
 
-def not_finite(parameters: Flat) -> list[str]:
+def non_finite_parameters(parameters: FlatParams) -> list[str]:
     """The parameters with numbers that are infinite or none at all."""
     return [name for name, array in parameters.items() if not np.isfinite(array).all()]
 

@@ -9,7 +9,7 @@ from electra_jax.data.sources.text import without_surrogates
 from electra_jax.errors import UserError
 
 
-def listed_items(given: Any, method: str, what: str) -> tuple[list[Any], bool]:
+def as_items(given: Any, method: str, what: str) -> tuple[list[Any], bool]:
     """The items that are asked about, and whether it is one that was not in a list: a string or a tuple.
 
     Raises:

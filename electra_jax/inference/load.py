@@ -14,12 +14,12 @@ from jax.sharding import Mesh, NamedSharding
 
 from electra_jax.config.schema import Config, MeshConfig
 from electra_jax.convert.flat_parameters import unflatten
+from electra_jax.convert.format_detection import detect_format
 from electra_jax.convert.huggingface_format import read_huggingface
-from electra_jax.convert.recognise import recognise
 from electra_jax.convert.tensorflow_format import read_tensorflow
 from electra_jax.errors import UserError
 from electra_jax.files.local_paths import local_path
-from electra_jax.inference.items import listed_items, pair_of, text_of, text_or_pair, words_of
+from electra_jax.inference.items import as_items, pair_of, text_of, text_or_pair, words_of
 from electra_jax.model.text_encoder import TextEncoder
 from electra_jax.objectives import build_network
 from electra_jax.partitioning.axes import parameter_specs
@@ -40,7 +40,7 @@ from electra_jax.training.workdir import WorkDir
 Text = str | tuple[str, str]  # or a pair
 
 # Rows of a batch for each device; of all CPU devices together, which are one machine.
-ROWS_A_DEVICE = 32
+ROWS_PER_DEVICE = 32
 
 
 def load(path: str | Path, *, notes: list[str] | None = None) -> "Model":
@@ -57,7 +57,7 @@ def load(path: str | Path, *, notes: list[str] | None = None) -> "Model":
         UserError: nothing that can be read, or a checkpoint without a vocabulary.
     """
     path = local_path(path, "the model")
-    found = recognise(path)
+    found = detect_format(path)
     if found.format == "electra_jax":
         return _native(path)
     foreign = found.format == "huggingface"
@@ -88,7 +88,7 @@ def trained_tasks(path: str | Path) -> tuple[Config, dict[str, TaskSettings]] | 
         UserError: nothing that can be read.
     """
     path = local_path(path, "the model")
-    if recognise(path).format != "electra_jax":
+    if detect_format(path).format != "electra_jax":
         return None
     workdir = WorkDir(run_of(find_checkpoint(path)[1]))
     return workdir.load_config(), _settings(workdir)
@@ -222,7 +222,7 @@ class Model:
         Raises:
             UserError: the model has no such task; something that is no text.
         """
-        items, one = listed_items(texts, "classify", "a text or a pair of texts")
+        items, one = as_items(texts, "classify", "a text or a pair of texts")
         examples = [
             TextExample(str(i), *text_or_pair(text, f"classify: item {i}")) for i, text in enumerate(items)
         ]
@@ -249,7 +249,7 @@ class Model:
         Raises:
             UserError: the model has no such task; something that is no sentence.
         """
-        items, one = listed_items(sentences, "tag", "a sentence or a list of words")
+        items, one = as_items(sentences, "tag", "a sentence or a list of words")
         examples = [
             WordsExample(str(i), words_of(sentence, f"tag: item {i}")) for i, sentence in enumerate(items)
         ]
@@ -289,7 +289,7 @@ class Model:
         Raises:
             UserError: the model has no such task; something that is no question with its context.
         """
-        items, one = listed_items(questions, "answer_all", "a question with its context")
+        items, one = as_items(questions, "answer_all", "a question with its context")
         examples = [
             QuestionExample(str(i), *pair_of(pair, f"answer_all: item {i}"), hidden=True)
             for i, pair in enumerate(items)
@@ -313,7 +313,7 @@ class Model:
         Raises:
             UserError: the model has no discriminator's head, which fine-tuning drops; something that is no text.
         """
-        items, one = listed_items(texts, "detect", "a text")
+        items, one = as_items(texts, "detect", "a text")
         if "discriminator_head" not in self._params:
             raise UserError(
                 "this model has no discriminator's head: detect needs a pre-trained one, not fine-tuned"
@@ -364,7 +364,7 @@ class Model:
         Raises:
             UserError: another pooling; something that is no text.
         """
-        items, one = listed_items(texts, "encode", "a text")
+        items, one = as_items(texts, "encode", "a text")
         if pooling not in ("mean", "first"):
             raise UserError(f"pooling is {pooling!r}, but must be 'mean' or 'first'")
         checked = [text_of(text, f"encode: item {i}") for i, text in enumerate(items)]
@@ -428,7 +428,7 @@ class Model:
             task,
             rows,
             batch_size=_batch_size(self._mesh),
-            buckets=usable_buckets(fine_buckets(), self.max_length),
+            buckets=usable_buckets(inference_buckets(), self.max_length),
             pad_id=self.tokenizer.pad_id,
         )
 
@@ -440,11 +440,11 @@ def _as_given(results: list[Any], one: bool) -> Any:
 def _batch_size(mesh: Mesh) -> int:
     """Rows of a batch, a multiple of the devices."""
     if mesh.devices.flat[0].platform == "cpu":
-        return -(-ROWS_A_DEVICE // mesh.size) * mesh.size
-    return ROWS_A_DEVICE * mesh.size
+        return -(-ROWS_PER_DEVICE // mesh.size) * mesh.size
+    return ROWS_PER_DEVICE * mesh.size
 
 
-def fine_buckets(longest: int = 8192) -> list[int]:
+def inference_buckets(longest: int = 8192) -> list[int]:
     """Multiples of 8 that grow by about 15 %: so much of a batch is padding at the most, above some 50 tokens."""
     buckets = [8]
     while buckets[-1] < longest:

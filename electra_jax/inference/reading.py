@@ -27,11 +27,11 @@ _MOST_LINES = 1000
 _MOST_CHARACTERS = 1 << 20
 
 Numbered = Iterator[tuple[int, "dict[str, Any] | UserError"]]
-Found = Iterator[Record | UserError]
+Records = Iterator[Record | UserError]
 
 
 @dataclass(frozen=True)
-class AsTrained:
+class TrainingFileFormat:
     """What is known of the files that a task was trained on.
 
     Attributes:
@@ -47,7 +47,7 @@ class AsTrained:
     labels: frozenset[str] = frozenset()
 
 
-def as_trained(name: str, config: TaskConfig, labels: Iterable[str]) -> AsTrained:
+def training_file_format(name: str, config: TaskConfig, labels: Iterable[str]) -> TrainingFileFormat:
     """What is known of the files of a task, by its configuration."""
     columns = _benchmark_columns(name, config)
     names = {} if columns is None else {"text": columns.text[0], "pair": columns.pair, "id": columns.id}
@@ -57,7 +57,7 @@ def as_trained(name: str, config: TaskConfig, labels: Iterable[str]) -> AsTraine
     names |= {key: column for key, column in own.items() if column is not None}
     named = {key: column for key, column in names.items() if isinstance(column, str)}
     is_known = columns is not None or "text" in named
-    return AsTrained(config.kind, named, "pair" in named or not is_known, frozenset(labels))
+    return TrainingFileFormat(config.kind, named, "pair" in named or not is_known, frozenset(labels))
 
 
 def _benchmark_columns(name: str, config: TaskConfig) -> Columns | None:
@@ -72,7 +72,7 @@ def _benchmark_columns(name: str, config: TaskConfig) -> Columns | None:
     )
 
 
-def read_records(source: Source, trained: AsTrained = AsTrained()) -> Found:
+def read_records(source: Source, file_format: TrainingFileFormat = TrainingFileFormat()) -> Records:
     """Yields what is in a file, and of a line that cannot be read what is wrong with it; blank lines are left out.
 
     The name decides where it says it: .jsonl is an object a line, .csv and .tsv have a first line that names the
@@ -90,27 +90,27 @@ def read_records(source: Source, trained: AsTrained = AsTrained()) -> Found:
     """
     extension = split_extension(source)[0] if isinstance(source, str) else ""
     name = name_of(source)
-    tags = trained.kind == "tagging"
-    asks = trained.kind == "question_answering"
+    tags = file_format.kind == "tagging"
+    asks = file_format.kind == "question_answering"
     head, lines = _peeked(read_lines(source), _MOST_LINES if tags else 1)
     if extension == ".csv":
         found = _table(lines, name, tabs=False)
-    elif extension == ".tsv" and not (tags and not _names_words(head, trained)):
+    elif extension == ".tsv" and not (tags and not _names_words(head, file_format)):
         found = _table(lines, name, tabs=True)
     elif extension in (*_WORD_COLUMNS, ".tsv"):
         found = _words(lines, name)
     elif extension == ".json" and asks and isinstance(source, str) and not _is_a_record(head, name):
         found = (_question(*item) for item in enumerate(squad_questions(read_json(Path(source)), name), 1))
     elif extension == ".jsonl":
-        found = _objects(lines, name, trained, may_be_text=False)
-    elif tags and looks_like_columns(head, trained.labels):
+        found = _objects(lines, name, file_format, may_be_text=False)
+    elif tags and looks_like_columns(head, file_format.labels):
         found = _words(lines, name)
-    elif trained.kind in ("classification", "regression") and _names_text(head, trained):
+    elif file_format.kind in ("classification", "regression") and _names_text(head, file_format):
         found = _table(lines, name, tabs=True)
     else:
-        found = _objects(lines, name, trained, may_be_text=True)
+        found = _objects(lines, name, file_format, may_be_text=True)
     for record in found:
-        yield record if isinstance(record, UserError) else record.named(trained.names)
+        yield record if isinstance(record, UserError) else record.named(file_format.names)
 
 
 def _peeked(lines: Lines, most: int) -> tuple[list[str], Lines]:
@@ -140,15 +140,15 @@ def _peeked(lines: Lines, most: int) -> tuple[list[str], Lines]:
     return list(texts), chain(taken, rest())
 
 
-def _names_text(head: list[str], trained: AsTrained) -> bool:
+def _names_text(head: list[str], file_format: TrainingFileFormat) -> bool:
     """Whether the first line has the column of the text, beside others or as the only one there should be."""
     cells = head[0].split("\t") if head else []
-    return trained.names.get("text") in cells and (len(cells) > 1 or not trained.takes_pairs)
+    return file_format.names.get("text") in cells and (len(cells) > 1 or not file_format.takes_pairs)
 
 
-def _names_words(head: list[str], trained: AsTrained) -> bool:
+def _names_words(head: list[str], file_format: TrainingFileFormat) -> bool:
     cells = head[0].split("\t") if head else []
-    return any(name in cells for name in ("words", "text", trained.names.get("text")))
+    return any(name in cells for name in ("words", "text", file_format.names.get("text")))
 
 
 def _is_a_record(head: list[str], name: str) -> bool:
@@ -157,7 +157,7 @@ def _is_a_record(head: list[str], name: str) -> bool:
     return isinstance(record, dict) and not record.keys().isdisjoint({"question", "qas", "header"})
 
 
-def _words(lines: Lines, name: str) -> Found:
+def _words(lines: Lines, name: str) -> Records:
     for number, example in word_sentences(lines, name, may_be_hidden=True):
         if isinstance(example, UserError):
             yield example
@@ -165,7 +165,7 @@ def _words(lines: Lines, name: str) -> Found:
             yield Record(f"{name}, line {number}", number, {"words": list(example.words)})
 
 
-def _objects(lines: Lines, name: str, trained: AsTrained, *, may_be_text: bool) -> Found:
+def _objects(lines: Lines, name: str, file_format: TrainingFileFormat, *, may_be_text: bool) -> Records:
     """Objects a line, or texts; of questions, those that an object holds."""
     for number, line in lines:
         if isinstance(line, UserError):
@@ -178,13 +178,13 @@ def _objects(lines: Lines, name: str, trained: AsTrained, *, may_be_text: bool) 
         fields = json_record(text if may_be_text else line, name, number) if is_object else {"text": text}
         if isinstance(fields, UserError):
             yield fields
-        elif trained.kind == "question_answering" and is_object:
+        elif file_format.kind == "question_answering" and is_object:
             yield from _questions(fields, number, where)
         else:
             yield Record(where, number, fields)
 
 
-def _questions(fields: dict[str, Any], number: int, where: str) -> Found:
+def _questions(fields: dict[str, Any], number: int, where: str) -> Records:
     if "question" in fields:
         yield Record(where, number, fields)
         return
@@ -205,7 +205,7 @@ def _question(number: int, found: tuple[str, Mapping[str, Any], str]) -> Record:
     return Record(where, number, {"id": name, "question": question.get("question"), "context": context})
 
 
-def _table(lines: Lines, name: str, *, tabs: bool) -> Found:
+def _table(lines: Lines, name: str, *, tabs: bool) -> Records:
     rows = rows_of(lines, name, tabs=tabs)
     _, names = next(rows, (1, []))
     if isinstance(names, UserError):

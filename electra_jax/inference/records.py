@@ -112,7 +112,7 @@ class Record:
         return self.fields.get(self._name(name))
 
 
-def chunks(
+def chunk_records(
     records: Iterator[Record | UserError], most: int = 4096, most_characters: int = 1 << 24
 ) -> Iterator[list[Record | UserError]]:
     """Yields records in lists that are bounded in number and in characters.
@@ -140,8 +140,8 @@ def chunks(
         raise failed
 
 
-def asked(
-    records: list[Record | UserError], ask: Callable[[Record], Any]
+def extract_inputs(
+    records: list[Record | UserError], extract: Callable[[Record], Any]
 ) -> Iterator[tuple[Any, Any] | UserError]:
     """Yields the identifier and what is asked of each record, or what is wrong with it."""
     for record in records:
@@ -149,6 +149,6 @@ def asked(
             yield record
             continue
         try:
-            yield record.id, ask(record)
+            yield record.id, extract(record)
         except UserError as error:
             yield error

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from electra_jax.tasks.windows import Window
+from electra_jax.tasks.windows import ContextWindow
 from electra_jax.tokenizers.normalize import is_accent
 
 
 @dataclass(frozen=True)
-class FoundAnswer:
+class PredictedAnswer:
     """An answer, the characters ``start`` … ``end`` - 1 of the context.
 
     Attributes:
@@ -29,7 +29,7 @@ class FoundAnswer:
 
 
 def valid_spans(
-    window: Window, beam: Mapping[str, np.ndarray], max_answer_tokens: int
+    window: ContextWindow, beam: Mapping[str, np.ndarray], max_answer_tokens: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Spans of a row's beam that can be answers, in the order of the beam: (float ``[spans]``, int ``[spans, 2]``).
 
@@ -55,12 +55,12 @@ def valid_spans(
 
 def best_answers(
     context: str,
-    windows: Sequence[Window],
+    windows: Sequence[ContextWindow],
     beams: Sequence[Mapping[str, np.ndarray]],
     *,
     n_best: int,
     max_answer_tokens: int,
-) -> list[FoundAnswer]:
+) -> list[PredictedAnswer]:
     """The ``n_best`` answers of different text over all windows of a context, best first; fewer if there are fewer.
 
     Scores of different windows are compared as they are. Of answers that are the same text the best is kept.
@@ -77,18 +77,18 @@ def best_answers(
         if len(kept) == n_best:
             break
         begin, end = windows[all_origins[i]].characters(*all_spans[i])
-        end = behind_marks(context, end)
+        end = end_after_combining_marks(context, end)
         text = context[begin:end]
         if text and text not in kept:
             kept[text] = (begin, end, float(all_scores[i]))
     probabilities = softmax([score for _, _, score in kept.values()])
     return [
-        FoundAnswer(text, *place, probability=probability)
+        PredictedAnswer(text, *place, probability=probability)
         for (text, place), probability in zip(kept.items(), probabilities, strict=True)
     ]
 
 
-def behind_marks(text: str, end: int) -> int:
+def end_after_combining_marks(text: str, end: int) -> int:
     """``end``, or behind the combining marks that stand there, which a tokenizer that strips accents leaves out."""
     while end < len(text) and is_accent(text[end]):
         end += 1

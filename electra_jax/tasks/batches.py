@@ -13,7 +13,7 @@ from electra_jax.tasks.protocol import NO_TARGET, Rows, TaskBatch
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchPlan:
     """A batch that is not yet made: which rows, filled up to which length. -1 is a row that only fills the batch."""
 
     length: int
@@ -27,7 +27,7 @@ def usable_buckets(buckets: Sequence[int], longest: int) -> tuple[int, ...]:
 
 def plan_batches(
     lengths: np.ndarray, batch_size: int, buckets: Sequence[int], rng: np.random.Generator | None
-) -> list[Plan]:
+) -> list[BatchPlan]:
     """Cuts rows into batches of like length, every row once; only the last batch may need rows to fill it.
 
     Rows that do not fill a batch of their bucket go on to the next longer one.
@@ -39,7 +39,7 @@ def plan_batches(
         rng: shuffles rows within buckets, and the batches; None keeps the order, for evaluation.
     """
     assigned = np.searchsorted(buckets, lengths).clip(max=len(buckets) - 1)
-    plans: list[Plan] = []
+    plans: list[BatchPlan] = []
     waiting = np.zeros(0, np.int64)
     for number, bucket in enumerate(buckets):
         members = np.flatnonzero(assigned == number)
@@ -47,17 +47,17 @@ def plan_batches(
             members = rng.permutation(members)
         waiting = np.concatenate([waiting, members])
         whole = len(waiting) // batch_size * batch_size
-        plans += [Plan(bucket, rows) for rows in waiting[:whole].reshape(-1, batch_size)]
+        plans += [BatchPlan(bucket, rows) for rows in waiting[:whole].reshape(-1, batch_size)]
         waiting = waiting[whole:]
     if len(waiting):
         length = buckets[int(assigned[waiting].max())]
-        plans.append(Plan(length, np.concatenate([waiting, np.full(batch_size - len(waiting), -1)])))
+        plans.append(BatchPlan(length, np.concatenate([waiting, np.full(batch_size - len(waiting), -1)])))
     if rng is not None:
         plans = [plans[i] for i in rng.permutation(len(plans))]
     return plans
 
 
-def make_batch(task: str, rows: Rows, plan: Plan, pad_id: int, *, targets: bool) -> TaskBatch:
+def make_batch(task: str, rows: Rows, plan: BatchPlan, pad_id: int, *, targets: bool) -> TaskBatch:
     """The arrays of a plan; ``targets`` False leaves them out, for prediction."""
     count, length = len(plan.rows), plan.length
     ids = np.full((count, length), pad_id, np.int32)
@@ -78,7 +78,7 @@ def make_batch(task: str, rows: Rows, plan: Plan, pad_id: int, *, targets: bool)
     )
 
 
-def _target(values: np.ndarray | Sequence[np.ndarray], plan: Plan) -> Any:
+def _target(values: np.ndarray | Sequence[np.ndarray], plan: BatchPlan) -> Any:
     if isinstance(values, np.ndarray):
         real = (plan.rows >= 0).reshape(-1, *[1] * (values.ndim - 1))
         return np.where(real, values[plan.rows], np.zeros((), values.dtype))
@@ -117,28 +117,28 @@ class TrainingOrder:
     seed: int
     weights: Mapping[str, float | None]
 
-    def batches_an_epoch(self, task: str) -> int:
+    def batches_per_epoch(self, task: str) -> int:
         """Batches that hold every row of a task once."""
         return -(-len(self.lengths[task]) // self.batch_size)
 
     @property
-    def steps_an_epoch(self) -> int:
+    def steps_per_epoch(self) -> int:
         """Batches of all tasks together."""
-        return sum(self.batches_an_epoch(task) for task in self.lengths)
+        return sum(self.batches_per_epoch(task) for task in self.lengths)
 
-    def plans(self, start: int, steps: int) -> Iterator[tuple[str, Plan]]:
+    def plans(self, start: int, steps: int) -> Iterator[tuple[str, BatchPlan]]:
         """(task, plan) of the steps ``start`` … ``steps`` - 1."""
         names = list(self.lengths)
-        shares = np.array([self.weights.get(name) or self.batches_an_epoch(name) for name in names], float)
+        shares = np.array([self.weights.get(name) or self.batches_per_epoch(name) for name in names], float)
         chosen = np.random.default_rng([self.seed, 1]).choice(len(names), size=steps, p=shares / shares.sum())
         done = np.bincount(chosen[:start], minlength=len(names))
 
         @lru_cache(maxsize=2 * len(names))
-        def epoch(task: int, number: int) -> list[Plan]:
+        def epoch(task: int, number: int) -> list[BatchPlan]:
             rng = np.random.default_rng([self.seed, 0, task, number])
             return plan_batches(self.lengths[names[task]], self.batch_size, self.buckets, rng)
 
         for task in chosen[start:]:
-            number, place = divmod(int(done[task]), self.batches_an_epoch(names[task]))
+            number, place = divmod(int(done[task]), self.batches_per_epoch(names[task]))
             yield names[task], epoch(int(task), number)[place]
             done[task] += 1

@@ -23,8 +23,8 @@ from electra_jax.tasks.multi_label import MultiLabelTask
 from electra_jax.tasks.protocol import Example, Task, TextExample, WordsExample
 from electra_jax.tasks.question_answering import QuestionAnsweringTask
 from electra_jax.tasks.settings import TaskSettings
-from electra_jax.tasks.sources import BENCHMARKS, labels_of, warnings_of
-from electra_jax.tasks.tag_schemes import Scheme, spelling_named
+from electra_jax.tasks.sources import BENCHMARKS, collect_labels, example_warnings
+from electra_jax.tasks.tag_schemes import Scheme, spelling_by_name
 from electra_jax.tasks.tagging import TaggingTask, tag_format
 from electra_jax.tokenizers import Tokenizer
 
@@ -45,7 +45,7 @@ class Kind:
     build: Callable[[Any, TaskSettings, bool, dict[str, Any]], Task]
 
 
-def settings_of(name: str, config: Config, splits: Splits) -> tuple[TaskSettings, list[str]]:
+def learn_settings(name: str, config: Config, splits: Splits) -> tuple[TaskSettings, list[str]]:
     """What a task must remember of its examples, and warnings about them.
 
     Raises:
@@ -53,7 +53,7 @@ def settings_of(name: str, config: Config, splits: Splits) -> tuple[TaskSettings
     """
     task = config.finetune.tasks[name]
     values, notes = KINDS[task.kind].learn(name, task, splits)
-    return TaskSettings(kind=task.kind, **values), [*notes, *warnings_of(splits)]
+    return TaskSettings(kind=task.kind, **values), [*notes, *example_warnings(splits)]
 
 
 def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tokenizer) -> Task:
@@ -81,7 +81,7 @@ def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tok
 
 def _learn_classes(name: str, task: ClassificationConfig, splits: Splits) -> Learned:
     threshold = None if task.threshold == "tune" else task.threshold
-    labels = labels_of(task.labels, BENCHMARKS.get(name), splits["train"])
+    labels = collect_labels(task.labels, BENCHMARKS.get(name), splits["train"])
     return {"labels": labels, "multi_label": task.multi_label, "threshold": threshold}, []
 
 
@@ -94,7 +94,7 @@ def _build_classification(
             labels=settings.labels,
             chosen_metric=task.metric,
             threshold=settings.threshold,
-            tunes_threshold=task.threshold == "tune",
+            tune_threshold=task.threshold == "tune",
             swap_pairs=_swaps(task, shared["name"]),
             **shared,
         )
@@ -136,7 +136,7 @@ def _build_regression(
 def _learn_tags(name: str, task: TaggingConfig, splits: Splits) -> Learned:
     tagged = [example for example in splits["train"] if isinstance(example, WordsExample)]
     found, notes = tag_format(name, tagged, task.scheme)
-    labels = labels_of(task.labels, BENCHMARKS.get(name), splits["train"])
+    labels = collect_labels(task.labels, BENCHMARKS.get(name), splits["train"])
     return {"labels": labels, "scheme": found.scheme, "spelling": found.spelling.name}, notes
 
 
@@ -145,8 +145,8 @@ def _build_tagging(task: TaggingConfig, settings: TaskSettings, quirks: bool, sh
     return TaggingTask(
         file_labels=settings.labels,
         scheme=cast(Scheme, settings.scheme),
-        spelling=spelling_named(settings.spelling),
-        learned=settings.learned,
+        spelling=spelling_by_name(settings.spelling),
+        learned_scheme=settings.learned,
         chosen_metric=task.metric,
         **shared,
     )

@@ -14,7 +14,7 @@ from electra_jax.model.layers import Dtype
 from electra_jax.model.task_heads import ClassificationHead, HeadStyle
 from electra_jax.tasks.losses import softmax_cross_entropy, squared_error
 from electra_jax.tasks.metrics import check_metric, classification_scores
-from electra_jax.tasks.protocol import Rows, TaskBatch, TextExample, Tuned
+from electra_jax.tasks.protocol import Rows, TaskBatch, TextExample, TunedTask
 from electra_jax.tasks.text_rows import text_rows
 from electra_jax.tokenizers import Tokenizer
 
@@ -105,7 +105,7 @@ class ClassificationTask:
         if None in values:
             return rows
         name, kind = ("label", np.int32) if self.kind == "classification" else ("value", np.float32)
-        return replace(rows, targets={name: np.array(values, kind)[rows.example]})
+        return replace(rows, targets={name: np.array(values, kind)[rows.example_index]})
 
     def _target(self, example: TextExample) -> float:
         where = f"finetune.tasks.{self.name}: the example {example.id!r}"
@@ -203,7 +203,7 @@ class ClassificationTask:
             positive=None if self.f1_of is None else numbers[self.f1_of],
         )
 
-    def tuned(self, dev: Sequence[TextExample], predictions: Sequence[Mapping[str, Any]]) -> Tuned:
+    def tune(self, dev: Sequence[TextExample], predictions: Sequence[Mapping[str, Any]]) -> TunedTask:
         """Nothing is chosen after training."""
         del dev, predictions
-        return Tuned(self)
+        return TunedTask(self)

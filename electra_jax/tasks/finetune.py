@@ -20,19 +20,19 @@ from electra_jax.objectives import build_network
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.runtime.compilation_cache import use_compilation_cache
 from electra_jax.tasks.batches import TrainingOrder, make_batch, share_of, usable_buckets
-from electra_jax.tasks.build import build_task, settings_of
+from electra_jax.tasks.build import build_task, learn_settings
 from electra_jax.tasks.head_transfer import HeadTransfer
 from electra_jax.tasks.inputs import (
-    Inputs,
+    FineTuningInputs,
     check_inputs,
-    inputs_from,
-    inputs_of,
-    keys_by_content,
+    current_inputs,
+    inputs_from_dict,
+    path_keys,
     read_inputs,
     write_inputs,
 )
 from electra_jax.tasks.objective import FineTuning
-from electra_jax.tasks.prediction import predict_rows, predict_step
+from electra_jax.tasks.prediction import make_predict_step, predict_rows
 from electra_jax.tasks.protocol import Example, Rows, Task, TaskBatch
 from electra_jax.tasks.results import (
     BEST,
@@ -42,11 +42,11 @@ from electra_jax.tasks.results import (
     read_best,
     read_predictions,
     read_result,
-    summarise,
+    summarize_seeds,
     write_jsonl,
 )
 from electra_jax.tasks.settings import TaskSettings, can_be_exported, write_settings
-from electra_jax.tasks.sources import fingerprint_of, load_examples
+from electra_jax.tasks.sources import examples_fingerprint, load_examples
 from electra_jax.tasks.starting_point import starting_point
 from electra_jax.tasks.submission import write_submission
 from electra_jax.tokenizers import Tokenizer
@@ -62,7 +62,7 @@ Splits = Mapping[str, Sequence[Example]]
 
 
 @dataclass(frozen=True)
-class Material:
+class FineTuningData:
     """Everything a seed needs that does not depend on it.
 
     Attributes:
@@ -73,7 +73,7 @@ class Material:
         tasks: by name.
         rows: encoded training rows by task.
         fingerprint: of all examples.
-        by_content: keys whose value, a path, may be another where the same lies there.
+        free_paths: keys whose value, a path, may be another where the same lies there.
     """
 
     config: Config
@@ -83,7 +83,7 @@ class Material:
     tasks: Mapping[str, Task]
     rows: Mapping[str, Rows]
     fingerprint: str
-    by_content: frozenset[str] = frozenset()
+    free_paths: frozenset[str] = frozenset()
 
     @property
     def buckets(self) -> tuple[int, ...]:
@@ -117,13 +117,13 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
     config, tokenizer, notes = starting_point(config)
     begun = _read_begun(workdir)
     # What lies at a path is compared below; an earlier version did not note it, so there the path must be the same.
-    by_content = keys_by_content(config) if begun is not None else frozenset()
-    changes = workdir.check_usable(config, free=by_content)
+    free_paths = path_keys(config) if begun is not None else frozenset()
+    changes = workdir.check_usable(config, free=free_paths)
     check_tokenizer(config.init_from, workdir, tokenizer)
-    material = read_material(config, tokenizer, notes, by_content)
-    inputs = _check_inputs(material, workdir, begun, notes)
+    data = read_finetuning_data(config, tokenizer, notes, free_paths)
+    inputs = _check_inputs(data, workdir, begun, notes)
     for number in range(config.finetune.seeds):
-        check_seed(material, workdir, config.seed + number)
+        check_seed(data, workdir, config.seed + number)
     mesh = make_mesh(config.mesh)
     check_batch(config, mesh)
     notes.append(choose_attention(config, mesh.devices.flat[0].platform).line)
@@ -136,40 +136,42 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
         print_on_host_0(line)
     results = []
     for number in range(config.finetune.seeds):
-        result = run_seed(material, workdir, config.seed + number, mesh)
+        result = run_seed(data, workdir, config.seed + number, mesh)
         if result is None:  # stopped, and saved
             return {}
         results.append(result)
-    f1_of = {name: task.f1_of for name, task in material.tasks.items() if task.f1_of is not None}
-    summary = summarise(config, results, f1_of)
+    f1_of = {name: task.f1_of for name, task in data.tasks.items() if task.f1_of is not None}
+    summary = summarize_seeds(config, results, f1_of)
     if is_host_0():
         write_json(workdir.root / RESULTS, summary)
         print_table(summary)
-        say_what_next(material, workdir)
+        print_next_steps(data, workdir)
         if submission is not None:
-            write_submissions(material, workdir, summary, submission)
+            write_submissions(data, workdir, summary, submission)
     return summary
 
 
-def _read_begun(workdir: WorkDir) -> Inputs | None:
+def _read_begun(workdir: WorkDir) -> FineTuningInputs | None:
     """What the fine-tuning in a work directory was begun with, on every host; see `read_inputs`."""
     found = broadcast_from_host_0(
         f"inputs of {workdir.root}",
         lambda: None if (read := read_inputs(workdir.root)) is None else asdict(read),
     )
-    return None if found is None else inputs_from(found)
+    return None if found is None else inputs_from_dict(found)
 
 
-def _check_inputs(material: Material, workdir: WorkDir, begun: Inputs | None, notes: list[str]) -> Inputs:
+def _check_inputs(
+    data: FineTuningData, workdir: WorkDir, begun: FineTuningInputs | None, notes: list[str]
+) -> FineTuningInputs:
     """What it begins with now, compared with what it was begun with; says so where that is not known.
 
     Raises:
         UserError: they differ.
     """
-    classes = {name: task.labels for name, task in material.tasks.items()}
+    classes = {name: task.labels for name, task in data.tasks.items()}
 
     def compare() -> dict[str, Any]:
-        now = inputs_of(material.config, material.examples, classes)
+        now = current_inputs(data.config, data.examples, classes)
         if begun is not None:
             check_inputs(workdir.root, begun, now)
         return asdict(now)
@@ -179,19 +181,19 @@ def _check_inputs(material: Material, workdir: WorkDir, begun: Inputs | None, no
             f"note: an earlier version began {workdir.root}, without noting what lay in init_from: only its path was "
             "compared"
         )
-    return inputs_from(broadcast_from_host_0(f"comparing inputs of {workdir.root}", compare))
+    return inputs_from_dict(broadcast_from_host_0(f"comparing inputs of {workdir.root}", compare))
 
 
-def read_material(
-    config: Config, tokenizer: Tokenizer, notes: list[str], by_content: frozenset[str] = frozenset()
-) -> Material:
+def read_finetuning_data(
+    config: Config, tokenizer: Tokenizer, notes: list[str], free_paths: frozenset[str] = frozenset()
+) -> FineTuningData:
     """Reads, checks and encodes the examples of all tasks; adds what a user should know to ``notes``.
 
     Args:
         config: with the sizes of the checkpoint it starts from.
         tokenizer: of that.
         notes: added to.
-        by_content: see `Material`.
+        free_paths: see `FineTuningData`.
 
     Raises:
         UserError: examples that cannot be used.
@@ -207,7 +209,7 @@ def read_material(
     tasks: dict[str, Task] = {}
     rows: dict[str, Rows] = {}
     for name, splits in examples.items():
-        settings[name], warnings = settings_of(name, config, splits)
+        settings[name], warnings = learn_settings(name, config, splits)
         notes += [f"warning: finetune.tasks.{name}: {warning}" for warning in warnings]
         tasks[name] = build_task(name, settings[name], config, tokenizer)
         settings[name] = replace(settings[name], classes=tasks[name].labels)
@@ -222,30 +224,32 @@ def read_material(
             + ", ".join(f"{len(splits[split]):,} {split}" for split in splits)
             + f" examples, {len(rows[name]):,} training rows"
         )
-    fingerprint = fingerprint_of({f"{n}.{s}": e for n, splits in examples.items() for s, e in splits.items()})
-    return Material(config, tokenizer, examples, settings, tasks, rows, fingerprint, by_content)
+    fingerprint = examples_fingerprint(
+        {f"{n}.{s}": e for n, splits in examples.items() for s, e in splits.items()}
+    )
+    return FineTuningData(config, tokenizer, examples, settings, tasks, rows, fingerprint, free_paths)
 
 
-def recipe_of(material: Material, seed: int) -> Config:
+def seed_config(data: FineTuningData, seed: int) -> Config:
     """The configuration of one seed, as it is written down: that of the whole command, with its own seed."""
-    return material.config.model_copy(update={"seed": seed})
+    return data.config.model_copy(update={"seed": seed})
 
 
-def with_steps(recipe: Config, steps_an_epoch: int) -> Config:
+def with_derived_steps(recipe: Config, steps_per_epoch: int) -> Config:
     """The recipe with steps, warm-up and evaluations as the examples decide, where it does not say them itself."""
     train, optimizer, passes = recipe.train, recipe.optimizer, recipe.finetune
     if train.steps is None:
         epochs = require(passes.epochs, "finetune.epochs")
-        train = train.model_copy(update={"steps": max(1, round(epochs * steps_an_epoch))})
+        train = train.model_copy(update={"steps": max(1, round(epochs * steps_per_epoch))})
     if train.eval_every is None:
-        train = train.model_copy(update={"eval_every": steps_an_epoch})
+        train = train.model_copy(update={"eval_every": steps_per_epoch})
     if optimizer.warmup_steps is None:
         share = require(passes.warmup_fraction, "finetune.warmup_fraction")
         optimizer = optimizer.model_copy(update={"warmup_steps": round(share * train.total_steps)})
     return recipe.model_copy(update={"train": train, "optimizer": optimizer})
 
 
-def check_seed(material: Material, root: WorkDir, seed: int) -> None:
+def check_seed(data: FineTuningData, root: WorkDir, seed: int) -> None:
     """Refuses a seed that was begun, or finished, with another recipe or on other examples; writes nothing.
 
     Raises:
@@ -254,25 +258,25 @@ def check_seed(material: Material, root: WorkDir, seed: int) -> None:
     workdir = WorkDir(root.root / f"seed-{seed}")
     if not workdir.root.exists():
         return
-    check_data(workdir, material.fingerprint, "set of examples")  # they decide settings, such as the warm-up
-    recipe = recipe_of(material, seed)
-    check_run(recipe, workdir, free=material.by_content)
-    workdir.check_usable(recipe, free=material.by_content)
-    check_tokenizer(recipe.init_from, workdir, material.tokenizer)
+    check_data(workdir, data.fingerprint, "set of examples")  # they decide settings, such as the warm-up
+    recipe = seed_config(data, seed)
+    check_run(recipe, workdir, free=data.free_paths)
+    workdir.check_usable(recipe, free=data.free_paths)
+    check_tokenizer(recipe.init_from, workdir, data.tokenizer)
 
 
-def run_seed(material: Material, root: WorkDir, seed: int, mesh: jax.sharding.Mesh) -> Result | None:
+def run_seed(data: FineTuningData, root: WorkDir, seed: int, mesh: jax.sharding.Mesh) -> Result | None:
     """Trains one seed to the end and predicts every split; None if a signal stopped it.
 
     Returns:
         ``{"seed", "steps", "scores": {task: {split: {metric: value}}}}``, also kept in its directory.
     """
     workdir = WorkDir(root.root / f"seed-{seed}")
-    recipe = recipe_of(material, seed)
+    recipe = seed_config(data, seed)
     result = broadcast_from_host_0(f"result of {workdir.root}", lambda: _result_of(workdir, recipe))
     if result is not None:
         return result
-    experiment = seed_experiment(material, root, seed, mesh)
+    experiment = seed_experiment(data, root, seed, mesh)
     finished, steps = run_experiment(experiment), experiment.config.train.total_steps
     trained = broadcast_from_host_0(
         f"end of {workdir.root}", lambda: steps in saved_steps(workdir.checkpoints)
@@ -290,27 +294,27 @@ def run_seed(material: Material, root: WorkDir, seed: int, mesh: jax.sharding.Me
 
 
 def seed_experiment(
-    material: Material, root: WorkDir, seed: int, mesh: jax.sharding.Mesh
+    data: FineTuningData, root: WorkDir, seed: int, mesh: jax.sharding.Mesh
 ) -> Experiment[FineTuning]:
     """The run of one seed, in a directory of its own."""
-    recipe, tokenizer = recipe_of(material, seed), material.tokenizer
-    config = with_steps(recipe, material.order(seed).steps_an_epoch)
+    recipe, tokenizer = seed_config(data, seed), data.tokenizer
+    config = with_derived_steps(recipe, data.order(seed).steps_per_epoch)
     workdir = WorkDir(root.root / f"seed-{seed}")
     network = build_network(config, tokenizer.vocab_size, mesh.devices.flat[0].platform)
-    objective = FineTuning(config, network, material.tasks, _example_batches(material))
+    objective = FineTuning(config, network, data.tasks, _example_batches(data))
     return Experiment(
         config=config,
         recipe=recipe,
         workdir=workdir,
         tokenizer=tokenizer,
-        data=material.fingerprint,
+        data=data.fingerprint,
         objective=objective,
         batch=next(iter(objective.examples.values())),
         mesh=mesh,
-        work=lambda program: FineTuningWork(config, recipe, material, objective, program, workdir, root),
-        adapt=HeadTransfer(material.settings),
+        work=lambda program: FineTuningWork(config, recipe, data, objective, program, workdir, root),
+        adapt=HeadTransfer(data.settings),
         # A model that starts from this one needs its classes.
-        write=lambda: write_settings(workdir.root, material.settings),
+        write=lambda: write_settings(workdir.root, data.settings),
     )
 
 
@@ -331,12 +335,12 @@ def _result_of(workdir: WorkDir, recipe: Config) -> Result | None:
     return None
 
 
-def _example_batches(material: Material) -> dict[str, TaskBatch]:
+def _example_batches(data: FineTuningData) -> dict[str, TaskBatch]:
     """A batch of each task of the shortest bucket, for shapes."""
-    size = material.config.train.batch_size
-    lengths = material.buckets[:1]
+    size = data.config.train.batch_size
+    lengths = data.buckets[:1]
     batches = {}
-    for name, rows in material.rows.items():
+    for name, rows in data.rows.items():
         one = TrainingOrder({name: np.full(1, min(lengths[0], len(rows.input_ids[0])))}, size, lengths, 0, {})
         _, plan = next(one.plans(0, 1))
         short = replace(
@@ -348,7 +352,7 @@ def _example_batches(material: Material) -> dict[str, TaskBatch]:
                 for target, values in rows.targets.items()
             },
         )
-        batches[name] = make_batch(name, short, plan, material.tokenizer.pad_id, targets=True)
+        batches[name] = make_batch(name, short, plan, data.tokenizer.pad_id, targets=True)
     return batches
 
 
@@ -359,26 +363,26 @@ class FineTuningWork:
         self,
         config: Config,
         recipe: Config,
-        material: Material,
+        data: FineTuningData,
         objective: FineTuning,
         program: Program[FineTuning],
         workdir: WorkDir,
         root: WorkDir,
     ):
-        self._config, self._material, self._program = config, material, program
+        self._config, self._data, self._program = config, data, program
         self._workdir, self._recipe = workdir, recipe
-        self._step = predict_step(objective, program.mesh)
+        self._step = make_predict_step(objective, program.mesh)
         self._lengths: list[int] = []  # of the batches handed out since speeds were logged
-        self.settings = dict(material.settings)
+        self.settings = dict(data.settings)
         self.tokens_a_step = config.train.batch_size * config.data.sequence_length
         file, folder = (shlex.quote(str(path)) for path in (root.config, root.root))
         self.command = f"python -m electra_jax.train --config {file} --workdir {folder}"
 
     def batches(self, start: int) -> Iterator[TaskBatch]:
         """This host's part of the batches after step ``start``."""
-        material = self._material
-        for name, plan in material.order(self._config.seed).plans(start, self._config.train.total_steps):
-            batch = make_batch(name, material.rows[name], plan, material.tokenizer.pad_id, targets=True)
+        data = self._data
+        for name, plan in data.order(self._config.seed).plans(start, self._config.train.total_steps):
+            batch = make_batch(name, data.rows[name], plan, data.tokenizer.pad_id, targets=True)
             self._lengths.append(plan.length)
             yield share_of(batch, *self._program.share)
 
@@ -393,10 +397,10 @@ class FineTuningWork:
     def evaluate(self, params: Any, step: int) -> Metrics:
         """The tasks' metrics on their dev examples; the best parameters so far are kept if they are wanted."""
         metrics: Metrics = {}
-        several = len(self._material.tasks) > 1
+        several = len(self._data.tasks) > 1
         primary = []
-        for name, task in self._material.tasks.items():
-            dev = self._material.examples[name]["dev"]
+        for name, task in self._data.tasks.items():
+            dev = self._data.examples[name]["dev"]
             scores = task.score(dev, task.predictions(dev, *self._outputs(params, task, "dev")))
             primary.append(scores[task.metric])
             metrics |= {f"{name}_{metric}" if several else metric: v for metric, v in scores.items()}
@@ -411,7 +415,7 @@ class FineTuningWork:
         )
         if kept is not None and kept["step"] < step and worth(kept["value"]) >= worth(value):
             return
-        identity = RunIdentity(self._material.tokenizer.fingerprint, None, self._recipe.model_dump())
+        identity = RunIdentity(self._data.tokenizer.fingerprint, None, self._recipe.model_dump())
         if step not in saved:
             write_params(best / "checkpoints", step, params, identity)
         if is_host_0():
@@ -432,8 +436,8 @@ class FineTuningWork:
 
     def _outputs(self, params: Any, task: Task, split: str) -> tuple[Rows, dict[str, np.ndarray]]:
         """The rows of a split, and what the head says of each."""
-        material = self._material
-        rows = task.encode(material.examples[task.name][split], training=False)
+        data = self._data
+        rows = task.encode(data.examples[task.name][split], training=False)
         outputs = predict_rows(
             self._step,
             self._program.mesh,
@@ -441,8 +445,8 @@ class FineTuningWork:
             task.name,
             rows,
             batch_size=self._config.train.batch_size,
-            buckets=material.buckets,
-            pad_id=material.tokenizer.pad_id,
+            buckets=data.buckets,
+            pad_id=data.tokenizer.pad_id,
         )
         return rows, outputs
 
@@ -450,14 +454,12 @@ class FineTuningWork:
         """Predicts every split but the training examples, writes it down, and scores those with known answers."""
         scores: dict[str, dict[str, dict[str, float]]] = {}
         folder = self._workdir.root / "predictions"
-        for name, trained in self._material.tasks.items():
+        for name, trained in self._data.tasks.items():
             scores[name] = {}
-            splits = {
-                split: some for split, some in self._material.examples[name].items() if split != "train"
-            }
+            splits = {split: some for split, some in self._data.examples[name].items() if split != "train"}
             outputs = {"dev": self._outputs(params, trained, "dev")}
-            tuned = trained.tuned(splits["dev"], trained.predictions(splits["dev"], *outputs["dev"]))
-            self.settings[name] = replace(self.settings[name], **tuned.learned)
+            tuned = trained.tune(splits["dev"], trained.predictions(splits["dev"], *outputs["dev"]))
+            self.settings[name] = replace(self.settings[name], **tuned.learned_settings)
             if tuned.note is not None:
                 print_on_host_0(tuned.note)
             for split, examples in splits.items():
@@ -470,15 +472,15 @@ class FineTuningWork:
         return scores
 
 
-def say_what_next(material: Material, root: WorkDir) -> None:
+def print_next_steps(data: FineTuningData, root: WorkDir) -> None:
     """How the result is used, and which of its heads can be exported."""
     folder = shlex.quote(str(root.root))
     print_on_host_0(
         f"to use it: python -m electra_jax.predict --workdir {folder} --input FILE (the best seed on dev)"
     )
-    style = material.config.finetune.head_style
-    width = material.config.model.hidden_size
-    theirs = {name: can_be_exported(style, task, width) for name, task in material.settings.items()}
+    style = data.config.finetune.head_style
+    width = data.config.model.hidden_size
+    theirs = {name: can_be_exported(style, task, width) for name, task in data.settings.items()}
     if any(theirs.values()):
         named = ", ".join(name for name, shared in theirs.items() if shared)
         print_on_host_0(f"to export {named} to Hugging Face: python -m electra_jax.convert {folder} DIR")
@@ -490,13 +492,15 @@ def say_what_next(material: Material, root: WorkDir) -> None:
         )
 
 
-def write_submissions(material: Material, root: WorkDir, summary: Mapping[str, Any], directory: Path) -> None:
+def write_submissions(
+    data: FineTuningData, root: WorkDir, summary: Mapping[str, Any], directory: Path
+) -> None:
     """GLUE's submission files, of each task's best seed on its dev examples."""
-    for name, task in material.tasks.items():
+    for name, task in data.tasks.items():
         best = summary["tasks"][name]["dev"][task.metric]["best_seed"]
         folder = root.root / f"seed-{best}" / "predictions"
         splits = {}
-        for split in material.examples[name]:
+        for split in data.examples[name]:
             if split.startswith("test"):
                 splits[split] = read_predictions(folder / f"{name}.{split}.jsonl")
         write_submission(directory, name, splits)

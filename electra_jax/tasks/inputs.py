@@ -20,7 +20,7 @@ from electra_jax.errors import UserError, listed
 from electra_jax.files.json_files import write_json
 from electra_jax.partitioning.axes import path_name
 from electra_jax.tasks.protocol import Example
-from electra_jax.tasks.sources import fingerprint_of
+from electra_jax.tasks.sources import examples_fingerprint
 from electra_jax.training.checkpoints import read_params
 from electra_jax.training.initialisation import find_origin
 from electra_jax.training.records import read_record
@@ -29,7 +29,7 @@ FILE = "inputs.json"
 
 
 @dataclass(frozen=True)
-class Content:
+class ContentHash:
     """Something by content.
 
     Attributes:
@@ -42,7 +42,7 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class FineTuningInputs:
     """What a fine-tuning was begun with.
 
     Attributes:
@@ -53,15 +53,15 @@ class Inputs:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    examples: dict[str, Content]
+    examples: dict[str, ContentHash]
     classes: dict[str, tuple[str, ...]]
-    start: Content | None
+    start: ContentHash | None
 
 
-_SHAPE = TypeAdapter(Inputs)
+_SHAPE = TypeAdapter(FineTuningInputs)
 
 
-def read_inputs(root: Path) -> Inputs | None:
+def read_inputs(root: Path) -> FineTuningInputs | None:
     """What the fine-tuning in ``root`` was begun with; None where it is new, or an earlier version began it.
 
     Raises:
@@ -70,21 +70,21 @@ def read_inputs(root: Path) -> Inputs | None:
     return read_record(root / FILE, _SHAPE)
 
 
-def inputs_from(values: Any) -> Inputs:
+def inputs_from_dict(values: Any) -> FineTuningInputs:
     """The opposite of ``asdict``, through JSON or not."""
     return _SHAPE.validate_python(values)
 
 
-def write_inputs(root: Path, inputs: Inputs) -> None:
+def write_inputs(root: Path, inputs: FineTuningInputs) -> None:
     """Writes inputs.json, whole or not at all."""
     write_json(root / FILE, asdict(inputs))
 
 
-def inputs_of(
+def current_inputs(
     config: Config,
     examples: Mapping[str, Mapping[str, Sequence[Example]]],
     classes: Mapping[str, tuple[str, ...]],
-) -> Inputs:
+) -> FineTuningInputs:
     """What a fine-tuning is about to begin with.
 
     Args:
@@ -96,18 +96,18 @@ def inputs_of(
         UserError: the parameters of ``init_from`` cannot be read.
     """
     contents = {
-        f"{name}.{split}": Content(f"{len(some):,} examples", fingerprint_of({split: some}))
+        f"{name}.{split}": ContentHash(f"{len(some):,} examples", examples_fingerprint({split: some}))
         for name, splits in examples.items()
         for split, some in splits.items()
     }
     start = None
     if config.init_from is not None:
         origin = find_origin(config.init_from)
-        start = Content(str(origin.path), digest_of(read_params(origin.directory, origin.step)))
-    return Inputs(contents, dict(classes), start)
+        start = ContentHash(str(origin.path), params_digest(read_params(origin.directory, origin.step)))
+    return FineTuningInputs(contents, dict(classes), start)
 
 
-def digest_of(params: Any) -> str:
+def params_digest(params: Any) -> str:
     """SHA-256, in hex, of names, types, shapes and numbers of a tree of arrays."""
     digest = hashlib.sha256()
     leaves = {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
@@ -118,7 +118,7 @@ def digest_of(params: Any) -> str:
     return digest.hexdigest()
 
 
-def keys_by_content(config: Config) -> frozenset[str]:
+def path_keys(config: Config) -> frozenset[str]:
     """The keys whose value is a path, so that what lies there counts and not its name."""
     files = ("data", "train", "dev", "test")
     return frozenset(
@@ -126,7 +126,7 @@ def keys_by_content(config: Config) -> frozenset[str]:
     )
 
 
-def check_inputs(root: Path, begun: Inputs, now: Inputs) -> None:
+def check_inputs(root: Path, begun: FineTuningInputs, now: FineTuningInputs) -> None:
     """Refuses other examples, classes or parameters than the fine-tuning in ``root`` was begun with.
 
     Raises:
@@ -139,7 +139,7 @@ def check_inputs(root: Path, begun: Inputs, now: Inputs) -> None:
         )
 
 
-def _changes(begun: Inputs, now: Inputs) -> Iterator[str]:
+def _changes(begun: FineTuningInputs, now: FineTuningInputs) -> Iterator[str]:
     for name in dict.fromkeys((*begun.examples, *now.examples)):
         was, new = begun.examples.get(name), now.examples.get(name)
         if _hash(was) != _hash(new):
@@ -152,9 +152,9 @@ def _changes(begun: Inputs, now: Inputs) -> Iterator[str]:
         yield f"init_from: {_show(begun.start)} -> {_show(now.start)}"
 
 
-def _hash(content: Content | None) -> str | None:
+def _hash(content: ContentHash | None) -> str | None:
     return None if content is None else content.sha256
 
 
-def _show(content: Content | None) -> str:
+def _show(content: ContentHash | None) -> str:
     return "(absent)" if content is None else f"{content.what} ({content.sha256[:12]})"

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from electra_jax.errors import UserError
-from electra_jax.tasks.tag_schemes import STANDARD, Spelling, spans_of
+from electra_jax.tasks.tag_schemes import STANDARD, Spelling, tags_to_spans
 
 # What may be named as a task's metric; the first is its default.
 METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -180,7 +180,7 @@ def entity_scores(
     """
     right = predicted = there = right_tags = words = 0
     for gold, guess in zip(gold_tags, predicted_tags, strict=True):
-        gold_spans, guessed_spans = set(spans_of(gold, spelling)), set(spans_of(guess, spelling))
+        gold_spans, guessed_spans = set(tags_to_spans(gold, spelling)), set(tags_to_spans(guess, spelling))
         right += len(gold_spans & guessed_spans)
         predicted += len(guessed_spans)
         there += len(gold_spans)

@@ -14,7 +14,7 @@ from electra_jax.model.layers import Dtype
 from electra_jax.model.task_heads import ClassificationHead, HeadStyle
 from electra_jax.tasks.losses import multi_label_loss
 from electra_jax.tasks.metrics import METRICS, check_metric, multi_label_scores
-from electra_jax.tasks.protocol import Rows, TaskBatch, TextExample, Tuned
+from electra_jax.tasks.protocol import Rows, TaskBatch, TextExample, TunedTask
 from electra_jax.tasks.text_rows import text_rows
 from electra_jax.tokenizers import Tokenizer
 
@@ -38,7 +38,7 @@ class MultiLabelTask:
         dtype: of the head's products.
         chosen_metric: that decides what is best; None is the first of `METRICS`.
         threshold: classes at least so probable are predicted; None is `THRESHOLD`.
-        tunes_threshold: whether the best one is to be found on the dev examples.
+        tune_threshold: whether the best one is to be found on the dev examples.
         initializer_range: of Hugging Face's head.
         swap_pairs: train on every pair in both orders.
         f1_of: its F1 is over all classes.
@@ -56,7 +56,7 @@ class MultiLabelTask:
     dtype: Dtype
     chosen_metric: str | None = None
     threshold: float | None = None
-    tunes_threshold: bool = False
+    tune_threshold: bool = False
     initializer_range: float = 0.02
     swap_pairs: bool = False
     f1_of: None = None
@@ -97,7 +97,7 @@ class MultiLabelTask:
                     "or say that it has none"
                 )
             return rows
-        return replace(rows, targets={"labels": has[rows.example]})
+        return replace(rows, targets={"labels": has[rows.example_index]})
 
     def _indicators(self, examples: Sequence[TextExample]) -> np.ndarray:
         """int8 ``[examples, classes]``, 1 for the classes that an example has."""
@@ -160,7 +160,7 @@ class MultiLabelTask:
             raise ValueError("labels that are hidden cannot be compared with")
         threshold = self.threshold
         if threshold is None:
-            threshold = self.find_threshold(examples, predictions) if self.tunes_threshold else THRESHOLD
+            threshold = self.find_threshold(examples, predictions) if self.tune_threshold else THRESHOLD
         return self._scores(examples, predictions, [threshold])[0]
 
     def find_threshold(
@@ -175,13 +175,13 @@ class MultiLabelTask:
         values = dict(zip(THRESHOLDS, (scores[decides] for scores in found), strict=True))
         return max(THRESHOLDS, key=lambda threshold: (values[threshold], -abs(threshold - THRESHOLD)))
 
-    def tuned(self, dev: Sequence[TextExample], predictions: Sequence[Mapping[str, Any]]) -> Tuned:
+    def tune(self, dev: Sequence[TextExample], predictions: Sequence[Mapping[str, Any]]) -> TunedTask:
         """With the best threshold on the dev examples, where it is to be found there."""
-        if not self.tunes_threshold:
-            return Tuned(self)
+        if not self.tune_threshold:
+            return TunedTask(self)
         threshold = self.find_threshold(dev, predictions)
         note = f"{self.name}: labels at least {threshold} probable are predicted, the best on dev"
-        return Tuned(replace(self, threshold=threshold), {"threshold": threshold}, note)
+        return TunedTask(replace(self, threshold=threshold), {"threshold": threshold}, note)
 
     def _scores(
         self,

@@ -18,7 +18,7 @@ from electra_jax.training.announcing import Announced
 PredictStep = Callable[[Any, TaskBatch], dict[str, jax.Array]]
 
 
-def predict_step(objective: FineTuning, mesh: Mesh) -> PredictStep:
+def make_predict_step(objective: FineTuning, mesh: Mesh) -> PredictStep:
     """The jitted outputs of a batch, compiled once for each task and length."""
     rows = batch_sharding(mesh)
     jitted = jax.jit(objective.outputs, in_shardings=(None, rows), out_shardings=rows)

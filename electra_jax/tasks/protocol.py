@@ -45,32 +45,32 @@ class TextExample:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the words of a sentence stand, for messages.
+class SourceLocation:
+    """Where the words of a sentence are in a file, for error messages.
 
     Attributes:
         file: its name.
-        line: of the first word, from 1.
-        step: lines from a word to the next; 0 where a line holds them all.
+        line: the line of the first word, from 1.
+        lines_per_word: 1 where each word has a line of its own; 0 where one line holds the whole sentence.
     """
 
     file: str
     line: int
-    step: int = 0
+    lines_per_word: int = 0
 
-    def of(self, word: int) -> str:
-        """File and line of a word, by its number."""
-        return f"{self.file}, line {self.line + self.step * word}"
+    def of_word(self, word: int) -> str:
+        """Return file and line of a word, given its number from 0."""
+        return f"{self.file}, line {self.line + self.lines_per_word * word}"
 
 
 @dataclass(frozen=True)
 class WordsExample:
-    """Words with a tag each; ``tags`` None if hidden. ``place`` is no part of what is learned: it is not compared."""
+    """Words with a tag each; ``tags`` is None if hidden. ``location`` is for messages, and not compared."""
 
     id: str
     words: tuple[str, ...]
     tags: tuple[str, ...] | None = None
-    place: Place | None = field(default=None, compare=False, repr=False)
+    location: SourceLocation | None = field(default=None, compare=False, repr=False)
 
     @property
     def hidden(self) -> bool:
@@ -109,14 +109,14 @@ class Rows:
         token_type_ids: int32 ``[length]`` of each row.
         targets: by name, either one array ``[rows, …]`` (a value a row, or one for each class) or a list of
             ``[length]`` (a value a token).
-        example: int32 ``[rows]``, the number of the example a row belongs to; a long one may have several.
+        example_index: int32 ``[rows]``, the number of the example a row belongs to; a long one may have several.
         details: whatever the task needs to read predictions, one entry a row (offsets into the text, for instance).
     """
 
     input_ids: Sequence[np.ndarray]
     token_type_ids: Sequence[np.ndarray]
     targets: Mapping[str, np.ndarray | Sequence[np.ndarray]]
-    example: np.ndarray
+    example_index: np.ndarray
     details: Sequence[Any] = ()
 
     def __len__(self) -> int:
@@ -140,17 +140,17 @@ class TaskBatch:
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TunedTask:
     """A task after training, with what it chose on the dev examples.
 
     Attributes:
         task: as it predicts from now on.
-        learned: fields of `settings.TaskSettings` that are kept beside the parameters, by name.
+        learned_settings: fields of `settings.TaskSettings` that are kept beside the parameters, by name.
         note: a line that says so; None: nothing to say.
     """
 
     task: Task
-    learned: Mapping[str, Any] = field(default_factory=dict)
+    learned_settings: Mapping[str, Any] = field(default_factory=dict)
     note: str | None = None
 
 
@@ -213,7 +213,7 @@ class Task(Protocol):
     def score(self, examples: Sequence[Any], predictions: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """The task's metrics in percent, by name, ``metric`` first; examples with hidden answers are not allowed."""
 
-    def tuned(self, dev: Sequence[Any], predictions: Sequence[Mapping[str, Any]]) -> Tuned:
+    def tune(self, dev: Sequence[Any], predictions: Sequence[Mapping[str, Any]]) -> TunedTask:
         """What the task chooses once it is trained, such as a threshold; most choose nothing.
 
         Args:

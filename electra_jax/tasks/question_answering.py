@@ -25,9 +25,9 @@ from electra_jax.model.task_heads import (
 )
 from electra_jax.tasks.answers import best_answers
 from electra_jax.tasks.losses import question_answering_loss, span_loss
-from electra_jax.tasks.protocol import QuestionExample, Rows, TaskBatch, Tuned
+from electra_jax.tasks.protocol import QuestionExample, Rows, TaskBatch, TunedTask
 from electra_jax.tasks.squad_metrics import squad1_scores, squad2_scores
-from electra_jax.tasks.windows import Window, check_room, question_rows
+from electra_jax.tasks.windows import ContextWindow, check_question_fits, question_rows
 from electra_jax.tokenizers.protocol import Tokenizer
 
 METRICS = ("f1", "exact")
@@ -74,7 +74,7 @@ class QuestionAnsweringTask:
     f1_of: None = None
 
     def __post_init__(self) -> None:
-        check_room(self.name, self.max_length, self.config.max_question_tokens)
+        check_question_fits(self.name, self.max_length, self.config.max_question_tokens)
         if self.metric not in METRICS:
             raise UserError(
                 f"finetune.tasks.{self.name}.metric is {self.metric!r}, but must be one of: {', '.join(METRICS)}"
@@ -154,11 +154,11 @@ class QuestionAnsweringTask:
 
         ``id``; ``answer``, exactly as it stands in the context, its characters ``start`` … ``end`` - 1 and its
         ``probability`` among ``n_best``: "" and three times None for "no answer"; ``no_answer_score``, which is
-        compared with the threshold; ``n_best``, the best answers (`FoundAnswer`), without "no answer" and whatever the
-        threshold; ``truncated`` where the question is longer than ``max_question_tokens``. Only a context without
-        tokens has no ``n_best``, and the ``no_answer_score`` of its one window.
+        compared with the threshold; ``n_best``, the best answers (`PredictedAnswer`), without "no answer" and
+        whatever the threshold; ``truncated`` where the question is longer than ``max_question_tokens``. Only a context
+        without tokens has no ``n_best``, and the ``no_answer_score`` of its one window.
         """
-        behind = np.searchsorted(rows.example, np.arange(len(examples) + 1))
+        behind = np.searchsorted(rows.example_index, np.arange(len(examples) + 1))
         results = []
         for number, example in enumerate(examples):
             own = range(behind[number], behind[number + 1])
@@ -191,7 +191,7 @@ class QuestionAnsweringTask:
                 results[-1]["truncated"] = True
         return results
 
-    def _is_cut(self, example: QuestionExample, window: Window) -> bool:
+    def _is_cut(self, example: QuestionExample, window: ContextWindow) -> bool:
         """Whether not all of the question is in its rows."""
         most = self.config.max_question_tokens
         as_long = window.position == most + 2  # with [CLS] and [SEP]
@@ -228,10 +228,10 @@ class QuestionAnsweringTask:
             return None
         return self.score(examples, predictions)[f"best_{self.metric}_thresh"]
 
-    def tuned(self, dev: Sequence[QuestionExample], predictions: Sequence[Mapping[str, Any]]) -> Tuned:
+    def tune(self, dev: Sequence[QuestionExample], predictions: Sequence[Mapping[str, Any]]) -> TunedTask:
         """With the best threshold for "no answer" on the dev examples."""
         threshold = self.find_threshold(dev, predictions)
-        return Tuned(replace(self, no_answer_threshold=threshold), {"no_answer_threshold": threshold})
+        return TunedTask(replace(self, no_answer_threshold=threshold), {"no_answer_threshold": threshold})
 
 
 def _as_json(answer: Any) -> dict[str, Any]:

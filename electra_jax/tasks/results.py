@@ -83,7 +83,7 @@ def read_predictions(path: Path) -> list[dict[str, Any]]:
     return predictions
 
 
-def summarise(
+def summarize_seeds(
     config: Config, results: Sequence[Mapping[str, Any]], f1_of: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, Any]:
     """Mean, standard deviation (n - 1), median, best and its seed, of every metric of every split of every task.

@@ -12,7 +12,7 @@ from electra_jax.config.tasks import TaskConfig, TaskKind
 from electra_jax.errors import UserError
 from electra_jax.files.file_names import is_file_name
 from electra_jax.files.json_files import write_json
-from electra_jax.tasks.tag_schemes import Scheme, spelling_named
+from electra_jax.tasks.tag_schemes import Scheme, spelling_by_name
 from electra_jax.training.records import read_record
 
 FILE = "tasks.json"
@@ -143,7 +143,7 @@ def _differs(settings: TaskSettings, trained: TaskConfig) -> str | None:
 
 def _problem(task: TaskSettings) -> str | None:
     try:
-        spelling_named(task.spelling)
+        spelling_by_name(task.spelling)
     except ValueError as error:
         return str(error)
     if task.learned == "plain":

@@ -112,7 +112,7 @@ SPELLINGS: tuple[Spelling, ...] = tuple(
 _BY_NAME = {spelling.name: spelling for spelling in SPELLINGS}
 
 
-def spelling_named(name: str) -> Spelling:
+def spelling_by_name(name: str) -> Spelling:
     """The spelling whose `Spelling.name` this is.
 
     Raises:
@@ -123,7 +123,7 @@ def spelling_named(name: str) -> Spelling:
     return _BY_NAME[name]
 
 
-def spans_of(tags: Sequence[str], spelling: Spelling = STANDARD) -> list[Span]:
+def tags_to_spans(tags: Sequence[str], spelling: Spelling = STANDARD) -> list[Span]:
     """The spans of a sentence in order, whatever the scheme, and whatever is wrong with it.
 
     As conlleval has it, a span begins at B and S, behind E, S and O, and where the type changes; it goes on as long as
@@ -148,7 +148,9 @@ def spans_of(tags: Sequence[str], spelling: Spelling = STANDARD) -> list[Span]:
     return spans
 
 
-def tags_of(spans: Sequence[Span], length: int, scheme: Scheme, spelling: Spelling = STANDARD) -> list[str]:
+def spans_to_tags(
+    spans: Sequence[Span], length: int, scheme: Scheme, spelling: Spelling = STANDARD
+) -> list[str]:
     """The tags of a sentence of ``length`` words, from spans in order that do not overlap."""
     tags = [spelling.outside] * length
     first, within, last, only = tuple(LETTERS[scheme])
@@ -169,14 +171,14 @@ def _touch(one: Span, other: Span) -> bool:
     return one.end == other.start and one.type == other.type
 
 
-def convert(
+def convert_tags(
     tags: Sequence[str], scheme: Scheme, *, read: Spelling = STANDARD, write: Spelling = STANDARD
 ) -> list[str]:
     """The same spans in another scheme or spelling; mistakes are repaired."""
-    return tags_of(spans_of(tags, read), len(tags), scheme, write)
+    return spans_to_tags(tags_to_spans(tags, read), len(tags), scheme, write)
 
 
-def types_of(labels: Iterable[str], spelling: Spelling = STANDARD) -> tuple[str, ...]:
+def entity_types(labels: Iterable[str], spelling: Spelling = STANDARD) -> tuple[str, ...]:
     """The types among tags of spans, sorted."""
     split = (spelling.split(label) for label in labels)
     return tuple(sorted({kind for letter, kind in filter(None, split) if letter != OUTSIDE}))

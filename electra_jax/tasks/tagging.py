@@ -16,19 +16,19 @@ from electra_jax.model.layers import Dtype
 from electra_jax.model.task_heads import HeadStyle, TaggingHead
 from electra_jax.tasks.losses import in_range, tagging_loss
 from electra_jax.tasks.metrics import METRICS, accuracy, check_metric, entity_scores
-from electra_jax.tasks.protocol import NO_TARGET, Rows, TaskBatch, Tuned, WordsExample
-from electra_jax.tasks.tag_recognition import Recognised, recognise
+from electra_jax.tasks.protocol import NO_TARGET, Rows, TaskBatch, TunedTask, WordsExample
+from electra_jax.tasks.tag_detection import DetectedTags, detect_tags
 from electra_jax.tasks.tag_schemes import (
     OUTSIDE,
     STANDARD,
     Scheme,
     Span,
     Spelling,
-    convert,
+    convert_tags,
+    entity_types,
     scheme_labels,
-    spans_of,
-    tags_of,
-    types_of,
+    spans_to_tags,
+    tags_to_spans,
 )
 from electra_jax.tasks.word_windows import WordWindow, word_windows
 from electra_jax.tokenizers.protocol import Tokenizer
@@ -53,9 +53,9 @@ class TaggingTask:
         dtype: of the head's products.
         initializer_range: of Hugging Face's head.
         chosen_metric: that decides what is best; None is f1 for spans, accuracy for plain labels.
-        learned: the scheme that spans are learned in, whatever the files have; BIOES as in the reference. "labels"
-            takes the labels as they are, of a model that was trained elsewhere; those that are no tags of spans count
-            as outside.
+        learned_scheme: the scheme that spans are learned in, whatever the files have; BIOES as in the reference.
+            "labels" takes the labels as they are, of a model that was trained elsewhere; those that are no tags of
+            spans count as outside.
         f1_of: its F1 is that of all entities.
 
     Raises:
@@ -73,7 +73,7 @@ class TaggingTask:
     initializer_range: float = 0.02
     chosen_metric: str | None = None
     spelling: Spelling = STANDARD
-    learned: Scheme | Literal["labels"] = "BIOES"
+    learned_scheme: Scheme | Literal["labels"] = "BIOES"
     kind: str = "tagging"
     f1_of: None = None
 
@@ -88,9 +88,9 @@ class TaggingTask:
     @property
     def labels(self) -> tuple[str, ...]:
         """The classes: of spans every tag of their types in the learned scheme, else the labels as they are."""
-        if self.scheme == "plain" or self.learned == "labels":
+        if self.scheme == "plain" or self.learned_scheme == "labels":
             return self.file_labels
-        return scheme_labels(self._types, self.learned)
+        return scheme_labels(self._types, self.learned_scheme)
 
     @property
     def metric(self) -> str:
@@ -103,7 +103,7 @@ class TaggingTask:
 
     @property
     def _types(self) -> tuple[str, ...]:
-        return types_of(self.file_labels, self.spelling)
+        return entity_types(self.file_labels, self.spelling)
 
     def encode(self, examples: Sequence[WordsExample], *, training: bool) -> Rows:
         """``[CLS] wordpieces [SEP]``, in windows where they do not fit; ``details`` is a `WordWindow` a row.
@@ -129,7 +129,7 @@ class TaggingTask:
             classes = np.array([numbers[tag] for tag in learned], np.int32)
             pieces = [wordpieces[word] for word in example.words]
             for window in word_windows(np.array([len(some) for some in pieces], int), room):
-                shown = pieces[window.first : window.behind]
+                shown = pieces[window.first : window.end]
                 row = np.array([cls, *(token for some in shown for token in some), sep], np.int32)
                 target = np.full(len(row), NO_TARGET, np.int32)
                 if tagged:
@@ -142,7 +142,7 @@ class TaggingTask:
             input_ids=input_ids,
             token_type_ids=[np.zeros_like(row) for row in input_ids],
             targets={"tags": targets} if tagged else {},
-            example=np.array(owners, np.int32),
+            example_index=np.array(owners, np.int32),
             details=details,
         )
 
@@ -161,7 +161,7 @@ class TaggingTask:
         sentences = [example.tags or () for example in examples]
         if all(self.spelling.split(tag) for tags in sentences for tag in dict.fromkeys(tags)):
             return self.spelling
-        found = recognise(sentences)
+        found = detect_tags(sentences)
         return found.spelling if found.scheme != "plain" or found.mostly_spans else self.spelling
 
     def _check(self, example: WordsExample, spelling: Spelling) -> None:
@@ -196,9 +196,9 @@ class TaggingTask:
         tags = example.tags or ()
         if self.scheme == "plain":
             return tags
-        if self.learned == "labels":
-            return convert(tags, self.scheme, read=spelling, write=self.spelling)
-        return convert(tags, self.learned, read=spelling)
+        if self.learned_scheme == "labels":
+            return convert_tags(tags, self.scheme, read=spelling, write=self.spelling)
+        return convert_tags(tags, self.learned_scheme, read=spelling)
 
     def head(self) -> nn.Module:
         """One logit a class for every token."""
@@ -236,7 +236,7 @@ class TaggingTask:
         classes = [np.zeros(len(example.words), int) for example in examples]
         probabilities = [np.zeros(len(example.words)) for example in examples]
         window: WordWindow
-        for row, (owner, window) in enumerate(zip(rows.example, rows.details, strict=True)):
+        for row, (owner, window) in enumerate(zip(rows.example_index, rows.details, strict=True)):
             classes[owner][window.words] = outputs["tags"][row, window.positions]
             probabilities[owner][window.words] = outputs["probability"][row, window.positions]
         labels = self.labels
@@ -250,7 +250,7 @@ class TaggingTask:
             }
             if self.scheme != "plain":
                 spans = self._spans(result["tags"])
-                result["tags"] = tags_of(spans, len(example.words), self.scheme, self.spelling)
+                result["tags"] = spans_to_tags(spans, len(example.words), self.scheme, self.spelling)
                 result["entities"] = [
                     {**span._asdict(), "text": " ".join(example.words[span.start : span.end])}
                     for span in spans
@@ -260,10 +260,10 @@ class TaggingTask:
 
     def _spans(self, classes: Sequence[str]) -> list[Span]:
         """The spans that a sentence's classes spell."""
-        if self.learned != "labels":
-            return spans_of(classes)
+        if self.learned_scheme != "labels":
+            return tags_to_spans(classes)
         known = [tag if self.spelling.split(tag) else self.spelling.outside for tag in classes]
-        return spans_of(known, self.spelling)
+        return tags_to_spans(known, self.spelling)
 
     def score(
         self, examples: Sequence[WordsExample], predictions: Sequence[Mapping[str, Any]]
@@ -276,19 +276,19 @@ class TaggingTask:
         if self.scheme == "plain":
             return {"accuracy": accuracy(list(chain(*gold)), list(chain(*predicted)))}
         read = self._spelling_of(examples)
-        gold = [convert(tags, self.scheme, read=read, write=self.spelling) for tags in gold]
+        gold = [convert_tags(tags, self.scheme, read=read, write=self.spelling) for tags in gold]
         scores = entity_scores(gold, predicted, self.spelling)
         return {self.metric: scores[self.metric], **scores}
 
-    def tuned(self, dev: Sequence[WordsExample], predictions: Sequence[Mapping[str, Any]]) -> Tuned:
+    def tune(self, dev: Sequence[WordsExample], predictions: Sequence[Mapping[str, Any]]) -> TunedTask:
         """Nothing is chosen after training."""
         del dev, predictions
-        return Tuned(self)
+        return TunedTask(self)
 
 
 def tag_format(
     name: str, examples: Sequence[WordsExample], scheme: Scheme | None = None
-) -> tuple[Recognised, list[str]]:
+) -> tuple[DetectedTags, list[str]]:
     """The scheme and spelling of the tags of training examples, and what a user should know about them.
 
     Args:
@@ -300,12 +300,12 @@ def tag_format(
         UserError: some tags are no tags of spans, and the others look as if all should be.
     """
     if scheme == "plain":
-        return Recognised("plain"), []
-    found = recognise(example.tags or () for example in examples)
+        return DetectedTags("plain"), []
+    found = detect_tags(example.tags or () for example in examples)
     if found.scheme != "plain":
         return (found if scheme is None else replace(found, scheme=scheme)), []
     if not found.odd:  # no span at all
-        return Recognised(scheme or "plain", found.spelling), []
+        return DetectedTags(scheme or "plain", found.spelling), []
     tag, where, count = _first_odd(examples, found.odd)
     others = f" ({count - 1:,} words more have such tags)" if count > 1 else ""
     if found.mostly_spans or scheme is not None:
@@ -315,7 +315,7 @@ def tag_format(
             f"({outside}, {begin}, …): mend it, since with it no entity can be counted, or set "
             f"finetune.tasks.{name}.scheme=plain for labels that are no spans"
         )
-    return Recognised("plain"), [
+    return DetectedTags("plain"), [
         f"tags are taken as plain labels, since {where} has {tag!r}, which spells no span: the metric is the accuracy "
         "of words, and no entities are looked for (scheme=plain takes them so without this line)"
     ]
@@ -330,6 +330,6 @@ def _first_odd(examples: Sequence[WordsExample], odd: frozenset[str]) -> tuple[s
 
 def _at(example: WordsExample, tag: str) -> str:
     """Where a tag of an example stands, in brackets; "" where that is not known."""
-    if example.place is None:
+    if example.location is None:
         return ""
-    return f" ({example.place.of((example.tags or ()).index(tag))})"
+    return f" ({example.location.of_word((example.tags or ()).index(tag))})"

@@ -37,7 +37,7 @@ def text_rows(
         input_ids=[ids for _, ids, _ in rows],
         token_type_ids=[types for *_, types in rows],
         targets={},
-        example=np.array([number for number, *_ in rows], np.int32),
+        example_index=np.array([number for number, *_ in rows], np.int32),
         details=is_cut,
     )
 
@@ -50,13 +50,13 @@ def _row(
     if not second:
         ids = [cls, *first[: max_length - 2], sep]
         return np.array(ids, np.int32), np.zeros(len(ids), np.int32)
-    first, second = cut_pair(list(first), list(second), max_length - 3)
+    first, second = truncate_pair(list(first), list(second), max_length - 3)
     ids = [cls, *first, sep, *second, sep]
     types = [0] * (len(first) + 2) + [1] * (len(second) + 1)
     return np.array(ids, np.int32), np.array(types, np.int32)
 
 
-def cut_pair(first: list[int], second: list[int], room: int) -> tuple[list[int], list[int]]:
+def truncate_pair(first: list[int], second: list[int], room: int) -> tuple[list[int], list[int]]:
     """Takes tokens off the end of the longer one until both fit ``room``, as the original does."""
     excess = len(first) + len(second) - room
     while excess > 0:

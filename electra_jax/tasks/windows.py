@@ -15,7 +15,7 @@ SPECIAL_TOKENS = 3  # [CLS] and two [SEP]
 
 
 @dataclass(frozen=True)
-class Window:
+class ContextWindow:
     """What a row shows of a context.
 
     Attributes:
@@ -41,7 +41,7 @@ class Window:
         return int(part[:, 0].min()), int(part[:, 1].max())
 
 
-def check_room(name: str, max_length: int, max_question_tokens: int) -> None:
+def check_question_fits(name: str, max_length: int, max_question_tokens: int) -> None:
     """Raises where the longest question would leave no room for its context.
 
     Raises:
@@ -92,7 +92,7 @@ def max_context_windows(starts: Sequence[int], num_tokens: int, room: int) -> np
     return window
 
 
-def answer_characters(example: QuestionExample, where: str) -> tuple[int, int]:
+def answer_char_span(example: QuestionExample, where: str) -> tuple[int, int]:
     """First character of the first answer, and the one behind its last.
 
     An answer that does not stand where it says is taken from the place nearest to that.
@@ -115,7 +115,7 @@ def answer_characters(example: QuestionExample, where: str) -> tuple[int, int]:
     return begin, begin + len(answer.text)
 
 
-def answer_tokens(offsets: np.ndarray, begin: int, end: int) -> tuple[int, int] | None:
+def answer_token_span(offsets: np.ndarray, begin: int, end: int) -> tuple[int, int] | None:
     """First and last token that share a character with ``begin`` … ``end`` - 1; None where none does.
 
     An answer that begins or ends inside a token gets the whole token.
@@ -134,7 +134,7 @@ def question_rows(
     training: bool,
     reference_quirks: bool = False,
 ) -> Rows:
-    """All windows of all questions, in their order; ``details`` is a `Window` a row.
+    """All windows of all questions, in their order; ``details`` is a `ContextWindow` a row.
 
     With ``training`` there are three targets ``[rows]``: int32 ``start`` and ``end``, the positions in the row of the
     first answer, 0 (of [CLS]) where the window does not hold all of it or there is none; float32 ``is_impossible``,
@@ -154,7 +154,7 @@ def question_rows(
         UserError: no room for a context; with ``training``, an answer that is hidden, is not in its context, or of
             which the tokenizer keeps nothing.
     """
-    check_room(name, max_length, config.max_question_tokens)
+    check_question_fits(name, max_length, config.max_question_tokens)
 
     @cache  # A context has several questions.
     def encoded(context: str) -> tuple[list[int], np.ndarray]:
@@ -180,7 +180,7 @@ def question_rows(
             input_ids.append(row)
             types.append((np.arange(len(row)) >= len(question)).astype(np.int32))
             numbers.append(number)
-            windows.append(Window(first, len(question), offsets[part], best[part] == place))
+            windows.append(ContextWindow(first, len(question), offsets[part], best[part] == place))
             start = end = 0
             if answer is not None and first <= answer[0] and answer[1] < first + room:
                 start, end = (token - first + len(question) for token in answer)
@@ -204,7 +204,7 @@ def _answer(example: QuestionExample, offsets: np.ndarray, name: str) -> tuple[i
         )
     if not example.answers:
         return None
-    tokens = answer_tokens(offsets, *answer_characters(example, where))
+    tokens = answer_token_span(offsets, *answer_char_span(example, where))
     if tokens is None:
         raise UserError(
             f"{where}: the tokenizer keeps nothing of the answer {example.answers[0].text!r} of question "

@@ -282,7 +282,7 @@ def test_where_nothing_can_be_answered_nothing_is_written(ask, content, tmp_path
 
 
 def test_what_was_read_of_a_damaged_file_is_answered(ask, monkeypatch):
-    monkeypatch.setattr(records.chunks, "__defaults__", (4, 1 << 24))
+    monkeypatch.setattr(records.chunk_records, "__defaults__", (4, 1 << 24))
     packed = b"".join(gzip.compress(b"line\n" * 6) for _ in range(3))
     for how in ("stop", "skip"):
         ended = ask(packed[:-3], "--on-error", how)
@@ -360,5 +360,5 @@ def test_what_cannot_be_read_is_refused(ask, tmp_path, command):
 
 def test_lists_that_are_handed_on_are_bounded_by_characters_too():
     made = [records.Record("", n, {"text": "x" * 100}) for n in range(10)]
-    assert [len(chunk) for chunk in records.chunks(iter(made), 4, 1000)] == [4, 4, 2]
-    assert [len(chunk) for chunk in records.chunks(iter(made), 100, 300)] == [3, 3, 3, 1]
+    assert [len(chunk) for chunk in records.chunk_records(iter(made), 4, 1000)] == [4, 4, 2]
+    assert [len(chunk) for chunk in records.chunk_records(iter(made), 100, 300)] == [3, 3, 3, 1]

@@ -26,7 +26,7 @@ from torch_files import dictionary_ops, tensor_ops, write
 from electra_jax.convert.files import sstable
 from electra_jax.convert.files import tensorflow_bundle as bundle
 from electra_jax.convert.huggingface_folder import read_settings
-from electra_jax.convert.huggingface_heads import head_of
+from electra_jax.convert.huggingface_heads import detect_head
 from electra_jax.convert.tensorflow_format import find_prefix
 from electra_jax.convert.vocabulary import find_tokenizer
 from electra_jax.convert.weight_files import read_file, read_folder
@@ -181,7 +181,7 @@ _TREE = {
 
 
 def _head(folder: Path) -> None:
-    head_of(read_settings(folder), _HEAD, "config.json")
+    detect_head(read_settings(folder), _HEAD, "config.json")
 
 
 def readers(folder: Path) -> dict[str, tuple[str, st.SearchStrategy[bytes], Callable[[Path], object]]]:

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 import electra_jax
 from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
-from electra_jax.convert.huggingface_heads import head_of
+from electra_jax.convert.huggingface_heads import detect_head
 from electra_jax.convert.native_format import read_native, write_native
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import WordsExample
@@ -196,7 +196,7 @@ def test_tags_keep_their_scheme_and_make_entities(tmp_path):
 def test_labels_of_a_tagger_spell_spans_in_any_scheme(labels, scheme, spelling, odd):
     labels = labels.split()
     named = {"id2label": {str(number): label for number, label in enumerate(labels)}}
-    head = head_of(named, {"classifier.weight": np.zeros((len(labels), 2))}, "config.json")
+    head = detect_head(named, {"classifier.weight": np.zeros((len(labels), 2))}, "config.json")
     settings = head.settings
     assert (settings.scheme, settings.spelling) == (scheme, spelling)
     assert settings.labels == settings.classes == tuple(labels)

@@ -10,10 +10,10 @@ from safetensors.numpy import load_file, save_file
 from torch_files import dictionary_ops, ops, tensor_ops, write
 
 from electra_jax.convert.files.differences import first_difference
+from electra_jax.convert.format_detection import detect_format
 from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
 from electra_jax.convert.native_format import read_native, write_native
-from electra_jax.convert.recognise import recognise
-from electra_jax.convert.state_dicts import networks_in
+from electra_jax.convert.state_dicts import split_networks
 from electra_jax.errors import UserError
 
 WORDS = "electra.embeddings.word_embeddings.weight"
@@ -58,7 +58,7 @@ def same(one, other):
 def test_what_is_beside_a_wrapper_is_left():
     """AveragedModel counts what it has averaged beside ``module.``; others keep states of random numbers there."""
     beside = {"n_averaged": np.ones((), np.int64), "rng": np.ones(3, np.float32)}
-    (network,), notes = networks_in("a.pt", {**before("module.", discriminator()), **beside})
+    (network,), notes = split_networks("a.pt", {**before("module.", discriminator()), **beside})
     assert "n_averaged" not in network.tensors
     assert notes[0].endswith("under module., left n_averaged, rng")
 
@@ -78,7 +78,7 @@ def test_wrappers_inside_the_names():
         name.replace("electra.", "electra.module.").replace("layer.0.", "layer.0._orig_mod."): array
         for name, array in discriminator().items()
     }
-    (network,), _ = networks_in("file", wrapped)
+    (network,), _ = split_networks("file", wrapped)
     same(network.tensors, discriminator())
 
 
@@ -98,7 +98,7 @@ TRAINERS = {
 def test_checkpoints_of_trainers(tmp_path, trainer):
     write_config(tmp_path, "discriminator", TINY)
     path = torch_file(tmp_path / "last.ckpt", TRAINERS[trainer](discriminator()))
-    assert recognise(path).paths == (path,)
+    assert detect_format(path).paths == (path,)
     weights = read_huggingface([path])
     plain = read_huggingface([write_folder(tmp_path / "plain", "discriminator")])
     same(weights.parameters, plain.parameters)
@@ -175,30 +175,30 @@ def test_a_folder_of_two_checkpoints_is_not_chosen_from(tmp_path):
     write_folder(tmp_path / "a", "discriminator")
     write_folder(tmp_path / "a" / "discriminator", "discriminator")
     with pytest.raises(UserError, match="holds a model, and the folders discriminator hold others"):
-        recognise(tmp_path / "a")
+        detect_format(tmp_path / "a")
     write_folder(tmp_path / "b", "discriminator")
     (tmp_path / "b" / "model.ckpt-1.index").write_bytes(b"")
     with pytest.raises(UserError, match=r"weights of Hugging Face and model\.ckpt-1 of TensorFlow"):
-        recognise(tmp_path / "b")
-    assert recognise(tmp_path / "b" / "model.safetensors").format == "huggingface"
+        detect_format(tmp_path / "b")
+    assert detect_format(tmp_path / "b" / "model.safetensors").format == "huggingface"
 
 
 def test_several_encoders_are_not_chosen_from(tmp_path):
     twice = before("model.", discriminator()) | before("ema.", discriminator())
-    (network,), notes = networks_in("file", twice)
+    (network,), notes = split_networks("file", twice)
     same(network.tensors, discriminator())
     assert any("what is under ema. is the same as under model." in note for note in notes)
     other = {**twice, f"ema.{NORM}": twice[f"ema.{NORM}"] + 1}
     with pytest.raises(UserError, match=r"several networks, under model\. and ema\.: save"):
-        networks_in("file", other)
+        split_networks("file", other)
     many = {f"m{n}.{name}": array for n in range(9) for name, array in discriminator().items()}
     with pytest.raises(UserError, match="holds 9 networks"):
-        networks_in("file", many)
+        split_networks("file", many)
 
 
 def test_an_encoder_of_bert_is_none_of_electra():
     bert = {name.replace("electra.", "bert."): array for name, array in discriminator().items()}
-    (network,), _ = networks_in("file", bert)
+    (network,), _ = split_networks("file", bert)
     assert not any(name.startswith("electra.") for name in network.tensors)
 
 
@@ -225,20 +225,20 @@ DOUBLES = {
 def test_two_names_of_one_parameter(name):
     tensors = discriminator()
     tensors[NORM] = _zeroed(tensors[NORM])
-    (network,), _ = networks_in("file", {**tensors, DOUBLES[name]: tensors[NORM]})
+    (network,), _ = split_networks("file", {**tensors, DOUBLES[name]: tensors[NORM]})
     same(network.tensors, tensors)
     with pytest.raises(UserError, match=rf"holds {NORM} twice, as .*differ at \[0\]: 0\.0 and -0\.0: save"):
-        networks_in("file", {**tensors, DOUBLES[name]: _signed(tensors[NORM])})
+        split_networks("file", {**tensors, DOUBLES[name]: _signed(tensors[NORM])})
 
 
 def test_a_tied_table_is_the_same_to_the_sign_of_zero():
     tensors = random_tensors("generator", TINY)
     tensors[WORDS] = _zeroed(tensors[WORDS])
-    networks_in("file", {**tensors, "generator_lm_head.weight": tensors[WORDS]})
+    split_networks("file", {**tensors, "generator_lm_head.weight": tensors[WORDS]})
     with pytest.raises(UserError, match=r"is not the word table .*they differ at \[0, 0\]: -0\.0 and 0\.0"):
-        networks_in("file", {**tensors, "generator_lm_head.weight": _signed(tensors[WORDS])})
+        split_networks("file", {**tensors, "generator_lm_head.weight": _signed(tensors[WORDS])})
     tensors[WORDS] = np.full_like(tensors[WORDS], np.nan)
-    networks_in("file", {**tensors, "generator_lm_head.weight": tensors[WORDS]})
+    split_networks("file", {**tensors, "generator_lm_head.weight": tensors[WORDS]})
 
 
 def test_embeddings_that_differ_in_a_sign_are_not_shared(tmp_path):

@@ -5,7 +5,7 @@ from huggingface_folder import words, write_folder
 
 from electra_jax.config.schema import TokenizerConfig
 from electra_jax.convert.huggingface_format import read_huggingface
-from electra_jax.convert.vocabulary import with_a_token_for_every_row
+from electra_jax.convert.vocabulary import pad_vocabulary
 from electra_jax.tokenizers import build_tokenizer
 from electra_jax.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
@@ -17,7 +17,7 @@ def wordpiece(tokens):
 
 def test_rows_behind_the_last_token_are_kept_and_named():
     tokenizer = wordpiece([*words(30), "row"])
-    made, notes = with_a_token_for_every_row(tokenizer, 34)
+    made, notes = pad_vocabulary(tokenizer, 34)
     assert made.vocab_size == 34
     assert [made.token(i) for i in range(31)] == [tokenizer.token(i) for i in range(31)]
     assert [made.token(i) for i in range(31, 34)] == ["[row31]", "[row32]", "[row33]"]
@@ -31,7 +31,7 @@ def test_rows_behind_the_last_token_are_kept_and_named():
 
 def test_rows_of_a_sentencepiece_model(sentencepiece):
     tokenizer = sentencepiece
-    made, notes = with_a_token_for_every_row(tokenizer, tokenizer.vocab_size + 2)
+    made, notes = pad_vocabulary(tokenizer, tokenizer.vocab_size + 2)
     assert made.vocab_size == tokenizer.vocab_size + 2
     assert len(notes) == 1
     for text in ("some text [row300]", f"[row{tokenizer.vocab_size}]"):
@@ -50,7 +50,7 @@ def sentencepiece():
 @pytest.mark.parametrize("rows", [31, 30, 3, 39, 3_000_000_000])
 def test_others_are_left_to_be_refused(rows):
     tokenizer = wordpiece([*words(30), "row"])
-    assert with_a_token_for_every_row(tokenizer, rows) == (tokenizer, ())
+    assert pad_vocabulary(tokenizer, rows) == (tokenizer, ())
 
 
 def test_a_folder_whose_embeddings_are_rounded_up_is_read(tmp_path):

@@ -17,12 +17,12 @@ from electra_jax.config.schema import MeshConfig
 from electra_jax.errors import UserError
 from electra_jax.objectives import build_network
 from electra_jax.partitioning.mesh import make_mesh
-from electra_jax.tasks.batches import Plan, make_batch
+from electra_jax.tasks.batches import BatchPlan, make_batch
 from electra_jax.tasks.classification import ClassificationTask
 from electra_jax.tasks.objective import FineTuning
-from electra_jax.tasks.prediction import predict_rows, predict_step
+from electra_jax.tasks.prediction import make_predict_step, predict_rows
 from electra_jax.tasks.protocol import TextExample
-from electra_jax.tasks.text_rows import cut_pair
+from electra_jax.tasks.text_rows import truncate_pair
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -80,7 +80,7 @@ def test_texts_and_pairs_token_by_token(tokenizer):
     assert rows.token_type_ids[3].tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1]
     assert rows.token_type_ids[2].tolist() == [0] * 9
     assert rows.targets["label"].tolist() == [1, 0, 0, 1, 1, 0]
-    assert rows.example.tolist() == list(range(6))
+    assert rows.example_index.tolist() == list(range(6))
     assert rows.targets["label"].dtype == rows.input_ids[0].dtype == rows.token_type_ids[0].dtype == np.int32
 
 
@@ -97,7 +97,7 @@ def test_pairs_are_cut_as_in_the_reference():
     for _ in range(300):
         first, second = ([rng.randrange(9) for _ in range(rng.randrange(12))] for _ in range(2))
         room = rng.randrange(1, 24)
-        assert cut_pair(list(first), list(second), room) == _reference_cut(first, second, room)
+        assert truncate_pair(list(first), list(second), room) == _reference_cut(first, second, room)
 
 
 def test_swapped_pairs_double_the_training_rows_only(tokenizer):
@@ -105,7 +105,7 @@ def test_swapped_pairs_double_the_training_rows_only(tokenizer):
     examples = [TextExample("1", "a", "b c", "1"), TextExample("2", "d", None, "0")]
     rows = task.encode(examples, training=True)
     assert _shown(tokenizer, rows) == ["[CLS] a [SEP] b c [SEP]", "[CLS] b c [SEP] a [SEP]", "[CLS] d [SEP]"]
-    assert rows.example.tolist() == [0, 0, 1]
+    assert rows.example_index.tolist() == [0, 0, 1]
     assert rows.targets["label"].tolist() == [1, 1, 0]
     assert len(task.encode(examples, training=False)) == 2
 
@@ -236,7 +236,7 @@ def test_loss_and_outputs_row_by_row(tokenizer, kind, within):
     task = _task(tokenizer, kind, low=0.0, high=5.0)
     labels = ("1", "0", "1") if kind == "classification" else (0.0, 2.5, 5.0)
     rows = task.encode([TextExample(str(i), "a b", label=y) for i, y in enumerate(labels)], training=True)
-    batch = make_batch("mine", rows, Plan(8, np.array([0, 1, 2, -1])), 0, targets=True)
+    batch = make_batch("mine", rows, BatchPlan(8, np.array([0, 1, 2, -1])), 0, targets=True)
     states = jax.random.normal(jax.random.key(1), (4, 8, 6))
     params = nn.init(lambda head: task.loss(head, states, batch, None), task.head())(jax.random.key(0))[
         "params"
@@ -265,7 +265,7 @@ def _learned(task, tokenizer, examples, seen, steps):
         objective={"kind": "finetune"},
     )
     rows = task.encode(examples[:seen], training=True)
-    batch = make_batch("mine", rows, Plan(16, np.arange(len(rows))), tokenizer.pad_id, targets=True)
+    batch = make_batch("mine", rows, BatchPlan(16, np.arange(len(rows))), tokenizer.pad_id, targets=True)
     objective = FineTuning(
         config, build_network(config, tokenizer.vocab_size), {"mine": task}, {"mine": batch}
     )
@@ -285,7 +285,7 @@ def _learned(task, tokenizer, examples, seen, steps):
     mesh = make_mesh(MeshConfig())
     encoded = task.encode(examples, training=False)
     found = predict_rows(
-        predict_step(objective, mesh),
+        make_predict_step(objective, mesh),
         mesh,
         learn(jax.random.key(0)),
         "mine",

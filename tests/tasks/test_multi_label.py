@@ -10,8 +10,8 @@ from task_sections import task_section
 
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
-from electra_jax.tasks.batches import Plan, make_batch
-from electra_jax.tasks.build import build_task, settings_of
+from electra_jax.tasks.batches import BatchPlan, make_batch
+from electra_jax.tasks.build import build_task, learn_settings
 from electra_jax.tasks.multi_label import THRESHOLDS, MultiLabelTask
 from electra_jax.tasks.protocol import TextExample
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
@@ -45,7 +45,7 @@ def test_targets_loss_and_outputs_row_by_row(tokenizer, within):
     task = _task(tokenizer)
     rows = task.encode(_examples(("z", "x"), (), ("y",)), training=True)
     np.testing.assert_array_equal(rows.targets["labels"], [[1, 0, 1], [0, 0, 0], [0, 1, 0]])
-    batch = make_batch("mine", rows, Plan(8, np.array([2, 0, 1, -1])), 0, targets=True)
+    batch = make_batch("mine", rows, BatchPlan(8, np.array([2, 0, 1, -1])), 0, targets=True)
     np.testing.assert_array_equal(batch.targets["labels"], [[0, 1, 0], [1, 0, 1], [0, 0, 0], [0, 0, 0]])
     states = jax.random.normal(jax.random.key(1), (4, 8, 6))
     params = nn.init(lambda head: task.loss(head, states, batch, None), task.head())(jax.random.key(0))[
@@ -104,7 +104,7 @@ def test_a_text_that_is_cut_says_so(tokenizer):
 
 @pytest.mark.parametrize("metric", [None, "macro_f1", "exact_match", "mean_average_precision"])
 def test_the_best_threshold_is_found_and_kept(tokenizer, metric):
-    task = _task(tokenizer, chosen_metric=metric, tunes_threshold=True)
+    task = _task(tokenizer, chosen_metric=metric, tune_threshold=True)
     gold = _examples(("x",), ("y", "z"), (), ("z",))
     rare = _predicted(task, [0.04, 0.01, 0.01], [0.01, 0.05, 0.03], [0.01, 0.02, 0.01], [0.02, 0.01, 0.06])
     assert not any(answer["labels"] for answer in rare)
@@ -114,11 +114,14 @@ def test_the_best_threshold_is_found_and_kept(tokenizer, metric):
     assert next(iter(scores)) == task.metric == (metric or "micro_f1")
     assert set(scores.values()) == {100.0}
     assert _task(tokenizer, chosen_metric="micro_f1").score(gold, rare)["micro_f1"] == 0.0
-    tuned = task.tuned(gold, rare)
-    assert (tuned.learned, f"at least {threshold} probable" in tuned.note) == ({"threshold": threshold}, True)
+    tuned = task.tune(gold, rare)
+    assert (tuned.learned_settings, f"at least {threshold} probable" in tuned.note) == (
+        {"threshold": threshold},
+        True,
+    )
     assert tuned.task.score(gold, rare)["exact_match"] == 100.0
     fixed = _task(tokenizer, threshold=0.3)
-    assert (fixed.tuned(gold, rare).task, fixed.tuned(gold, rare).note) == (fixed, None)
+    assert (fixed.tune(gold, rare).task, fixed.tune(gold, rare).note) == (fixed, None)
     # Of equals the nearest to the middle.
     sure = _predicted(task, [0.9, 0.1, 0.1], [0.1, 0.9, 0.9], [0.1, 0.1, 0.1], [0.1, 0.1, 0.9])
     assert task.find_threshold(gold, sure) == 0.5
@@ -126,7 +129,7 @@ def test_the_best_threshold_is_found_and_kept(tokenizer, metric):
 
 
 def test_probabilities_of_a_training_that_diverged_are_scored(tokenizer):
-    task = _task(tokenizer, tunes_threshold=True)
+    task = _task(tokenizer, tune_threshold=True)
     answers = _predicted(task, [np.nan] * 3, [np.nan] * 3)
     scores = task.score(_examples(("x",), ("y",)), answers)
     assert (scores["micro_f1"], scores["exact_match"]) == (0.0, 0.0)
@@ -140,14 +143,14 @@ def test_from_configuration_to_task(tokenizer):
         config = Config().model_copy(
             update={"finetune": Config().finetune.model_copy(update={"tasks": {"mine": task}})}
         )
-        settings, _ = settings_of("mine", config, splits)
+        settings, _ = learn_settings("mine", config, splits)
         return settings, build_task("mine", settings, config, tokenizer)
 
     settings, task = built()
     assert (settings.labels, settings.multi_label, settings.threshold) == (("a", "b", "c"), True, None)
-    assert (task.labels, task.metric, task.tunes_threshold) == (("a", "b", "c"), "micro_f1", False)
+    assert (task.labels, task.metric, task.tune_threshold) == (("a", "b", "c"), "micro_f1", False)
     settings, task = built(threshold=0.3, labels=["c", "b", "a", "never"], metric="exact_match")
     assert (settings.threshold, task.threshold, task.metric) == (0.3, 0.3, "exact_match")
     assert task.labels == ("c", "b", "a", "never")
     settings, task = built(threshold="tune")
-    assert (settings.threshold, task.threshold, task.tunes_threshold) == (None, None, True)
+    assert (settings.threshold, task.threshold, task.tune_threshold) == (None, None, True)

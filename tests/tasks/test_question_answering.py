@@ -17,13 +17,13 @@ from electra_jax.errors import UserError
 from electra_jax.model.task_heads import answer_mask
 from electra_jax.objectives import build_network
 from electra_jax.partitioning.mesh import make_mesh
-from electra_jax.tasks.answers import behind_marks, best_answers
-from electra_jax.tasks.batches import Plan, make_batch
+from electra_jax.tasks.answers import best_answers, end_after_combining_marks
+from electra_jax.tasks.batches import BatchPlan, make_batch
 from electra_jax.tasks.objective import FineTuning
-from electra_jax.tasks.prediction import predict_rows, predict_step
+from electra_jax.tasks.prediction import make_predict_step, predict_rows
 from electra_jax.tasks.protocol import Answer, QuestionExample
 from electra_jax.tasks.question_answering import BEAM, QuestionAnsweringTask
-from electra_jax.tasks.windows import Window
+from electra_jax.tasks.windows import ContextWindow
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -75,12 +75,16 @@ def answered(request, tokenizer):
     """A head that knows nothing, on random states: (task, its rows, states, batch, bound head, outputs)."""
     task = _task(tokenizer, **STYLES[request.param], beam=40, n_best=10_000)
     rows = task.encode(EXAMPLES, training=False)
-    batch = make_batch("squad", rows, Plan(32, np.array([*range(len(rows)), -1])), 0, targets=False)
+    batch = make_batch("squad", rows, BatchPlan(32, np.array([*range(len(rows)), -1])), 0, targets=False)
     states = jax.random.normal(jax.random.key(1), (len(rows) + 1, 32, HIDDEN)) * 2.0
 
     def call(head):
         loss_batch = make_batch(
-            "squad", task.encode(EXAMPLES, training=True), Plan(32, np.arange(len(rows))), 0, targets=True
+            "squad",
+            task.encode(EXAMPLES, training=True),
+            BatchPlan(32, np.arange(len(rows))),
+            0,
+            targets=True,
         )
         return task.loss(head, states[: len(rows)], loss_batch, None)
 
@@ -114,9 +118,9 @@ def test_answers_are_the_best_of_all_spans(answered, within):
     scores, null_scores, answerable = _span_scores(name, head, states, batch)
     predictions = task.predictions(EXAMPLES, rows, outputs)
     assert [prediction["id"] for prediction in predictions] == list("abcd")
-    assert sum(rows.example == 0) > 1
+    assert sum(rows.example_index == 0) > 1
     for number, (example, prediction) in enumerate(zip(EXAMPLES, predictions)):
-        own = np.flatnonzero(rows.example == number)
+        own = np.flatnonzero(rows.example_index == number)
         best: dict[str, float] = {}
         for row in own:
             window = rows.details[row]
@@ -192,7 +196,7 @@ def test_scores_that_fill_up_a_beam_give_no_answers(answered):
 
 def test_padding_and_the_question_are_no_answers():
     """Even where a head would have them: all spans of 12 tokens, the passage is 4 … 6, and 5 has no max context."""
-    window = Window(10, 4, np.array([[0, 1], [2, 3], [4, 5]]), np.array([True, False, True]))
+    window = ContextWindow(10, 4, np.array([[0, 1], [2, 3], [4, 5]]), np.array([True, False, True]))
     k = 12
     beam = {
         "start_scores": np.zeros(k, np.float32),
@@ -213,7 +217,7 @@ def test_accents_that_the_tokenizer_drops_belong_to_the_answer(tokenizer):
     context = "x cafe\u0301 y"
     window = task.encode([QuestionExample("1", "a", context)], training=False).details[0]
     assert context[slice(*window.characters(4, 7))] == "cafe"
-    assert context[2 : behind_marks(context, 6)] == "cafe\u0301"
+    assert context[2 : end_after_combining_marks(context, 6)] == "cafe\u0301"
     beam = {
         "start_scores": np.zeros(1),
         "start_positions": np.array([4]),
@@ -319,7 +323,7 @@ def test_a_tiny_network_learns_questions_by_heart(tokenizer, name):
     rows = task.encode(TO_LEARN, training=True)
     assert len(rows) > len(TO_LEARN)
     count = -(-len(rows) // 8) * 8
-    plan = Plan(24, np.array([*range(len(rows)), *[-1] * (count - len(rows))]))
+    plan = BatchPlan(24, np.array([*range(len(rows)), *[-1] * (count - len(rows))]))
     batch = make_batch("squad", rows, plan, tokenizer.pad_id, targets=True)
     objective = FineTuning(config, network, {"squad": task}, {"squad": batch})
     optimizer = optax.adam(5e-3)
@@ -343,7 +347,7 @@ def test_a_tiny_network_learns_questions_by_heart(tokenizer, name):
 
     mesh = make_mesh(MeshConfig())
     found = predict_rows(
-        predict_step(objective, mesh),
+        make_predict_step(objective, mesh),
         mesh,
         params,
         "squad",
@@ -355,8 +359,8 @@ def test_a_tiny_network_learns_questions_by_heart(tokenizer, name):
     predictions = task.predictions(TO_LEARN, rows, found)
     scores = task.score(TO_LEARN, predictions)
     assert scores["exact"] == scores["best_f1"] == 100.0
-    tuned = task.tuned(TO_LEARN, predictions)
-    assert tuned.learned == {"no_answer_threshold": task.find_threshold(TO_LEARN, predictions)}
+    tuned = task.tune(TO_LEARN, predictions)
+    assert tuned.learned_settings == {"no_answer_threshold": task.find_threshold(TO_LEARN, predictions)}
     final = tuned.task
     for example, prediction in zip(TO_LEARN, final.predictions(TO_LEARN, rows, found)):
         answer = example.answers[0] if example.answers else None

@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from electra_jax.tasks.sources.word_columns import read_word_columns
-from electra_jax.tasks.tag_recognition import recognise, scheme_of_labels
+from electra_jax.tasks.tag_detection import detect_tags, scheme_from_labels
 from electra_jax.tasks.tag_schemes import (
     SPELLINGS,
     STANDARD,
     Span,
     Spelling,
-    convert,
+    convert_tags,
+    entity_types,
     scheme_labels,
-    spans_of,
-    spelling_named,
-    tags_of,
-    types_of,
+    spans_to_tags,
+    spelling_by_name,
+    tags_to_spans,
 )
 
 SPAN_SCHEMES = ("BIO", "IOB1", "IOE2", "IOE1", "BIOES", "BMES", "BILOU", "BMEWO")
@@ -41,11 +41,11 @@ SPELLED = {
 @pytest.mark.parametrize("scheme", SPAN_SCHEMES)
 def test_a_sentence_in_every_scheme(scheme):
     tags = SPELLED[scheme].split()
-    assert spans_of(tags) == SPANS
-    assert tags_of(SPANS, 8, scheme) == tags
-    assert recognise([tags]).scheme == scheme
+    assert tags_to_spans(tags) == SPANS
+    assert spans_to_tags(SPANS, 8, scheme) == tags
+    assert detect_tags([tags]).scheme == scheme
     for other in SPAN_SCHEMES:
-        assert convert(tags, other) == SPELLED[other].split()
+        assert convert_tags(tags, other) == SPELLED[other].split()
 
 
 def _random_spans(rng, length):
@@ -64,12 +64,12 @@ def test_no_span_is_lost_between_schemes(seed):
     length = rng.randint(0, 30)
     spans = _random_spans(rng, length)
     for scheme in SPAN_SCHEMES:
-        tags = tags_of(spans, length, scheme)
+        tags = spans_to_tags(spans, length, scheme)
         assert len(tags) == length
-        assert spans_of(tags) == spans
+        assert tags_to_spans(tags) == spans
         for other in SPAN_SCHEMES:
-            assert convert(convert(tags, other), scheme) == tags
-        labels = scheme_labels(types_of(tags), scheme)
+            assert convert_tags(convert_tags(tags, other), scheme) == tags
+        labels = scheme_labels(entity_types(tags), scheme)
         assert set(tags) <= set(labels)
         assert list(labels) == sorted(labels)
 
@@ -91,7 +91,7 @@ def test_no_span_is_lost_between_schemes(seed):
     ],
 )
 def test_mistakes_are_read_as_conlleval_reads_them(tags, expected):
-    assert spans_of(tags.split()) == expected
+    assert tags_to_spans(tags.split()) == expected
 
 
 @pytest.mark.parametrize("letters", ["BI", "BIES", "IE"])
@@ -105,7 +105,7 @@ def test_any_sequence_is_read_as_seqeval_reads_it(seed, suffix, letters):
     if suffix:
         choices = [tag for tag in choices if "a-b" not in tag]  # seqeval takes "a" for the type
     tags = [rng.choice(choices) for _ in range(40)]
-    found = [(kind, start, end - 1) for kind, start, end in spans_of(tags, spelling)]
+    found = [(kind, start, end - 1) for kind, start, end in tags_to_spans(tags, spelling)]
     assert found == labelling.get_entities(tags, suffix=suffix)
 
 
@@ -123,7 +123,7 @@ def test_what_is_written_is_well_formed_to_seqeval_s_strict_mode(seed, suffix, n
             spans.append(Span(rng.choice("XY"), place, place + size))
         place += size
     ours = {"IOB2": "BIO", "IOBES": "BIOES"}.get(name, name)
-    tags = tags_of(spans, place, ours, Spelling(suffix=suffix))
+    tags = spans_to_tags(spans, place, ours, Spelling(suffix=suffix))
     entities = schemes.Entities([tags], getattr(schemes, name), suffix=suffix).entities[0]
     assert [(one.tag, one.start, one.end) for one in entities] == spans
 
@@ -152,7 +152,7 @@ def test_what_is_written_is_well_formed_to_seqeval_s_strict_mode(seed, suffix, n
     ],
 )
 def test_the_scheme_is_recognised(sentences, scheme):
-    assert recognise(sentence.split() for sentence in sentences).scheme == scheme
+    assert detect_tags(sentence.split() for sentence in sentences).scheme == scheme
 
 
 @pytest.mark.parametrize(
@@ -179,13 +179,13 @@ def test_the_scheme_is_recognised(sentences, scheme):
 )
 def test_the_spelling_is_recognised_and_written_back(tags, name):
     tags = tags.split()
-    found = recognise([tags])
+    found = detect_tags([tags])
     assert (found.scheme, found.spelling.name, found.odd) == ("BIO", name, frozenset())
-    assert found.spelling == spelling_named(name)
-    spans = spans_of(tags, found.spelling)
+    assert found.spelling == spelling_by_name(name)
+    spans = tags_to_spans(tags, found.spelling)
     assert [(span.start, span.end) for span in spans] == [(0, 2)]
-    assert tags_of(spans, len(tags), found.scheme, found.spelling) == tags
-    assert spans_of(convert(tags, "BIOES", read=found.spelling)) == spans
+    assert spans_to_tags(spans, len(tags), found.scheme, found.spelling) == tags
+    assert tags_to_spans(convert_tags(tags, "BIOES", read=found.spelling)) == spans
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_the_spelling_is_recognised_and_written_back(tags, name):
     ],
 )
 def test_odd_tags_are_told_from_labels_that_are_no_spans(tags, odd, mostly_spans):
-    found = recognise([tags.split()])
+    found = detect_tags([tags.split()])
     assert (found.scheme, found.odd, found.mostly_spans) == ("plain", odd, mostly_spans)
 
 
@@ -228,7 +228,7 @@ def test_odd_tags_are_told_from_labels_that_are_no_spans(tags, odd, mostly_spans
     ],
 )
 def test_the_scheme_of_a_list_of_labels(labels, scheme):
-    assert scheme_of_labels(labels.split(), STANDARD) == scheme
+    assert scheme_from_labels(labels.split(), STANDARD) == scheme
 
 
 WORDS = st.text(alphabet="BIESLUMWObio-_XY0", max_size=6) | st.text(max_size=4)
@@ -236,17 +236,17 @@ WORDS = st.text(alphabet="BIESLUMWObio-_XY0", max_size=6) | st.text(max_size=4)
 
 @given(st.lists(st.lists(WORDS, max_size=8), max_size=6))
 def test_any_strings_are_recognised_as_something(sentences):
-    found = recognise(sentences)
+    found = detect_tags(sentences)
     assert found.odd <= {tag for tags in sentences for tag in tags}
-    assert spelling_named(found.spelling.name) == found.spelling
+    assert spelling_by_name(found.spelling.name) == found.spelling
     if found.scheme == "plain":
         return
     assert not found.odd
     for tags in sentences:
-        spans = spans_of(tags, found.spelling)
-        written = tags_of(spans, len(tags), found.scheme, found.spelling)
-        assert spans_of(written, found.spelling) == spans
-        assert recognise([tags, written]).scheme != "plain" or not spans
+        spans = tags_to_spans(tags, found.spelling)
+        written = spans_to_tags(spans, len(tags), found.scheme, found.spelling)
+        assert tags_to_spans(written, found.spelling) == spans
+        assert detect_tags([tags, written]).scheme != "plain" or not spans
 
 
 @given(st.text(max_size=12), st.sampled_from(SPELLINGS))
@@ -260,12 +260,12 @@ def test_parts_of_tags():
     assert split == [*[("O", ""), ("B", "PER"), ("I", ""), ("S", "a-b")], *[None] * 6]
     assert Spelling(suffix=True).split("a-b-S") == ("S", "a-b")
     with pytest.raises(ValueError, match="'NN'"):
-        spans_of(["B-X", "NN"])
+        tags_to_spans(["B-X", "NN"])
     with pytest.raises(ValueError, match="spelled 'B'"):
-        spelling_named("B")
+        spelling_by_name("B")
     assert len({spelling.name for spelling in SPELLINGS}) == len(SPELLINGS) == 16
     assert scheme_labels(["Y", "X"], "BIO") == ("B-X", "B-Y", "I-X", "I-Y", "O")
-    assert types_of(["I-Y", "B-X", "S-Y", "O", "NN"]) == ("X", "Y")
+    assert entity_types(["I-Y", "B-X", "S-Y", "O", "NN"]) == ("X", "Y")
 
 
 # --- whole benchmarks -----------------------------------------------------------------------------------------
@@ -279,15 +279,15 @@ FILES += [("conll2003", split) for split in ("train", "valid", "test")]
 def test_bio_to_bioes_and_back_is_the_identity_on_every_sentence(shared, name, split):
     examples = read_word_columns(shared / "data" / name / f"{split}.txt")
     tags = [example.tags for example in examples]
-    assert recognise(tags).scheme == "BIO"
+    assert detect_tags(tags).scheme == "BIO"
     for one in tags:
-        learned = convert(one, "BIOES")
-        assert tuple(convert(learned, "BIO")) == one
-        assert spans_of(learned) == spans_of(one)
+        learned = convert_tags(one, "BIOES")
+        assert tuple(convert_tags(learned, "BIO")) == one
+        assert tags_to_spans(learned) == tags_to_spans(one)
     # In BIO there are as many spans of a type as words begin one: counted in the lines, without the reader.
     lines = (shared / "data" / name / f"{split}.txt").read_text().splitlines()
     begun = Counter(line.split()[-1][2:] for line in lines if line.strip() and line.split()[-1][:2] == "B-")
-    assert Counter(span.type for one in tags for span in spans_of(one)) == begun
+    assert Counter(span.type for one in tags for span in tags_to_spans(one)) == begun
 
 
 @pytest.mark.shared_data
@@ -296,7 +296,7 @@ def test_published_numbers_of_entities(shared):
     counts = {}
     for name in ("conll2000", "conll2003"):
         examples = read_word_columns(shared / "data" / name / "test.txt")
-        counts[name] = Counter(span.type for example in examples for span in spans_of(example.tags))
+        counts[name] = Counter(span.type for example in examples for span in tags_to_spans(example.tags))
     assert counts["conll2003"] == {"LOC": 1668, "MISC": 702, "ORG": 1661, "PER": 1617}
     assert counts["conll2000"]["NP"] == 12422
     assert counts["conll2000"].total() == 23852

@@ -17,13 +17,13 @@ from electra_jax.config.schema import MeshConfig
 from electra_jax.errors import UserError
 from electra_jax.objectives import build_network
 from electra_jax.partitioning.mesh import make_mesh
-from electra_jax.tasks.batches import Plan, make_batch
+from electra_jax.tasks.batches import BatchPlan, make_batch
 from electra_jax.tasks.objective import FineTuning
-from electra_jax.tasks.prediction import predict_rows, predict_step
-from electra_jax.tasks.protocol import NO_TARGET, Place, WordsExample
+from electra_jax.tasks.prediction import make_predict_step, predict_rows
+from electra_jax.tasks.protocol import NO_TARGET, SourceLocation, WordsExample
 from electra_jax.tasks.sources.word_columns import read_word_columns
-from electra_jax.tasks.tag_recognition import Recognised
-from electra_jax.tasks.tag_schemes import convert, scheme_labels
+from electra_jax.tasks.tag_detection import DetectedTags
+from electra_jax.tasks.tag_schemes import convert_tags, scheme_labels
 from electra_jax.tasks.tagging import TaggingTask, tag_format
 from electra_jax.tasks.word_windows import window_bounds, word_windows
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
@@ -64,8 +64,10 @@ def _perfect_outputs(task, examples, rows):
     """Outputs that have the right class wherever a row answers for a word, and a wrong one everywhere else."""
     longest = max(len(row) for row in rows.input_ids)
     tags = np.full((len(rows), longest + 3), -1, np.int32)
-    for row, (number, window) in enumerate(zip(rows.example, rows.details)):
-        learned = examples[number].tags if task.scheme == "plain" else convert(examples[number].tags, "BIOES")
+    for row, (number, window) in enumerate(zip(rows.example_index, rows.details)):
+        learned = (
+            examples[number].tags if task.scheme == "plain" else convert_tags(examples[number].tags, "BIOES")
+        )
         for word, position in zip(window.words, window.positions):
             tags[row, position] = task.labels.index(learned[word])
     return {"tags": tags, "probability": np.linspace(0, 1, tags.size, dtype=np.float32).reshape(tags.shape)}
@@ -84,21 +86,21 @@ def test_every_word_is_answered_for_once_where_it_has_most_context(seed):
     assert sorted(answered.tolist()) == list(range(len(sizes)))
     contexts = []
     for window in windows:
-        shown = sizes[window.first : window.behind]
+        shown = sizes[window.first : window.end]
         assert 0 < shown.sum() <= room
         begins = np.cumsum(shown) - shown
         assert (window.positions == 1 + begins[window.words - window.first]).all()
         context = np.minimum(begins, shown.sum() - shown - begins)
-        contexts.append(dict(zip(range(window.first, window.behind), context)))
+        contexts.append(dict(zip(range(window.first, window.end), context)))
     for number, window in enumerate(windows):
         for word in window.words:
             assert contexts[number][word] == max(context.get(word, -1) for context in contexts)
     # Windows advance, none can be made longer at its end, and the last shows as much as it can.
-    assert all(b.first > a.first and b.first <= a.behind for a, b in pairwise(windows))
+    assert all(b.first > a.first and b.first <= a.end for a, b in pairwise(windows))
     for window in windows[:-1]:
-        assert sizes[window.first : window.behind + 1].sum() > room
+        assert sizes[window.first : window.end + 1].sum() > room
     last = windows[-1]
-    assert last.behind == len(sizes)
+    assert last.end == len(sizes)
     assert last.first == 0 or sizes[last.first - 1 :].sum() > room
 
 
@@ -120,7 +122,7 @@ def test_inner_words_of_long_sentences_have_a_quarter_of_a_window_around_them():
     for window in word_windows(sizes, 64):
         for word in window.words:
             if 16 <= word < 400 - 16:
-                assert min(word - window.first, window.behind - 1 - word) >= 15
+                assert min(word - window.first, window.end - 1 - word) >= 15
 
 
 # --- encoding -------------------------------------------------------------------------------------------------
@@ -141,7 +143,7 @@ def test_a_row_letter_by_letter(tokenizer):
     tags = [task.labels[i] if i != NO_TARGET else "" for i in rows.targets["tags"][0]]
     expected = ["", "B-PER", "", "", "I-PER", "", "E-PER", "", "", "O", "O", "", "S-LOC", "", "", "", "", ""]
     assert tags == expected
-    assert {array.dtype for array in (*rows.input_ids, *rows.targets["tags"], rows.example)} == {
+    assert {array.dtype for array in (*rows.input_ids, *rows.targets["tags"], rows.example_index)} == {
         np.dtype(np.int32)
     }
     assert task.labels == ("B-LOC", "B-PER", "E-LOC", "E-PER", "I-LOC", "I-PER", "O", "S-LOC", "S-PER")
@@ -182,12 +184,12 @@ def test_what_rows_answer_for_is_every_word_once_and_comes_back(tokenizer, seed,
         for example in _random_examples(rng, 8)
     ]
     if scheme == "BIO":  # Random sequences have mistakes, which are repaired.
-        examples = [replace(example, tags=tuple(convert(example.tags, "BIO"))) for example in examples]
+        examples = [replace(example, tags=tuple(convert_tags(example.tags, "BIO"))) for example in examples]
     task = _task(tokenizer, labels, scheme, max_length=rng.choice((8, 16, 64)))
     rows = task.encode(examples, training=True)
     assert max(len(row) for row in rows.input_ids) <= task.max_length
     for number, example in enumerate(examples):
-        own = [row for row in range(len(rows)) if rows.example[row] == number]
+        own = [row for row in range(len(rows)) if rows.example_index[row] == number]
         asked = sum((rows.targets["tags"][row] != NO_TARGET).sum() for row in own)
         assert asked == len(example.words)
         for row in own:
@@ -244,7 +246,7 @@ def test_entities_are_words_and_mistakes_are_repaired(tokenizer):
 @pytest.mark.parametrize("scheme", ["BIO", "IOB1", "BIOES", "BILOU"])
 def test_predictions_are_spelled_as_the_files_are(tokenizer, scheme):
     words, tags = ("a", "b", "c", "d"), ("B-PER", "B-PER", "I-PER", "B-LOC")
-    example = WordsExample("1", words, tuple(convert(tags, scheme)))
+    example = WordsExample("1", words, tuple(convert_tags(tags, scheme)))
     task = _task(tokenizer, tuple(sorted({*example.tags, "O"})), scheme)
     rows = task.encode([example], training=True)
     [prediction] = task.predictions([example], rows, _perfect_outputs(task, [example], rows))
@@ -264,7 +266,7 @@ OTHERS = {
 
 def _sentence(lines):
     words, tags = zip(*(line.split() for line in lines), strict=True)
-    return WordsExample("0", words, tags, Place("a.txt", 4, step=1))
+    return WordsExample("0", words, tags, SourceLocation("a.txt", 4, lines_per_word=1))
 
 
 @pytest.mark.parametrize("train", OTHERS)
@@ -297,7 +299,7 @@ def test_one_odd_tag_is_named_with_its_line(tokenizer):
         "spells no span as the others do (O, B-TYPE, …): mend it, since with it no entity can be counted, or set "
         "finetune.tasks.ner.scheme=plain for labels that are no spans"
     )
-    assert tag_format("ner", [odd], "plain") == (Recognised("plain"), [])
+    assert tag_format("ner", [odd], "plain") == (DetectedTags("plain"), [])
     task = _task(tokenizer, ("B-N", "B-L", "O"))
     with pytest.raises(UserError, match=r"'0' \(a.txt, line 5\) has the tag '0', which is not known"):
         task.encode([odd], training=False)
@@ -315,7 +317,7 @@ def test_labels_that_are_no_spans_are_said_so():
     with pytest.raises(UserError, match=r"line 4\) has the tag 'PRON'"):
         tag_format("pos", [words], "BIO")
     outside = WordsExample("0", ("a",), ("O",))
-    assert tag_format("pos", [outside]) == (Recognised("plain"), [])
+    assert tag_format("pos", [outside]) == (DetectedTags("plain"), [])
     assert tag_format("pos", [outside], "BIO")[0].scheme == "BIO"
 
 
@@ -386,7 +388,7 @@ def test_loss_and_outputs_word_by_word(tokenizer, style, within):
     examples = [SENTENCE, WordsExample("b", ("x", "y"), ("O", "B-LOC"))]
     rows = task.encode(examples, training=True)
     assert len(rows) > 2  # the first has several windows
-    batch = make_batch("ner", rows, Plan(16, np.array([*range(len(rows)), -1])), 0, targets=True)
+    batch = make_batch("ner", rows, BatchPlan(16, np.array([*range(len(rows)), -1])), 0, targets=True)
     states = jax.random.normal(jax.random.key(1), (len(rows) + 1, 16, 8))
     params = nn.init(lambda head: task.loss(head, states, batch, None), task.head())(jax.random.key(0))[
         "params"
@@ -400,7 +402,7 @@ def test_loss_and_outputs_word_by_word(tokenizer, style, within):
     probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     expected = np.zeros(len(losses))
     for row, window in enumerate(rows.details):
-        learned = convert(examples[rows.example[row]].tags, "BIOES")
+        learned = convert_tags(examples[rows.example_index[row]].tags, "BIOES")
         for word, position in zip(window.words, window.positions):
             expected[row] -= np.log(probabilities[row, position, task.labels.index(learned[word])])
     within("tagging: loss of a row", np.abs(losses - expected).max(), 1e-5)
@@ -437,7 +439,11 @@ def test_a_tiny_network_learns_names_by_heart(tokenizer):
     assert len(rows) > len(examples)
     count = -(-len(rows) // 8) * 8
     batch = make_batch(
-        "ner", rows, Plan(16, np.array([*range(len(rows)), *[-1] * (count - len(rows))])), 0, targets=True
+        "ner",
+        rows,
+        BatchPlan(16, np.array([*range(len(rows)), *[-1] * (count - len(rows))])),
+        0,
+        targets=True,
     )
     objective = FineTuning(config, build_network(config, tokenizer.vocab_size), {"ner": task}, {"ner": batch})
     optimizer = optax.adam(1e-2)
@@ -457,7 +463,7 @@ def test_a_tiny_network_learns_names_by_heart(tokenizer):
     hidden = [replace(example, tags=None) for example in examples]
     encoded = task.encode(hidden, training=False)
     found = predict_rows(
-        predict_step(objective, mesh),
+        make_predict_step(objective, mesh),
         mesh,
         learn(jax.random.key(0)),
         "ner",

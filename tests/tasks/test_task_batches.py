@@ -50,7 +50,7 @@ def _described(plans):
 
 def test_an_epoch_has_every_row_once_and_the_next_another_order():
     order = _order(one=np.random.default_rng(0).integers(1, 33, 50))
-    steps = order.steps_an_epoch
+    steps = order.steps_per_epoch
     assert steps == 7
     plans = _described(order.plans(0, 2 * steps))
     epochs = [[row for _, _, rows in part for row in rows if row >= 0] for part in (plans[:7], plans[7:])]
@@ -83,7 +83,7 @@ def test_arrays_of_a_batch():
             "label": np.array([4, 5]),
             "tags": [np.array([-100, 1, -100]), np.array([-100, 0, 1, 2, -100])],
         },
-        example=np.array([0, 1]),
+        example_index=np.array([0, 1]),
     )
     (plan,) = plan_batches(np.array([3, 5]), 4, BUCKETS, None)
     batch = make_batch("mine", rows, plan, pad_id=0, targets=True)

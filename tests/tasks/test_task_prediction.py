@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from electra_jax.config.schema import MeshConfig
-from electra_jax.inference.load import fine_buckets
+from electra_jax.inference.load import inference_buckets
 from electra_jax.partitioning.mesh import batch_sharding, make_mesh
 from electra_jax.tasks.batches import plan_batches, usable_buckets
 from electra_jax.tasks.prediction import predict_rows
@@ -53,7 +53,7 @@ def test_little_of_mixed_input_is_padding():
         [rng.lognormal(np.log(m), s, 1000) for m, s in ((25, 0.5), (150, 0.5), (600, 0.7))]
     )
     lengths = lengths.clip(5, 512).astype(int)
-    assert _padding(lengths, 32, usable_buckets(fine_buckets(), 512)) < 0.15
+    assert _padding(lengths, 32, usable_buckets(inference_buckets(), 512)) < 0.15
     assert _padding(lengths, 32, (512,)) > 0.5  # all filled up to the longest
 
 
@@ -64,4 +64,4 @@ def test_little_of_real_texts_is_padding(shared):
     words = [*news, *(shared / "data" / "glue" / "SST-2" / "train.tsv").read_text().splitlines()[1:7600]]
     words += (shared / "data" / "text" / "wikitext2.valid.raw").read_text(encoding="utf-8").splitlines()
     lengths = np.array([len(line.split()) + 2 for line in words]).clip(max=512)
-    assert _padding(lengths, 32, usable_buckets(fine_buckets(), 512)) < 0.15
+    assert _padding(lengths, 32, usable_buckets(inference_buckets(), 512)) < 0.15

@@ -9,8 +9,8 @@ from electra_jax.config.tasks import QuestionAnsweringConfig
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Answer, QuestionExample
 from electra_jax.tasks.windows import (
-    answer_characters,
-    answer_tokens,
+    answer_char_span,
+    answer_token_span,
     max_context_windows,
     question_rows,
     window_starts,
@@ -73,7 +73,7 @@ def test_every_answer_of_squad_leads_back_to_its_characters(shared, bert, max_le
     examples = _squad(shared, "train")
     rows = _rows(examples, bert, max_length)
     found, differing = set(), []
-    for row, number in enumerate(rows.example):
+    for row, number in enumerate(rows.example_index):
         example, window = examples[number], rows.details[row]
         start, end = int(rows.targets["start"][row]), int(rows.targets["end"][row])
         assert rows.targets["is_impossible"][row] == (start == 0)
@@ -98,7 +98,7 @@ def test_every_token_of_squad_is_its_characters(shared, bert):
     examples = _squad(shared, "dev")[::40]
     rows = _rows(examples, bert, 512, training=False)
     assert rows.targets == {}
-    for row, number in enumerate(rows.example):
+    for row, number in enumerate(rows.example_index):
         window, ids = rows.details[row], rows.input_ids[row]
         for place, (begin, end) in enumerate(window.offsets):
             text = examples[number].context[begin:end]
@@ -121,7 +121,7 @@ def test_a_row_is_question_and_context(tokenizer):
         *("c", "##d", "##e", "f", "[SEP]"),
     ]
     assert rows.token_type_ids[0].tolist() == [0] * 5 + [1] * 5
-    assert rows.input_ids[0].dtype == rows.token_type_ids[0].dtype == rows.example.dtype == np.int32
+    assert rows.input_ids[0].dtype == rows.token_type_ids[0].dtype == rows.example_index.dtype == np.int32
     assert (rows.targets["start"].tolist(), rows.targets["end"].tolist()) == ([7], [8])
     assert [rows.targets[name].dtype for name in ("start", "end", "is_impossible")] == ["i4", "i4", "f4"]
     assert rows.details[0].characters(7, 8) == (3, 7)
@@ -154,7 +154,7 @@ def test_windows_without_the_answer_have_none(tokenizer, quirks):
         QuestionExample("2", "a?", context),
     ]
     rows = _rows(examples, tokenizer, 13, quirks=quirks, max_question_tokens=2, stride=4, max_answer_tokens=2)
-    assert rows.example.tolist() == [0] * 6 + [1] * 6
+    assert rows.example_index.tolist() == [0] * 6 + [1] * 6
     firsts = [window.first for window in rows.details][:6]
     assert firsts == [0, 4, 8, 12, 16, 20]
     position = rows.details[0].position
@@ -220,9 +220,9 @@ def test_no_answer_is_between_two_windows(tokenizer, max_length, stride):
     ]
     rows = _rows(examples, tokenizer, max_length, **options)
     found = rows.targets["start"] > 0
-    assert set(rows.example[found]) == set(range(len(examples)))
+    assert set(rows.example_index[found]) == set(range(len(examples)))
     for row in np.flatnonzero(found):
-        answer = examples[rows.example[row]].answers[0]
+        answer = examples[rows.example_index[row]].answers[0]
         span = rows.details[row].characters(rows.targets["start"][row], rows.targets["end"][row])
         assert span == (answer.start, answer.start + len(answer.text))
 
@@ -239,17 +239,17 @@ def test_windows_of_the_usual_lengths_move_by_the_stride():
 
 def test_an_answer_inside_tokens_gets_them_whole():
     offsets = np.array([[0, 3], [4, 9], [9, 10], [12, 15]])
-    assert answer_tokens(offsets, 5, 7) == (1, 1)
-    assert answer_tokens(offsets, 2, 10) == (0, 2)
-    assert answer_tokens(offsets, 3, 12) == (1, 2)  # what only touches it is not in it
-    assert answer_tokens(offsets, 10, 12) is None
+    assert answer_token_span(offsets, 5, 7) == (1, 1)
+    assert answer_token_span(offsets, 2, 10) == (0, 2)
+    assert answer_token_span(offsets, 3, 12) == (1, 2)  # what only touches it is not in it
+    assert answer_token_span(offsets, 10, 12) is None
 
 
 def test_an_answer_that_is_not_where_it_says_is_taken_from_the_nearest_place():
     context = "one two one two one"
     for start, found in ((8, 8), (7, 8), (10, 8), (3, 0), (13, 16), (18, 16)):
         example = QuestionExample("1", "?", context, (Answer("one", start),))
-        assert answer_characters(example, "") == (found, found + 3)
+        assert answer_char_span(example, "") == (found, found + 3)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def decode_message(message: bytes) -> dict[int, list[Any]]:
     return fields
 
 
-def last_of(fields: Mapping[int, list[Any]], number: int, default: Any = 0) -> Any:
+def last_value(fields: Mapping[int, list[Any]], number: int, default: Any = 0) -> Any:
     """The value of a field that is there once; of several the last counts."""
     return fields.get(number, [default])[-1]
 

@@ -28,7 +28,7 @@ from electra_jax.convert.files.protobuf_fields import (
     encode_bytes,
     encode_number,
     encode_varint,
-    last_of,
+    last_value,
 )
 from electra_jax.convert.files.sstable import (
     FOOTER_BYTES,
@@ -298,9 +298,9 @@ def _decode_index(table: Iterable[tuple[bytes, bytes]]) -> _Index:
     if b"" not in items:
         raise ValueError("no header")
     header = decode_message(items.pop(b""))
-    if last_of(header, 2):
+    if last_value(header, 2):
         raise ValueError("big-endian data")
-    num_shards = last_of(header, 1)
+    num_shards = last_value(header, 1)
     if not isinstance(num_shards, int) or not 0 <= num_shards < 100_000:  # five digits in the files' names
         raise ValueError("a number of data files that is none")
     # Keys that begin with a zero byte are the slices of partitioned variables, which have an entry by name as well.
@@ -310,20 +310,20 @@ def _decode_index(table: Iterable[tuple[bytes, bytes]]) -> _Index:
 
 def _decode_entry(message: bytes) -> _Entry:
     fields = decode_message(message)
-    dims = decode_message(last_of(fields, 2, b"")).get(2, [])
-    dtype = last_of(fields, 1)
-    shape = tuple(last_of(decode_message(dim), 1) for dim in dims)
+    dims = decode_message(last_value(fields, 2, b"")).get(2, [])
+    dtype = last_value(fields, 1)
+    shape = tuple(last_value(decode_message(dim), 1) for dim in dims)
     if not all(
-        isinstance(number, int) for number in (*shape, *(last_of(fields, n) for n in (1, 3, 4, 5, 6)))
+        isinstance(number, int) for number in (*shape, *(last_value(fields, n) for n in (1, 3, 4, 5, 6)))
     ):
         raise ValueError("a number that is none")
     return _Entry(
         dtype=DTYPES.get(dtype) or OTHER_DTYPES.get(dtype) or f"number {dtype}",
         shape=shape,
-        shard=last_of(fields, 3),
-        offset=last_of(fields, 4),
-        size=last_of(fields, 5),
-        crc=last_of(fields, 6),
+        shard=last_value(fields, 3),
+        offset=last_value(fields, 4),
+        size=last_value(fields, 5),
+        crc=last_value(fields, 6),
         sliced=7 in fields,
     )
 

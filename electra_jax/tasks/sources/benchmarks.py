@@ -15,7 +15,7 @@ class Columns:
     """Where the fields of an example are: names from a header (or of TFDS features), or numbers from 0.
 
     Attributes:
-        text: of the text (the words, the question); several are joined by `JOINT`.
+        text: of the text (the words, the question); several are joined by `TEXT_SEPARATOR`.
         pair: of the second text (the context, for questions).
         label: of the label, number, tags or answers; None where there is none.
         id: of the identifier; None is the number of the row, from 0.
@@ -81,7 +81,7 @@ class Benchmark:
     held_out: Literal["end", "every_tenth"] | None = None
 
 
-JOINT = " . "  # Between title and description of AG News; its training file here has them joined so.
+TEXT_SEPARATOR = " . "  # Between title and description of AG News; its training file here has them joined so.
 
 _BINARY = ("0", "1")
 _ENTAILMENT = ("contradiction", "entailment", "neutral")

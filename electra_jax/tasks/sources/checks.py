@@ -14,7 +14,7 @@ from electra_jax.tasks.sources.benchmarks import Benchmark
 Splits = Mapping[str, Sequence[Example]]
 
 
-def labels_of(
+def collect_labels(
     labels: Sequence[str] | None, benchmark: Benchmark | None, train_examples: Sequence[Example]
 ) -> tuple[str, ...]:
     """The classes, or the tags, in the order of their numbers; () for regression and questions.
@@ -58,7 +58,7 @@ def check_examples(splits: Splits, config: TaskConfig, benchmark: Benchmark | No
         if benchmark is not None and config.labels is None:
             known = benchmark.labels
         else:
-            known = labels_of(config.labels, None, splits.get("train", ()))
+            known = collect_labels(config.labels, None, splits.get("train", ()))
             source = "known" if config.labels is not None else "in the training examples"
     for split, examples in splits.items():
         if not examples:
@@ -80,7 +80,7 @@ def check_examples(splits: Splits, config: TaskConfig, benchmark: Benchmark | No
                 )
 
 
-def warnings_of(splits: Splits) -> list[str]:
+def example_warnings(splits: Splits) -> list[str]:
     """What is allowed and most likely a mistake, a line each.
 
     These are one label for all examples, never two where there may be several, classes of train that another split
@@ -127,7 +127,7 @@ def is_in_place(example: QuestionExample, answer: Answer) -> bool:
     return answer.start is not None and example.context.startswith(answer.text, answer.start)
 
 
-def fingerprint_of(examples: Splits) -> str:
+def examples_fingerprint(examples: Splits) -> str:
     """SHA-256, in hex, of everything in the splits, whatever the order of the splits; that of examples counts."""
     digest = hashlib.sha256()
     for split in sorted(examples):

@@ -66,6 +66,6 @@ def json_field(record: Mapping[str, Any], name: str, kind: type, where: str) -> 
     return value
 
 
-def numbered(lines: Sequence[int]) -> str:
+def format_line_numbers(lines: Sequence[int]) -> str:
     """Numbers of lines as they appear in messages, the first ten of them."""
     return f"{'line' if len(lines) == 1 else 'lines'} {listed(lines, most=10)}"

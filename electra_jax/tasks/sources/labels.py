@@ -11,7 +11,7 @@ from electra_jax.config.tasks import TaskKind
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Label
 
-Spelled = str | int | float | bool | None
+RawLabel = str | int | float | bool | None
 SEPARATOR = "|"  # between the labels in a cell, unless label_separator says otherwise
 
 # White space, and what editors, web pages and joined files leave that has no width: soft hyphens, zero-width spaces and
@@ -21,7 +21,7 @@ _AROUND = re.compile(f"^{_UNSEEN}|{_UNSEEN}$")
 _MOST_EXACT = 2**53  # Beyond it floats are whole numbers because they cannot be others.
 
 
-def bare_label(label: str) -> str:
+def strip_label(label: str) -> str:
     """A label without the blanks and invisible characters around it, which nobody means as part of a class's name."""
     return _AROUND.sub("", label)
 
@@ -41,13 +41,13 @@ def label_reader(
         the function; it raises `UserError` where a label is missing, or should be a number and is not.
     """
 
-    def read(spelled: Spelled, where: str) -> Label:
+    def read(spelled: RawLabel, where: str) -> Label:
         if isinstance(spelled, list | dict):
             several = ", or set multi_label where a text may have several" if kind == "classification" else ""
             raise UserError(
                 f"{where}: the label is a list or an object, not one value; mend the file{several}."
             )
-        if isinstance(spelled, str) and spelled != (bare := bare_label(spelled)):
+        if isinstance(spelled, str) and spelled != (bare := strip_label(spelled)):
             spelled = bare
             if padded is not None:
                 padded.append(where)
@@ -94,7 +94,7 @@ def label_list_reader(
                 f"{where} has no labels; training and evaluation need them for every example, [] where there are none."
             )
         if isinstance(spelled, str):
-            return tuple(sorted({bare_label(part) for part in spelled.split(separator)} - {""}))
+            return tuple(sorted({strip_label(part) for part in spelled.split(separator)} - {""}))
         labels = spelled if isinstance(spelled, list) else [spelled]
         if wrong := [label for label in labels if label is None or isinstance(label, list | dict)]:
             raise UserError(
@@ -128,7 +128,7 @@ def padding_notes(path: Path, padded: Sequence[str]) -> list[str]:
     ]
 
 
-def _number(spelled: Spelled, where: str) -> float:
+def _number(spelled: RawLabel, where: str) -> float:
     try:
         # Python reads 1_0 as 10, and nothing else does.
         if isinstance(spelled, bool) or (isinstance(spelled, str) and "_" in spelled):

@@ -12,7 +12,7 @@ from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Example
 from electra_jax.tasks.sources.benchmarks import BENCHMARKS, Benchmark
 from electra_jax.tasks.sources.checks import check_examples
-from electra_jax.tasks.sources.official import expected_files, find_official, found_files, read_official
+from electra_jax.tasks.sources.official import expected_files, find_official, folder_listing, read_official
 from electra_jax.tasks.sources.own_files import read_own_file
 from electra_jax.tasks.sources.tfds_examples import read_tfds
 
@@ -103,7 +103,7 @@ def _read_directory(
     """The examples, and what is in the folder, for messages."""
     benchmark = _official(name, config, where)
     folder = find_official(benchmark, _path(str(config.data)), where)
-    return read_official(benchmark, folder, notes), f"found in {folder.path}: {found_files(folder.path)}"
+    return read_official(benchmark, folder, notes), f"found in {folder.path}: {folder_listing(folder.path)}"
 
 
 def _official(name: str, config: TaskConfig, where: str) -> Benchmark:

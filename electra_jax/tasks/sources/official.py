@@ -10,10 +10,10 @@ from electra_jax.data.sources.read_many import read_all
 from electra_jax.errors import UserError, listed, quoted
 from electra_jax.tasks.protocol import Example
 from electra_jax.tasks.sources.benchmarks import Benchmark, Columns, OfficialFile
-from electra_jax.tasks.sources.files import numbered
+from electra_jax.tasks.sources.files import format_line_numbers
 from electra_jax.tasks.sources.labels import label_reader, padding_notes
 from electra_jax.tasks.sources.questions import read_squad
-from electra_jax.tasks.sources.tables import Table, read_cells, text_examples, with_header
+from electra_jax.tasks.sources.tables import Table, read_cells, table_with_header, text_examples
 from electra_jax.tasks.sources.word_columns import read_word_columns
 
 
@@ -47,7 +47,7 @@ def find_official(benchmark: Benchmark, directory: Path, where: str) -> Official
             return OfficialFolder(folder, files)
     raise UserError(
         f"{where}: none of {expected_files(benchmark)} is in {directory} or its folder {benchmark.folders[0]}/; "
-        f"found there: {found_files(folders[0])}."
+        f"found there: {folder_listing(folders[0])}."
     )
 
 
@@ -57,7 +57,7 @@ def expected_files(benchmark: Benchmark, splits: Iterable[str] | None = None) ->
     return ", ".join(benchmark.files[split].names[0] for split in wanted)
 
 
-def found_files(folder: Path) -> str:
+def folder_listing(folder: Path) -> str:
     """What is in a folder, for messages."""
     names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
     return listed(names, most=20) or "nothing"
@@ -102,7 +102,7 @@ def _read(benchmark: Benchmark, split: str, path: Path, notes: list[str]) -> lis
             if short:
                 notes.append(
                     f"{path}: {len(short):,} rows with too few columns are left out, as in the original "
-                    f"({numbered(short)})"
+                    f"({format_line_numbers(short)})"
                 )
             read_label = label_reader(
                 benchmark.kind, benchmark.spellings, may_be_hidden=is_test, padded=padded
@@ -123,7 +123,7 @@ def _table(file: OfficialFile, path: Path, short: list[int] | None) -> tuple[Tab
     if file.header is not None and (
         file.positions is None or all(name in cells[0][1] for name in file.header.all)
     ):
-        return with_header(path, cells), file.header
+        return table_with_header(path, cells), file.header
     assert file.positions is not None
     if (width := len(cells[0][1])) != file.width:
         raise UserError(

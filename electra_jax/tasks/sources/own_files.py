@@ -16,18 +16,18 @@ from electra_jax.config.tasks import (
 )
 from electra_jax.data.sources.compressed import split_extension
 from electra_jax.errors import UserError, quoted
-from electra_jax.tasks.protocol import Example, Label, Place, TextExample, WordsExample
+from electra_jax.tasks.protocol import Example, Label, SourceLocation, TextExample, WordsExample
 from electra_jax.tasks.sources.benchmarks import Columns
 from electra_jax.tasks.sources.files import json_field, read_json_lines
 from electra_jax.tasks.sources.labels import (
     SEPARATOR,
-    bare_label,
     label_list_reader,
     label_reader,
     padding_notes,
+    strip_label,
 )
 from electra_jax.tasks.sources.questions import read_mrqa, read_squad
-from electra_jax.tasks.sources.tables import read_cells, text_examples, with_header
+from electra_jax.tasks.sources.tables import read_cells, table_with_header, text_examples
 from electra_jax.tasks.sources.word_columns import read_word_columns
 
 _TABLES = (".csv", ".tsv", ".txt", ".jsonl")
@@ -102,7 +102,7 @@ def _texts_with_labels(
     if extension == ".jsonl":
         examples = _text_records(path, columns, read_label, is_test)
     else:
-        table = with_header(path, read_cells(path))
+        table = table_with_header(path, read_cells(path))
         if is_test and columns.label not in (table.names or ()):
             columns = replace(columns, label=None)
         examples = text_examples(table, columns, read_label)
@@ -170,14 +170,14 @@ def _word_records(path: Path, columns: Columns, is_test: bool, padded: list[str]
         tags = None
         if columns.label is not None and not (is_test and record.get(str(columns.label)) is None):
             spelled = _texts(record, str(columns.label), where)
-            tags = tuple(bare_label(tag) for tag in spelled)
+            tags = tuple(strip_label(tag) for tag in spelled)
             padded += [where] * sum(tag != bare for tag, bare in zip(spelled, tags, strict=True))
             if len(tags) != len(words):
                 raise UserError(
                     f"{where} has {len(words)} words and {len(tags)} tags; give one tag for every word."
                 )
         name = _identifier(record, columns.id, count, where)
-        examples.append(WordsExample(name, words, tags, Place(str(path), number)))
+        examples.append(WordsExample(name, words, tags, SourceLocation(str(path), number)))
     return examples
 
 

@@ -10,7 +10,7 @@ from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.protocol import Answer, QuestionExample
 from electra_jax.tasks.sources.files import json_field, read_json, read_json_lines
 
-Asked = tuple[str, Mapping[str, Any], str]
+LocatedQuestion = tuple[str, Mapping[str, Any], str]
 
 
 def read_squad(path: Path, split: str, notes: list[str]) -> list[QuestionExample]:
@@ -34,7 +34,7 @@ def read_squad(path: Path, split: str, notes: list[str]) -> list[QuestionExample
     return _trainable(examples, path, notes) if split == "train" else examples
 
 
-def squad_questions(value: Any, name: str) -> Iterator[Asked]:
+def squad_questions(value: Any, name: str) -> Iterator[LocatedQuestion]:
     """Yields where each question of a SQuAD file stands, the question's object and its context.
 
     Args:
@@ -64,7 +64,7 @@ def _squad_question(
     if "answers" not in record and may_be_hidden:
         return QuestionExample(name, question, context, hidden=True)
     answers = tuple(
-        answer_in(
+        checked_answer(
             context,
             json_field(json_object(answer, where), "text", str, where),
             json_field(answer, "answer_start", int, where),
@@ -99,7 +99,7 @@ def _spelled_otherwise(example: QuestionExample) -> Answer | None:
     return Answer(there, start) if same else None
 
 
-def answer_in(context: str, text: str, start: int, where: str) -> Answer:
+def checked_answer(context: str, text: str, start: int, where: str) -> Answer:
     """An answer, if it is not empty and begins in the context.
 
     Raises:
@@ -148,7 +148,7 @@ def read_mrqa(path: Path, split: str, notes: list[str]) -> list[QuestionExample]
     return _trainable(examples, path, notes) if split == "train" else examples
 
 
-def mrqa_questions(record: Mapping[str, Any], where: str) -> Iterator[Asked]:
+def mrqa_questions(record: Mapping[str, Any], where: str) -> Iterator[LocatedQuestion]:
     """Yields where each question of a line of an MRQA file stands, the question's object and its context.
 
     Raises:
@@ -197,7 +197,7 @@ def _detected(record: Mapping[str, Any], context: str, where: str) -> list[Answe
             if not (isinstance(span, list) and len(span) == 2 and all(type(end) is int for end in span)):
                 raise UserError(f"{where}: char_spans holds {span!r}, not [first, last]; mend the file.")
             first, last = span  # Both belong to the answer.
-            answers.append(answer_in(context, context[first : last + 1], first, where))
+            answers.append(checked_answer(context, context[first : last + 1], first, where))
     return answers
 
 

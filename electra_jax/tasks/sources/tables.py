@@ -9,8 +9,8 @@ from electra_jax.data.sources.table_rows import read_rows, repeats_header
 from electra_jax.data.sources.text import all_good
 from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.protocol import Label, TextExample
-from electra_jax.tasks.sources.benchmarks import JOINT, Columns
-from electra_jax.tasks.sources.labels import Spelled
+from electra_jax.tasks.sources.benchmarks import TEXT_SEPARATOR, Columns
+from electra_jax.tasks.sources.labels import RawLabel
 
 Cells = list[tuple[int, list[str]]]
 
@@ -57,7 +57,7 @@ def read_cells(path: Path, *, short: list[int] | None = None) -> Cells:
     return rows
 
 
-def with_header(path: Path, cells: Cells) -> Table:
+def table_with_header(path: Path, cells: Cells) -> Table:
     """The table whose first line names its columns.
 
     Raises:
@@ -73,7 +73,7 @@ def with_header(path: Path, cells: Cells) -> Table:
 
 
 def text_examples(
-    table: Table, columns: Columns, read_label: Callable[[Spelled, str], Label]
+    table: Table, columns: Columns, read_label: Callable[[RawLabel, str], Label]
 ) -> list[TextExample]:
     """The examples in a table.
 
@@ -92,7 +92,7 @@ def text_examples(
         examples.append(
             TextExample(
                 id=str(count) if columns.id is None else cell[columns.id],
-                text=JOINT.join(cell[column] for column in columns.text),
+                text=TEXT_SEPARATOR.join(cell[column] for column in columns.text),
                 pair=None if columns.pair is None else cell[columns.pair],
                 label=None
                 if columns.label is None

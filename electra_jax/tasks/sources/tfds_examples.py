@@ -10,9 +10,9 @@ from electra_jax.config.tasks import ColumnsConfig, TaskConfig, TaskKind, TextsC
 from electra_jax.data.sources.tfds_source import check_format, find_builder, first_line
 from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.protocol import Example, QuestionExample, TextExample, WordsExample
-from electra_jax.tasks.sources.benchmarks import JOINT, Benchmark, Columns
+from electra_jax.tasks.sources.benchmarks import TEXT_SEPARATOR, Benchmark, Columns
 from electra_jax.tasks.sources.labels import label_reader
-from electra_jax.tasks.sources.questions import answer_in
+from electra_jax.tasks.sources.questions import checked_answer
 
 Record = Mapping[Any, Any]
 
@@ -124,7 +124,7 @@ def _converter(
     names = _class_names(features[columns.label])
 
     def text_of(record: Record, where: str) -> str:
-        return JOINT.join(_text(record[column], where) for column in columns.text)
+        return TEXT_SEPARATOR.join(_text(record[column], where) for column in columns.text)
 
     def identifier(record: Record, number: int, where: str) -> str:
         return str(number) if columns.id is None else _text(record[columns.id], where)
@@ -158,7 +158,7 @@ def _converter(
         context, answers = _text(record[columns.pair], where), record[columns.label]
         # v2.0 keeps the answers that annotators thought plausible in a feature of their own.
         pairs = zip(answers["text"], answers["answer_start"])
-        found = tuple(answer_in(context, _text(text, where), int(start), where) for text, start in pairs)
+        found = tuple(checked_answer(context, _text(text, where), int(start), where) for text, start in pairs)
         return QuestionExample(identifier(record, number, where), text_of(record, where), context, found)
 
     return {"tagging": words_example, "question_answering": question_example}.get(kind, text_example)

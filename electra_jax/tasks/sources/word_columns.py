@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from electra_jax.data.sources.text import Lines, all_good, read_lines
 from electra_jax.errors import UserError
-from electra_jax.tasks.protocol import Place, WordsExample
-from electra_jax.tasks.sources.labels import bare_label
+from electra_jax.tasks.protocol import SourceLocation, WordsExample
+from electra_jax.tasks.sources.labels import strip_label
 
 _BLANK = re.compile("[ \t]+")  # Other white space may be part of a word.
 _DOCUMENT = "-DOCSTART-"
@@ -19,7 +19,7 @@ _CONLLU_WIDTH = 10
 _CONLLU_NUMBER = re.compile(r"\d+([-.]\d+)?")
 
 
-class _Row(NamedTuple):
+class _Word(NamedTuple):
     """A word with its columns.
 
     Attributes:
@@ -32,7 +32,7 @@ class _Row(NamedTuple):
     cells: tuple[str, ...]
     tabs: bool
 
-    def is_like(self, other: _Row) -> bool:
+    def is_like(self, other: _Word) -> bool:
         return (self.tabs, len(self.cells)) == (other.tabs, len(other.cells))
 
 
@@ -93,7 +93,7 @@ def word_sentences(
     Raises:
         UserError: as reading the lines does; the columns are CoNLL-U's.
     """
-    first: _Row | None = None
+    first: _Word | None = None
     count = 0
     for number, rows in _sentences(lines):
         if isinstance(rows, UserError):
@@ -113,12 +113,12 @@ def word_sentences(
             continue
         tags = None
         if len(rows[0].cells) > 1:
-            tags = tuple(bare_label(row.cells[tag_column]) for row in rows)
+            tags = tuple(strip_label(row.cells[tag_column]) for row in rows)
             spelled = zip(tags, rows, strict=True)
             if padded is not None:
                 padded += [f"{name}, line {row.line}" for tag, row in spelled if tag != row.cells[tag_column]]
-        place = Place(name, rows[0].line, step=1)
-        yield rows[0].line, WordsExample(str(count), tuple(row.cells[0] for row in rows), tags, place)
+        location = SourceLocation(name, rows[0].line, lines_per_word=1)
+        yield rows[0].line, WordsExample(str(count), tuple(row.cells[0] for row in rows), tags, location)
         count += 1
 
 
@@ -131,7 +131,7 @@ def looks_like_columns(lines: Sequence[str], tags: Collection[str]) -> bool:
         lines: the first of a file.
         tags: that are known.
     """
-    rows: list[_Row] = []
+    rows: list[_Word] = []
     one_below_another = False
     for _, words in _sentences(iter(enumerate(lines, 1))):
         assert not isinstance(words, UserError)
@@ -142,14 +142,14 @@ def looks_like_columns(lines: Sequence[str], tags: Collection[str]) -> bool:
     if len(rows[0].cells) > 1 and all(row.tabs for row in rows):
         return True
     # Sentences end in a full stop, which is a tag of some.
-    known = sum(any(map(str.isalnum, row.cells[-1])) and bare_label(row.cells[-1]) in tags for row in rows)
+    known = sum(any(map(str.isalnum, row.cells[-1])) and strip_label(row.cells[-1]) in tags for row in rows)
     return one_below_another and (len(rows[0].cells) == 1 or 2 * known >= len(rows))
 
 
-def _sentences(lines: Lines) -> Iterator[tuple[int, list[_Row] | UserError]]:
+def _sentences(lines: Lines) -> Iterator[tuple[int, list[_Word] | UserError]]:
     """Yields the number of a sentence's first line, and its words without comments or the line that is no text."""
-    word: _Row | None = None  # The first that is surely none of a comment.
-    waiting: list[list[_Row]] = []
+    word: _Word | None = None  # The first that is surely none of a comment.
+    waiting: list[list[_Word]] = []
     for paragraph in _paragraphs(lines):
         if bad := next((line for _, line in paragraph if isinstance(line, UserError)), None):
             yield paragraph[0][0], bad
@@ -175,20 +175,20 @@ def _paragraphs(lines: Lines) -> Iterator[list[tuple[int, str | UserError]]]:
         yield sentence
 
 
-def _row(number: int, line: str) -> _Row:
+def _row(number: int, line: str) -> _Word:
     if "\t" in line:
-        return _Row(number, tuple(cell.strip(" ") for cell in line.rstrip(" \t").split("\t")), True)
-    return _Row(number, tuple(_BLANK.split(line.strip(" "))), False)
+        return _Word(number, tuple(cell.strip(" ") for cell in line.rstrip(" \t").split("\t")), True)
+    return _Word(number, tuple(_BLANK.split(line.strip(" "))), False)
 
 
-def _without_comments(rows: list[_Row], word: _Row) -> list[_Row]:
+def _without_comments(rows: list[_Word], word: _Word) -> list[_Word]:
     """The rows but for the comments before them, which are not like the first word; like ``word`` if there is none."""
     hashes = next((n for n, row in enumerate(rows) if not row.cells[0].startswith(_COMMENT)), len(rows))
     word = rows[hashes] if hashes < len(rows) else word
     return [row for n, row in enumerate(rows) if n >= hashes or row.is_like(word)]
 
 
-def _is_conllu(rows: list[_Row]) -> bool:
+def _is_conllu(rows: list[_Word]) -> bool:
     return all(
         row.tabs and len(row.cells) == _CONLLU_WIDTH and _CONLLU_NUMBER.fullmatch(row.cells[0])
         for row in rows
@@ -196,7 +196,7 @@ def _is_conllu(rows: list[_Row]) -> bool:
 
 
 def _check(
-    row: _Row, first: _Row, width: int | None, name: str, tag_column: int, may_be_hidden: bool
+    row: _Word, first: _Word, width: int | None, name: str, tag_column: int, may_be_hidden: bool
 ) -> None:
     """Refuse a row that has not the columns of the first, or of the benchmark, or lacks word or tag."""
     where = f"{name}, line {row.line}"
@@ -213,5 +213,5 @@ def _check(
         raise UserError(f"{where} has no word before its first tab; mend that line, or leave it out.")
     if needed == 1 and not may_be_hidden:
         raise UserError(f"{where} has a word and no tag; give a tag for every word, after white space.")
-    if needed > 1 and not bare_label(row.cells[tag_column]):
+    if needed > 1 and not strip_label(row.cells[tag_column]):
         raise UserError(f"{where} has no tag; give a tag for every word.")

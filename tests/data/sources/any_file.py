@@ -23,8 +23,8 @@ from task_sections import task_section
 
 from electra_jax.data.sources.text_documents import file_documents
 from electra_jax.errors import LONGEST_MESSAGE, UserError
-from electra_jax.inference.reading import AsTrained, read_records
-from electra_jax.inference.records import Record, asked, chunks
+from electra_jax.inference.reading import TrainingFileFormat, read_records
+from electra_jax.inference.records import Record, chunk_records, extract_inputs
 from electra_jax.tasks.sources.benchmarks import BENCHMARKS
 from electra_jax.tasks.sources.official import find_official, read_official
 from electra_jax.tasks.sources.own_files import read_own_file
@@ -90,9 +90,9 @@ def _predict(path: Path) -> None:
         ("tagging", Record.words),
         ("question_answering", lambda record: (record.text("question"), record.text("context"))),
     ):
-        trained = AsTrained(kind, {"text": "t", "id": "i"}, labels=frozenset("O"))
-        for chunk in chunks(read_records(str(path), trained), 2):
-            for found in asked(chunk, ask):
+        trained = TrainingFileFormat(kind, {"text": "t", "id": "i"}, labels=frozenset("O"))
+        for chunk in chunk_records(read_records(str(path), trained), 2):
+            for found in extract_inputs(chunk, ask):
                 if not isinstance(found, UserError):
                     json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
 

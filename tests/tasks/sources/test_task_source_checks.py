@@ -7,7 +7,7 @@ from task_sections import task_section
 
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Answer, QuestionExample, TextExample, WordsExample
-from electra_jax.tasks.sources import BENCHMARKS, fingerprint_of, labels_of, warnings_of
+from electra_jax.tasks.sources import BENCHMARKS, collect_labels, example_warnings, examples_fingerprint
 from electra_jax.tasks.sources.checks import check_examples
 from electra_jax.tasks.sources.load import hold_out_dev
 
@@ -17,20 +17,20 @@ QUESTION = QuestionExample("0", "Who?", "Ann did.", (Answer("Ann", 0), Answer("d
 
 
 def test_labels_are_configured_or_the_benchmarks_or_those_of_train():
-    assert labels_of(None, None, TEXTS) == ("no", "yes")
-    assert labels_of(["yes", "no", "maybe"], BENCHMARKS["rte"], TEXTS) == (
+    assert collect_labels(None, None, TEXTS) == ("no", "yes")
+    assert collect_labels(["yes", "no", "maybe"], BENCHMARKS["rte"], TEXTS) == (
         "yes",
         "no",
         "maybe",
     )
-    assert labels_of(None, BENCHMARKS["rte"], TEXTS) == ("no", "yes")
+    assert collect_labels(None, BENCHMARKS["rte"], TEXTS) == ("no", "yes")
     official = [TextExample("0", "a", None, "not_entailment")]
-    assert labels_of(None, BENCHMARKS["rte"], official) == ("entailment", "not_entailment")
-    assert labels_of(None, None, WORDS) == ("B-X", "I-X", "O")
-    assert labels_of(None, None, [TextExample("0", "a", None, 1.5)]) == ()
-    assert labels_of(None, BENCHMARKS["squad"], [QUESTION]) == ()
+    assert collect_labels(None, BENCHMARKS["rte"], official) == ("entailment", "not_entailment")
+    assert collect_labels(None, None, WORDS) == ("B-X", "I-X", "O")
+    assert collect_labels(None, None, [TextExample("0", "a", None, 1.5)]) == ()
+    assert collect_labels(None, BENCHMARKS["squad"], [QUESTION]) == ()
     with pytest.raises(UserError, match="labels has 'a' twice"):
-        labels_of(["a", "b", "a"], None, TEXTS)
+        collect_labels(["a", "b", "a"], None, TEXTS)
 
 
 def test_configured_labels_are_all_there_are():
@@ -66,7 +66,7 @@ def test_configured_labels_are_all_there_are():
     ],
 )
 def test_warnings(splits, lines):
-    assert warnings_of(splits) == lines
+    assert example_warnings(splits) == lines
 
 
 def test_the_fingerprint_covers_everything():
@@ -95,9 +95,9 @@ def test_the_fingerprint_covers_everything():
         replace(WORDS[0], words=("a", "B")),
     ):
         variants.append({**base, "dev": [change]})
-    prints = [fingerprint_of(variant) for variant in variants]
+    prints = [examples_fingerprint(variant) for variant in variants]
     assert len(set(prints)) == len(prints)
-    assert fingerprint_of({"dev": TEXTS, "train": base["train"]}) == prints[0]
+    assert examples_fingerprint({"dev": TEXTS, "train": base["train"]}) == prints[0]
 
 
 @pytest.mark.parametrize(
@@ -125,4 +125,6 @@ def test_the_hash_of_examples_stays_what_earlier_versions_wrote():
             QuestionExample("r", "Why?", "Ann did.", hidden=True),
         ],
     }
-    assert fingerprint_of(examples) == "7490c26fab8c7cd13b9c4ba06945920fbf083e4ea80d9cde8fa6986a43a8bb94"
+    assert (
+        examples_fingerprint(examples) == "7490c26fab8c7cd13b9c4ba06945920fbf083e4ea80d9cde8fa6986a43a8bb94"
+    )

@@ -10,7 +10,7 @@ from task_sections import task_section
 
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import TextExample
-from electra_jax.tasks.sources import BENCHMARKS, labels_of, load_examples, warnings_of
+from electra_jax.tasks.sources import BENCHMARKS, collect_labels, example_warnings, load_examples
 from electra_jax.tasks.sources.checks import is_in_place
 
 # Examples a split, as published (and, for the held-out ones, a tenth of train).
@@ -39,8 +39,8 @@ def test_counts_and_labels_of_the_real_files(shared, name):
     config = _config(shared, name)
     examples = load_examples(name, config)
     assert {split: len(items) for split, items in examples.items()} == COUNTS[name]
-    assert warnings_of(examples) == []
-    labels = labels_of(None, BENCHMARKS[name], examples.get("train", examples["dev"]))
+    assert example_warnings(examples) == []
+    labels = collect_labels(None, BENCHMARKS[name], examples.get("train", examples["dev"]))
     if BENCHMARKS[name].kind == "classification":
         assert labels == BENCHMARKS[name].labels
         assert {example.label for example in examples["dev"]} == set(labels)

@@ -12,7 +12,7 @@ from task_sections import task_section
 
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Answer, QuestionExample, TextExample, WordsExample
-from electra_jax.tasks.sources import load_examples, warnings_of
+from electra_jax.tasks.sources import example_warnings, load_examples
 
 PACKED = {
     "": bytes,
@@ -132,7 +132,7 @@ def test_what_separates_columns_of_words_and_what_is_a_comment(tmp_path, content
     for extension in (".txt", ".tsv", ".conll"):
         (example,) = _load(tmp_path, task_section(kind="tagging"), train=(extension, content))["train"]
         assert (example.words, example.tags) == (words, tags)
-        assert example.place.of(0) == f"{tmp_path}/train{extension}, line {line}"
+        assert example.location.of_word(0) == f"{tmp_path}/train{extension}, line {line}"
 
 
 def test_lists_of_words(tmp_path):
@@ -186,7 +186,7 @@ def test_gold_answers_of_mrqa_are_the_field_answers(tmp_path):
     examples = _load(tmp_path, config, **files)
     assert examples["train"][0].answers == (Answer("Ann", 0), Answer("Bob", 8))
     assert examples["dev"][0].answers == (Answer("Ann B.", None), Answer("Bob", 8))
-    assert warnings_of(examples) == []
+    assert example_warnings(examples) == []
     del question["answers"]
     dev = _load(tmp_path, config, dev=(".jsonl", _mrqa(question)))["dev"]
     assert dev[0].answers == (Answer("Ann", 0),)

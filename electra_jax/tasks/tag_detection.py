@@ -14,7 +14,7 @@ _TELLING = frozenset("BIM")
 
 
 @dataclass(frozen=True)
-class Recognised:
+class DetectedTags:
     """What tags are.
 
     Attributes:
@@ -30,7 +30,7 @@ class Recognised:
     mostly_spans: bool = False
 
 
-def recognise(sentences: Iterable[Sequence[str]]) -> Recognised:
+def detect_tags(sentences: Iterable[Sequence[str]]) -> DetectedTags:
     """The scheme and the spelling of some sentences' tags.
 
     Tags are spans where every one of them is spelled alike, with letters of one scheme: IOB2 ("BIO"), IOB1, IOE2,
@@ -43,14 +43,14 @@ def recognise(sentences: Iterable[Sequence[str]]) -> Recognised:
     whole = [fit for fit in fits if not fit.odd and fit.letters]
     told = [fit for fit in whole if fit.letters & _TELLING]
     for fit in (*told, *(fit for fit in whole if fit.spelling == STANDARD)):
-        return Recognised(_scheme(sentences, fit), fit.spelling)
+        return DetectedTags(_scheme(sentences, fit), fit.spelling)
     best = min(fits, key=lambda fit: len(fit.odd))
     if not best.letters & _TELLING:
-        return Recognised("plain", odd=best.odd)
-    return Recognised("plain", best.spelling, best.odd, _mostly_spans(words, best))
+        return DetectedTags("plain", odd=best.odd)
+    return DetectedTags("plain", best.spelling, best.odd, _mostly_spans(words, best))
 
 
-def scheme_of_labels(labels: Sequence[str], spelling: Spelling) -> Scheme:
+def scheme_from_labels(labels: Sequence[str], spelling: Spelling) -> Scheme:
     """The scheme of a model's list of labels, of which no sentence is known.
 
     B and I alone are BIO, unless a type has no B: then spans can begin with I, as in IOB1.

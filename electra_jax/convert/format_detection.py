@@ -15,21 +15,21 @@ Format = Literal["electra_jax", "huggingface", "tensorflow"]
 
 
 @dataclass(frozen=True)
-class Found:
+class DetectedFormat:
     """A recognised checkpoint: its format, and the paths to read (two folders for a pair)."""
 
     format: Format
     paths: tuple[Path, ...]
 
 
-def recognise(path: Path) -> Found:
+def detect_format(path: Path) -> DetectedFormat:
     """What ``path`` is.
 
     Raises:
         UserError: nothing that can be read.
     """
     if is_native(path):
-        return Found("electra_jax", (path,))
+        return DetectedFormat("electra_jax", (path,))
     pair = network_folders(path)
     whole = is_huggingface_folder(path)
     if pair and whole:
@@ -43,13 +43,13 @@ def recognise(path: Path) -> Found:
             "that is meant"
         )
     if pair:
-        return Found("huggingface", tuple(pair.values()))
+        return DetectedFormat("huggingface", tuple(pair.values()))
     if whole:
-        return Found("huggingface", (path,))
+        return DetectedFormat("huggingface", (path,))
     if (prefix := find_prefix(path)) is not None:
-        return Found("tensorflow", (prefix,))
+        return DetectedFormat("tensorflow", (prefix,))
     if is_weight_file(path):
-        return Found("huggingface", (path,))
+        return DetectedFormat("huggingface", (path,))
     if path.is_file():
         raise UserError(
             f"{path} is a file: give the folder it is in, a file of tensors (.safetensors, .bin, .pt, .pth, .ckpt), or "
@@ -66,7 +66,7 @@ def recognise(path: Path) -> Found:
 def is_checkpoint(path: Path) -> bool:
     """Whether ``path`` is something that a conversion could have written."""
     try:
-        recognise(path)
+        detect_format(path)
     except UserError:
         return False
     return True
