@@ -22,7 +22,7 @@ COMMANDS = {
 
 
 def usage() -> str:
-    """The text of --help."""
+    """Return the text of --help."""
     width = max(map(len, COMMANDS))
     listed = "\n".join(f"  {name:{width}}  {what}" for name, what in COMMANDS.items())
     return (
@@ -39,7 +39,7 @@ def usage() -> str:
 
 
 def run_command(arguments: list[str]) -> int:
-    """Runs the command that ``arguments`` begin with, and returns its exit status.
+    """Run the command that ``arguments`` begin with, and return its exit status.
 
     Raises:
         UserError: there is no such command, or what the command refuses.
@@ -59,7 +59,7 @@ def run_command(arguments: list[str]) -> int:
 
 
 def main() -> NoReturn:
-    """The console command."""
+    """Run the console command ``electra-jax``."""
     cli.run(lambda _: run_command(sys.argv[1:]))
 
 

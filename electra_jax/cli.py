@@ -23,7 +23,7 @@ _INTERRUPTED, _READER_GONE = 130, 141  # as shells report the signals
 
 
 class _Parser(argparse.ArgumentParser):
-    """Takes overrides before, between and after the options; a mistake is one sentence, like every other."""
+    """A parser that takes overrides before, between and after the options; a mistake is one sentence."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         return self.parse_intermixed_args(args, namespace)
@@ -35,7 +35,7 @@ class _Parser(argparse.ArgumentParser):
 def parser(
     prog: str, description: str, epilog: str | None = None, setting: str = "train.steps=1000"
 ) -> argparse.ArgumentParser:
-    """A parser with --config, --print-config and overrides, such as ``setting``; ``epilog`` holds examples."""
+    """Return a parser with --config, --print-config and overrides, such as ``setting``; ``epilog`` holds examples."""
     made = bare_parser(prog, description, epilog)
     made.add_argument(
         "--config",
@@ -49,7 +49,7 @@ def parser(
 
 
 def bare_parser(prog: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
-    """A parser without arguments; paragraphs of ``description`` are filled, ``epilog`` is printed as it is."""
+    """Return a parser without arguments; paragraphs of ``description`` are filled, ``epilog`` is printed as it is."""
     return _Parser(
         prog=invocation(prog),
         description="\n\n".join(
@@ -61,7 +61,7 @@ def bare_parser(prog: str, description: str, epilog: str | None = None) -> argpa
 
 
 def path(text: str) -> Path:
-    """The type of every argument that is a path.
+    """Convert an argument that is a path; the ``type`` of every such argument.
 
     Raises:
         ArgumentTypeError: it is none of this machine (`local_path`).
@@ -73,26 +73,26 @@ def path(text: str) -> Path:
 
 
 def input_file(text: str) -> str:
-    """The type of an argument that is a file to read, or - for standard input."""
+    """Convert an argument that is a file to read, or - for standard input."""
     return text if text == "-" else str(path(text))
 
 
 def invocation(module: str) -> str:
-    """How a command is called: as this process was, by the console command or as a module."""
+    """Return how a command is called: as this process was, by the console command or as a module."""
     if Path(sys.argv[0]).name == "electra-jax":
         return f"electra-jax {module.removeprefix('electra_jax.')}"
     return f"python -m {module}"
 
 
 def add_overrides(made: argparse.ArgumentParser, help: str) -> None:
-    """Adds positional ``key.path=value`` arguments, and says in --help where the keys are listed."""
+    """Add positional ``key.path=value`` arguments, and say in --help where the keys are listed."""
     made.add_argument("overrides", nargs="*", metavar="key.path=value", help=help)
     reference = f"Every key, with its type, default and meaning: {invocation('electra_jax.config')}"
     made.epilog = f"{made.epilog}\n{reference}" if made.epilog else reference
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """The configuration that the arguments of `parser` name; prints it and exits with --print-config.
+    """Return the configuration that the arguments of `parser` name; print it and exit with --print-config.
 
     Raises:
         UserError: it is not valid.
@@ -105,7 +105,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def run(main: Callable[[Sequence[str] | None], int], *, stopped_status: int | None = None) -> NoReturn:
-    """Runs a command's ``main`` and exits with its status, or with one sentence and the status of a `UserError`.
+    """Run a command's ``main`` and exit with its status, or with one sentence and the status of a `UserError`.
 
     Args:
         main: the command.
@@ -161,12 +161,12 @@ def _status_of(main: Callable[[Sequence[str] | None], int]) -> Any:
 
 
 def note(text: str) -> None:
-    """Prints what a user should know on standard error: one line, whatever it was made of."""
+    """Print what a user should know on standard error: one line, whatever it was made of."""
     print(f"note: {one_line(text)}", file=sys.stderr)
 
 
 def _quiet_libraries() -> None:
-    """Leaves it to our one sentence to say what went wrong.
+    """Silence what libraries log of errors that end as one sentence of ours.
 
     A checkpoint that cannot be written raises; Orbax logs it besides, for each of its threads and tasks, with
     hundreds of lines before that sentence and after it.
@@ -184,7 +184,7 @@ def _unraisable(unraised: Any) -> None:
 
 
 def _discard_unread() -> bool:
-    """Whether standard output or error is a pipe nobody reads; what it still holds goes to no one.
+    """Return whether standard output or error is a pipe nobody reads; discard what it still holds.
 
     A pipe that broke elsewhere, such as one to a worker process, is an error like any other.
     """

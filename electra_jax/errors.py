@@ -10,10 +10,10 @@ LONGEST_WORD = 800
 
 
 def one_line(text: str) -> str:
-    """The text as a terminal may show it: on one line, every character visible, of bounded length.
+    r"""Return the text as a terminal may show it: on one line, every character visible, of bounded length.
 
     Names that come from files can hold line ends, escape codes and characters that turn the writing around; those
-    are spelled out (``\\n``, ``\\x1b``, ``\\u202e``). What is too long loses its middle, so that both the beginning
+    are spelled out (``\n``, ``\x1b``, ``\u202e``). What is too long loses its middle, so that both the beginning
     and the advice at the end stay. Applied twice it changes nothing more.
     """
     if len(text) > 4 * LONGEST_MESSAGE:  # not every character of a hundred megabytes need be looked at
@@ -30,7 +30,7 @@ def _spelled(character: str) -> str:
 
 
 def _without_middle(text: str, longest: int) -> str:
-    """At most ``longest`` characters: two thirds of them from the beginning, one from the end."""
+    """Return at most ``longest`` characters: two thirds of them from the beginning, one from the end."""
     if len(text) <= longest:
         return text
     end = longest // 3
@@ -38,14 +38,14 @@ def _without_middle(text: str, longest: int) -> str:
 
 
 def listed(names: Iterable[object], most: int = 8) -> str:
-    """Joins names for a message with commas; those beyond ``most`` are counted. No names are no text."""
+    """Join names for a message with commas; those beyond ``most`` are counted. No names are no text."""
     texts = [str(name) for name in names]
     more = len(texts) - most
     return ", ".join(texts[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def quoted(names: Iterable[object], most: int = 30) -> str:
-    """Joins names as `listed`, each in quotation marks; "none" if there are none."""
+    """Join names as `listed`, each in quotation marks; "none" if there are none."""
     return listed(map(repr, names), most) or "none"
 
 

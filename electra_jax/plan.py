@@ -11,7 +11,7 @@ from electra_jax.planning.environment import COMPILE_ONLY
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
+    """Run the command ``electra_jax.plan``; return the exit status."""
     parser = cli.parser(
         "electra_jax.plan",
         "Compiles the training step of a configuration and says, before anything is rented or prepared, whether it "

@@ -26,7 +26,7 @@ class Run:
 
 
 def read_run(workdir: WorkDir) -> Run:
-    """Reads metrics.jsonl; a line cut short at the end of the file, of a run that was killed, is left out.
+    """Read metrics.jsonl; a line cut short at the end of the file, of a run that was killed, is left out.
 
     Evaluations on another text than the run's own (``electra_jax.evaluate`` with data.eval_source) get curves of
     their own.
@@ -59,7 +59,7 @@ def read_run(workdir: WorkDir) -> Run:
 
 
 def draw(runs: Sequence[Run], metrics: Sequence[str], out: Path) -> None:
-    """Writes a picture with one panel a metric; the format follows from the ending of ``out``.
+    """Write a picture with one panel a metric; the format follows from the ending of ``out``.
 
     Raises:
         UserError: matplotlib is not installed, no run has a metric, or ``out`` cannot be written as asked.
@@ -102,12 +102,12 @@ def draw(runs: Sequence[Run], metrics: Sequence[str], out: Path) -> None:
 
 
 def available(runs: Sequence[Run]) -> list[str]:
-    """Those of the default metrics that a run has."""
+    """Return those of the default metrics that a run has."""
     return [name for name in DEFAULT_METRICS if any(name in s for run in runs for s in run.curves.values())]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
+    """Run the command ``electra_jax.plot``; return the exit status."""
     parser = cli.bare_parser(
         "electra_jax.plot",
         "Draws the learning curves of one or more runs, one panel a metric, into one picture.",

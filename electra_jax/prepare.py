@@ -14,7 +14,7 @@ from electra_jax.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prepares the data of a configuration; returns the exit status."""
+    """Prepare the data of a configuration; return the exit status."""
     parser = cli.parser(
         "electra_jax.prepare",
         "Prepares what training reads, and says where it is: a tokenizer (trained on the text, unless "

@@ -26,7 +26,7 @@ Acknowledgement = Callable[[int], str | None]
 
 
 class Watch:
-    """What this process does about signals.
+    """Signals of this process: who is told, and what ends.
 
     A first signal ends what runs, by KeyboardInterrupt in the main thread, unless somebody has asked to `defer` it:
     then it is acknowledged and remembered in ``requested``. A second Ctrl-C ends in any case.
@@ -36,7 +36,7 @@ class Watch:
     """
 
     def __init__(self, *, ends_process: bool, unwinds: bool):
-        """Installs nothing yet.
+        """Install nothing yet.
 
         Args:
             ends_process: the process belongs to one command and ends with it, if need be without unwinding.
@@ -54,7 +54,7 @@ class Watch:
         self._pipe: tuple[int, int] | None = None
 
     def open(self) -> None:
-        """Takes the signals over; to be called in the main thread."""
+        """Take the signals over; to be called in the main thread."""
         self._pipe = os.pipe()
         os.set_blocking(self._pipe[1], False)
         self._previous = {number: signal.signal(number, self._in_main_thread) for number in SIGNALS}
@@ -62,7 +62,7 @@ class Watch:
         threading.Thread(target=self._listen, args=(self._pipe[0],), daemon=True, name="signals").start()
 
     def close(self) -> None:
-        """Gives the signals back to whom they belonged before."""
+        """Give the signals back to the handlers they had before."""
         assert self._pipe is not None
         signal.set_wakeup_fd(-1)
         for number, handler in self._previous.items():
@@ -71,14 +71,14 @@ class Watch:
         os.close(writer)  # which ends the thread
 
     def leave(self, handler: signal.Handlers = signal.SIG_IGN) -> None:
-        """Hears nothing any more: a command is done and Python only tidies up, which no signal need interrupt."""
+        """Ignore signals from here on: a command is done and Python only tidies up, which no signal need interrupt."""
         signal.set_wakeup_fd(-1)
         for number in SIGNALS:
             signal.signal(number, handler)
 
     @contextmanager
     def defer(self, acknowledge: Acknowledgement) -> Iterator[None]:
-        """While entered, a first signal is answered with what ``acknowledge`` says, from another thread."""
+        """Answer a first signal with what ``acknowledge`` says, from another thread, while entered."""
         before, self._acknowledge = self._acknowledge, acknowledge
         try:
             yield
@@ -86,11 +86,11 @@ class Watch:
             self._acknowledge = before
 
     def at_the_end(self, act: Callable[[], None]) -> None:
-        """Has ``act`` called when a signal ends the process, in place of what Python would do at exit."""
+        """Register ``act`` to be called when a signal ends the process, in place of what Python would do at exit."""
         self._last_acts.append(act)
 
     def end(self) -> NoReturn:
-        """Ends the process as the signal asks, and leaves out what Python does at exit: the compiler may still run."""
+        """End the process as the signal asks, and leave out what Python does at exit: the compiler may still run."""
         for act in self._last_acts:
             with suppress(Exception):
                 act()
@@ -112,7 +112,7 @@ class Watch:
         return 128 + self.requested if self.status is None else self.status
 
     def _in_main_thread(self, *_: object) -> None:
-        """Python's handler: waits until the thread has answered, and unwinds if that is the answer."""
+        """Handle a signal in the main thread: wait until the other thread has answered, and unwind if it says so."""
         end = time.monotonic() + 1
         while self._pipe is not None and time.monotonic() < end:
             with self._answering:
@@ -169,27 +169,27 @@ class Watch:
 
     @staticmethod
     def _silence() -> None:
-        """What is unwound has no more to say: neither a library's warnings nor a traceback follow the sentence."""
+        """Silence what is unwound: neither a library's warnings nor a traceback follow the sentence."""
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _say(sentence: str) -> None:
-    """Writes past Python's buffers, whose lock the main thread may hold; below a progress line, or the ^C typed."""
+    """Write past Python's buffers, whose lock the main thread may hold; below a progress line, or the ^C typed."""
     bars = getattr(getattr(sys.modules.get("tqdm"), "tqdm", None), "_instances", ())
     with suppress(OSError):
         os.write(2, f"{chr(10) if len(bars) or os.isatty(2) else ''}{sentence}\n".encode())
 
 
 def active() -> Watch | None:
-    """The watch that has the signals now."""
+    """Return the watch that has the signals now, if any."""
     owner = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
     return owner if isinstance(owner, Watch) else None
 
 
 @contextmanager
 def watching(*, ends_process: bool = False) -> Iterator[Watch]:
-    """The watch there is, or a new one while entered; in another thread than the main one it hears nothing."""
+    """Yield the watch there is, or a new one while entered; in another thread than the main one it hears nothing."""
     watch = active()
     if watch is not None:
         yield watch
@@ -206,7 +206,7 @@ def watching(*, ends_process: bool = False) -> Iterator[Watch]:
 
 
 def watch_command() -> None:
-    """Takes the signals over from the first moment of a command: ``electra-jax …`` or ``python -m electra_jax.…``.
+    """Take the signals over from the first moment of a command: ``electra-jax …`` or ``python -m electra_jax.…``.
 
     A program that imports the package keeps them, and so do the processes that a command starts for itself.
     """
@@ -218,7 +218,7 @@ def watch_command() -> None:
 
 
 def _is_command(argv: list[str], original: list[str]) -> bool:
-    """Whether the process was started for one of our commands.
+    """Return whether the process was started for one of our commands.
 
     While Python looks for the module that ``-m`` names, and imports the package it is in, ``-m`` is its name.
     """

@@ -13,7 +13,7 @@ _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
 def reference() -> str:
-    """One paragraph a key."""
+    """Return the reference of all keys as text, one paragraph a key."""
     return "\n".join(f"{key.name}  ({_type(key)})\n    {key.doc}" for key in (*keys(), *entry_keys()))
 
 
@@ -53,7 +53,7 @@ def _type_name(annotation: Any) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; it has no arguments."""
+    """Print every key of the configuration; the command has no arguments."""
     cli.bare_parser(
         "electra_jax.config",
         "Lists every key of the configuration with its type, range, default and meaning, and whether it may change "

@@ -25,7 +25,9 @@ class Difference:
 
 
 def differences(old: Config, new: Config, *, free: Collection[str] = ()) -> list[Difference]:
-    """The keys in which two configurations differ, in the order of the schema; tasks to fine-tune on key by key.
+    """Return the keys in which two configurations differ, in the order of the schema.
+
+    The tasks of a fine-tuning are compared key by key.
 
     Args:
         old: one configuration.
@@ -46,7 +48,7 @@ def differences(old: Config, new: Config, *, free: Collection[str] = ()) -> list
 
 
 def _bound(old: Config, new: Config) -> frozenset[str]:
-    """Keys that are free on resume, but not between these two.
+    """Return the keys that are free on resume in general, but not between these two configurations.
 
     Pre-training may be tuned on its way. Fine-tuning is compared over seeds, which must all have had the same recipe;
     where the best parameters are kept, what finds them is part of it.
@@ -62,7 +64,10 @@ def _bound(old: Config, new: Config) -> frozenset[str]:
 def _task_differences(
     old: Config, new: Config, free: Collection[str], bound: Collection[str]
 ) -> Iterator[Difference]:
-    """Key by key; a task that only one of them has is one difference, shown as far as it was set."""
+    """Yield the differences between the tasks of two fine-tunings, key by key.
+
+    A task that only one of them has is one difference, shown with the keys that were set.
+    """
     before, after = old.finetune.tasks, new.finetune.tasks
     for name in dict.fromkeys((*before, *after)):
         key = f"{_TASKS}.{name}"
@@ -80,17 +85,20 @@ def _task_differences(
 
 
 def _as_set(task: TaskConfig) -> dict[str, Any]:
-    """A task as far as it was set, its kind first."""
+    """Return the keys of a task that were set, its kind first."""
     return {"kind": task.kind} | task.model_dump(exclude_defaults=True)
 
 
 def format_differences(changes: Sequence[Difference]) -> str:
-    """``key: old -> new``, separated by commas."""
+    """Return differences as ``key: old -> new``, separated by commas."""
     return ", ".join(f"{change.key}: {' -> '.join(_shown(change.old, change.new))}" for change in changes)
 
 
 def _shown(old: Any, new: Any) -> tuple[str, str]:
-    """Both values, cut where they are long; where the difference would be cut away, from a little before it."""
+    """Return both values as text, cut where they are long.
+
+    Where the cut would leave out the difference, they are shown from a little before it.
+    """
     first, second = _show(old), _show(new)
     if first != second:
         return first, second
@@ -105,7 +113,7 @@ def _show(value: Any, longest: int = 80) -> str:
 
 
 def _flatten(values: Mapping[str, Any], known: Collection[str], prefix: str = "") -> dict[str, Any]:
-    """Values by dotted key; a mapping that is the value of a ``known`` key is left whole."""
+    """Return values by dotted key; a mapping that is the value of a ``known`` key is left whole."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and f"{prefix}{key}" not in known:

@@ -22,7 +22,7 @@ from electra_jax.config.yaml_format import show
 
 
 def explain(error: ValidationError) -> str:
-    """All that is wrong, separated by semicolons."""
+    """Return all that a validation error says, in words, separated by semicolons."""
     return "; ".join(sentence for detail in error.errors() for sentence in _explain(detail))
 
 
@@ -49,7 +49,10 @@ def _explain(error: Any) -> Iterator[str]:
 
 
 def _dotted(location: tuple[str | int, ...]) -> tuple[str, str | None]:
-    """The key that pydantic's location means, and the kind chosen: in a location, it comes after its section."""
+    """Return the dotted key at pydantic's ``location``, and the kind of section that was chosen.
+
+    In a location, the kind comes after the section it chooses.
+    """
     parts: list[str] = []
     kind: str | None = None
     sections: Sections = (Config,)
@@ -78,7 +81,10 @@ def _leaves(key: str, value: Any) -> Iterator[str]:
 
 
 def _known(name: str) -> dict[str, Key]:
-    """The keys that ``name`` may be meant to be: those of an entry where it is one's, with the entry's name."""
+    """Return the keys that ``name`` may be meant to be.
+
+    For a key of an entry of a mapping, such as a task's, they are the keys of entries, with this entry's name.
+    """
     for mapping in {key.name.partition(f".{NAME}.")[0] for key in entry_keys()}:
         if name.startswith(f"{mapping}."):
             chosen = name.removeprefix(f"{mapping}.").partition(".")[0]
@@ -119,7 +125,7 @@ def _siblings(section: str, known: Mapping[str, Key]) -> list[str]:
 
 
 def _close(leaf: str, known: Iterable[str], cutoff: float) -> list[str]:
-    """The key whose last part is spelled most like ``leaf``, if one is."""
+    """Return the key whose last part is spelled most like ``leaf``, or none."""
     leaves = {key.rpartition(".")[2]: key for key in known}
     return [leaves[near] for near in difflib.get_close_matches(leaf, leaves, n=1, cutoff=cutoff)]
 
@@ -129,7 +135,7 @@ def _chosen_by(section: str, key: Key) -> str:
 
 
 def _nearest(name: str, known: Mapping[str, Key]) -> list[str]:
-    """Right keys for one of no section, or a wrong one: the same last part elsewhere, then a like spelling."""
+    """Return valid keys near an unknown one: those with the same last part elsewhere, else those spelled alike."""
     section, _, leaf = name.rpartition(".")
     if not section and (near := difflib.get_close_matches(name, section_names(), n=1, cutoff=0.8)):
         return near

@@ -1,4 +1,4 @@
-"""What the sections of the configuration are made of: a key, a path, a size."""
+"""What the sections of the configuration are made of: keys, paths, sizes."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def field(
     in_finetuning: Any = _SAME,
     **constraints: Any,
 ) -> Any:
-    """One key.
+    """Declare one key of a section.
 
     Args:
         default: its value where it is not set.
         doc: what it means.
         free: whether it may change when a run is resumed.
         scores: whether it decides what a task's predictions are worth, and so which parameters are best.
-        kinds: of the runs that read it; empty: those that read its section.
+        kinds: the kinds of run that read it; empty: those that read its section.
         in_finetuning: its default in fine-tuning, where that is another.
         **constraints: its range.
     """
@@ -47,21 +47,21 @@ def field(
 
 
 def section(default: Any, kinds: tuple[str, ...]) -> Any:
-    """A section that only some kinds of run read."""
+    """Declare a section that only some kinds of run read."""
     extra: dict[str, Any] = {"kinds": kinds}
     return Field(default, json_schema_extra=extra)
 
 
 def marks(of: FieldInfo) -> dict[str, Any]:
-    """What `field` and `section` noted beside a key."""
+    """Return what `field` and `section` noted beside a key, such as ``free_on_resume`` and ``kinds``."""
     return of.json_schema_extra if isinstance(of.json_schema_extra, dict) else {}
 
 
 def require(value: T | None, key: str) -> T:
-    """A value that is null only as long as the examples of a fine-tuning are not known.
+    """Return a value that is null as long as the examples of a fine-tuning are not known.
 
     Raises:
-        ValueError: it is null.
+        ValueError: it is null; the message names ``key``.
     """
     if value is None:
         raise ValueError(f"{key} follows from the examples, and is not known yet")
@@ -76,7 +76,7 @@ def _path(text: str) -> str:
 
 
 def _source(text: str) -> str:
-    """A text source whose path, if it has one, is one; ``text:file:///a`` is ``text:/a``."""
+    """Check the path in the name of a text source, if it has one; ``text:file:///a`` becomes ``text:/a``."""
     kind, _, rest = text.partition(":")
     if kind == "text" and rest:
         return f"text:{_path(rest)}"

@@ -1,4 +1,4 @@
-"""What was written for one kind of run, under settings that choose another."""
+"""What is kept of a preset's values when other settings choose another kind of run."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,14 +10,15 @@ from electra_jax.config.schema import ALTERNATIVES, kind_of_run
 
 
 def compatible_values(given: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of ``given`` that goes with ``chosen``, which wins over it.
+    """Return the part of ``given`` that goes with ``chosen``, which wins over it.
 
-    Where ``chosen`` says steps, ``given`` may have said epochs. Where it says another kind of run, what only the first
-    kind reads gives way, and between pre-training and fine-tuning what is counted in steps.
+    Where ``chosen`` sets steps, epochs in ``given`` are left out, and the other way round. Where it sets another kind
+    of run, the keys that only the first kind reads are left out, and between pre-training and fine-tuning also those
+    that are counted in steps.
 
     Args:
         given: what a preset, or the config.yaml of a run, says for its own kind of run.
-        chosen: what files by hand and overrides say. Nothing of it gives way: it is read or refused.
+        chosen: what files written by hand and overrides say. Nothing of it is left out: it is read or refused.
     """
     left_out = []
     for first, second in ALTERNATIVES:

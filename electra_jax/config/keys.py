@@ -51,7 +51,7 @@ class Key:
 
 
 def sections_of(annotation: Any) -> Sections:
-    """The section that a field holds, or those of which it holds one; none if it holds a value."""
+    """Return the section that a field holds, or all of which it may hold one; none if it holds a value."""
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     is_union = get_origin(annotation) in (Union, types.UnionType)
@@ -60,21 +60,21 @@ def sections_of(annotation: Any) -> Sections:
 
 
 def entries_of(annotation: Any) -> Sections:
-    """The sections of which a mapping, whose keys are names of the user's, holds one by name; none if it is none."""
+    """Return the sections that a mapping holds under names the user chooses; none if it is no such mapping."""
     return sections_of(get_args(annotation)[1]) if get_origin(annotation) is dict else ()
 
 
 def kind_of(section: type[BaseModel]) -> str:
-    """What ``kind`` must be for this member of a union of sections."""
+    """Return the value of ``kind`` for this member of a union of sections."""
     return section.model_fields["kind"].default
 
 
 def keys(section: type[BaseModel] = Config, prefix: str = "", runs: tuple[str, ...] = ()) -> Iterator[Key]:
-    """Every dotted key, in the order of the schema.
+    """Yield every dotted key, in the order of the schema.
 
     Args:
         section: where to begin.
-        prefix: of its names.
+        prefix: of the keys' names.
         runs: kinds of run that read this section; empty: all.
     """
     for name, field in section.model_fields.items():
@@ -87,7 +87,7 @@ def keys(section: type[BaseModel] = Config, prefix: str = "", runs: tuple[str, .
 
 
 def _keys_of(members: Sections, prefix: str, runs: tuple[str, ...]) -> Iterator[Key]:
-    """The keys of a section, or of one of several: each key once, with the kinds that have it."""
+    """Yield the keys of a section, or of a union of sections: each key once, with the kinds that have it."""
     if len(members) == 1:
         yield from keys(members[0], prefix, runs)
         return
@@ -111,12 +111,12 @@ NAME = "NAME"  # stands for a name that the user chooses
 
 
 def entry_keys() -> Iterator[Key]:
-    """Keys of the entries of those that hold sections by name, such as ``finetune.tasks.NAME.train``."""
+    """Yield the keys of entries that users name, such as ``finetune.tasks.NAME.train``."""
     for key in keys():
         if members := entries_of(key.field.annotation):
             yield from _keys_of(members, f"{key.name}.{NAME}.", key.runs)
 
 
 def section_names() -> list[str]:
-    """The top-level sections."""
+    """Return the names of the top-level sections."""
     return [name for name, field in Config.model_fields.items() if sections_of(field.annotation)]

@@ -1,6 +1,6 @@
-"""Configurations as earlier versions wrote them, with every key that there was, in the terms of today.
+"""Configurations as earlier versions wrote them, with every key that there was, brought to today's schema.
 
-A run of an earlier version wrote down all keys, those that it never read among them. What was not read decided
+A run of an earlier version wrote down all keys, also those that it never read. A key that was not read decided
 nothing, so it is left out: the run goes on as what it was.
 """
 
@@ -32,13 +32,13 @@ _WORKED_OUT = ("train.steps", "train.eval_every", "train.keep_checkpoints", "opt
 
 
 def is_complete(values: Mapping[str, Any]) -> bool:
-    """Whether a program wrote these values, with every key, and no one by hand."""
+    """Return whether a program wrote these values, with every key, and not a person by hand."""
     optimizer = values.get("optimizer")
     return values.keys() >= _SECTIONS and isinstance(optimizer, Mapping) and optimizer.keys() >= _OPTIMIZER
 
 
 def upgrade(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Values of an earlier version without what their run never read; others as they are."""
+    """Return values of an earlier version without the keys that their run never read; other values as they are."""
     kind = kind_of_run(values)
     unread = [key.name for key in keys() if kind not in key.runs and not key.is_objectives]
     if not is_complete(values) or not _has_unread_section(values, unread):
@@ -57,14 +57,17 @@ def upgrade(values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _has_unread_section(values: Mapping[str, Any], unread: Sequence[str]) -> bool:
-    """Whether a section is there that this kind of run never reads, as earlier versions wrote it: not one key of it."""
+    """Return whether a whole section is there that this kind of run never reads, as earlier versions wrote it.
+
+    A section with one or two keys, as a user might have set by mistake, does not count.
+    """
     read = {key.name.partition(".")[0] for key in keys() if key.name not in unread}
     sections = {name.partition(".")[0] for name in unread} - read
     return any(isinstance(given := values.get(name), Mapping) and len(given) > 2 for name in sections)
 
 
 def without_keys(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Plain values without some dotted keys."""
+    """Return plain values without some dotted keys."""
     kept = {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
     for name in names:
         section, _, key = name.partition(".")
@@ -74,7 +77,7 @@ def without_keys(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, A
 
 
 def _of_its_kind(name: str, task: Any) -> Any:
-    """A task without the keys of other kinds, which it had until each kind got a section of its own."""
+    """Return a task without the keys of other kinds, which it had before each kind got a section of its own."""
     if not isinstance(task, Mapping):
         return task
     kind = task.get("kind") or BENCHMARK_KINDS.get(name)

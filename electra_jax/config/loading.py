@@ -1,4 +1,4 @@
-"""From a YAML file, what it inherits, and ``key.path=value`` overrides to a checked `Config`, and back."""
+"""Reading a `Config` from a YAML file, the files it inherits and ``key.path=value`` overrides, and writing it."""
 
 import difflib
 import os
@@ -23,14 +23,14 @@ MOST_BYTES = 4 << 20  # of a configuration: every key there is takes 10 kB
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Reads a configuration file, what it inherits by ``base:``, and ``key.path=value`` overrides.
+    """Read a configuration file, what it inherits by ``base:``, and ``key.path=value`` overrides.
+
+    What a preset, or the config.yaml of a run, says for its own kind of run is left out where files written by hand or
+    overrides choose another kind (`compatible_values`).
 
     Args:
         path: a file, or the name of a preset (`presets.find_config`).
         overrides: settings that win over those of the file.
-
-    What a preset, or the config.yaml of a run, says for its own kind of run gives way where files by hand or overrides
-    choose another kind (`compatible_values`).
 
     Raises:
         UserError: a missing or unreadable file, an unknown key, a wrong type or range, a key that this kind of run
@@ -53,7 +53,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def with_overrides(values: Mapping[str, Any], overrides: Sequence[str], where: str) -> Config:
-    """Checks plain values, with ``key.path=value`` overrides over them.
+    """Check plain values, with ``key.path=value`` overrides over them, and return the configuration.
 
     Raises:
         UserError: an override of another form, an unknown key, a wrong type or range.
@@ -65,7 +65,7 @@ def with_overrides(values: Mapping[str, Any], overrides: Sequence[str], where: s
 
 
 def validate(values: Mapping[str, Any], where: str) -> Config:
-    """Checks plain values against the schema, such as a program wrote them, of this version or an earlier one.
+    """Check plain values that a program wrote, of this version or an earlier one, and return the configuration.
 
     Raises:
         UserError: naming every wrong key, and for an unknown one the nearest right one.
@@ -83,14 +83,17 @@ def _check(values: Mapping[str, Any], where: str) -> Config:
 
 
 def dump_config(config: Config) -> str:
-    """The resolved configuration as YAML: every key that its kind of run reads; `load_config` gives an equal one."""
+    """Return the resolved configuration as YAML: every key that its kind of run reads.
+
+    `load_config` of the text gives an equal configuration.
+    """
     values = config.model_dump()
     kept = without_keys(values, [key.name for key in keys() if config.kind_of_run not in key.runs])
     return dump({name: value for name, value in kept.items() if value != {} or values[name] == {}})
 
 
 def _read_with_base(path: Path, inheritors: tuple[Path, ...]) -> list[tuple[Path, dict[str, Any]]]:
-    """A file and its bases with what each says, the one that wins first."""
+    """Read a file and its bases; return each with its values, the one that wins first."""
     if os.path.realpath(path) in map(os.path.realpath, inheritors):
         chain = " -> ".join(str(p) for p in (*inheritors, path))
         raise UserError(f"base: files inherit from each other in a circle: {chain}")

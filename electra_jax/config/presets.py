@@ -11,13 +11,13 @@ FOLDER = Path(__file__).resolve().parents[1] / "configs"
 
 
 def preset_names() -> list[str]:
-    """Every name `find_config` knows: those of pre-training by themselves, others with their folder."""
+    """Return every name `find_config` knows: those of pre-training by themselves, others with their folder."""
     paths = sorted(FOLDER.rglob("*.yaml"))
     return [path.relative_to(FOLDER).with_suffix("").as_posix().removeprefix("pretrain/") for path in paths]
 
 
 def find_config(name: str | Path, folder: Path = Path()) -> Path:
-    """The file that ``name`` means: a path from ``folder``, or where there is no such file the preset of that name.
+    """Return the file that ``name`` means: a path from ``folder``, or where there is none the preset of that name.
 
     ``small`` is ``pretrain/small``; ``finetune/mrpc`` and ``finetune/small/mrpc`` are named by their folders. An
     ending ``.yaml`` and a leading ``configs/`` are allowed, as a checkout has them.
@@ -46,5 +46,5 @@ def find_config(name: str | Path, folder: Path = Path()) -> Path:
 
 
 def is_preset(path: Path) -> bool:
-    """Whether a file is one of those that come with the package."""
+    """Return whether a file is one of those that come with the package."""
     return path.resolve().is_relative_to(FOLDER.resolve())

@@ -589,7 +589,10 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _defaults(cls, values: Any) -> Any:
-        """Defaults that follow from other keys: the kind of run, and in fine-tuning what else says how long it is."""
+        """Fill in defaults that follow from other keys.
+
+        They follow from the kind of run, and in fine-tuning from what sets its length.
+        """
         if not isinstance(values, dict):
             return values
         objective = values.get("objective", {})
@@ -642,7 +645,7 @@ class Config(Section):
         return self
 
     def _ignored(self) -> str | None:
-        """What is set and would not be read by this kind of run, in a sentence."""
+        """Name, in a sentence, a key or section that is set but not read by this kind of run; None if none is."""
         kind = self.objective.kind
         readers: dict[tuple[str, ...], list[str]] = {}
         for name, of in Config.model_fields.items():
@@ -660,7 +663,7 @@ class Config(Section):
         return f"objective.kind={kind} does not read {' and '.join(parts)}: leave out what is not read"
 
     def _length_of_training(self) -> str | None:
-        """What is wrong with how steps, warm-up and evaluations are given, in a sentence."""
+        """Return a sentence on what is wrong with how steps, warm-up and evaluations are given; None if nothing is."""
         settings = {name: getattr(self, name) for name in ("train", "optimizer", "finetune")}
         if self.objective.kind not in FINETUNING:
             nulls = (("train", "steps"), ("optimizer", "warmup_steps"), ("train", "eval_every"))
@@ -685,14 +688,14 @@ ALTERNATIVES = (
 
 
 def kind_of_run(values: Mapping[str, Any]) -> str:
-    """``objective.kind`` of plain values; that of the default where it is not given."""
+    """Return ``objective.kind`` of plain values; the default where it is not given."""
     objective = values.get("objective")
     kind = objective.get("kind") if isinstance(objective, Mapping) else getattr(objective, "kind", None)
     return kind if isinstance(kind, str) else "electra"
 
 
 def _finetuning_defaults(of: FieldInfo) -> dict[str, Any]:
-    """By key, the defaults of a section that are others in fine-tuning."""
+    """Return, by key, those defaults of a section that are others in fine-tuning."""
     if not (isinstance(of.annotation, type) and issubclass(of.annotation, Section)):
         return {}
     noted = {key: marks(key_field) for key, key_field in of.annotation.model_fields.items()}
@@ -705,7 +708,7 @@ def _given(values: Mapping[str, Any], name: str, key: str) -> Any:
 
 
 def _with_default(values: dict[str, Any], name: str, key: str, default: Any) -> dict[str, Any]:
-    """Plain values, or values with sections in them, with a key where it is not set."""
+    """Return plain values, or values with sections in them, with a key set where it was not."""
     given = values.get(name, {})
     if isinstance(given, Section) and key not in given.model_fields_set:
         return {**values, name: given.model_copy(update={key: default})}

@@ -30,7 +30,7 @@ BENCHMARK_KINDS: Mapping[str, TaskKind] = MappingProxyType(
 
 
 def nearest_benchmark(name: str) -> str:
-    """`` (did you mean rte?)``, or nothing where no benchmark has a like name."""
+    """Return `` (did you mean rte?)``, or nothing where no benchmark's name is near."""
     nearest = difflib.get_close_matches(name.lower(), BENCHMARK_KINDS, n=1)
     return f" (did you mean {nearest[0]}?)" if nearest else ""
 
@@ -42,14 +42,14 @@ def _separator(text: str) -> str:
 
 
 def _threshold(value: Any) -> Any:
-    """Before its type is looked at: one sentence, and not one for each type it may have."""
+    """Check a threshold before its type is looked at: one sentence, and not one for each type it may have."""
     if value not in (None, "tune") and (type(value) not in (int, float) or not 0 < value < 1):
         raise ValueError(f"{show(value, 40)} is no threshold: it must be between 0 and 1, tune or null")
     return value
 
 
 def _class_name(value: Any) -> Any:
-    """As labels of files are read: 1 is the class "1"."""
+    """Read the name of a class as labels of files are read: 1 is the class "1"."""
     return str(value).lower() if isinstance(value, int) else value
 
 
@@ -182,7 +182,7 @@ AnyTask = Annotated[
 
 
 def _check_names(tasks: Any) -> Any:
-    """Refuses names that are no file's, and says the kinds that follow from a name."""
+    """Refuse tasks whose names cannot be file names, and fill in the kinds that follow from a name."""
     if not isinstance(tasks, Mapping):
         return tasks
     for name in tasks:

@@ -65,7 +65,7 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _unique_mapping)
 
 
 def _size(node: yaml.Node, sizes: dict[int, int | None]) -> int:
-    """How many values a node stands for, aliases written out: a few lines of them can stand for billions."""
+    """Count the values that a node stands for, aliases written out: a few lines of them can stand for billions."""
     if not isinstance(node, yaml.CollectionNode):
         return 1
     if id(node) not in sizes:
@@ -80,7 +80,7 @@ def _size(node: yaml.Node, sizes: dict[int, int | None]) -> int:
 
 
 def parse(text: str, where: str) -> Any:
-    """The plain values that a YAML text stands for.
+    """Return the plain values that a YAML text stands for.
 
     Raises:
         UserError: a syntax error, naming ``where`` and the line.
@@ -107,7 +107,7 @@ def parse(text: str, where: str) -> Any:
 
 
 def parse_value(text: str) -> Any:
-    """One value of a command line, under the same rules; what is no number, list … is the string itself.
+    """Return one value of a command line, read by the same rules; what is no number, list … is the string itself.
 
     Unlike in a file, `` #`` and ``: `` have no meaning, so that paths need no second layer of quotes.
     """
@@ -123,11 +123,11 @@ def parse_value(text: str) -> Any:
 
 
 def dump(values: Any) -> str:
-    """Plain values as YAML, keys in their own order; `parse` gives them back."""
+    """Return plain values as YAML, keys in their own order; `parse` gives them back."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def show(value: Any, longest: int = 80) -> str:
-    """A value as it would be written in YAML on one line, for messages."""
+    """Return a value as it would be written in YAML on one line, for messages."""
     text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -20,7 +20,7 @@ _EVAL_SEED = 0
 def batch(
     rows: TokenRows, *, batch_size: int, seed: int, step: int, host: int = 0, hosts: int = 1
 ) -> np.ndarray:
-    """Returns one host's share of the batch of a step.
+    """Return one host's share of the batch of a step.
 
     Batches follow each other in an endless stream of epochs, each in another order; a batch at the end of an
     epoch runs on into the next one. Host h gets rows [h * batch_size // hosts, (h + 1) * batch_size // hosts)
@@ -35,7 +35,7 @@ def batch(
         hosts: how many there are; must divide batch_size.
 
     Returns:
-        int32 [batch_size // hosts, length].
+        int32 ``[batch_size // hosts, length]``.
 
     Raises:
         UserError: hosts does not divide batch_size.
@@ -56,7 +56,7 @@ def train_batches(
     hosts: int = 1,
     prefetch: int,
 ) -> Iterator[np.ndarray]:
-    """Returns an endless iterator of `batch(step)` from `start_step` on, read ahead in a thread.
+    """Return an endless iterator of ``batch(step)`` from ``start_step`` on, read ahead in a thread.
 
     Args:
         rows: the training rows.
@@ -68,7 +68,7 @@ def train_batches(
         prefetch: batches read ahead, at least 1.
 
     Returns:
-        Iterator of int32 [batch_size // hosts, length].
+        Iterator of int32 ``[batch_size // hosts, length]``.
 
     Raises:
         UserError: hosts does not divide batch_size.
@@ -83,7 +83,7 @@ def train_batches(
 def eval_batches(
     rows: TokenRows, *, batch_size: int, pad_id: int, limit: int | None, host: int = 0, hosts: int = 1
 ) -> Iterator[np.ndarray]:
-    """Yields every row once, in a fixed order; rows of padding fill the last batch.
+    """Yield every row once, in a fixed order; rows of padding fill the last batch.
 
     Args:
         rows: the evaluation rows.
@@ -94,7 +94,7 @@ def eval_batches(
         hosts: how many there are; must divide batch_size.
 
     Yields:
-        int32 [batch_size // hosts, length]; as many batches on every host.
+        int32 ``[batch_size // hosts, length]``; as many batches on every host.
 
     Raises:
         UserError: hosts does not divide batch_size.

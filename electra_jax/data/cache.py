@@ -21,12 +21,12 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def key_of(settings: Mapping[str, Any]) -> str:
-    """Returns the hash that names a directory of the cache; equal settings give equal names."""
+    """Return the hash that names a directory of the cache; equal settings give equal names."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:20]
 
 
 def as_os_error(error: RuntimeError) -> OSError:
-    """array_record reports every failure as a RuntimeError; the words tell a full disk from others."""
+    """Convert an error of array_record, which are all RuntimeErrors; its words tell a full disk from other failures."""
     for code in _FULL:
         if os.strerror(code) in str(error):
             return OSError(code, os.strerror(code))
@@ -35,7 +35,7 @@ def as_os_error(error: RuntimeError) -> OSError:
 
 @contextlib.contextmanager
 def cache_errors(directory: Path) -> Iterator[None]:
-    """Turns a failure to write below `directory`, part of data.cache_dir, into a UserError that names it."""
+    """Turn a failure to write below ``directory``, part of data.cache_dir, into a UserError that names it."""
     try:
         yield
     except OSError as error:
@@ -48,7 +48,7 @@ def cache_errors(directory: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def new_directory(final: Path) -> Iterator[Path]:
-    """Yields an empty directory that becomes `final` when the block ends well, and vanishes otherwise.
+    """Yield an empty directory that becomes ``final`` when the block ends well, and vanishes otherwise.
 
     The renaming is the last act, so a killed process leaves nothing that could be taken for whole; what it
     does leave is removed by the next one. When several processes make the same directory the first to finish
@@ -82,7 +82,7 @@ def new_directory(final: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _exclusive(parent: Path) -> Iterator[None]:
-    """Lets one process at a time start, publish or clean up; a file system without locks lets all."""
+    """Let one process at a time start, publish or clean up; a file system without locks lets all."""
     handle = os.open(parent / ".lock", os.O_CREAT | os.O_RDWR, 0o666)
     try:
         with contextlib.suppress(OSError):
@@ -93,7 +93,7 @@ def _exclusive(parent: Path) -> Iterator[None]:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Removes what killed processes left: unfinished directories on which nobody holds a lock."""
+    """Remove what killed processes left: unfinished directories on which nobody holds a lock."""
     for temporary in parent.glob(f".*{_SUFFIX}"):
         try:
             handle = os.open(_alive_file(temporary), os.O_CREAT | os.O_RDWR, 0o666)
@@ -110,12 +110,12 @@ def _remove_abandoned(parent: Path) -> None:
 
 
 def _alive_file(temporary: Path) -> Path:
-    """The lock file of an unfinished directory; beside it, so that renaming takes nothing else along."""
+    """Return the lock file of an unfinished directory; beside it, so that renaming takes nothing else along."""
     return temporary.with_name(temporary.name + ".lock")
 
 
 def _flush(directory: Path) -> None:
-    """Forces files to the disk before the name says they are whole."""
+    """Force files to the disk before the name says they are whole."""
     for path in directory.rglob("*"):
         if path.is_file():
             handle = os.open(path, os.O_RDONLY)

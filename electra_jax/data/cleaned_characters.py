@@ -31,7 +31,7 @@ class CharacterCounts:
     documents: int = 0
 
     def add(self, text: str) -> None:
-        """Counts the characters of a document, or passes over it where enough were counted."""
+        """Count the characters of a document, or pass over it where enough were counted."""
         self.documents += 1
         if self.characters < CHARACTERS_COUNTED_ALL or self.documents % ONE_DOCUMENT_IN == 0:
             self.counts.update(text)
@@ -39,7 +39,7 @@ class CharacterCounts:
 
 
 def cleaning_lines(counts: Mapping[str, int], tokenizer: Tokenizer) -> list[str]:
-    """One line with the share of the characters that cleaning changes, and one where some lose more than their case.
+    """Return a line with the share of characters that cleaning changes, and one where some lose more than their case.
 
     Each character is looked at alone. White space and invisible characters do not count, nor does what
     SentencePiece's NFKC does to compatible forms.

@@ -27,7 +27,7 @@ class Packer(Protocol):
     """Takes documents one at a time and gives full rows back as they come."""
 
     def add(self, ids: np.ndarray, sentence_ends: np.ndarray) -> Iterator[np.ndarray]:
-        """Packs one document.
+        """Pack one document.
 
         Args:
             ids: the document's tokens, int [n].
@@ -39,25 +39,25 @@ class Packer(Protocol):
         ...
 
     def finish(self) -> Iterator[np.ndarray]:
-        """Yields the rows that are still held back, the last one padded."""
+        """Yield the rows that are still held back, the last one padded."""
         ...
 
 
 def make_packer(mode: str, length: int, *, cls_id: int, sep_id: int, pad_id: int) -> Packer:
-    """Returns the packer of `data.packing` for rows of `length` tokens."""
+    """Return the packer of `data.packing` for rows of `length` tokens."""
     rows = _Rows(length, cls_id, sep_id, pad_id)
     return PairPacker(rows) if mode == "segment_pairs" else DocumentPacker(rows)
 
 
 def pack(packer: Packer, documents: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[np.ndarray]:
-    """Packs (ids, sentence_ends) of each document; yields rows, int32 [rows, length]."""
+    """Pack documents, each given as (ids, sentence_ends); yield finished rows, int32 ``[rows, length]``."""
     for ids, sentence_ends in documents:
         yield from packer.add(ids, sentence_ends)
     yield from packer.finish()
 
 
 def split_sentences(document: str) -> list[str]:
-    """Splits a document at line ends and after sentence-final punctuation; blanks are left out."""
+    """Split a document at line ends and after sentence-final punctuation; blanks are left out."""
     sentences = (s for line in document.splitlines() for s in _SENTENCE_END.split(line))
     return [s for s in sentences if s and not s.isspace()]
 
@@ -78,7 +78,7 @@ class _Rows:
         return self.length - self._column
 
     def place(self, *parts: np.ndarray) -> None:
-        """Writes `[CLS] part [SEP] part [SEP] …` into the current row, which must have room for it."""
+        """Write ``[CLS] part [SEP] part [SEP] …`` into the current row, which must have room for it."""
         row, column = self._buffer[self._row], self._column
         row[column] = self._cls_id
         column += 1
@@ -90,7 +90,7 @@ class _Rows:
         self._column = column
 
     def end_row(self) -> Iterator[np.ndarray]:
-        """Leaves the current row as it is, unless it is empty, and goes on to the next one."""
+        """Leave the current row as it is, unless it is empty, and go on to the next one."""
         if self._column == 0:
             return
         self._row, self._column = self._row + 1, 0
@@ -98,7 +98,7 @@ class _Rows:
             yield from self.take()
 
     def take(self) -> Iterator[np.ndarray]:
-        """Yields the rows that are ended and not yet handed on."""
+        """Yield the rows that are ended and not yet handed on."""
         if self._row:
             full, self._buffer, self._row = self._buffer[: self._row], self._empty(), 0
             yield full
@@ -164,7 +164,7 @@ class PairPacker:
         yield from self._rows.take()
 
     def _divide(self, start: int, ends: list[int]) -> tuple[int, int]:
-        """Returns where segment A and where segment B of the example at `start` end."""
+        """Return where segment A and where segment B of the example at `start` end."""
         length = self._rows.length
         if self._draw() < SINGLE_SEGMENT_PROBABILITY:
             middle = ends[-1]

@@ -20,7 +20,7 @@ _MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
 def derive_key(*parts: int) -> int:
-    """Hashes integers into one 64-bit key; other parts, or another order of them, give another key."""
+    """Hash integers into one 64-bit key; other parts, or another order of them, give another key."""
     key = 0
     for part in parts:
         key = int(_mix(np.array([(key + part * 2 + 1) & _MASK64], dtype=np.uint64), _GOLDEN)[0])
@@ -28,7 +28,7 @@ def derive_key(*parts: int) -> int:
 
 
 def permute(indices: np.ndarray, size: int, key: int) -> np.ndarray:
-    """Applies a bijection of [0, size) that is chosen by `key`.
+    """Apply a bijection of [0, size) that is chosen by `key`.
 
     A Feistel network permutes the smallest power of two that holds `size`; results outside are sent through
     it again until they fall inside (cycle walking), which keeps it a bijection.
@@ -54,7 +54,7 @@ def permute(indices: np.ndarray, size: int, key: int) -> np.ndarray:
 
 
 def rows_at(position: int, count: int, *, num_rows: int, rows_per_block: int, seed: int) -> np.ndarray:
-    """Rows at positions [position, position + count) of the endless stream of epochs.
+    """Return the rows at positions [position, position + count) of the endless stream of epochs.
 
     Args:
         position: first place in the stream; place p is in epoch p // num_rows.
@@ -64,7 +64,7 @@ def rows_at(position: int, count: int, *, num_rows: int, rows_per_block: int, se
         seed: of the order.
 
     Returns:
-        int64 [count].
+        int64 ``[count]``.
     """
     parts = [np.empty(0, np.int64)]
     while count > 0:
@@ -79,7 +79,7 @@ def rows_at(position: int, count: int, *, num_rows: int, rows_per_block: int, se
 
 @lru_cache(maxsize=16)
 def _window_rows(num_rows: int, rows_per_block: int, seed: int, epoch: int, window: int) -> np.ndarray:
-    """All rows of one window in their order; cached because many batches share a window."""
+    """Return all rows of one window in their order; cached because many batches share a window."""
     start = window * BLOCKS_PER_WINDOW * rows_per_block
     size = min(BLOCKS_PER_WINDOW * rows_per_block, num_rows - start)
     places = start + permute(np.arange(size), size, derive_key(seed, epoch, 1, window))
@@ -95,7 +95,7 @@ def _window_rows(num_rows: int, rows_per_block: int, seed: int, epoch: int, wind
 
 
 def _feistel(values: np.ndarray, bits: int, key: int) -> np.ndarray:
-    """A bijection of [0, 2**bits); with odd `bits` the longer half is by turns the right and the left."""
+    """Apply a bijection of [0, 2**bits); with odd ``bits`` the longer half is by turns the right and the left."""
     left_bits, right_bits = bits // 2, bits - bits // 2
     left, right = values >> np.uint64(right_bits), values & np.uint64((1 << right_bits) - 1)
     for round_ in range(_ROUNDS):
@@ -106,7 +106,7 @@ def _feistel(values: np.ndarray, bits: int, key: int) -> np.ndarray:
 
 
 def _mix(values: np.ndarray, key: int) -> np.ndarray:
-    """splitmix64's finaliser of `values + key`; products wrap modulo 2**64, as they should."""
+    """Apply splitmix64's finaliser to ``values + key``; products wrap modulo 2**64, as they should."""
     mixed = values + np.uint64(key)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(_MULTIPLIERS[0])
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(_MULTIPLIERS[1])

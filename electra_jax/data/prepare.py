@@ -41,7 +41,7 @@ class Prepared:
 
 
 def check_prepare(config: Config) -> None:
-    """Raises what `prepare` would, as far as it is known at once: nothing is made, hashed or written.
+    """Raise what `prepare` would, as far as it is known at once: nothing is made, hashed or written.
 
     Raises:
         UserError: a source is missing or no text, or the tokenizer cannot be had.
@@ -54,10 +54,10 @@ def check_prepare(config: Config) -> None:
 
 
 def check_prepare_eval(config: Config) -> None:
-    """As `check_prepare`, for `prepare_eval_rows`.
+    """Raise what `prepare_eval_rows` would, as far as it is known at once.
 
     Raises:
-        UserError: see there.
+        UserError: see `check_prepare`.
     """
     if config.data.eval_source is not None:
         check_source(config.data.eval_source, config.data)
@@ -77,10 +77,10 @@ def prepare(
     accept: Callable[[Tokenizer], None] | None = None,
     begun: Path | None = None,
 ) -> Prepared:
-    """Finds or makes the tokenizer, the training rows and the evaluation rows of a configuration.
+    """Find or make the tokenizer, the training rows and the evaluation rows of a configuration.
 
     Args:
-        config: its sections `data` and `tokenizer` decide.
+        config: its sections ``data`` and ``tokenizer`` decide.
         progress: whether to say on stderr what is being done.
         accept: is given the tokenizer before the rows are made, which takes longest, and may refuse it.
         begun: directory of the tokenizer that a run with these settings began with; it is used where another version
@@ -106,10 +106,10 @@ def prepare(
 
 
 def prepare_eval_rows(config: Config, tokenizer: Tokenizer, *, progress: bool = True) -> TokenRows:
-    """Finds or makes the evaluation rows alone, with the tokenizer of a trained model.
+    """Find or make the evaluation rows alone, with the tokenizer of a trained model.
 
     Args:
-        config: its section `data` decides.
+        config: its section ``data`` decides.
         tokenizer: that of the model.
         progress: whether to say on stderr what is being done.
 
@@ -130,7 +130,7 @@ def _open_eval_source(config: Config) -> TextSource | None:
 
 
 def _held_out_fraction(config: Config) -> float:
-    """The share of data.source that is not trained on; nothing when evaluation has its own text."""
+    """Return the share of data.source that is not trained on; 0 when evaluation has its own text."""
     return config.data.eval_fraction if config.data.eval_source is None else 0.0
 
 
@@ -147,7 +147,7 @@ def _rows_job(config: Config, tokenizer: Tokenizer, progress: bool) -> RowsJob:
 def _prepare_tokenizer(
     config: Config, source: TextSource, progress: bool, begun: Path | None
 ) -> tuple[Path, Tokenizer]:
-    """Returns a tokenizer and the directory it is saved in; training it reads training documents only."""
+    """Return a tokenizer and the directory it is saved in; training it reads training documents only."""
     fraction = _held_out_fraction(config)
     settings = with_cleaning(config.tokenizer)
 

@@ -48,7 +48,7 @@ class RowsJob:
     progress: bool
 
     def settings(self, source: TextSource, split: Split) -> dict[str, Any]:
-        """Everything that decides the rows; its hash names their directory."""
+        """Return everything that decides the rows; its hash names their directory."""
         return {
             "format_version": FORMAT_VERSION,
             "source": source.fingerprint,
@@ -61,7 +61,7 @@ class RowsJob:
 
 
 def prepare_rows(job: RowsJob, source: TextSource, splits: tuple[Split, ...]) -> dict[Split, TokenRows]:
-    """Finds or makes the rows of some splits of a source, all missing ones in one pass.
+    """Find or make the rows of some splits of a source, all missing ones in one pass.
 
     Returns:
         The rows of each split.
@@ -107,7 +107,7 @@ def prepare_rows(job: RowsJob, source: TextSource, splits: tuple[Split, ...]) ->
 def _write_rows(
     job: RowsJob, source: TextSource, writers: dict[Split, RowWriter]
 ) -> tuple[dict[Split, int], dict[Split, CharacterCounts]]:
-    """Tokenises, packs and writes the documents of the splits that `writers` has.
+    """Tokenise, pack and write the documents of the splits that ``writers`` has.
 
     Returns:
         How many documents each split has, and characters of them.
@@ -202,7 +202,7 @@ def _text_of(source: TextSource, split: Split) -> str:
 
 
 def print_progress(progress: bool, message: str) -> None:
-    """Prints a line on stderr if `progress`."""
+    """Print a line on stderr if ``progress``."""
     if progress:
         print(f"prepare: {message}", file=sys.stderr, flush=True)
 

@@ -41,7 +41,7 @@ class RowWriter:
         special_ids: tuple[int, ...],
         shard_bytes: int = _SHARD_BYTES,
     ) -> None:
-        """Opens nothing yet.
+        """Open nothing yet.
 
         Args:
             directory: an existing, empty directory.
@@ -80,10 +80,10 @@ class RowWriter:
             self._writer = None
 
     def write(self, rows: np.ndarray) -> None:
-        """Appends rows.
+        """Append rows.
 
         Args:
-            rows: int [n, length].
+            rows: int ``[n, length]``.
 
         Raises:
             UserError: the disk is full, or another failure to write.
@@ -100,7 +100,7 @@ class RowWriter:
         self._held = held[whole:]
 
     def finish(self, facts: Mapping[str, Any]) -> None:
-        """Writes what is held back, closes the last shard and writes the manifest.
+        """Write what is held back, close the last shard and write the manifest.
 
         Args:
             facts: what else the manifest is to say, such as settings and sources.

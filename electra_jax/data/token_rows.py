@@ -81,7 +81,7 @@ class TokenRows:
 
     @classmethod
     def open(cls, directory: Path) -> Self:
-        """Opens prepared rows after checking that every shard is whole.
+        """Open prepared rows after checking that every shard is whole.
 
         Raises:
             UserError: the manifest cannot be read, or a shard is missing or has another size.
@@ -107,13 +107,13 @@ class TokenRows:
         return cls(directory, manifest)
 
     def read(self, rows: np.ndarray) -> np.ndarray:
-        """Reads rows by number, in any order.
+        """Read rows by number, in any order.
 
         Args:
-            rows: int [n], in [0, num_rows).
+            rows: int ``[n]``, in [0, num_rows).
 
         Returns:
-            int32 [n, length].
+            int32 ``[n, length]``.
 
         Raises:
             UserError: a shard is damaged.

@@ -51,7 +51,7 @@ class TokenChunk:
     sentence_counts: np.ndarray
 
     def documents(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yields (ids, sentence_ends) of each document, see `packing.Packer.add`."""
+        """Yield (ids, sentence_ends) of each document, see `packing.Packer.add`."""
         sentence_ends = np.cumsum(self.sentence_lengths)
         start = first = 0
         for last in np.cumsum(self.sentence_counts).tolist():
@@ -62,7 +62,7 @@ class TokenChunk:
 
 
 def tokenize_chunk(tokenizer: Tokenizer, documents: list[str], by_sentence: bool) -> TokenChunk:
-    """Tokenises documents, as one text each or sentence by sentence."""
+    """Tokenise documents, as one text each or sentence by sentence."""
     texts = [split_sentences(document) if by_sentence else [document] for document in documents]
     encoded = tokenizer.encode_batch([text for part in texts for text in part])
     lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
@@ -79,7 +79,7 @@ def tokenize_documents(
     by_sentence: bool,
     processes: int,
 ) -> Generator[tuple[list[_T], TokenChunk], None, None]:
-    """Tokenises a stream of labelled documents; order and result are those of a single process.
+    """Tokenise a stream of labelled documents; order and result are those of a single process.
 
     Args:
         documents: (label, text) of each; labels are handed through.
@@ -139,7 +139,7 @@ class WorkerPool:
                         pipe.close()
 
     def submit(self, texts: list[str]) -> Future[TokenChunk]:
-        """Starts tokenising; the future holds the tokens, or raises what went wrong."""
+        """Start tokenising; the future holds the tokens, or raises what went wrong."""
         return self._threads.submit(self._exchange, texts)
 
     def _exchange(self, texts: list[str]) -> TokenChunk:
@@ -188,7 +188,7 @@ class WorkerPool:
 
 
 def serve(tokenizer_dir: Path, by_sentence: bool, requests: IO[bytes], answers: IO[bytes]) -> None:
-    """Answers frames of texts with frames of tokens until `requests` ends."""
+    """Answer frames of texts with frames of tokens until `requests` ends."""
     tokenizer: Tokenizer | None = None
     while True:
         try:
@@ -209,7 +209,7 @@ def serve(tokenizer_dir: Path, by_sentence: bool, requests: IO[bytes], answers: 
 
 
 def _chunked(documents: Iterable[tuple[_T, str]]) -> Iterator[tuple[list[_T], list[str]]]:
-    """Groups documents so that a group is worth sending and yet small."""
+    """Group documents so that a group is worth sending and yet small."""
     labels: list[_T] = []
     texts: list[str] = []
     characters = 0
@@ -240,7 +240,7 @@ def _decode_texts(frame: list[bytes]) -> list[str]:
 
 
 def _send(pipe: IO[bytes], parts: list[bytes]) -> None:
-    """Writes one frame: the number of parts, their lengths, the parts."""
+    """Write one frame: the number of parts, their lengths, the parts."""
     pipe.write(np.array([len(parts), *map(len, parts)], np.int64).tobytes())
     for part in parts:
         pipe.write(part)
@@ -248,7 +248,7 @@ def _send(pipe: IO[bytes], parts: list[bytes]) -> None:
 
 
 def _receive(pipe: IO[bytes]) -> list[bytes]:
-    """Reads one frame; raises EOFError when the pipe ends first."""
+    """Read one frame; raises EOFError when the pipe ends first."""
     (count,) = np.frombuffer(_read(pipe, 8), np.int64).tolist()
     lengths = np.frombuffer(_read(pipe, 8 * count), np.int64).tolist()
     return [_read(pipe, length) for length in lengths]

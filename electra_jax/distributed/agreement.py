@@ -1,4 +1,4 @@
-"""What the hosts of a run tell each other outside the devices.
+"""What the hosts of a run exchange outside the devices: broadcast, gather and barrier, for small values.
 
 A host is a process of the run. Text goes through the key-value store of jax's coordination service, which every
 host has once it has joined, so nothing here waits for a device.
@@ -20,17 +20,17 @@ _PATIENCE = 3600
 
 
 def is_host_0() -> bool:
-    """Whether this host is the one that writes and speaks."""
+    """Return whether this host is the one that writes files and prints."""
     return _alone() or jax.process_index() == 0
 
 
 def _alone() -> bool:
-    """Whether this process is the whole run; looks for no device unless hosts were joined."""
+    """Return whether this process is the whole run; looks for no device unless hosts were joined."""
     return not jax.distributed.is_initialized() or jax.process_count() == 1
 
 
 def print_on_host_0(line: str) -> None:
-    """A line on standard error, once for all hosts."""
+    """Print a line on standard error, once for all hosts."""
     if is_host_0():
         print(line, file=sys.stderr)
 
@@ -42,7 +42,7 @@ def _client() -> Any:
 
 
 def broadcast_from_host_0(what: str, make: Callable[[], T], *, timeout: float = _PATIENCE) -> T:
-    """What ``make`` returns on host 0, on every host; what it raises there is raised everywhere.
+    """Return on every host what ``make`` returns on host 0; what it raises there is raised on every host.
 
     Args:
         what: a name for it that is used once in a run.
@@ -72,14 +72,14 @@ def broadcast_from_host_0(what: str, make: Callable[[], T], *, timeout: float = 
 
 
 def host_0_first(what: str, make: Callable[[], T], fingerprint: Callable[[T], str], *, timeout: float) -> T:
-    """What ``make`` returns on every host: host 0 makes it first, so that the others find it where hosts share files.
+    """Return what ``make`` returns on this host, having let host 0 make it first.
 
-    Where they do not, each makes its own.
+    Where hosts share files the others then find what host 0 made; where they do not, each makes its own.
 
     Args:
         what: a name for it that is used once in a run.
         make: finds or makes it.
-        fingerprint: equal where what was made is.
+        fingerprint: of what was made, equal where that is equal.
         timeout: seconds to wait for others.
 
     Raises:
@@ -102,7 +102,7 @@ def host_0_first(what: str, make: Callable[[], T], fingerprint: Callable[[T], st
 
 
 def gather_from_hosts(what: str, value: Any, *, timeout: float = _PATIENCE) -> list[Any]:
-    """What every host says, by host; nobody goes on before all have spoken.
+    """Return the value of every host, by host; no host goes on before all have given theirs.
 
     Args:
         what: a name for it that is used once in a run.
@@ -133,6 +133,6 @@ def _in_time(wait: Callable[[], T], what: str, timeout: float) -> T:
 
 
 def barrier(what: str) -> None:
-    """Returns when every host has come here; ``what`` is a name that is used once in a run."""
+    """Wait until every host has come here; ``what`` is a name that is used once in a run."""
     if not _alone():
         _client().wait_at_barrier(f"electra_jax/{what}", _PATIENCE * 1000)

@@ -38,7 +38,7 @@ class ClusterInfo:
 def detect_cluster(
     config: HostsConfig, environment: Mapping[str, str], *, on_tpu: bool
 ) -> ClusterInfo | None:
-    """Where this process belongs, or None if it is alone.
+    """Return which process of how many this is, or None if it is alone.
 
     Args:
         config: its keys win over the environment.
@@ -61,7 +61,7 @@ def detect_cluster(
 
 
 def _named(config: HostsConfig, environment: Mapping[str, str]) -> ClusterInfo | None:
-    """What the keys say, or the variables of the same meaning; an indexed Kubernetes Job numbers its pods."""
+    """Return what the keys say, or the variables of the same meaning; an indexed Kubernetes Job numbers its pods."""
     coordinator = config.coordinator or environment.get("JAX_COORDINATOR_ADDRESS")
     number = config.process_id
     if number is None:
@@ -91,7 +91,7 @@ def _named(config: HostsConfig, environment: Mapping[str, str]) -> ClusterInfo |
 
 
 def _slurm(environment: Mapping[str, str]) -> ClusterInfo | None:
-    """The tasks of one `srun`; several on a node have a device each."""
+    """Return which task of a ``srun`` this is; several on a node have a device each."""
     count = _integer(environment, "SLURM_STEP_NUM_TASKS")
     if count is None or count < 2 or "SLURM_STEP_NODELIST" not in environment:
         return None
@@ -109,7 +109,7 @@ def _slurm(environment: Mapping[str, str]) -> ClusterInfo | None:
 
 
 def first_node(nodes: str) -> str:
-    """The first name of a Slurm list such as ``gpu[001-003,007],cpu1``."""
+    """Return the first name of a Slurm list such as ``gpu[001-003,007],cpu1``."""
     name, bracket, rest = nodes.partition("[")
     if not bracket or "," in name:
         return nodes.partition(",")[0]
@@ -117,7 +117,11 @@ def first_node(nodes: str) -> str:
 
 
 def _tpu(environment: Mapping[str, str], on_tpu: bool) -> ClusterInfo | None:
-    """A TPU's pod, which jax knows how to ask for; a machine that is told to ask nobody, or knows it is alone."""
+    """Return that jax is to ask the TPU for its pod.
+
+    Returns:
+        None where there is no TPU, it is known to be alone, or the environment forbids to ask the metadata server.
+    """
     workers = environment.get("TPU_PROCESS_ADDRESSES", environment.get("TPU_WORKER_HOSTNAMES"))
     slices = _integer(environment, "MEGASCALE_NUM_SLICES") or 1
     if not on_tpu:
@@ -139,6 +143,6 @@ def _integer(environment: Mapping[str, str], name: str) -> int | None:
 
 
 def has_tpu() -> bool:
-    """Whether the machine has a TPU and the library that drives it; touches neither."""
+    """Return whether the machine has a TPU and the library that drives it; touches neither."""
     devices = [*Path("/dev").glob("accel*"), *Path("/dev").glob("vfio/[0-9]*")]
     return bool(devices) and find_spec("libtpu") is not None

@@ -7,13 +7,13 @@ from electra_jax.errors import UserError
 
 
 def common_settings(config: Config) -> Config:
-    """The configuration without what differs from host to host, and from one start to the next."""
+    """Return the configuration without what differs from host to host, and from one start to the next."""
     hosts = config.hosts.model_copy(update={"coordinator": None, "num_processes": None, "process_id": None})
     return config.model_copy(update={"hosts": hosts})
 
 
 def check_common_settings(config: Config) -> None:
-    """Refuses hosts that were started with different settings.
+    """Refuse hosts that were started with different settings.
 
     Raises:
         UserError: some host has other settings; the keys are named.

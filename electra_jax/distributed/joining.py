@@ -17,7 +17,7 @@ from electra_jax.errors import HostLost, UserError
 
 @contextmanager
 def joined(config: HostsConfig) -> Iterator[None]:
-    """Makes this process one of the run's hosts while entered; must come before any device is touched.
+    """Make this process one of the run's hosts while entered; must come before any device is touched.
 
     Raises:
         UserError: the hosts did not all meet in time.
@@ -43,7 +43,7 @@ def joined(config: HostsConfig) -> Iterator[None]:
 
 
 def _join(config: HostsConfig, cluster: ClusterInfo, ended: Callable[[], None]) -> None:
-    """`jax.distributed.initialize` with a bounded wait.
+    """Call ``jax.distributed.initialize`` with a bounded wait.
 
     When it gives up by itself jax ends the process, so it is left to wait longer than we do, in a thread.
     """

@@ -18,7 +18,7 @@ LOST = (
 
 
 def is_lost_host_error(error: BaseException) -> bool:
-    """Whether ``error``, or what it came of, is that of a connection that broke.
+    """Return whether ``error``, or one that caused it, is that of a broken connection to another host.
 
     Orbax, which waits for all hosts to have written, says that it has waited for too long; and jax raises
     some of these errors as ValueError.
@@ -34,13 +34,13 @@ def is_lost_host_error(error: BaseException) -> bool:
 
 
 def leave_at_once(ended: Callable[[], None], status: int) -> None:
-    """At exit, does not wait for hosts that are not there (what is registered last comes first)."""
+    """Let the process exit without waiting for hosts that are not there (what is registered last comes first)."""
     atexit.register(os._exit, status)
     atexit.register(ended)
 
 
 def report_abort() -> Callable[[], None]:
-    """Has a sentence written when this process dies without having ended in order.
+    """Have a sentence written when this process dies without having ended in order.
 
     jax aborts the process, from a thread of its own, when another host no longer answers. The shell that waits for
     the other end of a pipe outlives that.

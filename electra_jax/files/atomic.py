@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 @contextmanager
 def new_file(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
-    """Yields a file that takes the place of ``path`` in one move when the block ends well, and vanishes otherwise.
+    """Yield a file that takes the place of ``path`` in one move when the block ends well, and vanishes otherwise.
 
     It lies beside ``path`` under a hidden name that no other process has and that ends as that of ``path`` does. A
     process that is killed leaves it there.
@@ -39,7 +39,7 @@ def new_file(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
 
 
 def write_atomically(path: Path, content: str | bytes, *, flush: bool = True) -> None:
-    """Replaces ``path`` by ``content``, text in UTF-8, in one move; see `new_file`.
+    """Replace ``path`` by ``content``, text in UTF-8, in one move; see `new_file`.
 
     Raises:
         OSError: it cannot be written; what was at ``path`` stays.

@@ -8,7 +8,7 @@ LONGEST_BYTES = 200  # a file system takes 255, and something is put before or b
 
 
 def is_file_name(name: object) -> bool:
-    """Whether this may name one file or directory below a known one.
+    """Return whether this may name one file or directory below a known one.
 
     A file that names ``../../name`` or ``/name`` would have others written elsewhere, and one that names ``.name``
     would hide them.
@@ -23,7 +23,7 @@ def is_file_name(name: object) -> bool:
 
 
 def folder_in(directory: Path, name: str) -> Path:
-    """The folder of this name in a directory; names come from files, and some would lead elsewhere.
+    """Return the folder of this name in a directory; names come from files, and some would lead elsewhere.
 
     Raises:
         UserError: it cannot be the name of a folder.

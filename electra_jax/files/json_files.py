@@ -23,7 +23,7 @@ _HALF = re.compile("[\ud800-\udfff]")
 
 
 def read_json(path: Path, remedy: str = "restore it from a copy", most: int = MOST_BYTES) -> Any:
-    """The value in a JSON file.
+    """Return the value in a JSON file.
 
     Args:
         path: of the file.
@@ -43,7 +43,7 @@ def read_json(path: Path, remedy: str = "restore it from a copy", most: int = MO
 
 
 def read_object(path: Path, remedy: str = "restore it from a copy", most: int = MOST_BYTES) -> dict[str, Any]:
-    """As `read_json`, of a file that holds an object.
+    """Return the object in a JSON file, as `read_json`.
 
     Raises:
         UserError: see `read_json`; or it holds something else.
@@ -55,7 +55,7 @@ def read_object(path: Path, remedy: str = "restore it from a copy", most: int = 
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replaces a file of JSON in one move, indented and in UTF-8; directories on the way are made.
+    """Replace a file of JSON in one move, indented and in UTF-8; directories on the way are made.
 
     Raises:
         OSError: it cannot be written; what was at ``path`` stays.
@@ -65,7 +65,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def parse_json(content: bytes, where: str, remedy: str) -> Any:
-    """The value that JSON in UTF-8 stands for.
+    """Return the value that JSON in UTF-8 stands for.
 
     Raises:
         UserError: it is not JSON; ``where`` begins the message and ``remedy`` ends it.
@@ -101,7 +101,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _has_halves(value: Any) -> bool:
-    """Whether a string in it holds a surrogate; without recursion, since JSON nests deeper than Python calls."""
+    """Return whether a string in it holds a surrogate; without recursion, since JSON nests deeper than Python calls."""
     left = [value]
     while left:
         match left.pop():

@@ -28,12 +28,12 @@ def json_value(
     most_values: int = MOST_VALUES,
     make_object: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None,
 ) -> Any:
-    """Returns the value that a text spells.
+    """Return the value that a JSON text spells.
 
     Args:
         text: the JSON.
-        most_values: that it may hold.
-        make_object: what an object is made of its pairs with; None: of a name that is there twice the last counts.
+        most_values: how many values it may hold.
+        make_object: makes an object of its pairs; None: the last value of a name that is there twice counts.
 
     Raises:
         NotJson: it spells none, or one that is too large.

@@ -24,13 +24,13 @@ _MOUNTS = {
 
 
 def without_file_scheme(given: str) -> str:
-    """``file:///a%20b`` as ``/a b``; anything else as it is."""
+    """Return ``file:///a%20b`` as ``/a b``; anything else as it is."""
     found = _FILE_URL.match(given)
     return unquote(given[found.end() :]) if found else given
 
 
 def path_problem(given: str) -> str | None:
-    """Why ``given`` cannot be a path here, as what a sentence says of it; None where it can."""
+    """Return why ``given`` cannot be a path here, as the end of a sentence about it; None where it can."""
     if not given:
         return "names nothing: give a path, or . for the current directory"
     if url := _URL.match(given):
@@ -59,7 +59,9 @@ def path_problem(given: str) -> str | None:
 
 
 def local_path(given: str | os.PathLike[str], what: str = "") -> Path:
-    """The path that a user's text means: ``~`` is the home directory, ``file://`` is left out, ``//a`` is ``/a``.
+    """Return the path that a user's text means.
+
+    ``~`` is the home directory, ``file://`` is left out, ``//a`` is ``/a``.
 
     Args:
         given: as it was typed.
@@ -80,7 +82,7 @@ def local_path(given: str | os.PathLike[str], what: str = "") -> Path:
 
 
 def check_folder(path: Path, what: str, *, to_write: bool = True) -> None:
-    """Refuses a directory that could not be made, or not be written; writes nothing to find out.
+    """Refuse a directory that could not be made, or not be written; nothing is written to find out.
 
     Args:
         path: the directory, there or not.

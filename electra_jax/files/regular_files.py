@@ -19,7 +19,7 @@ _KINDS = (
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Opens a regular file for reading; a link to one counts as one.
+    """Open a regular file for reading; a link to one counts as one.
 
     Raises:
         OSError: it is another kind of file, which ``strerror`` says in words, or cannot be opened.
@@ -35,7 +35,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """What a regular file of at most ``most`` bytes holds.
+    """Return what a regular file of at most ``most`` bytes holds.
 
     Raises:
         OSError: as `open_regular`, or it is larger.

@@ -1,5 +1,6 @@
-"""The reference's Adam: no bias correction, epsilon added outside the root (google-research/electra,
-model/optimization.py).
+"""ELECTRA's own Adam: no bias correction, epsilon added outside the root.
+
+As in google-research/electra, model/optimization.py.
 """
 
 from typing import Any, NamedTuple
@@ -17,7 +18,13 @@ class ElectraAdamState(NamedTuple):
 
 
 def scale_by_electra_adam(beta1: float, beta2: float, epsilon: float) -> optax.GradientTransformation:
-    """Gradients → m / (√v + ε), with m and v started at 0 and never corrected for it."""
+    """Scale gradients to m / (√v + ε), with m and v started at 0 and never corrected for it.
+
+    Args:
+        beta1: decay of m, the average of gradients.
+        beta2: decay of v, the average of their squares.
+        epsilon: added to the root, not under it.
+    """
 
     def init(params: optax.Params) -> ElectraAdamState:
         zeros = jax.tree.map(jnp.zeros_like, params)

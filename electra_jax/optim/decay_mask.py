@@ -8,7 +8,7 @@ from electra_jax.partitioning.axes import KeyPath, path_name
 
 
 def weight_decay_mask(params: Any) -> Any:
-    """True for every parameter that is decayed, a pytree of bools shaped as ``params``.
+    """Return which parameters are decayed: a pytree of bools shaped as ``params``.
 
     Raises:
         ValueError: a parameter that no rule covers.

@@ -12,10 +12,11 @@ from electra_jax.partitioning.axes import KeyPath, path_name
 
 
 def layer_rates(params: Any, decay: float, *, twice_at_the_top: bool) -> Any:
-    """What each parameter's rate is multiplied by: 1 for heads, ``decay`` for the top layer, its square below, ...
+    """Return what each parameter's learning rate is multiplied by.
 
-    The embeddings, and their projection, are one below the lowest layer. Stacked layers get one factor each,
-    ``[layers, 1, …]``; everything else a scalar.
+    It is 1 for heads, ``decay`` for the top layer, its square for the next one below, and so on. The embeddings, and
+    their projection, are one below the lowest layer. Stacked layers get one factor each, ``[layers, 1, …]``; everything
+    else a scalar.
 
     Args:
         params: arrays or shapes, with ``embeddings``, ``encoder`` and ``heads``.
@@ -42,7 +43,7 @@ def layer_rates(params: Any, decay: float, *, twice_at_the_top: bool) -> Any:
 
 
 def scale_by_layer(decay: float, *, twice_at_the_top: bool) -> optax.GradientTransformation:
-    """Multiplies updates by `layer_rates`; after weight decay, so that it is scaled too."""
+    """Multiply updates by `layer_rates`; after weight decay, so that it is scaled too."""
 
     def update(updates: optax.Updates, state: optax.EmptyState, params: Any = None) -> Any:
         del params

@@ -1,4 +1,4 @@
-"""From the configuration to an optax chain."""
+"""The optimizer of a configuration, as an optax chain."""
 
 from typing import Any
 

@@ -1,5 +1,6 @@
-"""Learning-rate schedules: a decay times a linear warm-up (a product, as in google-research/electra,
-model/optimization.py).
+"""Learning-rate schedules: a decay times a linear warm-up.
+
+A product, as in google-research/electra, model/optimization.py.
 """
 
 import jax.numpy as jnp
@@ -10,11 +11,15 @@ from electra_jax.config.schema import OptimizerConfig
 
 
 def learning_rate_schedule(config: OptimizerConfig, total_steps: int) -> optax.Schedule:
-    """The learning rate of update number ``step``, counted from 0.
+    """Return the learning rate of each update as a function of its number, ``step``, counted from 0.
 
     linear: peak · (1 - step/T); cosine: peak · (1 + cos(π step/T))/2; constant: peak;
     warmup_stable_decay: peak, falling linearly to 0 in the last ``decay_fraction`` of T.
     Each is multiplied by min(1, step / warmup_steps), so with warm-up the first update has rate 0.
+
+    Args:
+        config: the section ``optimizer``; its ``learning_rate`` is the peak.
+        total_steps: T, the updates of the whole run.
     """
     warmup_steps = config.total_warmup
     decay_steps = config.decay_fraction * total_steps

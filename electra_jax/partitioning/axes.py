@@ -70,7 +70,7 @@ PARAMETER_AXES: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 def partition_spec(axes: tuple[str, ...]) -> PartitionSpec:
-    """Mesh axes of each logical axis.
+    """Return the mesh axes of each logical axis.
 
     Raises:
         KeyError: an axis that is not in the table.
@@ -86,12 +86,12 @@ def _mesh_axes(axis: str) -> tuple[str, ...] | str | None:
 
 
 def path_name(path: KeyPath) -> str:
-    """A pytree path as ``a/b/c``."""
+    """Return a pytree path as ``a/b/c``."""
     return "/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)
 
 
 def parameter_axes(name: str, ndim: int) -> tuple[str, ...]:
-    """Logical axes of the parameter ``name``.
+    """Return the logical axes of the parameter ``name``, one for each of its ``ndim`` dimensions.
 
     Raises:
         KeyError: the parameter is in no row of the table, or has another number of dimensions.
@@ -105,7 +105,7 @@ def parameter_axes(name: str, ndim: int) -> tuple[str, ...]:
 
 
 def parameter_specs(params: object, mesh: jax.sharding.Mesh) -> object:
-    """The `PartitionSpec` of every parameter.
+    """Return the `PartitionSpec` of every parameter, as a tree like ``params``.
 
     Args:
         params: pytree of arrays or of their abstract shapes.
@@ -130,7 +130,7 @@ def parameter_specs(params: object, mesh: jax.sharding.Mesh) -> object:
 
 
 def _uneven(name: str, axis: str, size: int, mesh: jax.sharding.Mesh) -> str:
-    """That the mesh does not divide a dimension, in words of the configuration."""
+    """Return a sentence that the mesh does not divide a dimension, in words of the configuration."""
     parts = math.prod(mesh.shape[mesh_axis] for mesh_axis in RULES[axis])
     over = " x ".join(f"mesh.{mesh_axis}={mesh.shape[mesh_axis]}" for mesh_axis in RULES[axis])
     if axis == "vocab":
@@ -145,7 +145,7 @@ def _uneven(name: str, axis: str, size: int, mesh: jax.sharding.Mesh) -> str:
 
 
 def nearest_divisors(wrong: int, size: int) -> str:
-    """The divisors of ``size`` next to ``wrong``, as ``is 1`` or ``are 2 and 4``."""
+    """Return the divisors of ``size`` next to ``wrong``, as ``is 1`` or ``are 2 and 4``."""
     divisors = [n for n in range(1, size + 1) if size % n == 0]
     below = [n for n in divisors if n < wrong][-1:]
     above = [n for n in divisors if n > wrong][:1]

@@ -9,13 +9,13 @@ from electra_jax.partitioning.axes import RULES, partition_spec
 
 
 def constrain(x: Array, *axes: str) -> Array:
-    """Lays ``x`` over the current mesh by the logical axes of its dimensions; a no-op outside a mesh."""
+    """Lay ``x`` over the current mesh by the logical axes of its dimensions; a no-op outside a mesh."""
     if jax.sharding.get_abstract_mesh().empty:
         return x
     return jax.lax.with_sharding_constraint(x, partition_spec(axes))
 
 
 def parts_on_mesh(axis: str) -> int:
-    """Into how many parts the current mesh cuts a dimension of this logical axis; 1 outside a mesh."""
+    """Return into how many parts the current mesh cuts a dimension of this logical axis; 1 outside a mesh."""
     sizes = jax.sharding.get_abstract_mesh().shape
     return math.prod(sizes.get(mesh_axis, 1) for mesh_axis in RULES[axis])

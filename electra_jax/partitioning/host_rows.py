@@ -8,7 +8,7 @@ from electra_jax.partitioning.axes import BATCH_AXES
 
 
 def row_share(mesh: Mesh) -> tuple[int, int]:
-    """(which part, of how many) of the rows of a batch this host reads.
+    """Return which part of a batch's rows this host reads, and of how many parts.
 
     Hosts that a tensor axis connects hold the same rows, and read the same.
 

@@ -30,7 +30,7 @@ class Placement:
 
 
 def parameter_layout(params: Any, mesh: Mesh) -> list[Placement]:
-    """A row for every parameter, in the order of the tree.
+    """Return a row for every parameter, in the order of the tree.
 
     Args:
         params: pytree of arrays or abstract shapes.
@@ -55,7 +55,7 @@ def _bytes(leaf: Any, spec: PartitionSpec, sizes: Mapping[str, int]) -> int:
 
 
 def tree_bytes_per_device(tree: Any) -> int:
-    """Bytes that one device holds of a tree of arrays, abstract or not, that have a `NamedSharding`."""
+    """Return the bytes that one device holds of a tree of arrays, abstract or not, that have a `NamedSharding`."""
     total = 0
     for leaf in jax.tree.leaves(tree):
         sharding = leaf.sharding
@@ -65,7 +65,7 @@ def tree_bytes_per_device(tree: Any) -> int:
 
 
 def describe_layout(state: Any, mesh: Mesh) -> list[str]:
-    """A few lines for a person: the mesh, which parameters lie on which axes, and what a device holds.
+    """Return a few lines for a person: the mesh, which parameters lie on which axes, and what a device holds.
 
     Args:
         state: a `TrainState` of arrays or abstract arrays with shardings.
@@ -95,7 +95,7 @@ def describe_layout(state: Any, mesh: Mesh) -> list[str]:
 
 
 def _kind(name: str) -> str:
-    """What is alike in both networks and in every layer has one name."""
+    """Return a parameter's name without its network and layer, so that those with the same role have one name."""
     parts = name.split("/")
     if parts[-1] in ("scale", "bias") and "output_bias" not in parts:
         return "LayerNorm" if any(part.endswith("layer_norm") for part in parts) else "biases"

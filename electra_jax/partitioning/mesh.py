@@ -16,7 +16,7 @@ AXES = ("data", "fsdp", "tensor")
 
 
 def mesh_shape(config: MeshConfig, devices: int) -> tuple[int, int, int]:
-    """Resolves mesh.data=-1 and checks the product.
+    """Return the sizes of data, fsdp and tensor: mesh.data=-1 resolved, and their product checked.
 
     Raises:
         UserError: the axes do not multiply to the number of devices.
@@ -38,7 +38,7 @@ def mesh_shape(config: MeshConfig, devices: int) -> tuple[int, int, int]:
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """The mesh over ``devices`` (all by default), ordered to suit the interconnect.
+    """Return the mesh over ``devices`` (all by default), ordered to suit the interconnect.
 
     Within a slice devices are joined by a fast network (ICI, NVLink), between slices by a slow one (DCN). The axis
     data goes over the slices, outermost; fsdp and tensor stay within each. With mesh.dcn_data=1 any axis may go over
@@ -61,14 +61,14 @@ _AUTO = (AxisType.Auto,) * len(AXES)
 
 
 def _one_slice(shape: tuple[int, ...], devices: Sequence[jax.Device]) -> np.ndarray:
-    """The devices in an order that keeps to the axes of a TPU's torus, and splits one only if it must."""
+    """Return the devices in an order that keeps to the axes of a TPU's torus, and splits one only if it must."""
     return create_device_mesh(shape, devices, allow_split_physical_axes=True)
 
 
 def _slices(
     config: MeshConfig, shape: tuple[int, int, int], devices: Sequence[jax.Device]
 ) -> list[list[jax.Device]]:
-    """The devices of each slice, in the order of the slices.
+    """Return the devices of each slice, in the order of the slices.
 
     Devices that say nothing of slices, such as CPUs, are cut in their order, which is that of the processes.
 
@@ -112,7 +112,7 @@ def _all_devices() -> Sequence[jax.Device]:
 
 
 def check_batch(config: Config, mesh: Mesh) -> None:
-    """Refuses a batch, or attention heads, that the mesh cannot split evenly; needs nothing but the configuration.
+    """Refuse a batch, or attention heads, that the mesh cannot split evenly; needs nothing but the configuration.
 
     The widths of the networks are checked with their parameters (`axes.parameter_specs`).
 
@@ -136,16 +136,16 @@ def check_batch(config: Config, mesh: Mesh) -> None:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Rows of a batch over data and fsdp."""
+    """Return the sharding of a batch: its rows over data and fsdp."""
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The same value on every device."""
+    """Return the sharding of a value that every device holds whole."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def put_batch(mesh: Mesh, rows: Any) -> Any:
-    """This host's rows, an array or a tree of arrays ``[rows, …]``, as its part of the global batch."""
+    """Put this host's rows, an array or a tree of arrays ``[rows, …]``, as its part of the global batch."""
     sharding = batch_sharding(mesh)
     return jax.tree.map(lambda array: jax.make_array_from_process_local_data(sharding, array), rows)

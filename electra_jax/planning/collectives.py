@@ -15,13 +15,14 @@ KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective
 class Collective:
     """One collective operation of the program.
 
-    kind: one of `KINDS`.
-    operand_bytes: what a device puts in, each time.
-    devices: how many take part together.
-    times: how often it runs in a step.
-    arrays: types and shapes that go in, such as "f32[512,96]"; many are cut short.
-    operation: the part of the model it comes from, as far as the compiler knows.
-    between_slices: whether it goes over the slower network between slices, where ``devices`` counts one of each.
+    Attributes:
+        kind: one of `KINDS`.
+        operand_bytes: what a device puts in, each time.
+        devices: how many take part together.
+        times: how often it runs in a step.
+        arrays: types and shapes that go in, such as "f32[512,96]"; many are cut short.
+        operation: the part of the model it comes from, as far as the compiler knows.
+        between_slices: whether it goes over the slower network between slices, where ``devices`` counts one of each.
     """
 
     kind: str
@@ -52,9 +53,9 @@ class Collective:
 
 
 def find_collectives(module: Module, devices: int, slices: int = 1) -> list[Collective]:
-    """All collectives of a program over ``devices`` in each of ``slices``, largest traffic first.
+    """Return all collectives of a program over ``devices`` in each of ``slices``, largest traffic first.
 
-    Those of one device alone are none.
+    An operation with one device alone is left out.
 
     A TPU program may hold one collective in several pieces, fused with computations it overlaps with; they share a
     channel and count once. An all-reduce of which each device keeps only its slice is a reduce-scatter. What goes to
@@ -105,7 +106,7 @@ _BETWEEN = {
 
 
 def _between_slices(step: Executed, slices: int) -> Collective | None:
-    """What a send hands to other slices; None for a send of another kind.
+    """Return the collective that a send is the part between slices of; None for a send of another kind.
 
     Anything but the known kinds counts as sent once, as from neighbour to neighbour.
     """
@@ -128,7 +129,7 @@ def _between_slices(step: Executed, slices: int) -> Collective | None:
 
 
 def _operands(step: Executed) -> list[Array]:
-    """The arrays that go in; tokens, which order what is done, are none."""
+    """Return the arrays that go in; tokens, which order what is done, are left out."""
     operands = step.computation.operands(step.instruction)
     return [array for operand in operands for array in operand.arrays if array.dtype != "token"]
 
@@ -144,7 +145,7 @@ def _operation(instruction: Instruction) -> str:
 
 
 def group_size(attributes: str, devices: int) -> int:
-    """How many devices take part together, from ``replica_groups`` in any of its three notations."""
+    """Return how many devices take part together, from ``replica_groups`` in any of its three notations."""
     if listed := re.search(r"replica_groups=\{\{([\d,]+)\}", attributes):
         return len(listed[1].split(","))
     if tiled := re.search(r"replica_groups=\[\d+,(\d+)\]<=", attributes):
@@ -156,7 +157,7 @@ def group_size(attributes: str, devices: int) -> int:
 
 
 def merge(collectives: Iterable[Collective]) -> list[Collective]:
-    """Collectives of the same kind, network, group and arrays added up: ``times`` is that of all together."""
+    """Add up collectives of the same kind, network, group and arrays: ``times`` is that of all together."""
     merged: dict[tuple[object, ...], Collective] = {}
     for one in collectives:
         key = one.kind, one.devices, one.arrays, one.operand_bytes, one.between_slices

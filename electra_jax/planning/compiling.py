@@ -36,15 +36,21 @@ class Vocabulary:
 class Compiled:
     """A step compiled for a machine; bytes are those of one device.
 
-    parameters, optimizer, other, batch: what the step is given.
-    temporaries: what it needs beside, at once; if it did not fit, what the compiler asked for, None if it did not say.
-    program: its code.
-    out_of_memory: the compiler's own words if it did not fit, else None.
-    available: memory that the compiler may use, None if it did not say.
-    product_flops: of the whole step, over all devices.
-    text: the compiled program; None if it cannot be had, and then ``text_error`` says why.
-    bytes_accessed: the compiler's own count, in which a loop's body counts once.
-    seconds: that compiling took.
+    Attributes:
+        parameters: bytes of the parameters, part of what the step is given.
+        optimizer: of the optimizer's state, too.
+        other: of the rest of the state, too.
+        batch: of the batch, too.
+        product_flops: of the whole step, over all devices.
+        seconds: that compiling took.
+        temporaries: what it needs beside, at once; if it did not fit, what the compiler asked for, None if it did not
+            say.
+        program: bytes of its code.
+        out_of_memory: the compiler's own words if it did not fit, else None.
+        available: memory that the compiler may use, None if it did not say.
+        text: the compiled program; None if it cannot be had, and then ``text_error`` says why.
+        text_error: why there is no ``text``.
+        bytes_accessed: the compiler's own count, in which a loop's body counts once.
     """
 
     parameters: float
@@ -63,7 +69,7 @@ class Compiled:
 
 
 def vocabulary(config: Config) -> Tokenizer:
-    """The tokenizer if a file is named, else its stand-in of the configured size; trains nothing.
+    """Return the tokenizer if a file is named, else a stand-in of the configured size; nothing is trained.
 
     Raises:
         UserError: the file is missing or wrong, or the size is too small.
@@ -74,7 +80,7 @@ def vocabulary(config: Config) -> Tokenizer:
 
 
 def compile_step(config: Config, tokenizer: Tokenizer, mesh: Mesh) -> Compiled:
-    """Compiles the step of `training.program` for the devices of ``mesh``, which may be a topology's.
+    """Compile the step of `training.program` for the devices of ``mesh``, which may be a topology's.
 
     Raises:
         UserError: a parameter that the mesh does not divide.
@@ -122,7 +128,7 @@ def compile_step(config: Config, tokenizer: Tokenizer, mesh: Mesh) -> Compiled:
 
 
 def temporaries(analysis: Any, platform: str) -> float:
-    """Bytes that a step needs at once beside what it is given.
+    """Return the bytes that a step needs at once beside what it is given.
 
     For a TPU they are the compiler's peak, which is what it compares with the memory there is (its size of
     temporaries is up to a third more, and may exceed the memory of a step that it compiles). Its peak for a CPU
@@ -144,7 +150,13 @@ def _text(compiled: Any) -> tuple[str | None, str | None]:
 
 @dataclass(frozen=True)
 class OutOfMemory:
-    """What a compiler says that finds no room: bytes needed (if it says) and there, and its sentence."""
+    """What a compiler says when memory does not suffice.
+
+    Attributes:
+        needed: bytes that the program needs, None if it does not say.
+        available: bytes that there are, None if it does not say.
+        message: its sentence.
+    """
 
     needed: float | None
     available: float | None
@@ -156,7 +168,7 @@ _SIZE = r"([\d.]+)([KMGT]?)"
 
 
 def parse_out_of_memory(message: str) -> OutOfMemory | None:
-    """Reads a compile error; None if it is not about memory."""
+    """Read a compile error; None if it is not about memory."""
     if "RESOURCE_EXHAUSTED" not in message and "out of memory" not in message.lower():
         return None
     sentence = next((line for line in message.splitlines() if "memory" in line.lower()), message)
@@ -175,10 +187,10 @@ def parse_out_of_memory(message: str) -> OutOfMemory | None:
 
 
 def check_plannable(config: Config) -> None:
-    """Refuses what has no one step to compile.
+    """Refuse a run that has no single training step to compile.
 
     Raises:
-        UserError: fine-tuning.
+        UserError: it is a fine-tuning.
     """
     if config.finetuning:
         raise UserError(

@@ -28,7 +28,7 @@ class Array:
 
     @property
     def bytes(self) -> float:
-        """Without padding; tokens and the like are nothing."""
+        """Bytes without padding; tokens and the like have none."""
         bits = 8 if self.dtype.startswith("f8") else _BITS.get(self.dtype, 0)
         return math.prod(self.shape) * bits / 8
 
@@ -46,11 +46,11 @@ class Instruction:
 
     @property
     def bytes(self) -> float:
-        """Of all its arrays."""
+        """Bytes of all its arrays."""
         return sum(array.bytes for array in self.arrays)
 
     def called(self, role: str) -> list[str]:
-        """Names of the computations it calls as ``calls``, ``body``, ``condition``, …"""
+        """Return the names of the computations that it calls in this role: ``calls``, ``body``, ``condition``."""
         names = [name for kind, name in _CALLED.findall(self.attributes) if kind == role]
         return [one.strip().lstrip("%") for name in names for one in name.strip("{}").split(",")]
 
@@ -64,15 +64,15 @@ class Computation:
 
     @property
     def root(self) -> Instruction:
-        """What it returns."""
+        """The instruction whose value it returns."""
         return next(i for i in self.instructions.values() if i.is_root)
 
     def operands(self, instruction: Instruction) -> list[Instruction]:
-        """The instructions that another one reads."""
+        """Return the instructions that another one reads."""
         return [self.instructions[name] for name in instruction.operands if name in self.instructions]
 
     def users(self, name: str) -> list[Instruction]:
-        """The instructions that read ``name``."""
+        """Return the instructions that read ``name``."""
         return [i for i in self.instructions.values() if name in i.operands]
 
 
@@ -88,8 +88,12 @@ class Module:
 class Executed:
     """An instruction, where it stands, and how often it runs in one run of the program.
 
-    fused: it is part of a fusion, so what it reads and writes stays inside the chip.
-    certain: no loop around it has an unknown number of turns (those count as one turn).
+    Attributes:
+        computation: where it stands.
+        instruction: itself.
+        times: how often it runs.
+        fused: it is part of a fusion, so what it reads and writes stays inside the chip.
+        certain: no loop around it has an unknown number of turns (those count as one turn).
     """
 
     instruction: Instruction
@@ -100,7 +104,7 @@ class Executed:
 
 
 def parse_hlo(text: str) -> Module:
-    """The computations in ``text``, as a compiled program's ``as_text()`` has them."""
+    """Return the computations in ``text``, as a compiled program's ``as_text()`` has them."""
     computations: dict[str, Computation] = {}
     entry = ""
     current: Computation | None = None
@@ -130,7 +134,7 @@ def _instruction(name: str, rest: str, is_root: bool) -> Instruction | None:
 
 
 def _type_end(text: str) -> int:
-    """Where the type, which may be a tuple, ends and the opcode begins."""
+    """Return where the type, which may be a tuple, ends and the opcode begins."""
     depth = 0
     for i, character in enumerate(text):
         depth += (character in "([{") - (character in ")]}")
@@ -140,7 +144,7 @@ def _type_end(text: str) -> int:
 
 
 def _arguments(text: str) -> tuple[str, str]:
-    """What stands before the bracket that closes, and what comes after it."""
+    """Return what stands before the bracket that closes, and what comes after it."""
     depth = 1
     for i, character in enumerate(text):
         depth += (character == "(") - (character == ")")
@@ -159,7 +163,7 @@ def _arrays(text: str) -> tuple[Array, ...]:
 
 
 def executed(module: Module) -> Iterator[Executed]:
-    """Every instruction that one run of the program meets, loops and fusions included."""
+    """Yield every instruction that one run of the program meets, loops and fusions included."""
     yield from _walk(module, module.entry, 1, fused=False, certain=True)
 
 
@@ -184,7 +188,7 @@ def _walk(module: Module, name: str, times: int, *, fused: bool, certain: bool) 
 
 
 def trip_count(module: Module, loop: Instruction) -> int | None:
-    """How often a loop turns: as the compiler notes it, or the one constant its condition compares with.
+    """Return how often a loop turns: as the compiler notes it, or the one constant its condition compares with.
 
     Loops of the programs here count from 0 by ones. None if there is no such constant.
     """

@@ -14,10 +14,12 @@ from electra_jax.runtime.chips import TPU_CHIPS, Chip, chip_of
 class Machine:
     """Devices and what is known of them.
 
-    name: the topology's and how many of it, or the kind of the local devices.
-    chip: published figures, None where there are none.
-    shape: chips along each axis of the network of one slice; () for local devices.
-    slices: how many of that shape, joined by a slower network.
+    Attributes:
+        name: the topology's and how many of it, or the kind of the local devices.
+        devices: themselves.
+        chip: published figures, None where there are none.
+        shape: chips along each axis of the network of one slice; () for local devices.
+        slices: how many of that shape, joined by a slower network.
     """
 
     name: str
@@ -28,7 +30,7 @@ class Machine:
 
 
 def parse_topology(name: str) -> tuple[str, tuple[int, ...]]:
-    """``v5e:4x4`` → ("v5e", (4, 4)).
+    """Return chip and shape of a topology's name: ``v5e:4x4`` → ("v5e", (4, 4)).
 
     Raises:
         UserError: another form, an unknown chip, or a shape that such chips are not wired in.
@@ -48,7 +50,7 @@ def parse_topology(name: str) -> tuple[str, tuple[int, ...]]:
 
 
 def topology_machine(name: str, slices: int = 1) -> Machine:
-    """The devices of ``slices`` slices of a TPU topology that need not be there; only good for compiling.
+    """Return the devices of ``slices`` slices of a TPU topology that need not be there; only good for compiling.
 
     The environment must be `environment.COMPILE_ONLY`.
 
@@ -86,7 +88,7 @@ def topology_machine(name: str, slices: int = 1) -> Machine:
 
 
 def local_machine() -> Machine:
-    """The devices of this process."""
+    """Return the devices of this process."""
     devices = tuple(jax.devices())
     kind = devices[0].device_kind
     return Machine(f"{len(devices)} x {kind}", devices, chip_of(devices[0]), ())

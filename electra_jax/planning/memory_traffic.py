@@ -17,7 +17,7 @@ _VIEWS = {"bitcast", "copy", "convert", "reshape"}
 
 
 def memory_bytes(module: Module) -> float:
-    """Bytes read from and written to main memory by one device in one run of the program."""
+    """Return the bytes read from and written to main memory by one device in one run of the program."""
     total = 0.0
     for step in executed(module):
         if not step.fused and step.instruction.opcode not in _FREE:
@@ -42,7 +42,7 @@ def _traffic(module: Module, computation: Computation, instruction: Instruction)
 
 
 def _written(computation: Computation, instruction: Instruction) -> tuple[Array, ...]:
-    """What an instruction writes; of one that only starts something, what its -done gives.
+    """Return what an instruction writes; for one that only starts something, what its -done gives.
 
     The arrays of a -start are a mixture of what it reads, what it writes and what it remembers, in an order of its own.
     """
@@ -76,7 +76,7 @@ def _results(fused: Computation) -> list[Instruction]:
 
 
 def _share_read(module: Module, fused: Computation, number: int) -> float:
-    """The share of a parameter that a fusion reads: less than 1 if all it does with it is slice or update it."""
+    """Return the share of a parameter that a fusion reads: less than 1 if it only slices or updates it."""
     for instruction in fused.instructions.values():
         if instruction.opcode == "parameter" and instruction.attributes.startswith(f"({number})"):
             return _share_used(module, fused, instruction)
@@ -120,5 +120,5 @@ def _main(arrays: tuple[Array, ...]) -> float:
 
 
 def _like(array: Array, size_of: Array) -> Array:
-    """An array in the memory of ``array`` and of the size of another."""
+    """Return an array in the memory of ``array`` and of the size of another."""
     return Array(array.dtype, size_of.shape, array.space)

@@ -6,10 +6,11 @@ from typing import Any
 
 
 def product_flops(jaxpr: Any) -> float:
-    """2 × multiply-adds of every ``dot_general``; the body of a scan as often as it runs, the dearest branch of a cond.
+    """Return 2 × multiply-adds of every ``dot_general``.
 
-    Products inside hand-written kernels are counted once for each step of the kernel that the program text shows,
-    which is too few; compare with `training.flops.train_step_flops`.
+    The body of a scan counts as often as it runs; of a cond the dearest branch counts. Products inside hand-written
+    kernels are counted once for each step of the kernel that the program text shows, which is too few; compare with
+    `training.flops.train_step_flops`.
     """
     total = 0.0
     for eqn in jaxpr.eqns:

@@ -1,4 +1,4 @@
-"""The plan of one configuration on one machine: figures, and how they are said."""
+"""The plan of one configuration on one machine: its figures, as values, as JSON and as a page of text."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -21,13 +21,26 @@ from electra_jax.training.flops import train_step_flops
 class Plan:
     """What is known of a run before it runs. Bytes are those of one device, FLOPs those of all.
 
-    mesh: sizes of data, fsdp and tensor.
-    memory: bytes by kind; temporaries None where the compiler did not say.
-    capacity: bytes of a device's memory, None where they are not known.
-    why_not: None if it fits.
-    work: what a device does in a step; None if it does not fit.
-    collectives: what is sent, largest first; None where the compiled program cannot be read.
-    times: None if it does not fit, or nothing is published of these devices.
+    Attributes:
+        machine: its name.
+        devices: how many it has.
+        chip: the name of one, None where nothing is published of it.
+        mesh: sizes of data, fsdp and tensor.
+        batch_size: rows of a step.
+        microbatches: into which a step is split.
+        length: tokens of a row.
+        steps: of the whole run.
+        memory: bytes by kind; temporaries None where the compiler did not say.
+        capacity: bytes of a device's memory, None where they are not known.
+        why_not: why it does not fit, in the compiler's words; None if it fits.
+        model_flops: that the model needs in a step.
+        hardware_flops: that the compiled step computes, recomputation included.
+        work: what a device does in a step; None if it does not fit.
+        collectives: what is sent, largest first; None where the compiled program cannot be read.
+        times: None if it does not fit, or nothing is published of these devices.
+        peak_flops: FLOP/s of one device, None where they are not known.
+        compile_seconds: that compiling took.
+        assumptions: sentences on what the figures rest on.
     """
 
     machine: str
@@ -56,7 +69,7 @@ class Plan:
         return self.why_not is None
 
     def rates(self, seconds: float) -> dict[str, float]:
-        """What a step of ``seconds`` makes: tokens/s, MFU, hours and chip-hours of all steps."""
+        """Return what follows from a step of ``seconds``: tokens/s, MFU, hours and chip-hours of all steps."""
         hours = seconds * self.steps / 3600
         return {
             "seconds_a_step": seconds,
@@ -70,7 +83,7 @@ class Plan:
         }
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, as plain values."""
+        """Return everything, as plain values."""
         values = asdict(self)
         values["fits"] = self.fits
         if self.times is not None:
@@ -85,7 +98,7 @@ class Plan:
 
 
 def make_plan(config: Config, machine: Machine) -> Plan:
-    """Compiles the step of ``config`` for ``machine`` and reads what can be read.
+    """Compile the step of ``config`` for ``machine`` and read what can be read.
 
     Raises:
         UserError: mesh, batch or parameters do not go with the number of devices.
@@ -214,7 +227,7 @@ def _published(machine: Machine, peak: float, network: float) -> list[str]:
 
 
 def format_plan(plan: Plan) -> str:
-    """The plan as a page of text."""
+    """Return the plan as a page of text."""
     mesh = ", ".join(f"{axis} {size}" for axis, size in plan.mesh.items())
     rows = plan.batch_size // plan.microbatches // (plan.mesh["data"] * plan.mesh["fsdp"])
     lines = [

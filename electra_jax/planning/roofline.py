@@ -7,10 +7,11 @@ from dataclasses import dataclass
 class StepCost:
     """What one device does in a step.
 
-    flops: of matrix products.
-    memory_bytes: read from and written to its main memory.
-    sent_bytes: sent to other devices of its slice.
-    slices_bytes: sent to other slices.
+    Attributes:
+        flops: of matrix products.
+        memory_bytes: read from and written to its main memory.
+        sent_bytes: sent to other devices of its slice.
+        slices_bytes: sent to other slices.
     """
 
     flops: float
@@ -21,9 +22,13 @@ class StepCost:
 
 @dataclass(frozen=True)
 class Speeds:
-    """What one device can do at most: FLOP/s, bytes/s of memory, bytes/s sent within its slice and to others.
+    """What one device can do at most.
 
-    slices: None where it is not known.
+    Attributes:
+        flops: FLOP/s.
+        memory: bytes/s read from and written to its memory.
+        network: bytes/s sent within its slice.
+        slices: bytes/s sent to other slices, None where it is not known.
     """
 
     flops: float
@@ -34,7 +39,14 @@ class Speeds:
 
 @dataclass(frozen=True)
 class Roofline:
-    """Seconds that each part of a step takes at least; ``slices`` is 0 where that is not known."""
+    """Seconds that each part of a step takes at least.
+
+    Attributes:
+        compute: matrix products.
+        memory: reading and writing main memory.
+        network: sending within the slice.
+        slices: sending to other slices; 0 where that is not known.
+    """
 
     compute: float
     memory: float
@@ -67,7 +79,7 @@ class Roofline:
 
 
 def roofline(cost: StepCost, speeds: Speeds) -> Roofline:
-    """Each part at its full speed; what is not sent needs no network."""
+    """Return the time of each part at its full speed; what is not sent needs no network."""
     return Roofline(
         compute=cost.flops / speeds.flops,
         memory=cost.memory_bytes / speeds.memory,

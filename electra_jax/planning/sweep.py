@@ -26,7 +26,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What became of the choices: plans, fastest first and those that do not fit last; and what was left out, why."""
+    """What became of the candidates.
+
+    Attributes:
+        plans: of those that were tried, fastest first and those that do not fit last.
+        skipped: those that were left out, and why.
+    """
 
     plans: list[tuple[Candidate, Plan]]
     skipped: list[tuple[Candidate, str]]
@@ -37,7 +42,7 @@ MAX_MICROBATCHES = 16
 
 
 def candidates(config: Config, devices: int) -> list[Candidate]:
-    """All factorizations of ``devices`` into data, fsdp and tensor, each with 1, 2, 4, … microbatches.
+    """Return all factorizations of ``devices`` into data, fsdp and tensor, each with 1, 2, 4, … microbatches.
 
     Simple ones come first, few microbatches before many. Microbatches must divide the batch evenly over the devices.
     """
@@ -64,7 +69,7 @@ def _divisors(n: int) -> Iterator[int]:
 
 
 def apply(config: Config, candidate: Candidate) -> Config:
-    """The configuration with another mesh and number of microbatches."""
+    """Return the configuration with the mesh and the number of microbatches of a candidate."""
     mesh = config.mesh.model_copy(
         update={"data": candidate.data, "fsdp": candidate.fsdp, "tensor": candidate.tensor}
     )
@@ -80,7 +85,7 @@ def sweep(
     limit: int,
     report: Callable[[str], None],
 ) -> SweepResult:
-    """Plans at most ``limit`` candidates; a mesh that fits is not tried with more microbatches, which only cost time.
+    """Plan at most ``limit`` candidates; a mesh that fits is not tried with more microbatches, which only cost time.
 
     Args:
         config: the run.
@@ -121,14 +126,14 @@ def sweep(
 
 
 def _rank(pair: tuple[Candidate, Plan]) -> tuple[bool, float, float]:
-    """Those that fit by their time, at worst, or where nothing is published by their memory."""
+    """Return the key that sorts plans: those that fit by time at worst, or by memory where no speeds are published."""
     plan = pair[1]
     memory = sum(size for size in plan.memory.values() if size is not None)
     return not plan.fits, plan.times.worst if plan.times else 0.0, memory
 
 
 def format_sweep(result: SweepResult) -> str:
-    """A table, the best first, and what was not tried."""
+    """Return a table, the best first, and what was not tried."""
     several = any(plan.work is not None and plan.work.slices_bytes for _, plan in result.plans)
     lines = [
         f"{'data':>5}{'fsdp':>6}{'tensor':>8}{'micro':>7}{'memory':>11}{'sent':>11}"

@@ -11,16 +11,17 @@ _TPU = "docs.cloud.google.com/tpu/docs/"
 class Chip:
     """One device as jax counts them, by its vendor's data sheet.
 
-    name: as a topology is named, or the vendor's name.
-    kinds: jax's device_kind, which differs by version.
-    peak_flops: FLOP/s in dense products of 16-bit numbers.
-    hbm_bytes: capacity of its memory.
-    hbm_bandwidth: bytes a second.
-    link_bandwidth: bytes a second to its neighbours, out and in added up, over all its links.
-    slices_bandwidth: bytes a second that it sends to other slices, through the data-centre network, its share of its
-        host's or pod's; None where none is published.
-    torus_axes: dimensions of the network of such chips; 0 where any chip reaches any other.
-    source: where the figures are published.
+    Attributes:
+        name: as a topology is named, or the vendor's name.
+        kinds: jax's device_kind, which differs by version.
+        peak_flops: FLOP/s in dense products of 16-bit numbers.
+        hbm_bytes: capacity of its memory.
+        hbm_bandwidth: bytes a second.
+        link_bandwidth: bytes a second to its neighbours, out and in added up, over all its links.
+        slices_bandwidth: bytes a second that it sends to other slices, through the data-centre network, its share of
+            its host's or pod's; None where none is published.
+        torus_axes: dimensions of the network of such chips; 0 where any chip reaches any other.
+        source: where the figures are published.
     """
 
     name: str
@@ -34,7 +35,7 @@ class Chip:
     slices_bandwidth: float | None = None
 
     def outgoing_bandwidth(self, shape: tuple[int, ...]) -> float:
-        """Bytes a second that a chip can send in a slice of this shape.
+        """Return the bytes a second that a chip can send in a slice of this shape.
 
         A dimension of 1 has no link, one of 2 has one to the only neighbour, longer ones have two.
         """
@@ -88,12 +89,12 @@ _PEAKS = {
 
 
 def chip_of(device: jax.Device) -> Chip | None:
-    """The figures of a device, None where they are not all known (CPUs among them)."""
+    """Return the figures of a device, None where they are not all known (CPUs among them)."""
     return next((chip for chip in CHIPS if device.device_kind in chip.kinds), None)
 
 
 def peak_flops(device: jax.Device) -> float | None:
-    """Peak of one device in dense 16-bit products, None where it is not known (CPUs among them)."""
+    """Return the peak of one device in dense 16-bit products, in FLOP/s; None where it is not known (as for CPUs)."""
     kind = device.device_kind
     matches = [name for name in _PEAKS if kind == name or kind.startswith((f"{name} ", f"{name}-"))]
     return _PEAKS[max(matches, key=len)] if matches else None

@@ -37,7 +37,7 @@ _PROCESSOR_FIELDS = {
 
 
 def use_compilation_cache(config: Config, platform: str) -> None:
-    """Keeps what this process compiles from here on, and looks there first, where `cache_folder` says so.
+    """Keep what this process compiles from here on, and look there first, where `cache_root` names a folder.
 
     Of several hosts the first writes. A program read back is the one that was compiled, so results do not change.
     """
@@ -61,7 +61,7 @@ def use_compilation_cache(config: Config, platform: str) -> None:
 
 
 def cache_root(config: Config) -> Path | None:
-    """The folder of all compiled programs; None: none are kept, or JAX was told of a place of its own."""
+    """Return the folder of all compiled programs; None: none are kept, or JAX was told of a place of its own."""
     requested = config.compute.compilation_cache
     if requested is None:
         return None
@@ -73,7 +73,9 @@ def cache_root(config: Config) -> Path | None:
 
 
 def folder_name(platform: str) -> str:
-    """The folder of the programs that this process can run: of this jaxlib, and on a CPU of this processor.
+    """Return the name of the folder for programs that this process can run.
+
+    They are those of this jaxlib, and on a CPU of this processor.
 
     Machine code is made for the instructions of one model of processor, and shares its loops out over as many threads
     as there were cores; a cache in a home directory is often shared by machines that differ.
@@ -85,7 +87,7 @@ def folder_name(platform: str) -> str:
 
 
 def processor_digest(description: str) -> str:
-    """A short name for a processor's description; lines that differ from one moment to the next do not count.
+    """Return a short name for a processor; lines that differ from one moment to the next do not count.
 
     Args:
         description: as /proc/cpuinfo has it, ``name : value`` a line, or any other text.
@@ -103,12 +105,12 @@ def _processor() -> str:
 
 
 def _cores() -> int:
-    """As many as XLA makes threads for."""
+    """Return the number of cores, which is how many threads XLA makes."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _not_ours(folder: Path) -> str | None:
-    """Why what is in ``folder`` cannot be run, in words; programs are code, and others might have put them there."""
+    """Return why what is in ``folder`` must not be run: programs are code, and others might have put them there."""
     if not hasattr(os, "getuid"):
         return None
     status = folder.stat()
@@ -118,7 +120,7 @@ def _not_ours(folder: Path) -> str | None:
 
 
 def _install(programs: "ProgramFolder") -> None:
-    """Lets JAX use ``programs``; it has no public place to say so. Where it has none at all, its own cache is used."""
+    """Let JAX use ``programs``; it has no public place to say so. Where it has none at all, its own cache is used."""
     from jax._src import compilation_cache as internals
 
     if hasattr(internals, "_cache") and hasattr(internals, "_cache_initialized"):
@@ -136,7 +138,7 @@ class ProgramFolder:
         folder: of the programs that this process can run.
         root: of all folders like it, which are bounded together.
         most_bytes: the bound.
-        tell: told once, in one line, if nothing can be written.
+        tell: called once, with one line, if nothing can be written.
     """
 
     folder: Path
@@ -150,7 +152,7 @@ class ProgramFolder:
         return self.folder
 
     def get(self, key: str) -> bytes | None:
-        """The program of ``key``; None if there is none, or a damaged one."""
+        """Return the program of ``key``; None if there is none, or a damaged one."""
         path = self._file(key)
         try:
             if not path.is_file() or path.stat().st_size > self.most_bytes:
@@ -166,7 +168,7 @@ class ProgramFolder:
         return program
 
     def put(self, key: str, value: bytes) -> None:
-        """Keeps a program, in place of one of the same key."""
+        """Keep a program, in place of one of the same key."""
         if len(value) + 32 > self.most_bytes:
             return
         try:
@@ -184,7 +186,7 @@ class ProgramFolder:
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}{_SUFFIX}"
 
     def _evict(self) -> None:
-        """Removes the least recently used programs until the rest is within the bound; other processes may, too."""
+        """Remove the least recently used programs until the rest is within the bound; other processes may, too."""
         entries = sorted(self._entries())
         total = sum(size for _, size, _ in entries)
         for _, size, path in entries:
@@ -195,7 +197,7 @@ class ProgramFolder:
             total -= size
 
     def _entries(self) -> Iterator[tuple[int, int, Path]]:
-        """(when last used, bytes, file) of each program of any version and processor."""
+        """Yield (when last used, bytes, file) of each program of any version and processor."""
         for path in self.root.glob(f"jaxlib-*/*{_SUFFIX}"):
             with suppress(OSError):  # removed by another
                 status = path.stat()

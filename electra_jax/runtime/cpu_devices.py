@@ -10,12 +10,12 @@ _FLAG = "xla_force_host_platform_device_count"
 
 
 def one_device_per_core() -> int | None:
-    """Lets JAX take the cores of this process, four at most, for a CPU device each, so that rows are split over them.
+    """Let JAX take the cores of this process, four at most, for a CPU device each, so that rows are split over them.
 
     One device on two cores splits every product over both, and one of them waits at the end of each; two devices with
     half of the rows each never meet. It pays where they need not: in inference (docs/performance.md).
 
-    To be called before the first JAX device is asked for. Devices that are not CPUs are what they were.
+    To be called before the first JAX device is asked for. Devices that are not CPUs are left as they were.
 
     Returns:
         How many CPU devices there will be; None where the environment (XLA_FLAGS, JAX_NUM_CPU_DEVICES) has decided.

@@ -11,7 +11,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
 
 def keep_freed_memory() -> bool:
-    """Lets this process keep the memory it frees, so that the next step need not ask the kernel for it again.
+    """Let this process keep the memory it frees, so that the next step need not ask the kernel for it again.
 
     A step on CPU devices allocates its temporary arrays anew, some hundred megabytes. glibc takes such blocks from
     the kernel and gives them back at once, and the kernel clears every page: a quarter of a step of ELECTRA-small.

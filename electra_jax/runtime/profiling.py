@@ -9,7 +9,7 @@ import jax
 
 
 class Profile:
-    """Records the steps "FIRST:LAST" (checked by the configuration) of a loop below ``folder``; None: nothing.
+    """A trace of the steps "FIRST:LAST" (checked by the configuration) of a loop, below ``folder``; None: no trace.
 
     Each host writes files of its own, under its name.
     """
@@ -20,7 +20,7 @@ class Profile:
 
     @contextmanager
     def step(self, number: int) -> Iterator[None]:
-        """Around the dispatch of step ``number``; begins the recording if it is due."""
+        """Enter around the dispatch of step ``number``; begins the recording if it is due."""
         if not self._running and self._first <= number <= self._last:
             jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
             self._running = True
@@ -29,13 +29,13 @@ class Profile:
             yield
 
     def done(self, number: int, report: Any) -> None:
-        """After step ``number`` was dispatched; at the last one it waits for ``report`` and writes the files."""
+        """Note that step ``number`` was dispatched; at the last one, wait for ``report`` and write the files."""
         if self._running and number >= self._last:
             jax.block_until_ready(report)
             self.close()
 
     def close(self) -> None:
-        """Writes what was recorded, if the loop ends early."""
+        """Write what was recorded, if the loop ends early."""
         if self._running:
             self._running = False
             jax.profiler.stop_trace()

@@ -24,11 +24,11 @@ def build_tokenizer(
     documents: Callable[[], Iterator[str]],
     report: Callable[[str], None] = lambda line: None,
 ) -> Tokenizer:
-    """The tokenizer of ``tokenizer.vocab_file``, or one trained on ``documents()``.
+    """Return the tokenizer of ``tokenizer.vocab_file``, or one trained on ``documents()``.
 
     Args:
-        config: which.
-        documents: the training text; not called where there is a file.
+        config: the section ``tokenizer``.
+        documents: gives the training text; not called where there is a file.
         report: is given lines on the progress of training.
 
     Raises:
@@ -57,7 +57,7 @@ def build_tokenizer(
 
 
 def check_tokenizer(config: TokenizerConfig) -> None:
-    """Raises what `build_tokenizer` would, as far as it is known without text.
+    """Raise what `build_tokenizer` would, as far as it is known without text.
 
     Raises:
         UserError: a vocabulary that is missing or of another kind.
@@ -69,7 +69,7 @@ def check_tokenizer(config: TokenizerConfig) -> None:
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
-    """The tokenizer that `Tokenizer.save` wrote to ``directory``.
+    """Return the tokenizer that `Tokenizer.save` wrote to ``directory``.
 
     Raises:
         UserError: there is none, or its files were altered.

@@ -37,7 +37,7 @@ class DescribedCleaning:
 
 
 def with_cleaning(config: TokenizerConfig) -> TokenizerConfig:
-    """The settings with ``strip_accents`` true or false; where it is null, as the vocabulary was made.
+    """Return the settings with ``strip_accents`` true or false; where it is null, as the vocabulary was made.
 
     Accents are kept unless somebody asked to lose them: in most scripts they are letters (й, vowel signs, ガ).
 
@@ -65,7 +65,10 @@ def _asks_to_strip(config: TokenizerConfig) -> bool:
 
 
 def is_english_uncased(content: bytes) -> bool:
-    """Whether a vocab.txt is BERT's English uncased one, entries replaced in its unused ones or added at its end."""
+    """Return whether a vocab.txt is that of BERT's English uncased models.
+
+    Entries replaced in its unused ones, or added at its end, do not count.
+    """
     lines = [line.strip() for line in content.removeprefix(b"\xef\xbb\xbf").split(b"\n")]
     return hashlib.sha256(b"\n".join(lines[_ENGLISH_LINES])).hexdigest() == _ENGLISH_SHA256
 
@@ -73,7 +76,7 @@ def is_english_uncased(content: bytes) -> bool:
 def describe_cleaning(
     config: Mapping[str, Any], fast: Mapping[str, Any], directory: Path
 ) -> DescribedCleaning:
-    """What a tokenizer_config.json and, where that is silent, a tokenizer.json say.
+    """Return what a tokenizer_config.json and, where that is silent, a tokenizer.json say of cleaning.
 
     Args:
         config: the content of the first.
@@ -107,7 +110,7 @@ def describe_cleaning(
 
 
 def normalizer_steps(fast: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The normalizers of a tokenizer.json that say their type, sequences unrolled."""
+    """Return the normalizers of a tokenizer.json that say their type, sequences unrolled."""
     steps, waiting = [], [fast.get("normalizer")]
     while waiting:
         step = waiting.pop()
@@ -121,7 +124,7 @@ def normalizer_steps(fast: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def read_optional_object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty where there is no such file.
+    """Return the object in a JSON file; an empty one where there is no such file.
 
     Raises:
         UserError: it cannot be read, or is something else.

@@ -54,11 +54,11 @@ class PlainNormalizer:
         return char
 
     def __call__(self, text: str) -> str:
-        """The normalised text."""
+        """Return the normalised text."""
         return text.translate(self._map)
 
     def aligned(self, text: str) -> tuple[str, list[int]]:
-        """The normalised text, and for each of its characters the index of the one it came from."""
+        """Return the normalised text, and for each of its characters the index of the original one it came from."""
         pieces = [self._map[ord(char)] for char in text]
         return "".join(pieces), [i for i, piece in enumerate(pieces) for _ in piece]
 
@@ -83,7 +83,7 @@ class BertNormalizer:
         return f" {char} " if ord(char) > 127 and category(char).startswith("P") else char
 
     def __call__(self, text: str) -> str:
-        """The normalised text."""
+        """Return the normalised text."""
         text = text.translate(self._clean)
         if self._lowercase:
             text = text.lower()
@@ -94,7 +94,7 @@ class BertNormalizer:
         return text.translate(self._finish)
 
     def aligned(self, text: str) -> tuple[str, list[int]]:
-        """The normalised text, and for each of its characters the index of the one it came from."""
+        """Return the normalised text, and for each of its characters the index of the original one it came from."""
         cleaned = [(i, c) for i, char in enumerate(text) for c in self._clean[ord(char)]]
         lowered = "".join(c for _, c in cleaned)
         lowered = lowered.lower() if self._lowercase else lowered
@@ -114,7 +114,7 @@ class BertNormalizer:
 
 
 def is_accent(char: str) -> bool:
-    """Whether stripping accents leaves nothing of the character: a combining mark, or a half-width ﾞ or ﾟ."""
+    """Return whether stripping accents leaves nothing of the character: a combining mark, or a half-width ﾞ or ﾟ."""
     return is_assigned(char) and all(map(_is_mark, unicodedata.normalize("NFKD", char)))
 
 
@@ -123,7 +123,7 @@ def _is_mark(char: str) -> bool:
 
 
 def _canonical_order(characters: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    """Sorts the combining characters after each base by their class, as NFD does for a whole text."""
+    """Sort the combining characters after each base by their class, as NFD does for a whole text."""
     classes = [unicodedata.combining(char) for _, char in characters]
     bases = accumulate(number == 0 for number in classes)
     keyed = sorted(zip(bases, classes, characters), key=lambda item: item[:2])
@@ -140,7 +140,7 @@ def _clean_character(char: str) -> str:
 
 
 def _is_chinese(code: int) -> bool:
-    """The CJK Unified Ideographs blocks, as BERT lists them."""
+    """Return whether a code point is in the CJK Unified Ideographs blocks, as BERT lists them."""
     return (
         0x4E00 <= code <= 0x9FFF
         or 0x3400 <= code <= 0x4DBF

@@ -18,7 +18,10 @@ NORMALIZERS: dict[str, type[BertNormalizer] | type[PlainNormalizer]] = {
 
 
 def vocabulary_notes(tokenizer: Tokenizer) -> list[str]:
-    """Lines that appear twice, and entries that can never match because of how text is cleaned."""
+    """Return sentences on a vocabulary's oddities.
+
+    They are lines that appear twice, and entries that can never match because of how text is cleaned.
+    """
     tokens = [tokenizer.token(i) for i in range(tokenizer.vocab_size)]
     notes = [] if tokenizer.kind != "wordpiece" else list(_repeated(tokens))
     for option, what, origin in (
@@ -49,7 +52,7 @@ def _repeated(tokens: Sequence[str]) -> list[str]:
 
 
 def _unreachable_share(kind: str, tokens: Sequence[str], option: str) -> float:
-    """The share of the entries that cleaning with this option alone alters; 0 where it is next to nothing."""
+    """Return the share of the entries that cleaning with this option alone alters; 0 where it is next to nothing."""
     plain = NORMALIZERS[kind](lowercase=False, strip_accents=False)
     options = {"lowercase": False, "strip_accents": False, option: True}
     cleaned = NORMALIZERS[kind](**options)
@@ -59,5 +62,5 @@ def _unreachable_share(kind: str, tokens: Sequence[str], option: str) -> float:
 
 
 def _is_name(token: str) -> bool:
-    """[UNK], [unused1], and the byte pieces <0x0A> of SentencePiece."""
+    """Return whether a token is a name: [UNK], [unused1], or a byte piece of SentencePiece such as <0x0A>."""
     return token[:1] in ("[", "<") and token[-1:] in ("]", ">")

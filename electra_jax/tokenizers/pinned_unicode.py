@@ -28,18 +28,18 @@ _COLUMNS = 100
 
 
 def is_assigned(char: str) -> bool:
-    """Whether Unicode 14.0.0 assigns the character."""
+    """Return whether Unicode 14.0.0 assigns the character."""
     place = bisect_right(_FIRST, ord(char)) - 1
     return place >= 0 and ord(char) <= _LAST[place]
 
 
 def category(char: str) -> str:
-    """The general category of Unicode 14.0.0, such as "Lu"; "Cn" where it has no such character."""
+    """Return the general category in Unicode 14.0.0, such as "Lu"; "Cn" where it has no such character."""
     return unicodedata.category(char) if is_assigned(char) else UNASSIGNED
 
 
 def assigned_ranges() -> Iterator[tuple[int, int]]:
-    """(first, last) of each run of code points that this Python's own Unicode assigns."""
+    """Yield (first, last) of each run of code points that this Python's own Unicode assigns."""
     first = None
     for code in range(sys.maxunicode + 2):
         there = code <= sys.maxunicode and unicodedata.category(chr(code)) != UNASSIGNED

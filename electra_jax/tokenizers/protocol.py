@@ -50,22 +50,26 @@ class Tokenizer(Protocol):
         """How text is cleaned: ``lowercase`` and ``strip_accents``."""
 
     def encode(self, text: str) -> list[int]:
-        """Ids of ``text``, no special tokens added."""
+        """Return the ids of ``text``, no special tokens added."""
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of many texts; much faster than one at a time."""
+        """Return the ids of many texts; much faster than one at a time."""
 
     def encode_with_offsets(self, text: str) -> Encoding:
-        """Ids with their places in ``text``."""
+        """Return the ids of ``text`` with their places in it."""
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Readable text; special tokens are shown by name."""
+        """Return readable text; special tokens are shown by name."""
 
     def token(self, id: int) -> str:
-        """The token of an id, as the vocabulary spells it."""
+        """Return the token of an id, as the vocabulary spells it."""
 
     def word_start_table(self) -> np.ndarray:
-        """bool ``[vocab_size]``: the token begins a word; [PAD], [CLS], [SEP] and [MASK] do."""
+        """Return bool ``[vocab_size]``: whether the token begins a word; [PAD], [CLS], [SEP] and [MASK] do."""
 
     def save(self, directory: Path) -> None:
-        """Writes all files to ``directory``, whole or not at all; another tokenizer there is a UserError."""
+        """Write all files to ``directory``, whole or not at all.
+
+        Raises:
+            UserError: it cannot be written, or another tokenizer is there.
+        """

@@ -34,7 +34,7 @@ class Sample:
 
 
 def sentences(documents: Iterable[str]) -> Iterator[str]:
-    """The lines of the documents, long ones cut at spaces."""
+    """Yield the lines of the documents, long ones cut at spaces."""
     for document in documents:
         for line in document.splitlines():
             line = line.strip()
@@ -50,7 +50,7 @@ def sentences(documents: Iterable[str]) -> Iterator[str]:
 def sample_sentences(
     items: Iterable[str], most_sentences: int, most_characters: int, read: Callable[[int], None]
 ) -> Sample:
-    """Draws sentences, each equally likely to be taken, until one of the two bounds is met.
+    """Draw sentences, each equally likely to be taken, until one of the two bounds is met.
 
     Every sentence gets a random number; those with the smallest are kept. Characters of text without blanks count
     `COST_WITHOUT_BLANKS` times.
@@ -59,7 +59,7 @@ def sample_sentences(
         items: all sentences.
         most_sentences: at most so many are kept.
         most_characters: at most so many characters, unless a single sentence has more.
-        read: is told now and then how many characters were read.
+        read: is called now and then with the number of characters read.
     """
     rng = random.Random(0)
     kept: list[tuple[float, int, str, int]] = []  # smallest first: the largest number, negated
@@ -85,5 +85,5 @@ def sample_sentences(
 
 
 def _without_blanks(sentence: str) -> int:
-    """Characters in runs without blanks that are no words."""
+    """Count the characters in runs without blanks that are no words."""
     return sum(map(len, _LONG_RUN.findall(sentence)))

@@ -26,7 +26,7 @@ class SentencePieceTokenizer:
     kind = "sentencepiece"
 
     def __init__(self, model: bytes, *, lowercase: bool, strip_accents: bool, where: str = "the model"):
-        """Reads a serialized model.
+        """Read a serialized model.
 
         Raises:
             UserError: not a SentencePiece model, or one without the special tokens.
@@ -61,15 +61,15 @@ class SentencePieceTokenizer:
         return dict(self._options)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of ``text``."""
+        """Return the ids of ``text``."""
         return self._processor.encode(self._normalize(text))
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of many texts."""
+        """Return the ids of many texts."""
         return self._processor.encode([self._normalize(text) for text in texts], num_threads=1)
 
     def encode_with_offsets(self, text: str) -> Encoding:
-        """Ids with their places in ``text``.
+        """Return the ids of ``text`` with their places in it.
 
         Tokens that share a character (its bytes, or the parts of ½) have its place each, and so have those that
         share several that were composed to one (ｶﾞ); a bare space has an empty one, before the character that follows.
@@ -100,7 +100,7 @@ class SentencePieceTokenizer:
         return Encoding(ids, offsets)
 
     def _spans(self, pieces: Any, written: str) -> Iterator[tuple[int, int]]:
-        """(first, last + 1) of the characters of the normalised text that each piece spells; bytes share theirs."""
+        """Yield (first, last + 1) of the characters of normalised text that each piece spells; bytes share theirs."""
         at = used = 0
         for piece in pieces:
             if self._processor.is_byte(piece.id):
@@ -113,7 +113,7 @@ class SentencePieceTokenizer:
                 at += len(piece.piece)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Readable text; special tokens are shown by name."""
+        """Return readable text; special tokens are shown by name."""
         text = ""
         for special, group in groupby(map(int, ids), key=self._special.__contains__):
             run = list(group)
@@ -126,18 +126,18 @@ class SentencePieceTokenizer:
         return text.strip(" ").replace("  ", " ")
 
     def token(self, id: int) -> str:
-        """The piece of an id."""
+        """Return the piece of an id."""
         return self._tokens[int(id)]
 
     def word_start_table(self) -> np.ndarray:
-        """bool ``[vocab_size]``, read-only: tokens that begin with U+2581, and the special ones but [UNK].
+        """Return bool ``[vocab_size]``, read-only: tokens that begin with U+2581, and the special ones but [UNK].
 
         [UNK] follows a bare space, or stands inside a word.
         """
         return self._starts
 
     def save(self, directory: Path) -> None:
-        """Writes sentencepiece.model and its description."""
+        """Write sentencepiece.model and its description."""
         write_tokenizer(
             directory,
             kind=self.kind,
@@ -149,7 +149,7 @@ class SentencePieceTokenizer:
 
 
 def _ends(starts: Sequence[int]) -> list[int]:
-    """For each place but the last the next larger one: characters that were read together end together."""
+    """Return, for each place but the last, the next larger one: characters that were read together end together."""
     ends = list(starts[1:])
     for i in reversed(range(len(ends) - 1)):
         if ends[i] == starts[i]:
@@ -162,7 +162,7 @@ def _rebuild(model: bytes, options: dict[str, Any]) -> SentencePieceTokenizer:
 
 
 def _load(model: bytes, where: str) -> tuple[spm.SentencePieceProcessor, list[str]]:
-    """The processor and all its pieces."""
+    """Return the processor of a model, and all its pieces."""
     if not model:
         raise UserError(f"{where} is empty: expected a SentencePiece .model")
     try:
@@ -178,7 +178,7 @@ def _load(model: bytes, where: str) -> tuple[spm.SentencePieceProcessor, list[st
 
 
 def _special_ids(processor: spm.SentencePieceProcessor, where: str) -> tuple[int, ...]:
-    """Ids of [PAD], [CLS], [SEP] and [MASK], found by name; the padding may have another one."""
+    """Return the ids of [PAD], [CLS], [SEP] and [MASK], found by name; the padding may have another one."""
     by_name = {token: processor.piece_to_id(token) for token in (PAD, CLS, SEP, MASK)}
     ids = {token: i for token, i in by_name.items() if processor.id_to_piece(i) == token}
     if PAD not in ids and processor.pad_id() >= 0:

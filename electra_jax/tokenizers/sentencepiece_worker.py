@@ -18,7 +18,11 @@ MODEL, REFUSED = b"\0", b"\1"
 
 
 def train(settings: dict[str, Any], sentences: list[str]) -> bytes:
-    """The first byte says which: `MODEL` and a serialized model, or `REFUSED` and SentencePiece's own words."""
+    """Train a model; return it, or why there is none, behind a byte that says which.
+
+    Returns:
+        `MODEL` and a serialized model, or `REFUSED` and SentencePiece's own words.
+    """
     written = io.BytesIO()
     try:
         spm.SentencePieceTrainer.train(sentence_iterator=iter(sentences), model_writer=written, **settings)
@@ -33,7 +37,7 @@ def _end_with_parent() -> None:
 
 
 def main() -> None:
-    """Trains once, between standard input and standard output."""
+    """Train once, between standard input and standard output."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not end up in the answer
     with os.fdopen(os.dup(0), "rb", buffering=0) as requests:

@@ -19,7 +19,7 @@ DESCRIPTION = "tokenizer.json"
 
 
 def fingerprint_of(kind: str, options: Mapping[str, Any], content: bytes) -> str:
-    """Hex hash of everything that decides a tokenizer's output."""
+    """Return a hex hash of everything that decides a tokenizer's output."""
     head = json.dumps({"kind": kind, "options": dict(options), "rules": RULES}, sort_keys=True).encode()
     return hashlib.sha256(head + b"\0" + content).hexdigest()
 
@@ -27,7 +27,7 @@ def fingerprint_of(kind: str, options: Mapping[str, Any], content: bytes) -> str
 def write_tokenizer(
     directory: Path, *, kind: str, options: Mapping[str, Any], file: str, content: bytes, fingerprint: str
 ) -> None:
-    """Writes the files beside ``directory`` and moves them there in one step.
+    """Write the files beside ``directory`` and move them there in one step.
 
     The same tokenizer, there already, stays; so several processes may save it at once.
 
@@ -67,7 +67,7 @@ def _write_directory(directory: Path, files: Mapping[str, bytes]) -> None:
 
 
 def read_tokenizer(directory: Path) -> tuple[str, dict[str, Any], bytes]:
-    """(kind, options, content of the file).
+    """Read a tokenizer's directory; return its kind, its options and the content of its file.
 
     Raises:
         UserError: not a tokenizer's directory, or its files were altered.

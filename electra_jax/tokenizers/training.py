@@ -43,7 +43,7 @@ NO_TEXT = "there is no text to train a tokenizer on: the training documents of d
 def train_sentencepiece(
     config: TokenizerConfig, documents: Iterable[str], report: Callable[[str], None] = lambda line: None
 ) -> bytes:
-    """Trains a model on a sample of ``documents`` and returns it serialized.
+    """Train a model on a sample of ``documents`` and return it serialized.
 
     Args:
         config: its settings decide the sample and the model.
@@ -98,7 +98,7 @@ def train_sentencepiece(
 
 
 def _in_a_process(request: dict[str, Any], waiting: Callable[[], None]) -> bytes:
-    """What `sentencepiece_worker` answers; whatever ends the wait for it ends it too."""
+    """Return what `sentencepiece_worker` answers; whatever ends the wait for it ends it too."""
     worker = subprocess.Popen(
         [sys.executable, "-P", sentencepiece_worker.__file__],
         stdin=subprocess.PIPE,
@@ -155,7 +155,7 @@ class _Clock:
 
 
 def _slow(config: TokenizerConfig, sample: Sample) -> str | None:
-    """A sentence on text that has hardly any blanks, which a unigram model is slow on."""
+    """Return a sentence on text that has hardly any blanks, which a unigram model is slow on; None for other text."""
     if config.model_type != "unigram" or sample.share_without_blanks < 0.5 or sample.characters < 100_000:
         return None
     line = (
@@ -170,7 +170,7 @@ def _slow(config: TokenizerConfig, sample: Sample) -> str | None:
 
 
 def check_trainable(config: TokenizerConfig) -> int:
-    """The size of the vocabulary to train.
+    """Return the size of the vocabulary to train.
 
     Raises:
         UserError: no text could give a vocabulary with these settings.
@@ -191,7 +191,7 @@ def check_trainable(config: TokenizerConfig) -> int:
 
 
 def _least_size(config: TokenizerConfig) -> int:
-    """Entries that are there whatever the text."""
+    """Count the entries that are there whatever the text."""
     return len(SPECIAL_TOKENS) + (256 if config.byte_fallback else 0)
 
 

@@ -11,12 +11,12 @@ MOST_VOCABULARY_BYTES = 64 << 20
 
 
 def vocabulary_path(vocab_file: str) -> Path:
-    """The path that ``tokenizer.vocab_file`` names."""
+    """Return the path that ``tokenizer.vocab_file`` names."""
     return Path(os.path.expanduser(vocab_file))
 
 
 def read_vocabulary(path: Path, where: str) -> bytes:
-    """The bytes of a vocab.txt or of a SentencePiece model.
+    """Return the bytes of a vocab.txt or of a SentencePiece model.
 
     Raises:
         UserError: there is no such regular file, or it is larger than any vocabulary; ``where`` begins the message.

@@ -34,7 +34,7 @@ class WordPieceTokenizer:
     kind = "wordpiece"
 
     def __init__(self, vocabulary: bytes, *, lowercase: bool, strip_accents: bool, where: str = "vocab.txt"):
-        """Reads the content of a vocab.txt, one token a line.
+        """Read the content of a vocab.txt, one token a line.
 
         Raises:
             UserError: not UTF-8, empty, without the special tokens, or with one of them twice. Of another entry
@@ -68,16 +68,16 @@ class WordPieceTokenizer:
         return dict(self._options)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of ``text``."""
+        """Return the ids of ``text``."""
         words = _WORD.findall(self._normalize(text))
         return list(chain.from_iterable(map(self._word_ids.__getitem__, words)))
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of many texts."""
+        """Return the ids of many texts."""
         return [self.encode(text) for text in texts]
 
     def encode_with_offsets(self, text: str) -> Encoding:
-        """Ids with their places in ``text``; [UNK] has that of the whole word."""
+        """Return the ids of ``text`` with their places in it; [UNK] has that of the whole word."""
         normalized, origin = self._normalize.aligned(text)
         ids: list[int] = []
         offsets: list[tuple[int, int]] = []
@@ -89,7 +89,7 @@ class WordPieceTokenizer:
         return Encoding(ids, offsets)
 
     def _pieces(self, word: str) -> Iterator[tuple[int, int, int]]:
-        """(id, begin, end) of the tokens of a normalised word."""
+        """Yield (id, begin, end) of the tokens of a normalised word."""
         begin = 0
         for number in self._word_ids[word]:
             token = self._tokens[number].removeprefix(CONTINUATION) if begin else self._tokens[number]
@@ -98,19 +98,19 @@ class WordPieceTokenizer:
             begin = end
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Tokens joined by spaces, continuations glued on."""
+        """Return the tokens joined by spaces, continuations glued on."""
         return " ".join(self.token(i) for i in ids).replace(f" {CONTINUATION}", "")
 
     def token(self, id: int) -> str:
-        """The token of an id."""
+        """Return the token of an id."""
         return self._tokens[int(id)]
 
     def word_start_table(self) -> np.ndarray:
-        """bool ``[vocab_size]``, read-only: all but the tokens that begin with ``##``."""
+        """Return bool ``[vocab_size]``, read-only: all but the tokens that begin with ``##``."""
         return self._starts
 
     def save(self, directory: Path) -> None:
-        """Writes vocab.txt and its description."""
+        """Write vocab.txt and its description."""
         write_tokenizer(
             directory,
             kind=self.kind,

@@ -15,14 +15,14 @@ __all__ = ["TextSource", "check_source", "is_held_out", "open_source"]
 
 
 def open_source(spec: str, config: DataConfig) -> TextSource:
-    """Opens a source of text; its first document has been read when this returns.
+    """Open a source of text; its first document has been read when this returns.
 
     Args:
-        spec: `embedded:python-docs`, `text:GLOB` or `tfds:NAME[/CONFIG][:SPLIT]`.
-        config: Says where caches and datasets are and how files are read.
+        spec: ``embedded:python-docs``, ``text:GLOB`` or ``tfds:NAME[/CONFIG][:SPLIT]``.
+        config: says where caches and datasets are and how files are read.
 
     Raises:
-        UserError: The source is unknown, missing, empty, not text or not prepared.
+        UserError: the source is unknown, missing, empty, not text or not prepared.
     """
     kind, _, rest = spec.partition(":")
     match kind:
@@ -36,10 +36,10 @@ def open_source(spec: str, config: DataConfig) -> TextSource:
 
 
 def check_source(spec: str, config: DataConfig) -> None:
-    """Raises what `open_source` would, without what takes long: the embedded corpus is not built, nothing hashed.
+    """Raise what `open_source` would, without what takes long: the embedded corpus is not built, nothing hashed.
 
     Raises:
-        UserError: See above.
+        UserError: as `open_source`.
     """
     kind, _, rest = spec.partition(":")
     match kind:

@@ -35,7 +35,7 @@ _HANDED_OVER = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 
 
 def split_extension(path: str) -> tuple[str, str]:
-    """Returns the extension that says the format and the one that says the compression, "" for none."""
+    """Return the extension that says the format and the one that says the compression, "" for none."""
     stem, last = os.path.splitext(path.lower())
     if last in COMPRESSIONS:
         return os.path.splitext(stem)[1], last
@@ -43,17 +43,17 @@ def split_extension(path: str) -> tuple[str, str]:
 
 
 def name_of(source: Source) -> str:
-    """Returns what messages call a source: its path, or standard input."""
+    """Return what messages call a source: its path, or standard input."""
     return source if isinstance(source, str) else "standard input"
 
 
 def open_bytes(path: str) -> BinaryIO:
-    """Opens a file as it is.
+    """Open a file as it is.
 
     A named pipe or a device might be waited for, or read, without end; only what a shell hands over may be one.
 
     Raises:
-        UserError: It cannot be read.
+        UserError: it cannot be read.
     """
     try:
         return open(path, "rb") if path.startswith(_HANDED_OVER) else open_regular(Path(path))
@@ -64,13 +64,13 @@ def open_bytes(path: str) -> BinaryIO:
 
 
 def read_blocks(source: Source) -> Iterator[bytes]:
-    """Yields the decompressed bytes of a file, `BLOCK_BYTES` at a time (the last block may be shorter).
+    """Yield the decompressed bytes of a file, `BLOCK_BYTES` at a time (the last block may be shorter).
 
     How it is compressed is recognised by its first bytes, whatever its name: gzip, xz, bzip2, Zstandard or not at all.
     No more than a few blocks are in memory, however much a stream expands to.
 
     Raises:
-        UserError: The file cannot be read, or its compressed stream is damaged or incomplete.
+        UserError: the file cannot be read, or its compressed stream is damaged or incomplete.
     """
     opened = open_bytes(source) if isinstance(source, str) else _Unclosed(source)
     compression = ""
@@ -105,7 +105,7 @@ class _Unclosed(io.RawIOBase):
 
 
 def _recognised(head: bytes, source: Source) -> str:
-    """The extension that goes with a file's first bytes, "" for a file that is not compressed."""
+    """Return the extension that goes with a file's first bytes, "" for a file that is not compressed."""
     for compression, beginnings in _BEGINNINGS.items():
         if head.startswith(beginnings) and (compression != ".bz2" or _is_bzip2(head)):
             return compression
@@ -117,7 +117,7 @@ def _recognised(head: bytes, source: Source) -> str:
 
 
 def _is_bzip2(head: bytes) -> bool:
-    """Whether what follows "BZh", which is text, is what follows it in bzip2: a digit, and a block or the end."""
+    """Return whether "BZh", which is also text, begins a bzip2 file: a digit follows, and a block or the end."""
     blocks = (b"1AY&SY", b"\x17rE8P\x90")
     return head[3:4].isdigit() and any(block.startswith(head[4:10]) for block in blocks)
 
@@ -198,7 +198,7 @@ def _decompressed(file: IO[bytes], compression: str, source: Source) -> Iterator
 
 
 def _streams(file: IO[bytes], new: Callable[[], _Stream], input_bytes: int = _INPUT_BYTES) -> Iterator[bytes]:
-    """Yields what streams one after another hold, in pieces of bounded size; zero bytes may stand between them."""
+    """Yield what streams one after another hold, in pieces of bounded size; zero bytes may stand between them."""
     stream: _Stream | None = None
     while data := file.read(input_bytes):
         while True:
@@ -219,7 +219,7 @@ def _streams(file: IO[bytes], new: Callable[[], _Stream], input_bytes: int = _IN
 
 
 def _equal_blocks(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yields pieces in blocks of equal size, and what there was before an error ahead of it."""
+    """Yield pieces in blocks of equal size; before an error is raised, what was read ahead of it."""
     buffer = bytearray()
     failed: Exception | None = None
     while failed is None:

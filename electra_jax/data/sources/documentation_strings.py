@@ -60,14 +60,14 @@ class Package:
 
 
 def installed_packages() -> list[Package]:
-    """Returns the standard library and those of `DISTRIBUTIONS` that are installed, in corpus order."""
+    """Return the standard library and those of `DISTRIBUTIONS` that are installed, in corpus order."""
     standard = Package(STANDARD_LIBRARY, platform.python_version(), (Path(sysconfig.get_path("stdlib")),))
     found = (_find(distribution, folder) for distribution, folder in DISTRIBUTIONS)
     return [standard, *(package for package in found if package is not None)]
 
 
 def source_files(package: Package) -> list[tuple[str, Path]]:
-    """Returns (path relative to the package, path) of its `.py` files, in an order that no machine changes."""
+    """Return (path relative to the package, path) of its `.py` files, in an order that no machine changes."""
     files: dict[str, Path] = {}
     for folder in package.folders:
         for path in folder.rglob("*.py"):
@@ -78,7 +78,7 @@ def source_files(package: Package) -> list[tuple[str, Path]]:
 
 
 def documentation_strings(source: bytes) -> list[str]:
-    """Returns the documentation in a Python source file, in source order.
+    """Return the documentation in a Python source file, in source order.
 
     Documentation is: strings that stand alone as statements (docstrings of modules, classes, functions and
     attributes), strings in assignments to a name that says so (`_DESCRIPTION`, `topics`), and those handed to

@@ -57,7 +57,7 @@ UNFINISHED_MIN_WORDS = 8  # Shorter text without a full stop is a label, not a s
 
 
 def clean_markup(paragraph: str) -> str:
-    """Returns a paragraph as a reader sees it; sentences that hang on a URL, a formula or a listing are left out."""
+    """Return a paragraph as a reader sees it; sentences that hang on a URL, a formula or a listing are left out."""
     if _ANY_MARKUP.search(paragraph):
         for pattern, replacement in _REPLACEMENTS:
             paragraph = pattern.sub(replacement, paragraph)
@@ -69,7 +69,7 @@ def clean_markup(paragraph: str) -> str:
 
 
 def is_english_prose(paragraph: str) -> bool:
-    """Whether a cleaned paragraph is English sentences: not code, formulas, names, labels or a licence."""
+    """Return whether a cleaned paragraph is English sentences: not code, formulas, names, labels or a licence."""
     tokens = paragraph.split()
     words = _WORD.findall(paragraph)
     if len(words) < MIN_WORDS or not (paragraph[0].isalnum() or paragraph[0] in "\"'(“‘"):

@@ -21,13 +21,13 @@ _QUIET_SECONDS = 5  # A corpus that is hashed faster needs no progress bar.
 
 
 def json_fingerprint(identity: Any) -> str:
-    """Returns the SHA-256, in hex, of a JSON value."""
+    """Return the SHA-256, in hex, of a JSON value."""
     text = json.dumps(identity, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def documents_fingerprint(documents: Iterable[str]) -> str:
-    """Returns the SHA-256, in hex, of a sequence of documents and their boundaries."""
+    """Return the SHA-256, in hex, of a sequence of documents and their boundaries."""
     digest = hashlib.sha256()
     for document in documents:
         data = document.encode("utf-8")
@@ -37,10 +37,10 @@ def documents_fingerprint(documents: Iterable[str]) -> str:
 
 
 def file_fingerprints(paths: Iterable[str], cache_dir: Path) -> list[str]:
-    """Returns the SHA-256 of each file's bytes, remembered in `cache_dir` by path, size and modification time.
+    """Return the SHA-256 of each file's bytes, remembered in `cache_dir` by path, size and modification time.
 
     Raises:
-        UserError: A file cannot be read.
+        UserError: a file cannot be read.
     """
     known = [(path, _remembered(path, cache_dir)) for path in paths]
     unknown_bytes = sum(_stat(path).st_size for path, digest in known if digest is None)

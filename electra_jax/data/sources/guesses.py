@@ -37,10 +37,10 @@ _TAR_AT = 257
 
 
 def probable_kind(head: bytes) -> str | None:
-    """Returns what a file most likely is, None where its first bytes do not say.
+    """Return what a file most likely is, None where its first bytes do not say.
 
     Args:
-        head: Its first bytes; `GUESSED_FROM_BYTES` are enough.
+        head: its first bytes; `GUESSED_FROM_BYTES` are enough.
     """
     for beginning, kind in _BEGINNINGS:
         if head.startswith(beginning):

@@ -8,7 +8,7 @@ _DIGEST_BYTES = 8
 
 
 def is_held_out(document: str, fraction: float) -> bool:
-    """Whether a document belongs to the held-out share of its source.
+    """Return whether a document belongs to the held-out share of its source.
 
     Depends on nothing but the document's text: not on its place, the process or the host. The sets are nested:
     what is held out at one fraction is held out at every larger one.

@@ -17,18 +17,18 @@ _SPELLED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 def read_json_lines(
     source: Source, encoding: str = UTF8, *, remedy: str = REMEDY
 ) -> Iterator[tuple[int, dict[str, Any] | UserError]]:
-    """Yields the objects of a file of JSON lines with the numbers of their lines; blank lines are left out.
+    """Yield the objects of a file of JSON lines with the numbers of their lines; blank lines are left out.
 
     Args:
-        source: Of the bytes, compressed or not.
-        encoding: Of the text.
-        remedy: What to do where it is another; ends messages.
+        source: of the bytes, compressed or not.
+        encoding: of the text.
+        remedy: what to do where it is another; ends messages.
 
     Yields:
         Of each line its object, or what is wrong with the line.
 
     Raises:
-        UserError: As `read_lines`.
+        UserError: as `read_lines`.
     """
     name = name_of(source)
     for number, line in read_lines(source, encoding, remedy=remedy):
@@ -39,7 +39,7 @@ def read_json_lines(
 
 
 def json_record(line: str, name: str, number: int) -> dict[str, Any] | UserError:
-    """The JSON object in a line, or what is wrong with it."""
+    """Return the JSON object in a line, or what is wrong with it."""
     try:
         return json_object(parse_json(line, name, number), f"{name}, line {number}")
     except UserError as error:
@@ -47,16 +47,16 @@ def json_record(line: str, name: str, number: int) -> dict[str, Any] | UserError
 
 
 def parse_json(text: str, name: str, first_line: int = 1, most_values: int = MOST_VALUES) -> Any:
-    """The value that a text spells; halves of characters in it are replaced.
+    """Return the value that a text spells; halves of characters in it are replaced.
 
     Args:
-        text: The JSON.
-        name: Of the file, for messages.
-        first_line: Its number in the file.
-        most_values: That it may hold.
+        text: the JSON.
+        name: of the file, for messages.
+        first_line: its number in the file.
+        most_values: how many values it may hold.
 
     Raises:
-        UserError: It is not JSON, or too much of it.
+        UserError: it is not JSON, or too much of it.
     """
     try:
         value = json_value(text, most_values)
@@ -73,10 +73,10 @@ def parse_json(text: str, name: str, first_line: int = 1, most_values: int = MOS
 
 
 def json_object(value: Any, where: str) -> dict[str, Any]:
-    """The value, if it is a JSON object.
+    """Return the value, if it is a JSON object.
 
     Raises:
-        UserError: It is not; ``where`` begins the message.
+        UserError: it is not; ``where`` begins the message.
     """
     if not isinstance(value, dict):
         raise UserError(f"{where} is not a JSON object {{…}} but {json_type(value)}; mend the file.")
@@ -84,7 +84,7 @@ def json_object(value: Any, where: str) -> dict[str, Any]:
 
 
 def json_type(value: Any) -> str:
-    """What a JSON value is, in words."""
+    """Return what a JSON value is, in words."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -96,7 +96,7 @@ TYPES = {str: "text", int: "a whole number", list: "a list", dict: "an object", 
 
 
 def _clean(value: Any) -> Any:
-    """The value without halves of characters, one character for one: offsets stay right."""
+    """Return the value without halves of characters, one character for one: offsets stay right."""
     if isinstance(value, str):
         return without_surrogates(value)
     if isinstance(value, list):

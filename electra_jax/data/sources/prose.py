@@ -46,7 +46,7 @@ _DROPPED_SECTIONS = frozenset(("references", "reference", "see also", "citation"
 
 
 def paragraphs(documentation: str) -> list[str]:
-    """Returns the paragraphs of English prose in a documentation string, each as one line without markup."""
+    """Return the paragraphs of English prose in a documentation string, each as one line without markup."""
     lines = inspect.cleandoc(documentation).splitlines()
     reader = _Reader()
     for line, following in zip(lines, [*lines[1:], ""]):
@@ -78,7 +78,7 @@ class _Reader:
         self._hanging = False
 
     def read(self, line: str, following: str) -> None:
-        """Reads one line; `following` is the next one, stripped, because an underline makes this one a heading."""
+        """Read one line; `following` is the next one, stripped, because an underline makes this one a heading."""
         text = line.strip()
         indent = len(line) - len(line.lstrip())
         if not text:
@@ -110,7 +110,7 @@ class _Reader:
         return self._skip_to_blank
 
     def _is_heading(self, text: str, indent: int, following: str) -> bool:
-        """Whether the line is a heading or its underline; a heading opens a section."""
+        """Return whether the line is a heading or its underline; a heading opens a section."""
         if _UNDERLINE.match(text):
             self.end_paragraph()
             return True
@@ -127,7 +127,7 @@ class _Reader:
         return self._dropped_section
 
     def _is_markup(self, text: str, indent: int) -> bool:
-        """Whether the line is markup rather than text; what it keeps of it becomes the paragraph being read."""
+        """Return whether the line is markup rather than text; what it keeps of it becomes the paragraph being read."""
         if directive := _DIRECTIVE.match(text):
             self.end_paragraph()
             if directive[1].lower() in _KEPT_DIRECTIVES:
@@ -178,7 +178,7 @@ class _Reader:
             self.end_paragraph()
 
     def _continues(self, indent: int) -> bool:
-        """Whether the line goes on with the paragraph being read."""
+        """Return whether the line goes on with the paragraph being read."""
         if not self._lines:
             return False
         if indent == self._indent:

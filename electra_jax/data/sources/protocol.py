@@ -25,8 +25,8 @@ class TextSource(Protocol):
         """Number of records, where it is known without reading them; empty ones are not yielded."""
 
     def documents(self) -> Iterator[str]:
-        """Yields the non-empty documents, stripped of surrounding white space.
+        """Yield the non-empty documents, stripped of surrounding white space.
 
         Raises:
-            UserError: The text cannot be read or decoded; the message says where.
+            UserError: the text cannot be read or decoded; the message says where.
         """

@@ -60,7 +60,7 @@ class PythonDocs(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
 
 
 def corpus_documents(packages: Sequence[Package]) -> Iterator[str]:
-    """Yields the prose of each module that has some: paragraphs on lines, each paragraph once in the whole corpus."""
+    """Yield the prose of each module that has some: paragraphs on lines, each paragraph once in the whole corpus."""
     seen: set[str] = set()
     size = 0
     for package in packages:
@@ -75,12 +75,12 @@ def corpus_documents(packages: Sequence[Package]) -> Iterator[str]:
 
 
 def prepare_python_docs(cache_dir: Path) -> Path:
-    """Returns the TFDS data directory that holds the corpus of this environment, building it if there is none.
+    """Return the TFDS data directory that holds the corpus of this environment, building it if there is none.
 
     Safe in processes that start together: each builds its own, the first to finish is kept.
 
     Raises:
-        UserError: The cache cannot be written.
+        UserError: the cache cannot be written.
     """
     data_dir = cache_dir / "tfds" / f"python-docs-{_environment_key(installed_packages())}"
     if _is_complete(data_dir):
@@ -94,7 +94,7 @@ def prepare_python_docs(cache_dir: Path) -> Path:
 
 
 def _module_prose(path: Path, seen: set[str]) -> str:
-    """Returns the paragraphs of a file that are not in `seen`, which they are added to."""
+    """Return the paragraphs of a file that are not in `seen`, which they are added to."""
     fresh = []
     for documentation in documentation_strings(path.read_bytes()):
         for paragraph in paragraphs(documentation):
@@ -105,7 +105,7 @@ def _module_prose(path: Path, seen: set[str]) -> str:
 
 
 def _environment_key(packages: Sequence[Package]) -> str:
-    """Returns a hash of all that decides the corpus: the packages, their versions and the code that reads them."""
+    """Return a hash of all that decides the corpus: the packages, their versions and the code that reads them."""
     here = Path(__file__).parent
     code = [hashlib.sha256((here / module).read_bytes()).hexdigest() for module in _EXTRACTION_MODULES]
     return json_fingerprint([[[package.name, package.version] for package in packages], code])[:16]

@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 def read_all(reads: Iterable[Callable[[], T]]) -> list[T]:
-    """Returns what each read gives, if none fails.
+    """Return what each read gives, if none fails.
 
     Raises:
-        UserError: Some fail; one that fails alone says what it does, of more the first are named and all are counted.
+        UserError: some fail; one that fails alone says what it does, of more the first are named and all are counted.
     """
     results: list[T] = []
     failed: list[str] = []
@@ -38,7 +38,7 @@ def read_all(reads: Iterable[Callable[[], T]]) -> list[T]:
 
 
 def _brief(message: str) -> str:
-    """A message without its advice, where it is too long with it."""
+    """Return a message without its advice, where it is too long with it."""
     message = one_line(message).rstrip(".")
     if len(message) > _LONGEST_OF_SEVERAL:
         message = message.rpartition(";")[0] or message

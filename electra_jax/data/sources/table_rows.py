@@ -20,44 +20,44 @@ Rows = Iterator[tuple[int, list[str] | UserError]]
 
 
 def read_rows(source: Source, *, tabs: bool) -> Rows:
-    """Yields the rows of a table, each with the number of the line it ends in; empty lines are left out.
+    """Yield the rows of a table, each with the number of the line it ends in; empty lines are left out.
 
     Args:
-        source: Of the bytes, compressed or not.
-        tabs: Cells are separated by tabs and quotes are literal; otherwise it is CSV.
+        source: of the bytes, compressed or not.
+        tabs: cells are separated by tabs and quotes are literal; otherwise it is CSV.
 
     Yields:
         The cells of a row, or what is wrong with it: as `rows_of`.
 
     Raises:
-        UserError: As `read_lines`.
+        UserError: as `read_lines`.
     """
     return rows_of(read_lines(source), name_of(source), tabs=tabs)
 
 
 def rows_of(lines: Lines, name: str, *, tabs: bool) -> Rows:
-    """Yields the rows that lines hold, each with the number of the line it ends in; empty lines are left out.
+    """Yield the rows that lines hold, each with the number of the line it ends in; empty lines are left out.
 
     What is wrong with one row costs that row. With a line that is no text the whole row is left out that it is part of.
     Of a quote that is never closed, or where it should not be, the line that opens it is wrong, and those behind it
     are read as rows again.
 
     Args:
-        lines: Of a table.
-        name: Of the file, for messages.
-        tabs: Cells are separated by tabs and quotes are literal; otherwise it is CSV.
+        lines: of a table.
+        name: of the file, for messages.
+        tabs: cells are separated by tabs and quotes are literal; otherwise it is CSV.
 
     Yields:
         The cells of a row, or what is wrong with it.
 
     Raises:
-        UserError: As reading the lines does.
+        UserError: as reading the lines does.
     """
     return _tab_separated(lines) if tabs else _CommaSeparated(lines, name).rows()
 
 
 def repeats_header(row: Sequence[str], names: Sequence[str], where: str) -> UserError | None:
-    """What is wrong with a row that is the first line again, which is what joined files have; None: it is another.
+    """Return what is wrong with a row that repeats the first line, as joined files have it; None for another row.
 
     Args:
         row: its cells.
@@ -105,7 +105,7 @@ class _CommaSeparated:
         return self._again.popleft() if self._again else next(self._new, None)
 
     def _row(self, first: Line) -> tuple[int, list[str] | UserError]:
-        """The row that begins with a line, and the number of the line it ends in."""
+        """Return the row that begins with a line, and the number of the line it ends in."""
         used = [first]
         closed = True
         characters = 0
@@ -151,7 +151,7 @@ class _CommaSeparated:
         )
 
     def _is_stray_quote(self, used: list[Line], row: list[str], problem: str, closed: bool) -> bool:
-        """Whether a quote was meant as itself, so that the lines behind the one that has it are rows of their own.
+        """Return whether a quote was meant literally, so that the lines behind its own are rows of their own.
 
         It is if it is never closed. It is too if what was read is no row, and either the line that opens it has as many
         cells as the first row, or the quote that would close it opens a cell.
@@ -166,7 +166,7 @@ class _CommaSeparated:
 
 
 def _text(line: str | UserError) -> str:
-    """The line, or what can be read of it."""
+    """Return the line, or what can be read of it."""
     if isinstance(line, UserError):
         return line.line if isinstance(line, BadLine) else ""
     return line

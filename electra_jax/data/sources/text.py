@@ -39,20 +39,20 @@ class BadLine(UserError):
 
 
 def without_surrogates(text: str) -> str:
-    """Returns the text with halves of characters replaced, one for one: JSON can spell them, UTF-8 cannot."""
+    """Return the text with halves of characters replaced, one for one: JSON can spell them, UTF-8 cannot."""
     return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
 def read_text(source: Source, encoding: str = UTF8, *, remedy: str = REMEDY) -> Iterator[str]:
-    """Yields the text of a file in pieces, every line end as a newline and without a byte order mark.
+    """Yield the text of a file in pieces, every line end as a newline and without a byte order mark.
 
     Args:
-        source: Of the bytes, compressed or not.
-        encoding: Of the text.
-        remedy: What to do where it is another; ends messages.
+        source: of the bytes, compressed or not.
+        encoding: of the text.
+        remedy: what to do where it is another; ends messages.
 
     Raises:
-        UserError: The file cannot be read, is not text, or is not in this encoding.
+        UserError: the file cannot be read, is not text, or is not in this encoding.
     """
     place = _Place(name_of(source), encoding, remedy)
     for text in _decoded(source, encoding, "strict", place):
@@ -63,18 +63,18 @@ def read_text(source: Source, encoding: str = UTF8, *, remedy: str = REMEDY) -> 
 
 
 def read_lines(source: Source, encoding: str = UTF8, *, remedy: str = REMEDY) -> Lines:
-    """Yields the lines of a file with their numbers from 1; of a line that is no text, what is wrong with it.
+    """Yield the lines of a file with their numbers from 1; of a line that is no text, what is wrong with it.
 
     Lines end as `read_text` says. A byte order mark at the start of any line is left out, as files have them that were
     joined. In UTF-8 one bad line leaves the others as they are, so that the caller may go on.
 
     Args:
-        source: Of the bytes, compressed or not.
-        encoding: Of the text.
-        remedy: What to do where it is another; ends messages.
+        source: of the bytes, compressed or not.
+        encoding: of the text.
+        remedy: what to do where it is another; ends messages.
 
     Raises:
-        UserError: The file cannot be read, or is not in another encoding than UTF-8 that was given.
+        UserError: the file cannot be read, or is not in another encoding than UTF-8 that was given.
     """
     place = _Place(name_of(source), encoding, remedy)
     errors = "surrogateescape" if codecs.lookup(encoding).name == UTF8 else "strict"
@@ -94,10 +94,10 @@ def read_lines(source: Source, encoding: str = UTF8, *, remedy: str = REMEDY) ->
 
 
 def all_good(numbered: Iterable[tuple[int, T | UserError]]) -> Iterator[tuple[int, T]]:
-    """Yields what was read, with its numbers, up to what could not be.
+    """Yield what was read, with its numbers, up to what could not be.
 
     Raises:
-        UserError: The first there is.
+        UserError: the first there is.
     """
     for number, value in numbered:
         if isinstance(value, UserError):
@@ -114,7 +114,7 @@ class _Place:
         self.line, self.column = 1, 1
 
     def after(self, text: str) -> _Place:
-        """Moves to behind a text."""
+        """Return the place behind a text."""
         if newlines := text.count("\n"):
             self.line += newlines
             self.column = 1
@@ -131,7 +131,7 @@ class _Place:
         return self._error(f"or after it is not {self.encoding}", "what follows")
 
     def bad_line(self, line: str) -> UserError:
-        """The first thing in a line that is no text; what could not be decoded is escaped as surrogates."""
+        """Return the first thing in a line that is no text; what could not be decoded is escaped as surrogates."""
         found = _NOT_TEXT.search(line)
         assert found is not None
         self.column = found.start() + 1
@@ -148,7 +148,7 @@ class _Place:
 
 
 def _decoded(source: Source, encoding: str, errors: str, place: _Place) -> Iterator[str]:
-    """Pieces of text; ``place`` learns the first bytes, and must be kept behind what was yielded."""
+    """Yield pieces of text; ``place`` learns the first bytes, and must be kept behind what was yielded."""
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(errors), translate=True)
     start_of_file = True
     for block in _with_end(read_blocks(source)):
@@ -179,7 +179,7 @@ def _with_end(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _lines(pieces: Iterable[str]) -> Iterator[str | None]:
-    """Lines without their ends; None for one that is too long, of which no more than that is kept."""
+    """Yield lines without their ends; None for one that is too long, of which no more than that is kept."""
     pending: list[str] = []
     length = 0
     for piece in pieces:

@@ -21,7 +21,11 @@ _SEPARATORS = {"blank_line": re.compile(r"\n[^\S\n]*\n"), "line": re.compile(r"\
 
 
 def check_encoding(encoding: str) -> None:
-    """Raises `UserError` where `encoding` is not the name of a text encoding."""
+    """Refuse what is not the name of a text encoding.
+
+    Raises:
+        UserError: it is not.
+    """
     try:
         "a".encode(encoding).decode(encoding)  # Empty text would pass for any name.
         codecs.getincrementaldecoder(encoding)
@@ -32,7 +36,7 @@ def check_encoding(encoding: str) -> None:
 
 
 def split_documents(pieces: Iterable[str], separator: Separator) -> Iterator[str]:
-    """Yields the non-empty documents of a text that comes in pieces; no memory is held beyond the longest allowed."""
+    """Yield the non-empty documents of a text that comes in pieces; no memory is held beyond the longest allowed."""
     pattern = _SEPARATORS[separator]
     rest = ""
     for piece in pieces:
@@ -49,10 +53,10 @@ def split_documents(pieces: Iterable[str], separator: Separator) -> Iterator[str
 
 
 def json_documents(path: str, field: str, encoding: str) -> Iterator[str]:
-    """Yields the non-empty texts in `field` of a file of JSON lines.
+    """Yield the non-empty texts in ``field`` of a file of JSON lines.
 
     Raises:
-        UserError: As `read_lines`; a line is not a JSON object, or has no text in this field.
+        UserError: as `read_lines`; a line is not a JSON object, or has no text in this field.
     """
     for number, record in all_good(read_json_lines(path, encoding, remedy=REMEDY)):
         if document := _text_in(record, field, f"{path}, line {number}").strip():
@@ -62,10 +66,10 @@ def json_documents(path: str, field: str, encoding: str) -> Iterator[str]:
 def file_documents(
     path: str, *, is_json: bool, separator: Separator, field: str, encoding: str
 ) -> Iterator[str]:
-    """Yields the documents of one file.
+    """Yield the documents of one file.
 
     Raises:
-        UserError: As `read_text` and `json_documents`.
+        UserError: as `read_text` and `json_documents`.
     """
     if is_json:
         return json_documents(path, field, encoding)
@@ -73,7 +77,7 @@ def file_documents(
 
 
 def _cut(document: str) -> list[str]:
-    """Returns the document in parts of at most `MAX_DOCUMENT_CHARACTERS`; the last may be white space or nothing."""
+    """Return the document in parts of at most `MAX_DOCUMENT_CHARACTERS`; the last may be white space or nothing."""
     document = document.lstrip()
     parts = []
     while len(document) > MAX_DOCUMENT_CHARACTERS:

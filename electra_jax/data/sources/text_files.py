@@ -39,19 +39,19 @@ class TextFiles:
     num_documents: int | None = None
 
     def documents(self) -> Iterator[str]:
-        """Yields the documents; see `TextSource.documents`."""
+        """Yield the documents; see `TextSource.documents`."""
         return _documents(self.paths, self.separator, self.field, self.encoding)
 
 
 def open_text_files(pattern: str, config: DataConfig) -> TextFiles:
-    """Opens the files that a pattern matches, having read the first document of each.
+    """Open the files that a pattern matches, having read the first document of each.
 
     Args:
-        pattern: A path; `~`, `*`, `?`, `[...]` and `**` (any depth) are understood.
-        config: Says how the files are read.
+        pattern: a path; ``~``, ``*``, ``?``, ``[...]`` and ``**`` (any depth) are understood.
+        config: says how the files are read.
 
     Raises:
-        UserError: As `check_text_files`, or the cache cannot be written.
+        UserError: as `check_text_files`, or the cache cannot be written.
     """
     name = f"text:{pattern}"
     paths = check_text_files(pattern, config)
@@ -68,13 +68,13 @@ def open_text_files(pattern: str, config: DataConfig) -> TextFiles:
 
 
 def check_text_files(pattern: str, config: DataConfig) -> tuple[str, ...]:
-    """Returns the files that a pattern matches, having read the first documents of each.
+    """Return the files that a pattern matches, having read the first documents of each.
 
     A file that is not text is then found at once, wherever it stands among the others, and not after hours; all that
     are not are in one message.
 
     Raises:
-        UserError: Nothing matches, there is no text, or first documents cannot be read.
+        UserError: nothing matches, there is no text, or first documents cannot be read.
     """
     check_encoding(config.encoding)
     paths = _matching_files(pattern)
@@ -95,7 +95,7 @@ def _documents(paths: tuple[str, ...], separator: Separator, field: str, encodin
 
 
 def _begins_well(path: str, separator: Separator, field: str, encoding: str, characters: int) -> bool:
-    """Whether there is text in a file, of whose documents the first are read: at least one, and so many characters."""
+    """Return whether there is text in a file, having read its first documents: ``characters`` or more of them."""
     read = 0
     for document in _documents((path,), separator, field, encoding):
         read += len(document)
@@ -137,7 +137,7 @@ def _glob(pattern: str) -> list[str]:
 
 
 def _with_folders_as_they_are(pattern: str) -> str:
-    """The pattern with its leading folders escaped, as far as there are folders of just that name."""
+    """Return the pattern with its leading folders escaped, as far as there are folders of just that name."""
     parts = pattern.split("/")
     there = 0
     while there + 1 < len(parts) and os.path.isdir("/".join(parts[: there + 1]) or "/"):

@@ -31,19 +31,19 @@ class TfdsSource:
     field: str
 
     def documents(self) -> Iterator[str]:
-        """Yields the documents; see `TextSource.documents`."""
+        """Yield the documents; see `TextSource.documents`."""
         return read_documents(self.name, self.directory, self.split, self.field)
 
 
 def open_tfds(spec: str, config: DataConfig) -> TfdsSource:
-    """Opens a dataset that has been prepared, having read its first document.
+    """Open a dataset that has been prepared, having read its first document.
 
     Args:
-        spec: `NAME[/CONFIG][:SPLIT]`; the split may be a slice, as in `train[:10%]`.
-        config: Says where the dataset is and which field is the text.
+        spec: ``NAME[/CONFIG][:SPLIT]``; the split may be a slice, as in ``train[:10%]``.
+        config: says where the dataset is and which field is the text.
 
     Raises:
-        UserError: No such dataset, split or field, or it is not prepared or cannot be read.
+        UserError: no such dataset, split or field, or it is not prepared or cannot be read.
     """
     dataset, _, split = spec.partition(":")
     if not dataset:
@@ -65,10 +65,10 @@ def open_tfds(spec: str, config: DataConfig) -> TfdsSource:
 
 
 def open_embedded(corpus: str, config: DataConfig) -> TfdsSource:
-    """Opens the embedded corpus, which is prepared first where it is not.
+    """Open the embedded corpus, which is prepared first where it is not.
 
     Raises:
-        UserError: There is no corpus of this name, or the cache cannot be written.
+        UserError: there is no corpus of this name, or the cache cannot be written.
     """
     name = f"embedded:{corpus}"
     check_embedded(corpus)
@@ -85,16 +85,20 @@ def open_embedded(corpus: str, config: DataConfig) -> TfdsSource:
 
 
 def check_embedded(corpus: str) -> None:
-    """Raises `UserError` where there is no embedded corpus of this name."""
+    """Refuse a name that no embedded corpus has.
+
+    Raises:
+        UserError: there is none of this name.
+    """
     if corpus != "python-docs":
         raise UserError(f"embedded:{corpus} is unknown; the embedded corpus is embedded:python-docs.")
 
 
 def read_documents(name: str, directory: str, split: str, field: str) -> Iterator[str]:
-    """Yields the non-empty texts of a field of a dataset directory, in the order of the records.
+    """Yield the non-empty texts of a field of a dataset directory, in the order of the records.
 
     Raises:
-        UserError: A record cannot be read, or is not UTF-8.
+        UserError: a record cannot be read, or is not UTF-8.
     """
     import tensorflow_datasets as tfds
 
@@ -124,7 +128,7 @@ def _decoded(name: str, number: int, value: Any) -> str:
 
 
 def find_builder(name: str, dataset: str, data_dir: str | None) -> Any:
-    """Returns the builder of a dataset on disk, made from its files: the code that prepared it is not needed.
+    """Return the builder of a dataset on disk, made from its files: the code that prepared it is not needed.
 
     Args:
         name: as the user wrote it, for messages.
@@ -180,7 +184,7 @@ def _not_found(name: str, dataset: str, data_dir: str | None) -> UserError:
 
 
 def check_format(name: str, builder: Any) -> None:
-    """Refuses a dataset whose files have no random access.
+    """Refuse a dataset whose files have no random access.
 
     Raises:
         UserError: they have none; it says how to convert them.
@@ -241,5 +245,5 @@ def _file_size(name: str, filename: str) -> int:
 
 
 def first_line(error: Exception) -> str:
-    """What an error of a library says, for a message of one sentence."""
+    """Return what an error of a library says, for a message of one sentence."""
     return (str(error).splitlines() or [type(error).__name__])[0]
