@@ -17,10 +17,10 @@ from electra_jax.runtime.compilation_cache import use_compilation_cache
 from electra_jax.runtime.malloc import keep_freed_memory
 from electra_jax.tokenizers import load_tokenizer
 from electra_jax.training.checkpoints import find_checkpoint, restore_params
-from electra_jax.training.chosen_run import chosen_run
 from electra_jax.training.evaluation import evaluate
 from electra_jax.training.logs import append_to
 from electra_jax.training.program import build_program
+from electra_jax.training.seed_selection import select_run
 from electra_jax.training.workdir import WorkDir
 
 
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if config.compute.keep_memory:
         keep_freed_memory()
     if trained.finetuning:
-        run, _ = chosen_run(workdir.root)
+        run, _ = select_run(workdir.root)
         best = f", of which {run.name} is the best," if run != workdir.root else ""
         raise UserError(
             f"{workdir.root} was fine-tuned, which evaluates itself: its metrics are in results.json (of one seed: "

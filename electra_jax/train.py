@@ -31,7 +31,7 @@ from electra_jax.runtime.compilation_cache import use_compilation_cache
 from electra_jax.runtime.malloc import keep_freed_memory
 from electra_jax.training.checkpoints import saved_steps
 from electra_jax.training.examples import show_examples
-from electra_jax.training.pretraining import Pretraining
+from electra_jax.training.pretraining import PretrainingWorkload
 from electra_jax.training.program import Program
 from electra_jax.training.run import Experiment, run_experiment
 from electra_jax.training.start import (
@@ -74,7 +74,7 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     check_data(workdir, prepared.train.fingerprint)
 
     # Run: program → restore or begin → loop
-    def lines(program: Program[Any], start: int, origin: list[str]) -> list[str]:
+    def startup_lines(program: Program[Any], start: int, origin: list[str]) -> list[str]:
         layout = describe_layout(program.abstract, mesh)
         return [*changes, *origin, *_about_steps(config, start), attention.line, *layout]
 
@@ -87,17 +87,17 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
             objective=build_objective(config, prepared.tokenizer, platform),
             batch=np.zeros((config.train.batch_size, config.data.sequence_length), np.int32),
             mesh=mesh,
-            work=lambda program: Pretraining(config, prepared, program, workdir),
-            lines=lines,
+            make_workload=lambda program: PretrainingWorkload(config, prepared, program, workdir),
+            startup_lines=startup_lines,
         )
     )
 
     # Show what came out
-    if finished.stopped is None and finished.start < config.train.total_steps:
+    if finished.stop_signal is None and finished.start < config.train.total_steps:
         baselines = finished.program.objective.baselines(prepared.eval.most_frequent_token_share)
         if baselines is not None:
             print_on_host_0(baselines)
-    if finished.stopped is None and config.train.show_examples:
+    if finished.stop_signal is None and config.train.show_examples:
         params, count = finished.state.params, config.train.show_examples
         show_examples(finished.program, params, prepared, count=count, seed=config.seed)
     return finished.metrics

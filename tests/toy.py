@@ -9,11 +9,11 @@ from small_run import SmallVocabulary, small_config
 
 from electra_jax.distributed.agreement import is_host_0
 from electra_jax.objectives.metrics import mean, weighted
-from electra_jax.objectives.protocol import Part
+from electra_jax.objectives.protocol import Subnetwork
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.training.checkpoints import RunIdentity
 from electra_jax.training.loop import run_loop
-from electra_jax.training.pretraining import Pretraining
+from electra_jax.training.pretraining import PretrainingWorkload
 from electra_jax.training.program import build_program
 from electra_jax.training.start import starting_state
 from electra_jax.training.workdir import WorkDir
@@ -26,9 +26,9 @@ SPEEDS = ("sequences_per_second", "tokens_per_second", "model_flops_utilization"
 class ToyObjective:
     """Learns one vector a token class; ``noise`` is drawn anew every step. Sums are over real tokens."""
 
-    parts = (
-        Part("generator", ("generator_head",), "masked_lm_loss"),
-        Part("discriminator", ("discriminator_head",), "disc_loss"),
+    subnetworks = (
+        Subnetwork("generator", ("generator_head",), "masked_lm_loss"),
+        Subnetwork("discriminator", ("discriminator_head",), "disc_loss"),
     )
     examples = None
 
@@ -37,17 +37,17 @@ class ToyObjective:
             "discriminator_head": {"dense": {"kernel": jax.random.normal(rng, (8, 8)), "bias": jnp.zeros(8)}}
         }
 
-    def draw(self, batch, rng):
+    def draw_inputs(self, batch, rng):
         return {"rows": batch, "noise": jax.random.normal(rng, (*batch.shape, 8))}
 
-    def totals(self, drawn):
-        return (drawn["rows"] != 0).sum().astype(jnp.float32)
+    def loss_normalizers(self, inputs):
+        return (inputs["rows"] != 0).sum().astype(jnp.float32)
 
-    def loss(self, params, drawn, totals, dropout_rng):
-        rows, dense = drawn["rows"], params["discriminator_head"]["dense"]
+    def loss(self, params, inputs, normalizers, dropout_rng):
+        rows, dense = inputs["rows"], params["discriminator_head"]["dense"]
         real = rows != 0
         predicted = dense["kernel"][rows % 8] + dense["bias"]
-        squared = jnp.square(predicted - 0.1 * drawn["noise"]).mean(axis=-1)
+        squared = jnp.square(predicted - 0.1 * inputs["noise"]).mean(axis=-1)
         first = jnp.where(rows == BAD_GENERATOR, jnp.nan, squared)
         second = jnp.where(rows == BAD_DISCRIMINATOR, jnp.inf, squared)
         # The root of 0 adds 0 to the loss, and what is not a number to the gradient.
@@ -58,9 +58,9 @@ class ToyObjective:
             "disc_loss": weighted(second, real),
             "token_mean": weighted(rows, real),
         }
-        return (sums["masked_lm_loss"][0] + sums["disc_loss"][0]) / (totals + 1e-6), sums
+        return (sums["masked_lm_loss"][0] + sums["disc_loss"][0]) / (normalizers + 1e-6), sums
 
-    def row_flops(self, length):
+    def flops_per_row(self, length):
         return 2.0 * length
 
     def baselines(self, most_frequent_share):
@@ -131,6 +131,6 @@ class ToyRun:
                 **vars(program), on_mesh=program.on_mesh, put_batch=program.put_batch, share=program.share
             )
             program.train_step = self._wrap(self.program.train_step)
-        work = Pretraining(self.config, self.prepared, program, self.workdir)
+        workload = PretrainingWorkload(self.config, self.prepared, program, self.workdir)
         identity = RunIdentity("t", "d", {})
-        return run_loop(self.config.train, work, program, self.workdir, identity, start, state)
+        return run_loop(self.config.train, workload, program, self.workdir, identity, start, state)

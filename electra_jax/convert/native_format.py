@@ -34,8 +34,8 @@ from electra_jax.training.checkpoints import (
     restore_state,
     write_params,
 )
-from electra_jax.training.chosen_run import RESULTS, begun_seeds, run_of
 from electra_jax.training.program import build_program
+from electra_jax.training.seed_selection import RESULTS, run_directory, started_seeds
 from electra_jax.training.state import TrainState
 from electra_jax.training.workdir import WorkDir
 
@@ -44,7 +44,7 @@ def is_native(path: Path) -> bool:
     """Whether ``path`` is a work directory with checkpoints or finished seeds, or one of its checkpoints."""
     if (path / "checkpoints").is_dir() or (path.parent.name == "checkpoints" and is_step(path.name)):
         return True
-    return (path / "config.yaml").is_file() and ((path / RESULTS).exists() or bool(begun_seeds(path)))
+    return (path / "config.yaml").is_file() and ((path / RESULTS).exists() or bool(started_seeds(path)))
 
 
 def read_native(
@@ -65,7 +65,7 @@ def read_native(
     where = directory / str(step)
     trained = validate(dict(read_identity(directory, step).config), str(where))
     config = with_overrides(trained.model_dump(), overrides, str(where)) if overrides else trained
-    run = run_of(directory)
+    run = run_directory(directory)
     folder = WorkDir(run).tokenizer
     tokenizer = load_tokenizer(folder) if folder.exists() else None
     vocab_size = tokenizer.vocab_size if tokenizer else config.tokenizer.vocab_size
@@ -168,7 +168,7 @@ def write_native(weights: Weights, directory: Path, final: Path) -> list[str]:
 
 
 def _state(weights: Weights, config: Config, params: Any) -> TrainState:
-    """A state that goes on where the source stopped; the window of metrics is empty."""
+    """A state that goes on where the source stopped; the metric sums are 0."""
     assert weights.moments is not None
     if weights.tokenizer is None:
         raise UserError(
@@ -203,5 +203,5 @@ def _state(weights: Weights, config: Config, params: Any) -> TrainState:
         step=np.asarray(weights.step, np.int32),  # type: ignore[arg-type]
         params=params,
         opt_state=opt_state,
-        window=jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), program.abstract.window),
+        metric_sums=jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), program.abstract.metric_sums),
     )

@@ -32,9 +32,9 @@ from electra_jax.tasks.prediction import predict_rows
 from electra_jax.tasks.protocol import QuestionExample, Rows, Task, TaskBatch, TextExample, WordsExample
 from electra_jax.tasks.settings import FILE, TaskSettings, check_heads, read_settings
 from electra_jax.tokenizers import Tokenizer, load_tokenizer
-from electra_jax.training.announcing import Announced
 from electra_jax.training.checkpoints import find_checkpoint, read_params
-from electra_jax.training.chosen_run import run_of
+from electra_jax.training.compile_messages import WithCompileMessage
+from electra_jax.training.seed_selection import run_directory
 from electra_jax.training.workdir import WorkDir
 
 Text = str | tuple[str, str]  # or a pair
@@ -90,7 +90,7 @@ def trained_tasks(path: str | Path) -> tuple[Config, dict[str, TaskSettings]] | 
     path = local_path(path, "the model")
     if detect_format(path).format != "electra_jax":
         return None
-    workdir = WorkDir(run_of(find_checkpoint(path)[1]))
+    workdir = WorkDir(run_directory(find_checkpoint(path)[1]))
     return workdir.load_config(), _settings(workdir)
 
 
@@ -100,7 +100,7 @@ def _settings(workdir: WorkDir) -> dict[str, TaskSettings]:
 
 def _native(path: Path) -> "Model":
     step, directory = find_checkpoint(path)
-    workdir = WorkDir(run_of(directory))
+    workdir = WorkDir(run_directory(directory))
     config = workdir.load_config()
     if not workdir.tokenizer.is_dir():
         raise UserError(f"{workdir.root} has no vocabulary: convert it again with --vocab FILE")
@@ -420,7 +420,7 @@ class Model:
         if what not in self._steps:
             rows_over_devices = batch_sharding(self._mesh)
             jitted = jax.jit(outputs, in_shardings=(None, rows_over_devices), out_shardings=rows_over_devices)
-            self._steps[what] = Announced(jitted, "the model")
+            self._steps[what] = WithCompileMessage(jitted, "the model")
         return predict_rows(
             self._steps[what],
             self._mesh,

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from electra_jax.model.block import EmbeddingsConfig
+from electra_jax.model.dropout import dropout
 from electra_jax.model.inputs import EncoderInputs
-from electra_jax.model.layers import Initializer, LayerNorm, dropout, truncated_normal
-from electra_jax.model.local_init import waves
+from electra_jax.model.layers import Initializer, LayerNorm, truncated_normal
+from electra_jax.model.local_init import sinusoidal_init
 from electra_jax.partitioning.constraints import constrain
 
 
@@ -34,7 +35,7 @@ class Embeddings(nn.Module):
     def setup(self) -> None:  # noqa: D102
         config = self.config
         size, init = config.embedding_size, truncated_normal(config.initializer_range)
-        position_init = waves(config.initializer_range) if config.local_attention else init
+        position_init = sinusoidal_init(config.initializer_range) if config.local_attention else init
         self.word = Table(config.vocab_rows, size, _zeros_below(config.vocab_size, init))
         self.position = Table(config.max_positions, size, position_init)
         self.token_type = Table(config.type_vocab_size, size, init)

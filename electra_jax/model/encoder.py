@@ -16,9 +16,10 @@ from jax import Array
 from electra_jax.model.attention.mask import AttentionMask, Direction
 from electra_jax.model.attention.self_attention import SelfAttention
 from electra_jax.model.block import BlockConfig, EncoderConfig, Remat
+from electra_jax.model.dropout import dropout
 from electra_jax.model.inputs import EncoderInputs
-from electra_jax.model.layers import Dense, LayerNorm, dropout, split_or_none, truncated_normal
-from electra_jax.model.local_init import fits
+from electra_jax.model.layers import Dense, LayerNorm, split_or_none, truncated_normal
+from electra_jax.model.local_init import can_start_local
 from electra_jax.partitioning.constraints import constrain
 
 
@@ -64,7 +65,9 @@ class Encoder(nn.Module):
         if x.shape[-1] != block.hidden_size:
             glorot = nn.initializers.glorot_uniform()
             x = Dense(block.hidden_size, block.dtype, glorot, block.operations, name="embeddings_project")(x)
-        local = block.local_attention and fits(embedded.shape[-1], block.hidden_size, block.num_heads)
+        local = block.local_attention and can_start_local(
+            embedded.shape[-1], block.hidden_size, block.num_heads
+        )
         # Parameters do not depend on the back end, and may be made where it does not run.
         attention = "xla" if self.is_initializing() else block.attention
         layer = EncoderLayer(replace(block, local_attention=local, attention=attention), parent=None)

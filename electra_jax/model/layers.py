@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from electra_jax.model.counter_bits import counter_bits
 from electra_jax.model.operations import PLAIN, Operations
 
 Dtype = DTypeLike
@@ -18,14 +17,6 @@ Initializer = Callable[..., Array]
 def truncated_normal(stddev: float) -> Initializer:
     """Normal of the given deviation, cut at two of them, as the reference initialises (no rescaling)."""
     return nn.initializers.truncated_normal(stddev)
-
-
-def dropout(x: Array, rate: float, rng: Array | None) -> Array:
-    """Inverted dropout; ``rng`` None (or rate 0) means evaluation. The rate is exact to 2⁻³³."""
-    if rng is None or rate == 0.0:
-        return x
-    kept = counter_bits(rng, x.shape) < jnp.uint32(min(round((1.0 - rate) * 2**32), 2**32 - 1))
-    return jnp.where(kept, x / (1.0 - rate), jnp.zeros((), x.dtype))
 
 
 def split_or_none(rng: Array | None, n: int) -> list[Array | None]:

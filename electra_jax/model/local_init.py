@@ -27,7 +27,7 @@ def _frequencies(features: int) -> np.ndarray:
     return np.pi * (np.arange(count) + 0.5) / count
 
 
-def waves(stddev: float) -> Initializer:
+def sinusoidal_init(stddev: float) -> Initializer:
     """Positions ``[rows, features]`` as sines and cosines of the row number, of the given deviation."""
 
     def init(key: Array, shape: tuple[int, int], dtype: Dtype = jnp.float32) -> Array:
@@ -40,7 +40,7 @@ def waves(stddev: float) -> Initializer:
     return init
 
 
-def offset_of(head: int) -> int:
+def head_offset(head: int) -> int:
     """Where a head looks: -1, 1, -2, 2, ... for heads 0, 1, 2, 3, ..."""
     distance = head // 2 + 1
     return distance if head % 2 else -distance
@@ -61,7 +61,7 @@ def query_key_init(stddev: float, num_heads: int, *, role: str) -> Initializer:
         shares = np.random.RandomState(0).permutation(hidden // 2).reshape(num_heads, per_head)
         kernel = np.zeros(shape, np.float32)
         for head, share in enumerate(shares):
-            turn = frequencies[share] * offset_of(head) if role == "key" else np.zeros(per_head)
+            turn = frequencies[share] * head_offset(head) if role == "key" else np.zeros(per_head)
             sine, cosine = share, share + hidden // 2
             out_sine = 2 * per_head * head + np.arange(per_head)
             out_cosine = out_sine + per_head
@@ -72,6 +72,6 @@ def query_key_init(stddev: float, num_heads: int, *, role: str) -> Initializer:
     return init
 
 
-def fits(embedding_size: int, hidden_size: int, num_heads: int) -> bool:
+def can_start_local(embedding_size: int, hidden_size: int, num_heads: int) -> bool:
     """Whether an encoder can start that way: positions reach its heads unprojected, and come in pairs."""
     return embedding_size == hidden_size and hidden_size % (2 * num_heads) == 0

@@ -18,8 +18,9 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
+from electra_jax.model.dropout import dropout
 from electra_jax.model.inputs import EncoderInputs
-from electra_jax.model.layers import Dense, Dtype, Initializer, dropout, split_or_none
+from electra_jax.model.layers import Dense, Dtype, Initializer, split_or_none
 from electra_jax.model.operations import gelu
 
 HeadStyle = Literal["reference", "huggingface"]

@@ -23,14 +23,14 @@ from electra_jax.objectives.marked_text import marked_lines
 from electra_jax.objectives.masked_lm import (
     LOSS_EPSILON,
     SpecialIds,
-    draw_masked_batch,
+    draw_masked_lm_inputs,
     masked_lm_baselines,
     masked_lm_terms,
     padding_sum,
 )
-from electra_jax.objectives.masking import MaskedBatch, max_masked, put
+from electra_jax.objectives.masking import MaskedBatch, max_masked, scatter
 from electra_jax.objectives.metrics import Sums, area_under_curve, auc_histogram, mean, weighted
-from electra_jax.objectives.protocol import Examples, Params, Part
+from electra_jax.objectives.protocol import Examples, Params, Subnetwork
 from electra_jax.objectives.sampling import replacement_logits, sample_by_gumbel, sample_by_inverse_cdf
 
 METRICS = (
@@ -47,27 +47,27 @@ METRICS = (
 
 
 @struct.dataclass
-class ElectraDrawn:
+class ElectraInputs:
     """A batch, its masks, and the random numbers its replacements will be sampled with.
 
     sample_uniforms: ``[batch, slots, 2]`` for the inverse distribution function, or with reference_quirks
         ``[batch, slots, vocab_rows]`` for the Gumbel trick.
     """
 
-    inputs: EncoderInputs
+    original: EncoderInputs
     masked: MaskedBatch
     sample_uniforms: Array
 
 
-def draw_with_noise(
+def draw_electra_inputs(
     batch: Array, rng: Array, objective: MaskingConfig, special: SpecialIds, vocab_rows: int
-) -> ElectraDrawn:
+) -> ElectraInputs:
     """Draws masks and sampling noise of ``batch``, int32 ``[batch, length]``."""
     mask_rng, sample_rng = jax.random.split(rng)
-    drawn = draw_masked_batch(batch, mask_rng, objective, special)
+    masked_lm = draw_masked_lm_inputs(batch, mask_rng, objective, special)
     width = vocab_rows if objective.reference_quirks else 2
-    uniforms = jax.random.uniform(sample_rng, (*drawn.masked.positions.shape, width))
-    return ElectraDrawn(inputs=drawn.inputs, masked=drawn.masked, sample_uniforms=uniforms)
+    uniforms = jax.random.uniform(sample_rng, (*masked_lm.masked.positions.shape, width))
+    return ElectraInputs(original=masked_lm.original, masked=masked_lm.masked, sample_uniforms=uniforms)
 
 
 @struct.dataclass
@@ -84,23 +84,23 @@ class Corruption:
     sampled_ids: Array
 
 
-def corrupt(logits: Array, drawn: ElectraDrawn, config: ElectraObjective) -> Corruption:
+def corrupt(logits: Array, inputs: ElectraInputs, config: ElectraObjective) -> Corruption:
     """Replaces every chosen token by a sample from the generator; carries no gradient.
 
     A sample that equals the original counts as original.
 
     Args:
         logits: the generator's, ``[batch, slots, vocab]``.
-        drawn: the batch.
+        inputs: the batch.
         config: temperature, disallow_correct, reference_quirks.
     """
-    masked, original = drawn.masked, drawn.inputs.input_ids
+    masked, original = inputs.masked, inputs.original.input_ids
     logits = replacement_logits(
         logits, masked.ids, temperature=config.temperature, disallow_correct=config.disallow_correct
     )
     sample = sample_by_gumbel if config.reference_quirks else sample_by_inverse_cdf
-    sampled_ids = jax.lax.stop_gradient(sample(logits, drawn.sample_uniforms))
-    input_ids = put(original, masked.positions, sampled_ids, masked.weights)
+    sampled_ids = jax.lax.stop_gradient(sample(logits, inputs.sample_uniforms))
+    input_ids = scatter(original, masked.positions, sampled_ids, masked.weights)
     return Corruption(
         input_ids=input_ids, labels=(input_ids != original).astype(jnp.int32), sampled_ids=sampled_ids
     )
@@ -138,65 +138,73 @@ class ReplacedTokenDetection:
     network: Electra
     special: SpecialIds
 
-    parts: ClassVar[Sequence[Part]] = (
-        Part("generator", ("generator_embeddings", "generator_encoder", "generator_head"), "masked_lm_loss"),
-        Part("discriminator", ("encoder", "discriminator_head"), "disc_loss"),
+    subnetworks: ClassVar[Sequence[Subnetwork]] = (
+        Subnetwork(
+            "generator", ("generator_embeddings", "generator_encoder", "generator_head"), "masked_lm_loss"
+        ),
+        Subnetwork("discriminator", ("encoder", "discriminator_head"), "disc_loss"),
     )
 
     def init(self, rng: Array) -> Params:
         """Fresh parameters of both networks."""
         return init_params(self.network, rng)
 
-    def draw(self, batch: Array, rng: Array) -> ElectraDrawn:
+    def draw_inputs(self, batch: Array, rng: Array) -> ElectraInputs:
         """Draws masks and sampling noise of ``batch``, int32 ``[batch, length]``."""
-        return draw_with_noise(batch, rng, self.settings, self.special, self.network.sizes.vocab_rows)
+        return draw_electra_inputs(batch, rng, self.settings, self.special, self.network.sizes.vocab_rows)
 
-    def totals(self, drawn: ElectraDrawn) -> tuple[Array, Array]:
+    def loss_normalizers(self, inputs: ElectraInputs) -> tuple[Array, Array]:
         """Masked tokens and real tokens of the batch."""
-        return drawn.masked.weights.sum(), (drawn.inputs.segment_ids != 0).sum().astype(jnp.float32)
+        return inputs.masked.weights.sum(), (inputs.original.segment_ids != 0).sum().astype(jnp.float32)
 
-    def corrupted(
-        self, params: Params, drawn: ElectraDrawn, dropout_rng: Array | None = None
+    def run_generator(
+        self, params: Params, inputs: ElectraInputs, dropout_rng: Array | None = None
     ) -> tuple[Array, Corruption]:
         """The generator's logits ``[batch, slots, vocab_rows]``, and the rows it corrupts."""
-        inputs = replace(drawn.inputs, input_ids=drawn.masked.input_ids)
+        masked_rows = replace(inputs.original, input_ids=inputs.masked.input_ids)
         logits: Any = self.network.apply(
-            {"params": params}, inputs, drawn.masked.positions, dropout_rng, method="generate"
+            {"params": params}, masked_rows, inputs.masked.positions, dropout_rng, method="generate"
         )
-        return logits, corrupt(logits, drawn, self.settings)
+        return logits, corrupt(logits, inputs, self.settings)
 
-    def discriminate(
-        self, params: Params, drawn: ElectraDrawn, corruption: Corruption, dropout_rng: Array | None = None
+    def run_discriminator(
+        self, params: Params, inputs: ElectraInputs, corruption: Corruption, dropout_rng: Array | None = None
     ) -> Array:
         """The discriminator's logits ``[batch, length]`` for corrupted rows."""
-        inputs = replace(drawn.inputs, input_ids=corruption.input_ids)
-        logits: Any = self.network.apply({"params": params}, inputs, dropout_rng, method="discriminate")
+        corrupted_rows = replace(inputs.original, input_ids=corruption.input_ids)
+        logits: Any = self.network.apply(
+            {"params": params}, corrupted_rows, dropout_rng, method="discriminate"
+        )
         return logits
 
     def loss(
-        self, params: Params, drawn: ElectraDrawn, totals: tuple[Array, Array], dropout_rng: Array | None
+        self,
+        params: Params,
+        inputs: ElectraInputs,
+        normalizers: tuple[Array, Array],
+        dropout_rng: Array | None,
     ) -> tuple[Array, Sums]:
         """Both losses over (a part of) the batch, and the metrics of both networks."""
         settings = self.settings
         generator_rng, discriminator_rng = (
             (None, None) if dropout_rng is None else jax.random.split(dropout_rng)
         )
-        generator_logits, corruption = self.corrupted(params, drawn, generator_rng)
-        masked_lm_sum, generator_sums = masked_lm_terms(generator_logits, drawn.masked)
-        logits = self.discriminate(params, drawn, corruption, discriminator_rng)
-        real = (drawn.inputs.segment_ids != 0).astype(jnp.float32)
+        generator_logits, corruption = self.run_generator(params, inputs, generator_rng)
+        masked_lm_sum, generator_sums = masked_lm_terms(generator_logits, inputs.masked)
+        logits = self.run_discriminator(params, inputs, corruption, discriminator_rng)
+        real = (inputs.original.segment_ids != 0).astype(jnp.float32)
         disc_sum, discriminator_sums = discriminator_terms(
             logits, corruption.labels, real, auc_counts_padding=settings.reference_quirks
         )
-        masked_total, real_total = totals
-        loss = settings.generator_weight * masked_lm_sum / (masked_total + LOSS_EPSILON)
-        loss += settings.discriminator_weight * disc_sum / (real_total + LOSS_EPSILON)
-        sampled_right = corruption.sampled_ids == drawn.masked.ids
+        masked_tokens, real_tokens = normalizers
+        loss = settings.generator_weight * masked_lm_sum / (masked_tokens + LOSS_EPSILON)
+        loss += settings.discriminator_weight * disc_sum / (real_tokens + LOSS_EPSILON)
+        sampled_right = corruption.sampled_ids == inputs.masked.ids
         return loss, {
             **generator_sums,
-            "sampled_masked_lm_accuracy": weighted(sampled_right, drawn.masked.weights),
+            "sampled_masked_lm_accuracy": weighted(sampled_right, inputs.masked.weights),
             **discriminator_sums,
-            "padding_fraction": padding_sum(drawn.inputs),
+            "padding_fraction": padding_sum(inputs.original),
         }
 
     def summarize(self, sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
@@ -211,7 +219,7 @@ class ReplacedTokenDetection:
             total = weights[0] * masked_lm_loss + weights[1] * disc_loss
         return {"loss": total, **metrics}
 
-    def row_flops(self, length: int) -> float:
+    def flops_per_row(self, length: int) -> float:
         """Of both encoders, the generator's head at the chosen positions, and the discriminator's at all."""
         sizes = self.network.sizes
         generator, embedding = sizes.generator, sizes.generator_embedding_size
@@ -230,11 +238,11 @@ class ReplacedTokenDetection:
         """Text with tokens replaced by the generator, and what the discriminator marks."""
 
         def compute(params: Params, rows: Array, rng: Array) -> dict[str, Array]:
-            drawn = self.draw(rows, rng)
-            _, corruption = self.corrupted(params, drawn)
-            logits = self.discriminate(params, drawn, corruption)
+            inputs = self.draw_inputs(rows, rng)
+            _, corruption = self.run_generator(params, inputs)
+            logits = self.run_discriminator(params, inputs, corruption)
             return {
-                "segment_ids": drawn.inputs.segment_ids,
+                "segment_ids": inputs.original.segment_ids,
                 "input_ids": corruption.input_ids,
                 "logits": logits,
             }

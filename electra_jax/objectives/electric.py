@@ -25,7 +25,7 @@ from electra_jax.model.electric import Electric
 from electra_jax.model.flops import discriminator_head_flops, encoder_flops, masked_lm_head_flops
 from electra_jax.model.inputs import EncoderInputs, packed_inputs
 from electra_jax.model.text_encoder import init_params
-from electra_jax.objectives.electra import Corruption, ElectraDrawn, discriminator_terms, draw_with_noise
+from electra_jax.objectives.electra import Corruption, ElectraInputs, discriminator_terms, draw_electra_inputs
 from electra_jax.objectives.marked_text import marked_lines
 from electra_jax.objectives.masked_lm import (
     LOSS_EPSILON,
@@ -35,9 +35,9 @@ from electra_jax.objectives.masked_lm import (
     padding_sum,
     token_nll,
 )
-from electra_jax.objectives.masking import put
+from electra_jax.objectives.masking import scatter
 from electra_jax.objectives.metrics import Sums, area_under_curve, mean, weighted
-from electra_jax.objectives.protocol import Examples, Params, Part
+from electra_jax.objectives.protocol import Examples, Params, Subnetwork
 from electra_jax.objectives.sampling import sample_by_gumbel, sample_by_inverse_cdf
 
 METRICS = (
@@ -65,24 +65,24 @@ def at_positions(logits: Array, positions: Array) -> Array:
     return jnp.take_along_axis(logits, positions[..., None], axis=1)
 
 
-def propose(cloze_logits: Array, drawn: ElectraDrawn, *, gumbel: bool) -> Corruption:
+def corrupt_with_noise(cloze_logits: Array, inputs: ElectraInputs, *, gumbel: bool) -> Corruption:
     """Replaces every chosen token by a sample from the cloze model; carries no gradient.
 
     A sample that equals the original counts as replaced: the label says where the token came from.
 
     Args:
         cloze_logits: ``[batch, length, vocab]``.
-        drawn: the batch; ``masked`` says what is chosen, and its rows with [MASK] are not read.
+        inputs: the batch; ``masked`` says what is chosen, and its rows with [MASK] are not read.
         gumbel: sample as the original does.
     """
-    masked, original = drawn.masked, drawn.inputs.input_ids
+    masked, original = inputs.masked, inputs.original.input_ids
     logits = jax.lax.stop_gradient(at_positions(cloze_logits, masked.positions))
     sample = sample_by_gumbel if gumbel else sample_by_inverse_cdf
-    sampled_ids = sample(logits, drawn.sample_uniforms)
+    sampled_ids = sample(logits, inputs.sample_uniforms)
     ones = jnp.ones_like(masked.positions)
     return Corruption(
-        input_ids=put(original, masked.positions, sampled_ids, masked.weights),
-        labels=put(jnp.zeros_like(original), masked.positions, ones, masked.weights),
+        input_ids=scatter(original, masked.positions, sampled_ids, masked.weights),
+        labels=scatter(jnp.zeros_like(original), masked.positions, ones, masked.weights),
         sampled_ids=sampled_ids,
     )
 
@@ -108,40 +108,40 @@ class EnergyBasedCloze:
     network: Electric
     special: SpecialIds
 
-    parts: ClassVar[Sequence[Part]] = (
-        Part("generator", ("generator_ltr", "generator_rtl", "cloze_head"), "cloze_loss"),
-        Part("discriminator", ("encoder", "discriminator_head"), "disc_loss"),
+    subnetworks: ClassVar[Sequence[Subnetwork]] = (
+        Subnetwork("generator", ("generator_ltr", "generator_rtl", "cloze_head"), "cloze_loss"),
+        Subnetwork("discriminator", ("encoder", "discriminator_head"), "disc_loss"),
     )
 
     def init(self, rng: Array) -> Params:
         """Fresh parameters of both towers, their head and the discriminator."""
         return init_params(self.network, rng)
 
-    def draw(self, batch: Array, rng: Array) -> ElectraDrawn:
+    def draw_inputs(self, batch: Array, rng: Array) -> ElectraInputs:
         """Draws what is replaced in ``batch``, int32 ``[batch, length]``, and the noise to sample with."""
-        return draw_with_noise(batch, rng, self.settings, self.special, self.network.sizes.vocab_rows)
+        return draw_electra_inputs(batch, rng, self.settings, self.special, self.network.sizes.vocab_rows)
 
-    def totals(self, drawn: ElectraDrawn) -> tuple[Array, Array]:
+    def loss_normalizers(self, inputs: ElectraInputs) -> tuple[Array, Array]:
         """Tokens of text, and real tokens (special ones counted), of the batch."""
-        text = text_tokens(drawn.inputs.input_ids, self.special).sum()
-        return text, (drawn.inputs.segment_ids != 0).sum().astype(jnp.float32)
+        text = text_tokens(inputs.original.input_ids, self.special).sum()
+        return text, (inputs.original.segment_ids != 0).sum().astype(jnp.float32)
 
-    def proposed(
-        self, params: Params, drawn: ElectraDrawn, dropout_rng: Array | None = None
+    def run_generator(
+        self, params: Params, inputs: ElectraInputs, dropout_rng: Array | None = None
     ) -> tuple[Array, Corruption]:
         """The cloze model's logits ``[batch, length, vocab_rows]`` on the original rows, and its replacements."""
-        logits: Any = self.network.apply({"params": params}, drawn.inputs, dropout_rng, method="cloze")
-        return logits, propose(logits, drawn, gumbel=self.settings.reference_quirks)
+        logits: Any = self.network.apply({"params": params}, inputs.original, dropout_rng, method="cloze")
+        return logits, corrupt_with_noise(logits, inputs, gumbel=self.settings.reference_quirks)
 
     def energies(self, params: Params, inputs: EncoderInputs, dropout_rng: Array | None = None) -> Array:
         """E(x)_t of every token, float32 ``[batch, length]``; low where a token is likely in its context."""
         energies: Any = self.network.apply({"params": params}, inputs, dropout_rng, method="discriminate")
         return energies
 
-    def discriminate(
+    def run_discriminator(
         self,
         params: Params,
-        drawn: ElectraDrawn,
+        inputs: ElectraInputs,
         corruption: Corruption,
         cloze_logits: Array,
         dropout_rng: Array | None = None,
@@ -150,8 +150,8 @@ class EnergyBasedCloze:
 
         q is that of the original rows, as in the original: the towers do not run a second time.
         """
-        inputs = replace(drawn.inputs, input_ids=corruption.input_ids)
-        energies = self.energies(params, inputs, dropout_rng)
+        corrupted_rows = replace(inputs.original, input_ids=corruption.input_ids)
+        energies = self.energies(params, corrupted_rows, dropout_rng)
         return noise_log_odds(energies, cloze_logits, corruption.input_ids, mask_rate=self.settings.mask_rate)
 
     def pseudo_log_likelihood(self, params: Params, rows: Array) -> Array:
@@ -169,31 +169,36 @@ class EnergyBasedCloze:
         return -(self.energies(params, inputs) * text_tokens(rows, special)).sum(axis=1)
 
     def loss(
-        self, params: Params, drawn: ElectraDrawn, totals: tuple[Array, Array], dropout_rng: Array | None
+        self,
+        params: Params,
+        inputs: ElectraInputs,
+        normalizers: tuple[Array, Array],
+        dropout_rng: Array | None,
     ) -> tuple[Array, Sums]:
         """Both losses over (a part of) the batch, and the metrics of both networks."""
-        settings, inputs, masked = self.settings, drawn.inputs, drawn.masked
+        settings, original, masked = self.settings, inputs.original, inputs.masked
         generator_rng, discriminator_rng = (
             (None, None) if dropout_rng is None else jax.random.split(dropout_rng)
         )
-        cloze_logits, corruption = self.proposed(params, drawn, generator_rng)
-        nll, text = token_nll(cloze_logits, inputs.input_ids), text_tokens(inputs.input_ids, self.special)
+        cloze_logits, corruption = self.run_generator(params, inputs, generator_rng)
+        nll = token_nll(cloze_logits, original.input_ids)
+        text = text_tokens(original.input_ids, self.special)
         # Over the chosen tokens alone, to be set against the other objectives; the cloze model learns from all.
         _, masked_sums = masked_lm_terms(at_positions(cloze_logits, masked.positions), masked)
-        logits = self.discriminate(params, drawn, corruption, cloze_logits, discriminator_rng)
-        real = (inputs.segment_ids != 0).astype(jnp.float32)
+        logits = self.run_discriminator(params, inputs, corruption, cloze_logits, discriminator_rng)
+        real = (original.segment_ids != 0).astype(jnp.float32)
         disc_sum, discriminator_sums = discriminator_terms(
             logits, corruption.labels, real, auc_counts_padding=settings.reference_quirks
         )
-        text_total, real_total = totals
-        loss = settings.generator_weight * (nll * text).sum() / (text_total + LOSS_EPSILON)
-        loss += settings.discriminator_weight * disc_sum / (real_total + LOSS_EPSILON)
+        text_tokens_total, real_tokens = normalizers
+        loss = settings.generator_weight * (nll * text).sum() / (text_tokens_total + LOSS_EPSILON)
+        loss += settings.discriminator_weight * disc_sum / (real_tokens + LOSS_EPSILON)
         return loss, {
             "cloze_loss": weighted(nll, text),
             **masked_sums,
             "sampled_masked_lm_accuracy": weighted(corruption.sampled_ids == masked.ids, masked.weights),
             **discriminator_sums,
-            "padding_fraction": padding_sum(inputs),
+            "padding_fraction": padding_sum(original),
         }
 
     def summarize(self, sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
@@ -208,7 +213,7 @@ class EnergyBasedCloze:
             total = weights[0] * cloze_loss + weights[1] * disc_loss
         return {"loss": total, **metrics}
 
-    def row_flops(self, length: int) -> float:
+    def flops_per_row(self, length: int) -> float:
         """Of both towers, a head over their joined states at every position, and the discriminator."""
         sizes = self.network.sizes
         generator, embedding = sizes.generator, sizes.embedding_size
@@ -226,11 +231,11 @@ class EnergyBasedCloze:
         """Text with tokens replaced by the cloze model, and what the discriminator marks."""
 
         def compute(params: Params, rows: Array, rng: Array) -> dict[str, Array]:
-            drawn = self.draw(rows, rng)
-            cloze_logits, corruption = self.proposed(params, drawn)
-            logits = self.discriminate(params, drawn, corruption, cloze_logits)
+            inputs = self.draw_inputs(rows, rng)
+            cloze_logits, corruption = self.run_generator(params, inputs)
+            logits = self.run_discriminator(params, inputs, corruption, cloze_logits)
             return {
-                "segment_ids": drawn.inputs.segment_ids,
+                "segment_ids": inputs.original.segment_ids,
                 "input_ids": corruption.input_ids,
                 "logits": logits,
             }

@@ -17,7 +17,7 @@ from electra_jax.model.inputs import EncoderInputs, packed_inputs
 from electra_jax.model.text_encoder import init_params
 from electra_jax.objectives.masking import MaskedBatch, draw_masks, max_masked
 from electra_jax.objectives.metrics import Sums, mean, weighted
-from electra_jax.objectives.protocol import Params, Part
+from electra_jax.objectives.protocol import Params, Subnetwork
 from electra_jax.tokenizers import Tokenizer
 
 LOSS_EPSILON = 1e-6  # in every denominator of the reference
@@ -39,16 +39,18 @@ class SpecialIds:
 
 
 @struct.dataclass
-class MaskedLMDrawn:
+class MaskedLMInputs:
     """A batch and its masks."""
 
-    inputs: EncoderInputs  # the original rows
+    original: EncoderInputs  # the original rows
     masked: MaskedBatch
 
 
-def draw_masked_batch(batch: Array, rng: Array, config: MaskingConfig, special: SpecialIds) -> MaskedLMDrawn:
+def draw_masked_lm_inputs(
+    batch: Array, rng: Array, config: MaskingConfig, special: SpecialIds
+) -> MaskedLMInputs:
     """Lays out packed rows ``[batch, length]`` and draws their masks."""
-    inputs = packed_inputs(batch, pad_id=special.pad, cls_id=special.cls, sep_id=special.sep)
+    original = packed_inputs(batch, pad_id=special.pad, cls_id=special.cls, sep_id=special.sep)
     masked = draw_masks(
         rng,
         batch,
@@ -59,7 +61,7 @@ def draw_masked_batch(batch: Array, rng: Array, config: MaskingConfig, special: 
         mask_token_probability=config.mask_token_probability,
         with_replacement=config.reference_quirks,
     )
-    return MaskedLMDrawn(inputs=inputs, masked=masked)
+    return MaskedLMInputs(original=original, masked=masked)
 
 
 def token_nll(logits: Array, ids: Array) -> Array:
@@ -121,39 +123,42 @@ class MaskedLM:
     network: MaskedLMNetwork
     special: SpecialIds
 
-    parts: ClassVar[Sequence[Part]] = ()
+    subnetworks: ClassVar[Sequence[Subnetwork]] = ()
     examples: ClassVar[None] = None
 
     def init(self, rng: Array) -> Params:
         """Fresh parameters."""
         return init_params(self.network, rng)
 
-    def draw(self, batch: Array, rng: Array) -> MaskedLMDrawn:
+    def draw_inputs(self, batch: Array, rng: Array) -> MaskedLMInputs:
         """Draws the masks of ``batch``, int32 ``[batch, length]``."""
-        return draw_masked_batch(batch, rng, self.settings, self.special)
+        return draw_masked_lm_inputs(batch, rng, self.settings, self.special)
 
-    def totals(self, drawn: MaskedLMDrawn) -> Array:
+    def loss_normalizers(self, inputs: MaskedLMInputs) -> Array:
         """Σ w over the batch."""
-        return drawn.masked.weights.sum()
+        return inputs.masked.weights.sum()
 
     def loss(
-        self, params: Params, drawn: MaskedLMDrawn, totals: Array, dropout_rng: Array | None
+        self, params: Params, inputs: MaskedLMInputs, normalizers: Array, dropout_rng: Array | None
     ) -> tuple[Array, Sums]:
         """Σ w·nll / (Σ w + 1e-6)."""
-        masked = drawn.masked
-        inputs = replace(drawn.inputs, input_ids=masked.input_ids)
+        masked = inputs.masked
+        masked_rows = replace(inputs.original, input_ids=masked.input_ids)
         logits: Any = self.network.apply(
-            {"params": params}, inputs, masked.positions, dropout_rng, method="generate"
+            {"params": params}, masked_rows, masked.positions, dropout_rng, method="generate"
         )
         total, sums = masked_lm_terms(logits, masked)
-        return total / (totals + LOSS_EPSILON), {**sums, "padding_fraction": padding_sum(drawn.inputs)}
+        return total / (normalizers + LOSS_EPSILON), {
+            **sums,
+            "padding_fraction": padding_sum(inputs.original),
+        }
 
     def summarize(self, sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
         """Metrics by name."""
         metrics = {name: mean(pair) for name, pair in sums.items()}
         return {"loss": metrics["masked_lm_loss"], **metrics}
 
-    def row_flops(self, length: int) -> float:
+    def flops_per_row(self, length: int) -> float:
         """Of the encoder, and the head at the chosen positions."""
         sizes = self.network.sizes
         encoder, embedding = sizes.discriminator, sizes.embedding_size

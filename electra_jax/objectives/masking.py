@@ -67,7 +67,7 @@ def choose_positions(
     return jnp.where(used, positions, 0).astype(jnp.int32), used.astype(jnp.float32)
 
 
-def put(rows: Array, positions: Array, values: Array, weights: Array) -> Array:
+def scatter(rows: Array, positions: Array, values: Array, weights: Array) -> Array:
     """Writes ``values`` into ``rows`` at ``positions`` where the weight is not 0.
 
     Where a position comes twice (drawn with replacement, as the original does) the floor of the values' average is
@@ -107,7 +107,7 @@ def mask_tokens(
     """
     ids = jnp.take_along_axis(input_ids, positions, axis=1) * (weights > 0)
     becomes_mask = weights * (keep_uniform < mask_token_probability)
-    masked = put(input_ids, positions, jnp.full_like(positions, mask_id), becomes_mask)
+    masked = scatter(input_ids, positions, jnp.full_like(positions, mask_id), becomes_mask)
     return MaskedBatch(positions=positions, ids=ids, weights=weights, input_ids=masked)
 
 

@@ -15,12 +15,12 @@ from electra_jax.tokenizers import Tokenizer
 Params = Mapping[str, Any]
 
 Batch = TypeVar("Batch", contravariant=True)  # what the loop is given, a batch axis first
-Drawn = TypeVar("Drawn")  # the same with what was drawn for it
-Totals = TypeVar("Totals")  # denominators of losses
+Inputs = TypeVar("Inputs")  # the same with its masks and random numbers
+Normalizers = TypeVar("Normalizers")  # what the losses are divided by
 
 
 @dataclass(frozen=True)
-class Part:
+class Subnetwork:
     """A network of an objective whose gradient and loss are watched apart from the others'.
 
     Attributes:
@@ -47,7 +47,7 @@ class Examples:
     lines: Callable[[np.ndarray, Mapping[str, np.ndarray], Tokenizer, bool], list[str]]
 
 
-class Objective(Protocol[Batch, Drawn, Totals]):
+class Objective(Protocol[Batch, Inputs, Normalizers]):
     """A loss that is a sum over tokens or rows divided by totals known before the networks run.
 
     Everything random about a batch, dropout aside, is drawn once for the whole batch. Its totals do not
@@ -55,25 +55,25 @@ class Objective(Protocol[Batch, Drawn, Totals]):
     to exactly the loss of the batch.
 
     Attributes:
-        parts: The networks that are watched; none where there is but one.
+        subnetworks: The networks that are watched; none where there is but one.
     """
 
     @property
-    def parts(self) -> Sequence[Part]: ...  # noqa: D102
+    def subnetworks(self) -> Sequence[Subnetwork]: ...  # noqa: D102
 
     def init(self, rng: Array) -> Params:
         """Fresh parameters."""
 
-    def draw(self, batch: Batch, rng: Array) -> Drawn:
+    def draw_inputs(self, batch: Batch, rng: Array) -> Inputs:
         """Draws masks and random numbers for ``batch``, int32 ``[batch, length]`` in pre-training; leaves keep the
         batch axis.
         """
 
-    def totals(self, drawn: Drawn) -> Totals:
+    def loss_normalizers(self, inputs: Inputs) -> Normalizers:
         """The denominators of the losses over a whole batch."""
 
     def loss(
-        self, params: Params, drawn: Drawn, totals: Totals, dropout_rng: Array | None
+        self, params: Params, inputs: Inputs, normalizers: Normalizers, dropout_rng: Array | None
     ) -> tuple[Array, Sums]:
         """The share of the loss of (a part of) the batch, and its metrics as sums; no dropout without a key."""
 
@@ -81,7 +81,7 @@ class Objective(Protocol[Batch, Drawn, Totals]):
         """Metrics by name from sums added up over batches; None where nothing was counted."""
 
 
-class PretrainingObjective(Objective[Array, Drawn, Totals], Protocol[Drawn, Totals]):
+class PretrainingObjective(Objective[Array, Inputs, Normalizers], Protocol[Inputs, Normalizers]):
     """An objective on rows of prepared text, int32 ``[batch, length]``.
 
     Attributes:
@@ -95,7 +95,7 @@ class PretrainingObjective(Objective[Array, Drawn, Totals], Protocol[Drawn, Tota
     @property
     def examples(self) -> Examples | None: ...  # noqa: D102
 
-    def row_flops(self, length: int) -> float:
+    def flops_per_row(self, length: int) -> float:
         """Model FLOPs of the forward pass over one row of ``length`` tokens; see `electra_jax.model.flops`."""
 
     def baselines(self, most_frequent_share: float) -> str | None:

@@ -92,7 +92,7 @@ def compile_step(config: Config, tokenizer: Tokenizer, mesh: Mesh) -> Compiled:
     given: dict[str, Any] = {
         "parameters": tree_bytes_per_device(state.params),
         "optimizer": tree_bytes_per_device(state.opt_state),
-        "other": tree_bytes_per_device((state.step, state.window)),
+        "other": tree_bytes_per_device((state.step, state.metric_sums)),
         "batch": tree_bytes_per_device(batch),
     }
     started = time.perf_counter()

@@ -51,10 +51,10 @@ from electra_jax.tasks.starting_point import starting_point
 from electra_jax.tasks.submission import write_submission
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.checkpoints import RunIdentity, restore_params, saved_steps, write_params
-from electra_jax.training.chosen_run import RESULTS, begun_seeds, worth
 from electra_jax.training.loop import Metrics
 from electra_jax.training.program import Program
 from electra_jax.training.run import Experiment, run_experiment
+from electra_jax.training.seed_selection import RESULTS, nan_as_worst, started_seeds
 from electra_jax.training.start import begin, check_data, check_run, check_tokenizer
 from electra_jax.training.workdir import WorkDir
 
@@ -130,7 +130,7 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
     use_compilation_cache(config, mesh.devices.flat[0].platform)
 
     begin(config, workdir, tokenizer, start=0)
-    if is_host_0() and begun is None and not begun_seeds(workdir.root):
+    if is_host_0() and begun is None and not started_seeds(workdir.root):
         write_inputs(workdir.root, inputs)
     for line in [*changes, *notes]:
         print_on_host_0(line)
@@ -176,7 +176,7 @@ def _check_inputs(
             check_inputs(workdir.root, begun, now)
         return asdict(now)
 
-    if begun is None and begun_seeds(workdir.root):
+    if begun is None and started_seeds(workdir.root):
         notes.append(
             f"note: an earlier version began {workdir.root}, without noting what lay in init_from: only its path was "
             "compared"
@@ -281,14 +281,14 @@ def run_seed(data: FineTuningData, root: WorkDir, seed: int, mesh: jax.sharding.
     trained = broadcast_from_host_0(
         f"end of {workdir.root}", lambda: steps in saved_steps(workdir.checkpoints)
     )
-    if finished.stopped is not None and finished.start < steps and not trained:
+    if finished.stop_signal is not None and finished.start < steps and not trained:
         return None
-    work = finished.work
-    assert isinstance(work, FineTuningWork)
-    scores = work.predict_all(work.selected(finished.state.params))
+    workload = finished.workload
+    assert isinstance(workload, FineTuningWorkload)
+    scores = workload.predict_all(workload.selected(finished.state.params))
     result = Result(seed=seed, steps=steps, scores=scores)
     if is_host_0():
-        write_settings(workdir.root, work.settings)
+        write_settings(workdir.root, workload.settings)
         write_json(workdir.root / RESULT, result)
     return result
 
@@ -304,17 +304,19 @@ def seed_experiment(
     objective = FineTuning(config, network, data.tasks, _example_batches(data))
     return Experiment(
         config=config,
-        recipe=recipe,
+        saved_config=recipe,
         workdir=workdir,
         tokenizer=tokenizer,
         data=data.fingerprint,
         objective=objective,
         batch=next(iter(objective.examples.values())),
         mesh=mesh,
-        work=lambda program: FineTuningWork(config, recipe, data, objective, program, workdir, root),
+        make_workload=lambda program: FineTuningWorkload(
+            config, recipe, data, objective, program, workdir, root
+        ),
         adapt=HeadTransfer(data.settings),
         # A model that starts from this one needs its classes.
-        write=lambda: write_settings(workdir.root, data.settings),
+        write_files=lambda: write_settings(workdir.root, data.settings),
     )
 
 
@@ -356,8 +358,8 @@ def _example_batches(data: FineTuningData) -> dict[str, TaskBatch]:
     return batches
 
 
-class FineTuningWork:
-    """Implements `loop.Work`: bucketed batches, and the tasks' own metrics on their dev examples."""
+class FineTuningWorkload:
+    """Implements `loop.Workload`: bucketed batches, and the tasks' own metrics on their dev examples."""
 
     def __init__(
         self,
@@ -374,7 +376,7 @@ class FineTuningWork:
         self._step = make_predict_step(objective, program.mesh)
         self._lengths: list[int] = []  # of the batches handed out since speeds were logged
         self.settings = dict(data.settings)
-        self.tokens_a_step = config.train.batch_size * config.data.sequence_length
+        self.tokens_per_step = config.train.batch_size * config.data.sequence_length
         file, folder = (shlex.quote(str(path)) for path in (root.config, root.root))
         self.command = f"python -m electra_jax.train --config {file} --workdir {folder}"
 
@@ -386,11 +388,11 @@ class FineTuningWork:
             self._lengths.append(plan.length)
             yield share_of(batch, *self._program.share)
 
-    def rates(self, seconds_a_step: float | None) -> Metrics:
+    def throughput(self, seconds_per_step: float | None) -> Metrics:
         """Sequences and tokens a second, padding included, over the batches since the last time."""
         rows, lengths = self._config.train.batch_size, self._lengths
         self._lengths = []
-        speed = rows / seconds_a_step if seconds_a_step else None
+        speed = rows / seconds_per_step if seconds_per_step else None
         tokens = speed * float(np.mean(lengths)) if speed and lengths else None
         return {"sequences_per_second": speed, "tokens_per_second": tokens}
 
@@ -413,7 +415,7 @@ class FineTuningWork:
         kept, saved = broadcast_from_host_0(
             f"step {step} of {best}", lambda: (read_best(best), saved_steps(best / "checkpoints"))
         )
-        if kept is not None and kept["step"] < step and worth(kept["value"]) >= worth(value):
+        if kept is not None and kept["step"] < step and nan_as_worst(kept["value"]) >= nan_as_worst(value):
             return
         identity = RunIdentity(self._data.tokenizer.fingerprint, None, self._recipe.model_dump())
         if step not in saved:

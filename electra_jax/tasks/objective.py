@@ -14,7 +14,7 @@ from electra_jax.config.schema import Config
 from electra_jax.model.layers import split_or_none
 from electra_jax.model.text_encoder import TextEncoder
 from electra_jax.objectives.metrics import Sums, mean, weighted
-from electra_jax.objectives.protocol import Params, Part
+from electra_jax.objectives.protocol import Params, Subnetwork
 from electra_jax.tasks.protocol import Task, TaskBatch
 
 
@@ -34,7 +34,7 @@ class FineTuning:
     tasks: Mapping[str, Task]
     examples: Mapping[str, TaskBatch]
 
-    parts: ClassVar[Sequence[Part]] = ()
+    subnetworks: ClassVar[Sequence[Subnetwork]] = ()
 
     def init(self, rng: Array) -> Params:
         """Fresh parameters: ``embeddings``, ``encoder`` and ``heads/<task>``."""
@@ -52,30 +52,30 @@ class FineTuning:
             heads[name] = nn.init(call, task.head())(jax.random.fold_in(head_rng, number))["params"]
         return {**params, "heads": heads}
 
-    def draw(self, batch: TaskBatch, rng: Array) -> TaskBatch:
+    def draw_inputs(self, batch: TaskBatch, rng: Array) -> TaskBatch:
         """Nothing is random but dropout."""
         del rng
         return batch
 
-    def totals(self, drawn: TaskBatch) -> Array:
+    def loss_normalizers(self, inputs: TaskBatch) -> Array:
         """The rows that count; 1 where losses are summed."""
         if self.config.finetune.reference_quirks:
             return jnp.float32(1.0)
-        return jnp.maximum(drawn.weights.sum(), 1.0)
+        return jnp.maximum(inputs.weights.sum(), 1.0)
 
     def loss(
-        self, params: Params, drawn: TaskBatch, totals: Array, dropout_rng: Array | None
+        self, params: Params, inputs: TaskBatch, normalizers: Array, dropout_rng: Array | None
     ) -> tuple[Array, Sums]:
         """Σ w·loss / total; the sums hold one loss a task, those of the other tasks empty."""
         encoder_rng, head_rng = split_or_none(dropout_rng, 2)
-        hidden = self._encode(params, drawn, encoder_rng)
-        task = self.tasks[drawn.task]
-        losses: Any = nn.apply(lambda head: task.loss(head, hidden, drawn, head_rng), task.head())(
-            {"params": params["heads"][drawn.task]}
+        hidden = self._encode(params, inputs, encoder_rng)
+        task = self.tasks[inputs.task]
+        losses: Any = nn.apply(lambda head: task.loss(head, hidden, inputs, head_rng), task.head())(
+            {"params": params["heads"][inputs.task]}
         )
         sums = {f"{name}_loss": jnp.zeros(2, jnp.float32) for name in self.tasks}
-        sums[f"{drawn.task}_loss"] = weighted(losses, drawn.weights)
-        return (losses * drawn.weights).sum() / totals, sums
+        sums[f"{inputs.task}_loss"] = weighted(losses, inputs.weights)
+        return (losses * inputs.weights).sum() / normalizers, sums
 
     def outputs(self, params: Params, batch: TaskBatch) -> dict[str, Array]:
         """What predictions are read from, without dropout."""

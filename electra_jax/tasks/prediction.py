@@ -13,7 +13,7 @@ from electra_jax.partitioning.mesh import batch_sharding, put_batch
 from electra_jax.tasks.batches import make_batch, plan_batches, share_of
 from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.protocol import Rows, TaskBatch
-from electra_jax.training.announcing import Announced
+from electra_jax.training.compile_messages import WithCompileMessage
 
 PredictStep = Callable[[Any, TaskBatch], dict[str, jax.Array]]
 
@@ -22,7 +22,7 @@ def make_predict_step(objective: FineTuning, mesh: Mesh) -> PredictStep:
     """The jitted outputs of a batch, compiled once for each task and length."""
     rows = batch_sharding(mesh)
     jitted = jax.jit(objective.outputs, in_shardings=(None, rows), out_shardings=rows)
-    return Announced(jitted, "the prediction")
+    return WithCompileMessage(jitted, "the prediction")
 
 
 def predict_rows(

@@ -16,8 +16,8 @@ from electra_jax.config.schema import Config
 from electra_jax.config.yaml_format import show
 from electra_jax.errors import UserError
 from electra_jax.files.atomic import write_atomically
-from electra_jax.training.chosen_run import worth
 from electra_jax.training.records import read_record
+from electra_jax.training.seed_selection import nan_as_worst
 
 RESULT = "result.json"  # of a seed
 BEST = "metric.json"  # of a seed's best parameters
@@ -130,7 +130,7 @@ def _names(result: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
 
 def _statistics(values_and_seeds: Sequence[tuple[float, int]]) -> dict[str, Any]:
     values = [value for value, _ in values_and_seeds]
-    best, seed = max(values_and_seeds, key=lambda pair: worth(pair[0]))
+    best, seed = max(values_and_seeds, key=lambda pair: nan_as_worst(pair[0]))
     known = all(math.isfinite(value) for value in values)  # others have no deviation
     return {
         "mean": statistics.fmean(values),

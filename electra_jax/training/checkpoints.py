@@ -25,8 +25,8 @@ from electra_jax.errors import UserError, listed
 from electra_jax.files.json_files import read_object
 from electra_jax.files.local_paths import local_path
 from electra_jax.partitioning.axes import path_name
-from electra_jax.training.chosen_run import RESULTS, begun_seeds, chosen_run
 from electra_jax.training.literal_path import check_literal, literal
+from electra_jax.training.seed_selection import RESULTS, select_run, started_seeds
 from electra_jax.training.state import TrainState
 
 
@@ -150,7 +150,7 @@ def saved_steps(directory: Path) -> list[int]:
 def find_checkpoint(path: Path, step: int | None = None) -> tuple[int, Path]:
     """The step and the checkpoints directory that ``path`` means: a work directory, or ``…/checkpoints/STEP``.
 
-    Of a fine-tuning with several seeds it is the best one's, see `chosen_run`.
+    Of a fine-tuning with several seeds it is the best one's, see `select_run`.
 
     Raises:
         UserError: there is no checkpoint there, or not that step.
@@ -160,9 +160,9 @@ def find_checkpoint(path: Path, step: int | None = None) -> tuple[int, Path]:
     if step is None and is_step(path.name) and path.parent.name == "checkpoints":
         step, directory = int(path.name), path.parent
     else:
-        directory = chosen_run(path)[1] / "checkpoints"
+        directory = select_run(path)[1] / "checkpoints"
     steps = saved_steps(directory)
-    if not steps and (seeds := begun_seeds(path)):
+    if not steps and (seeds := started_seeds(path)):
         raise UserError(
             f"{path} is a fine-tuning without {RESULTS}, so not all of its seeds are finished and none is the best: "
             f"give one of them ({listed(seeds)}), or finish it"
@@ -259,7 +259,12 @@ def restore_state(directory: Path, step: int, abstract: TrainState) -> TrainStat
         UserError: it cannot be read, or has other names or shapes.
     """
     progress = _restore_item(directory / str(step) / "progress", _progress(abstract))
-    return TrainState(params=restore_params(directory, step, abstract.params), **progress)
+    return TrainState(
+        step=progress["step"],
+        params=restore_params(directory, step, abstract.params),
+        opt_state=progress["opt_state"],
+        metric_sums=progress["window"],
+    )
 
 
 def restore_newest(directory: Path, abstract: TrainState) -> tuple[int, TrainState, list[str]] | None:
@@ -311,7 +316,8 @@ def _set_aside(checkpoints: list[Path]) -> None:
 
 
 def _progress(state: TrainState) -> dict[str, Any]:
-    return {"step": state.step, "opt_state": state.opt_state, "window": state.window}
+    # "window" is what checkpoints have always called the metric sums
+    return {"step": state.step, "opt_state": state.opt_state, "window": state.metric_sums}
 
 
 def _restore_item(path: Path, abstract: Any) -> Any:

@@ -10,8 +10,8 @@ from electra_jax.data.prepare import Prepared
 from electra_jax.distributed.agreement import is_host_0
 from electra_jax.objectives import PretrainingObjective
 from electra_jax.partitioning.mesh import replicated
-from electra_jax.training.announcing import compiling
-from electra_jax.training.program import Program, run_once
+from electra_jax.training.compile_messages import compile_message
+from electra_jax.training.program import Program, run_once_options
 from electra_jax.training.step import SHOW_STREAM, stream
 
 
@@ -41,9 +41,11 @@ def show_examples(
     held_out = prepared.eval.num_rows
     rows = prepared.eval.read(np.linspace(0, held_out - 1, min(count, held_out)).astype(np.int64))
     compute = jax.jit(
-        examples.compute, out_shardings=replicated(program.mesh), compiler_options=run_once(program.mesh)
+        examples.compute,
+        out_shardings=replicated(program.mesh),
+        compiler_options=run_once_options(program.mesh),
     )
-    with program.on_mesh(), compiling("the examples"):
+    with program.on_mesh(), compile_message("the examples"):
         found = jax.device_get(compute(params, rows, stream(seed, SHOW_STREAM)))
     if not is_host_0():
         return

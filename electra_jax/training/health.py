@@ -7,18 +7,20 @@ import jax
 import numpy as np
 
 from electra_jax.errors import UserError
-from electra_jax.objectives.protocol import Part
-from electra_jax.training.logs import Console, Quiet
+from electra_jax.objectives.protocol import Subnetwork
+from electra_jax.training.logs import Console, NullConsole
 
 
-def read_report(step: int, report: Any, console: Console | Quiet, parts: Sequence[Part]) -> dict[str, float]:
+def read_report(
+    step: int, report: Any, console: Console | NullConsole, subnetworks: Sequence[Subnetwork]
+) -> dict[str, float]:
     """Waits for the scalars of a step and counts it as done.
 
     Args:
         step: its number.
         report: its scalars.
         console: where it is counted.
-        parts: the networks that a message may name.
+        subnetworks: the networks that a message may name.
 
     Raises:
         UserError: its loss or gradient is not finite. A state is saved only after its step was read here, so
@@ -29,19 +31,19 @@ def read_report(step: int, report: Any, console: Console | Quiet, parts: Sequenc
         console.close()
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         raise UserError(
-            f"{_culprit(values, parts)} is not finite at step {step} ({numbers}); the last checkpoint is from before "
-            "and is kept. A lower optimizer.learning_rate, more optimizer.warmup_steps or compute.dtype=float32 may "
-            "help"
+            f"{_culprit(values, subnetworks)} is not finite at step {step} ({numbers}); the last checkpoint is from "
+            "before and is kept. A lower optimizer.learning_rate, more optimizer.warmup_steps or "
+            "compute.dtype=float32 may help"
         )
     console.step(values["loss"])
     return values
 
 
-def _culprit(values: dict[str, float], parts: Sequence[Part]) -> str:
+def _culprit(values: dict[str, float], subnetworks: Sequence[Subnetwork]) -> str:
     """The network whose loss has gone bad, or else whose gradient has."""
     for kind, names in (
-        ("loss", {part.name: part.loss for part in parts}),
-        ("gradient", {part.name: f"{part.name}_grad_norm" for part in parts}),
+        ("loss", {part.name: part.loss for part in subnetworks}),
+        ("gradient", {part.name: f"{part.name}_grad_norm" for part in subnetworks}),
     ):
         bad = [network for network, name in names.items() if not np.isfinite(values.get(name, 0.0))]
         if bad:

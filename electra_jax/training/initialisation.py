@@ -25,8 +25,8 @@ from electra_jax.training.checkpoints import (
     restore_params,
     saved_shapes,
 )
-from electra_jax.training.chosen_run import run_of
 from electra_jax.training.program import Program
+from electra_jax.training.seed_selection import run_directory
 from electra_jax.training.workdir import WorkDir
 
 DISCRIMINATOR = ("embeddings", "encoder", "discriminator_head")
@@ -60,7 +60,7 @@ class Origin:
     @property
     def run(self) -> Path:
         """The work directory it belongs to."""
-        return run_of(self.directory)
+        return run_directory(self.directory)
 
     @property
     def tokenizer(self) -> Path:

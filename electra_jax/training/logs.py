@@ -60,44 +60,53 @@ def append_to(path: Path, step: int, split: str, metrics: Metrics) -> None:
         append_metrics(file, step, split, metrics)
 
 
-class Quiet:
-    """Writer and console of all hosts but the first: nothing is written or said."""
+class NullWriter:
+    """The writer of all hosts but the first: it writes nothing."""
 
     def write(self, step: int, split: str, metrics: Metrics) -> None:
-        """As `MetricsWriter.write`."""
-
-    def step(self, loss: float) -> None:
-        """As `Console.step`."""
-
-    def metrics(self, step: int, metrics: Mapping[str, float | None], seconds_a_step: float) -> None:
-        """As `Console.metrics`."""
-
-    def say(self, text: str) -> None:
-        """As `Console.say`."""
+        """Ignore the metrics that `MetricsWriter.write` would write."""
 
     def close(self) -> None:
-        """As both."""
+        """Do nothing."""
 
 
-def open_writer(workdir: WorkDir, *, resumed_step: int) -> "MetricsWriter | Quiet":
+class NullConsole:
+    """The console of all hosts but the first: it prints nothing."""
+
+    def step(self, loss: float) -> None:
+        """Ignore the step that `Console.step` would count."""
+
+    def metrics(self, step: int, metrics: Mapping[str, float | None], seconds_per_step: float) -> None:
+        """Ignore the metrics that `Console.metrics` would print."""
+
+    def print_line(self, text: str) -> None:
+        """Ignore the line that `Console.print_line` would print."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def open_writer(workdir: WorkDir, *, resumed_step: int) -> "MetricsWriter | NullWriter":
     """The writer of this host."""
-    return MetricsWriter(workdir, resumed_step=resumed_step) if is_host_0() else Quiet()
+    return MetricsWriter(workdir, resumed_step=resumed_step) if is_host_0() else NullWriter()
 
 
-def open_console(*, start: int, steps: int, tokens_a_step: int) -> "Console | Quiet":
+def open_console(*, start: int, steps: int, tokens_per_step: int) -> "Console | NullConsole":
     """The console of this host."""
-    return Console(start=start, steps=steps, tokens_a_step=tokens_a_step) if is_host_0() else Quiet()
+    return (
+        Console(start=start, steps=steps, tokens_per_step=tokens_per_step) if is_host_0() else NullConsole()
+    )
 
 
 class Console:
     """A live line in a terminal, plain lines elsewhere; both say step, loss, tokens/s and what is left."""
 
-    def __init__(self, *, start: int, steps: int, tokens_a_step: int, stream: TextIO | None = None):
+    def __init__(self, *, start: int, steps: int, tokens_per_step: int, stream: TextIO | None = None):
         self._stream = stream or sys.stderr
-        self._tokens_a_step = tokens_a_step
+        self._tokens_per_step = tokens_per_step
         self._steps = steps
         self._live = self._stream.isatty()
-        self._told_all_original = False
+        self._explained_all_original = False
         self._bar = tqdm(
             total=steps,
             initial=start,
@@ -110,25 +119,25 @@ class Console:
 
     def step(self, loss: float) -> None:
         """One more step is done, its loss known."""
-        speed = (self._bar.format_dict["rate"] or math.nan) * self._tokens_a_step
+        speed = (self._bar.format_dict["rate"] or math.nan) * self._tokens_per_step
         self._bar.set_postfix_str(f"loss {loss:.3f}, {_rate(speed)}", refresh=False)
         self._bar.update(1)
 
-    def metrics(self, step: int, metrics: Mapping[str, float | None], seconds_a_step: float) -> None:
+    def metrics(self, step: int, metrics: Mapping[str, float | None], seconds_per_step: float) -> None:
         """A line of train metrics was written."""
         if not self._live:
             speed = _rate(metrics.get("tokens_per_second") or math.nan)
-            left = duration((self._steps - step) * seconds_a_step)
+            left = duration((self._steps - step) * seconds_per_step)
             shown = ", ".join(
                 f"{n} {metrics[n]:.3f}" for n in ("loss", "disc_auc") if metrics.get(n) is not None
             )
-            self.say(f"step {step}/{self._steps}, {shown}, {speed}, {left} left")
+            self.print_line(f"step {step}/{self._steps}, {shown}, {speed}, {left} left")
         recall = metrics.get("disc_recall")
-        if recall is not None and recall < 0.02 and not self._told_all_original:
-            self._told_all_original = True
-            self.say(ALL_ORIGINAL_NOTICE.format(recall=recall))
+        if recall is not None and recall < 0.02 and not self._explained_all_original:
+            self._explained_all_original = True
+            self.print_line(ALL_ORIGINAL_NOTICE.format(recall=recall))
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """A line above the live one."""
         if self._live:
             self._bar.write(text, file=self._stream)
@@ -140,8 +149,8 @@ class Console:
         self._bar.close()
 
 
-def _rate(tokens_a_second: float) -> str:
-    return f"{tokens_a_second:,.0f} tokens/s" if math.isfinite(tokens_a_second) else "? tokens/s"
+def _rate(tokens_per_second: float) -> str:
+    return f"{tokens_per_second:,.0f} tokens/s" if math.isfinite(tokens_per_second) else "? tokens/s"
 
 
 def duration(seconds: float) -> str:

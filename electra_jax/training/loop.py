@@ -14,23 +14,23 @@ from electra_jax.training.interrupt import StopRequest
 from electra_jax.training.logs import format_metrics, open_console, open_writer
 from electra_jax.training.program import Program
 from electra_jax.training.save_clock import SaveClock
-from electra_jax.training.speed import Stopwatch
 from electra_jax.training.state import TrainState
+from electra_jax.training.throughput import StepTimer
 from electra_jax.training.workdir import WorkDir
 
 Metrics = dict[str, float | None]
 
 
-class Work(Protocol):
+class Workload(Protocol):
     """What the loop trains on, and how it is evaluated.
 
     Attributes:
-        tokens_a_step: tokens in a batch, padding included (the most, where batches differ).
+        tokens_per_step: tokens in a batch, padding included (the most, where batches differ).
         command: what to type to go on after an interruption.
     """
 
     @property
-    def tokens_a_step(self) -> int: ...  # noqa: D102
+    def tokens_per_step(self) -> int: ...  # noqa: D102
 
     @property
     def command(self) -> str: ...  # noqa: D102
@@ -41,13 +41,13 @@ class Work(Protocol):
     def evaluate(self, params: Any, step: int) -> Metrics:
         """Held-out metrics of the parameters after ``step`` updates."""
 
-    def rates(self, seconds_a_step: float | None) -> Metrics:
+    def throughput(self, seconds_per_step: float | None) -> Metrics:
         """Speeds to log."""
 
 
 def run_loop(
     settings: TrainConfig,
-    work: Work,
+    workload: Workload,
     program: Program[Any],
     workdir: WorkDir,
     identity: RunIdentity,
@@ -61,7 +61,7 @@ def run_loop(
     """
     checkpoints = CheckpointWriter(workdir.checkpoints, settings, identity)
     try:
-        return train_loop(settings, work, program, workdir, checkpoints, start, state)
+        return train_loop(settings, workload, program, workdir, checkpoints, start, state)
     except OSError as error:
         error.filename = error.filename or workdir.root  # a write to an open file does not say which
         raise
@@ -71,7 +71,7 @@ def run_loop(
 
 def train_loop(
     settings: TrainConfig,
-    work: Work,
+    workload: Workload,
     program: Program[Any],
     workdir: WorkDir,
     checkpoints: CheckpointWriter,
@@ -79,10 +79,10 @@ def train_loop(
     state: TrainState,
 ) -> tuple[TrainState, Metrics, str | None]:
     """Steps from ``start`` to train.steps; (state, last held-out metrics, the signal that stopped it or None)."""
-    parts = program.objective.parts
+    subnetworks = program.objective.subnetworks
     last = settings.total_steps
-    batches = work.batches(start)
-    watch = Stopwatch()
+    batches = workload.batches(start)
+    watch = StepTimer()
     clock = SaveClock(settings.checkpoint_minutes)
     metrics: Metrics = {}
     pending: tuple[int, Any] | None = None  # the newest step whose report has not been read
@@ -91,7 +91,7 @@ def train_loop(
         StopRequest(program.mesh) as stop,
         closing(Profile(settings.profile_steps, workdir.root / "profile")) as profile,
         closing(open_writer(workdir, resumed_step=start)) as writer,
-        closing(open_console(start=start, steps=last, tokens_a_step=work.tokens_a_step)) as console,
+        closing(open_console(start=start, steps=last, tokens_per_step=workload.tokens_per_step)) as console,
         program.on_mesh(),
     ):
         for step in range(start + 1, last + 1):
@@ -101,7 +101,7 @@ def train_loop(
                 state, report = program.train_step(state, batch)
             profile.done(step, report)
             if pending is not None:
-                read_report(*pending, console, parts)
+                read_report(*pending, console, subnetworks)
             pending = (step, report)
             agreed = stop.agreed(save=clock.due())  # asked once: what comes later is for the next step
             logs = step % settings.log_every == 0 or step == last
@@ -116,28 +116,28 @@ def train_loop(
             if not (logs or evaluates or saves):
                 continue
 
-            last_report = read_report(*pending, console, parts)
+            last_report = read_report(*pending, console, subnetworks)
             pending = None
             if logs:
-                seconds = watch.seconds_a_step()
-                summary = program.objective.summarize(jax.device_get(state.window))
+                seconds = watch.seconds_per_step()
+                summary = program.objective.summarize(jax.device_get(state.metric_sums))
                 for name in ("learning_rate", "grad_norm"):
                     summary[name] = last_report[name]
-                summary |= work.rates(seconds)
+                summary |= workload.throughput(seconds)
                 writer.write(step, "train", summary)
                 console.metrics(step, summary, seconds or float("nan"))
             if evaluates:
-                metrics = work.evaluate(state.params, step)
+                metrics = workload.evaluate(state.params, step)
                 writer.write(step, "eval", metrics)
-                console.say(f"held-out at step {step}: {format_metrics(metrics)}")
+                console.print_line(f"held-out at step {step}: {format_metrics(metrics)}")
             if saves:
                 checkpoints.save(step, state)
                 clock.restart()
             watch.restart()
             if agreed.stop is not None and step < last:
                 checkpoints.wait()
-                console.say(
-                    f"stopped by {agreed.stop} after step {step}, which is saved; to go on: {work.command}"
+                console.print_line(
+                    f"stopped by {agreed.stop} after step {step}, which is saved; to go on: {workload.command}"
                 )
                 return state, metrics, agreed.stop
         checkpoints.wait()

@@ -14,13 +14,13 @@ from electra_jax.objectives import PretrainingObjective
 from electra_jax.training.evaluation import evaluate
 from electra_jax.training.loop import Metrics
 from electra_jax.training.program import Program
-from electra_jax.training.speed import Rates
+from electra_jax.training.throughput import Throughput
 from electra_jax.training.workdir import WorkDir
 
 
 @dataclass(frozen=True)
-class Pretraining:
-    """Implements `loop.Work` for the objectives that read prepared text."""
+class PretrainingWorkload:
+    """Implements `loop.Workload` for the objectives that read prepared text."""
 
     config: Config
     prepared: Prepared
@@ -28,7 +28,7 @@ class Pretraining:
     workdir: WorkDir
 
     @property
-    def tokens_a_step(self) -> int:
+    def tokens_per_step(self) -> int:
         """Tokens in a batch, over all hosts."""
         return self.config.train.batch_size * self.config.data.sequence_length
 
@@ -63,8 +63,8 @@ class Pretraining:
             limit=None if step == settings.total_steps else settings.eval_batches,
         )
 
-    def rates(self, seconds_a_step: float | None) -> Metrics:
+    def throughput(self, seconds_per_step: float | None) -> Metrics:
         """Sequences, tokens and the share of the chips' peak."""
-        return Rates(self.program.objective, self.config.train.batch_size, self.config.data.sequence_length)(
-            seconds_a_step
-        )
+        return Throughput(
+            self.program.objective, self.config.train.batch_size, self.config.data.sequence_length
+        )(seconds_per_step)

@@ -17,7 +17,7 @@ from electra_jax.optim import build_optimizer, learning_rate_schedule
 from electra_jax.partitioning.host_rows import row_share
 from electra_jax.partitioning.mesh import batch_sharding, put_batch, replicated
 from electra_jax.tokenizers import Tokenizer
-from electra_jax.training.announcing import Announced, compiling
+from electra_jax.training.compile_messages import WithCompileMessage, compile_message
 from electra_jax.training.state import TrainState, init_state, state_shardings
 from electra_jax.training.step import INIT_STREAM, Report, make_eval_step, make_train_step, stream
 
@@ -67,17 +67,19 @@ def build_program(
     """
     objective = build_objective(config, tokenizer, mesh.devices.flat[0].platform)
     shape = (config.train.batch_size, config.data.sequence_length)
-    return program_of(config, objective, np.zeros(shape, np.int32), mesh)
+    return program_for_objective(config, objective, np.zeros(shape, np.int32), mesh)
 
 
-def run_once(mesh: Mesh) -> dict[str, int] | None:
+def run_once_options(mesh: Mesh) -> dict[str, int] | None:
     """Compiler options of a program that runs once: on a CPU optimizing takes longer than it saves; same numbers."""
     cpu = mesh.devices.flat[0].platform == "cpu"
     lower_still = jax.config.values["jax_disable_most_optimizations"]
     return {"xla_backend_optimization_level": 1} if cpu and not lower_still else None
 
 
-def program_of(config: Config, objective: AnyObjective, batch: Any, mesh: Mesh) -> Program[AnyObjective]:
+def program_for_objective(
+    config: Config, objective: AnyObjective, batch: Any, mesh: Mesh
+) -> Program[AnyObjective]:
     """Builds optimizer and jitted steps for an objective; compiles nothing yet.
 
     Args:
@@ -110,10 +112,10 @@ def program_of(config: Config, objective: AnyObjective, batch: Any, mesh: Mesh) 
         accumulation_steps=config.train.accumulation_steps,
         log_every=config.train.log_every,
     )
-    jitted = jax.jit(fresh, out_shardings=shardings, compiler_options=run_once(mesh))
+    jitted = jax.jit(fresh, out_shardings=shardings, compiler_options=run_once_options(mesh))
 
     def init() -> TrainState:
-        with compiling("the initialisation"):
+        with compile_message("the initialisation"):
             return jitted(rng)
 
     return Program(
@@ -121,11 +123,11 @@ def program_of(config: Config, objective: AnyObjective, batch: Any, mesh: Mesh) 
         objective=objective,
         abstract=abstract,
         init=init,
-        train_step=Announced(
+        train_step=WithCompileMessage(
             jax.jit(step, in_shardings=(shardings, rows), out_shardings=(shardings, whole), donate_argnums=0),
             "the training step",
         ),
-        eval_step=Announced(
+        eval_step=WithCompileMessage(
             jax.jit(
                 make_eval_step(objective, seed=config.seed),
                 in_shardings=(shardings.params, rows, whole),

@@ -11,8 +11,8 @@ from electra_jax.distributed.agreement import is_host_0, print_on_host_0
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.checkpoints import RunIdentity
 from electra_jax.training.initialisation import Adapt
-from electra_jax.training.loop import Metrics, Work, run_loop
-from electra_jax.training.program import AnyObjective, Program, program_of
+from electra_jax.training.loop import Metrics, Workload, run_loop
+from electra_jax.training.program import AnyObjective, Program, program_for_objective
 from electra_jax.training.start import begin, starting_state
 from electra_jax.training.state import TrainState
 from electra_jax.training.workdir import WorkDir
@@ -27,14 +27,14 @@ class Experiment(Generic[AnyObjective]):
         workdir: Where it is written, or resumed.
         tokenizer: Its vocabulary.
         data: Fingerprint of what it is trained on.
-        objective: What is trained: `init`, `draw` and `loss`.
+        objective: What is trained: `init`, `draw_inputs` and `loss`.
         batch: Any batch of it; only shapes count.
         mesh: The devices.
-        work: Batches and evaluation, from the program.
+        make_workload: Batches and evaluation, from the program.
         adapt: What is done to parameters of ``init_from``; None: nothing.
-        recipe: Its settings as they are written down, where some were decided from the data; None: ``config``.
-        write: Writes what a work directory of its kind holds besides, on the first host.
-        lines: What to say before it starts, from the program, the first step, and where the state comes from.
+        saved_config: Its settings as they are written down, where some were decided from the data; None: ``config``.
+        write_files: Writes what a work directory of its kind holds besides, on the first host.
+        startup_lines: What to say before it starts, from the program, the first step, and where the state comes from.
     """
 
     config: Config
@@ -44,37 +44,37 @@ class Experiment(Generic[AnyObjective]):
     objective: AnyObjective
     batch: Any
     mesh: Mesh
-    work: Callable[[Program[AnyObjective]], Work]
+    make_workload: Callable[[Program[AnyObjective]], Workload]
     adapt: Adapt | None = None
-    recipe: Config | None = None
-    write: Callable[[], None] = lambda: None
-    lines: Callable[[Program[AnyObjective], int, list[str]], list[str]] = lambda program, start, origin: (
-        origin
+    saved_config: Config | None = None
+    write_files: Callable[[], None] = lambda: None
+    startup_lines: Callable[[Program[AnyObjective], int, list[str]], list[str]] = (
+        lambda program, start, origin: origin
     )
 
 
 @dataclass(frozen=True)
-class Finished(Generic[AnyObjective]):
+class RunResult(Generic[AnyObjective]):
     """A run that has ended.
 
     Attributes:
         program: Its functions and mesh.
-        work: Its batches and evaluation.
+        workload: Its batches and evaluation.
         start: The step it started after.
         state: The last state.
         metrics: The last held-out metrics.
-        stopped: The signal that ended it before its last step; None if none did.
+        stop_signal: The signal that ended it before its last step; None if none did.
     """
 
     program: Program[AnyObjective]
-    work: Work
+    workload: Workload
     start: int
     state: TrainState
     metrics: Metrics
-    stopped: str | None
+    stop_signal: str | None
 
 
-def run_experiment(experiment: Experiment[AnyObjective]) -> Finished[AnyObjective]:
+def run_experiment(experiment: Experiment[AnyObjective]) -> RunResult[AnyObjective]:
     """Trains to the end, or until a signal.
 
     Raises:
@@ -83,21 +83,21 @@ def run_experiment(experiment: Experiment[AnyObjective]) -> Finished[AnyObjectiv
     config, workdir, tokenizer = experiment.config, experiment.workdir, experiment.tokenizer
 
     # Functions of the run and how everything lies on the mesh; nothing is compiled yet
-    program = program_of(config, experiment.objective, experiment.batch, experiment.mesh)
+    program = program_for_objective(config, experiment.objective, experiment.batch, experiment.mesh)
 
     # The newest checkpoint, else the parameters of init_from, else fresh ones
     start, state, origin = starting_state(config, program, tokenizer, workdir, experiment.adapt)
 
     # The work directory is written from here on
-    recipe = experiment.recipe or config
-    begin(recipe, workdir, tokenizer, start)
+    saved_config = experiment.saved_config or config
+    begin(saved_config, workdir, tokenizer, start)
     if is_host_0():
-        experiment.write()
-    for line in experiment.lines(program, start, origin):
+        experiment.write_files()
+    for line in experiment.startup_lines(program, start, origin):
         print_on_host_0(line)
 
     # Step → report → evaluate → save
-    work = experiment.work(program)
-    identity = RunIdentity(tokenizer.fingerprint, experiment.data, recipe.model_dump())
-    state, metrics, stopped = run_loop(config.train, work, program, workdir, identity, start, state)
-    return Finished(program, work, start, state, metrics, stopped)
+    workload = experiment.make_workload(program)
+    identity = RunIdentity(tokenizer.fingerprint, experiment.data, saved_config.model_dump())
+    state, metrics, stop_signal = run_loop(config.train, workload, program, workdir, identity, start, state)
+    return RunResult(program, workload, start, state, metrics, stop_signal)

@@ -21,14 +21,14 @@ class TrainState:
     step: int32 scalar, updates done.
     params: float32 parameters of both networks.
     opt_state: the optimizer's.
-    window: metric sums since the last line of metrics.jsonl, kept here so that a resumed run logs what an
+    metric_sums: metric sums since the last line of metrics.jsonl, kept here so that a resumed run logs what an
         uninterrupted one would have.
     """
 
     step: Array
     params: Any
     opt_state: Any
-    window: Sums
+    metric_sums: Sums
 
 
 def init_state(
@@ -36,13 +36,15 @@ def init_state(
 ) -> TrainState:
     """A fresh state; ``batch`` gives shapes only."""
     params = objective.init(rng)
-    drawn = objective.draw(batch, rng)
-    sums = jax.eval_shape(lambda p, d: objective.loss(p, d, objective.totals(d), None)[1], params, drawn)
+    inputs = objective.draw_inputs(batch, rng)
+    sums = jax.eval_shape(
+        lambda p, d: objective.loss(p, d, objective.loss_normalizers(d), None)[1], params, inputs
+    )
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         opt_state=optimizer.init(params),
-        window=jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), sums),
+        metric_sums=jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), sums),
     )
 
 
@@ -66,7 +68,7 @@ def state_shardings(abstract: TrainState, optimizer: optax.GradientTransformatio
         step=whole,  # type: ignore[arg-type]
         params=specs,
         opt_state=opt_specs,
-        window=jax.tree.map(lambda _: whole, abstract.window),
+        metric_sums=jax.tree.map(lambda _: whole, abstract.metric_sums),
     )
     return jax.tree.map(
         lambda spec: NamedSharding(mesh, spec), state, is_leaf=lambda x: isinstance(x, PartitionSpec)

@@ -10,7 +10,7 @@ from jax import Array
 
 from electra_jax.objectives import Objective
 from electra_jax.objectives.metrics import Sums, add
-from electra_jax.objectives.protocol import Part
+from electra_jax.objectives.protocol import Subnetwork
 from electra_jax.training.state import TrainState
 
 # float32 scalars of one step: loss, grad_norm (of everything, and of each part alone), learning_rate, each *_loss
@@ -43,32 +43,39 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Array) -> tuple[TrainState, Report]:
         draw_rng, dropout_rng = jax.random.split(jax.random.fold_in(base, state.step))
-        drawn = objective.draw(batch, draw_rng)
+        inputs = objective.draw_inputs(batch, draw_rng)
         loss, sums, gradients = _accumulate(
-            objective, state.params, drawn, objective.totals(drawn), dropout_rng, accumulation_steps
+            objective,
+            state.params,
+            inputs,
+            objective.loss_normalizers(inputs),
+            dropout_rng,
+            accumulation_steps,
         )
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         report = {
             "loss": loss,
-            **_gradient_norms(gradients, objective.parts),
+            **_gradient_norms(gradients, objective.subnetworks),
             "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
             **{name: pair[0] / (pair[1] + 1e-6) for name, pair in sums.items() if name.endswith("_loss")},
         }
         starts_window = state.step % log_every == 0
-        kept = jax.tree.map(lambda s: jnp.where(starts_window, jnp.zeros_like(s), s), state.window)
+        kept = jax.tree.map(lambda s: jnp.where(starts_window, jnp.zeros_like(s), s), state.metric_sums)
         return TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
             opt_state=opt_state,
-            window=add(kept, sums),
+            metric_sums=add(kept, sums),
         ), report
 
     return train_step
 
 
-def _gradient_norms(gradients: Any, parts: Sequence[Part]) -> Report:
+def _gradient_norms(gradients: Any, subnetworks: Sequence[Subnetwork]) -> Report:
     """Norm of all gradients, and of those that only one part has, which tell where one has gone bad."""
-    alone = {part.name: [gradients[name] for name in gradients if name in part.parameters] for part in parts}
+    alone = {
+        part.name: [gradients[name] for name in gradients if name in part.parameters] for part in subnetworks
+    }
     return {
         "grad_norm": optax.tree.norm(gradients),
         **{f"{name}_grad_norm": optax.tree.norm(leaves) for name, leaves in alone.items() if leaves},
@@ -76,21 +83,21 @@ def _gradient_norms(gradients: Any, parts: Sequence[Part]) -> Report:
 
 
 def _accumulate(
-    objective: Objective[Any, Any, Any], params: Any, drawn: Any, totals: Any, rng: Array, pieces: int
+    objective: Objective[Any, Any, Any], params: Any, inputs: Any, normalizers: Any, rng: Array, pieces: int
 ) -> tuple[Array, Sums, Any]:
     """Loss, metric sums and gradient of the whole batch, computed in ``pieces`` microbatches."""
 
     def piece_loss(params: Any, piece: Any, piece_rng: Array) -> tuple[Array, Sums]:
-        return objective.loss(params, piece, totals, piece_rng)
+        return objective.loss(params, piece, normalizers, piece_rng)
 
     value_and_grad = jax.value_and_grad(piece_loss, has_aux=True)
     if pieces == 1:
-        (loss, sums), gradients = value_and_grad(params, drawn, rng)
+        (loss, sums), gradients = value_and_grad(params, inputs, rng)
         return loss, sums, gradients
 
     # Strided, so that every microbatch lies over all the devices as the batch does.
     microbatches = jax.tree.map(
-        lambda x: x.reshape(x.shape[0] // pieces, pieces, *x.shape[1:]).swapaxes(0, 1), drawn
+        lambda x: x.reshape(x.shape[0] // pieces, pieces, *x.shape[1:]).swapaxes(0, 1), inputs
     )
 
     def body(carry: Any, piece_and_number: tuple[Any, Array]) -> tuple[Any, None]:
@@ -113,7 +120,7 @@ def make_eval_step(objective: Objective[Any, Any, Any], *, seed: int) -> Callabl
     base = stream(seed, EVAL_STREAM)
 
     def eval_step(params: Any, batch: Array, number: Array) -> Sums:
-        drawn = objective.draw(batch, jax.random.fold_in(base, number))
-        return objective.loss(params, drawn, objective.totals(drawn), None)[1]
+        inputs = objective.draw_inputs(batch, jax.random.fold_in(base, number))
+        return objective.loss(params, inputs, objective.loss_normalizers(inputs), None)[1]
 
     return eval_step

@@ -19,7 +19,7 @@ from electra_jax.errors import UserError
 from electra_jax.files.file_names import folder_in, is_file_name
 from electra_jax.tasks.settings import TaskSettings, read_settings
 from electra_jax.training.checkpoints import saved_steps
-from electra_jax.training.chosen_run import best_seed
+from electra_jax.training.seed_selection import best_seed
 
 OUTSIDE = ["../../../name", "/tmp/name", "..", ".", "", ".hidden", "a/b", "a\0b", "a\nb", "\ud800", "x" * 300]
 INSIDE = ["mnli", "my task", "…", "STS-B", "a.b", "-x", "任务", "a..b"]

@@ -117,7 +117,7 @@ def test_what_the_networks_share(sharing, present, absent):
 
 
 def test_dropout_keeps_the_mean_and_its_rate():
-    from electra_jax.model.layers import dropout
+    from electra_jax.model.dropout import dropout
 
     x = jnp.ones((400, 333))
     out = np.asarray(dropout(x, 0.1, jax.random.key(0)))

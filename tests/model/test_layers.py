@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax.model.layers import Dense, dropout
+from electra_jax.model.dropout import dropout
+from electra_jax.model.layers import Dense
 
 
 def test_the_gradient_of_a_bias_is_summed_in_float32():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_run import SmallVocabulary, small_config
 
-from electra_jax.model.local_init import offset_of
+from electra_jax.model.local_init import head_offset
 from electra_jax.model.text_encoder import init_params
 from electra_jax.objectives import build_network
 
@@ -44,21 +44,21 @@ def _attention(params, words):
 
 
 def _share_at_offset(probabilities, head):
-    """Mean attention that queries pay to the position ``offset_of(head)`` away, by layer."""
-    return np.diagonal(probabilities[:, head], offset_of(head), axis1=1, axis2=2).mean(axis=1)
+    """Mean attention that queries pay to the position ``head_offset(head)`` away, by layer."""
+    return np.diagonal(probabilities[:, head], head_offset(head), axis1=1, axis2=2).mean(axis=1)
 
 
 def test_each_head_looks_at_its_neighbour():
     words = np.random.default_rng(0).integers(5, SmallVocabulary.vocab_size, LENGTH)
     local, normal = (_attention(_params(kind), words) for kind in ("local", "normal"))
-    assert [offset_of(head) for head in range(HEADS)] == [-1, 1, -2, 2]
+    assert [head_offset(head) for head in range(HEADS)] == [-1, 1, -2, 2]
     for head in range(HEADS):
         assert (_share_at_offset(local, head) > 10 / LENGTH).all()
         assert _share_at_offset(normal, head) == pytest.approx(1 / LENGTH, rel=0.2)
     # No other place is looked at as much, near or far.
     for head in range(HEADS):
         means = [np.diagonal(local[0, head], o).mean() for o in range(-30, 31)]
-        assert np.argmax(means) - 30 == offset_of(head)
+        assert np.argmax(means) - 30 == head_offset(head)
 
 
 def test_only_the_start_differs():

@@ -6,9 +6,9 @@ import numpy as np
 from electra_jax.config.schema import Config
 from electra_jax.model.inputs import EncoderInputs
 from electra_jax.objectives import build_network
-from electra_jax.objectives.electra import ElectraDrawn, ReplacedTokenDetection
+from electra_jax.objectives.electra import ElectraInputs, ReplacedTokenDetection
 from electra_jax.objectives.electric import EnergyBasedCloze
-from electra_jax.objectives.masked_lm import MaskedLM, MaskedLMDrawn, SpecialIds
+from electra_jax.objectives.masked_lm import MaskedLM, MaskedLMInputs, SpecialIds
 from electra_jax.objectives.masking import mask_tokens
 
 
@@ -68,12 +68,14 @@ def replayed(golden, config, params):
         mask_token_probability=0.85,
     )
     if config.objective.kind == "masked_lm":
-        objective, drawn = MaskedLM(config.objective, network, special), MaskedLMDrawn(inputs, masked)
+        objective, inputs = MaskedLM(config.objective, network, special), MaskedLMInputs(inputs, masked)
     else:
         kind = EnergyBasedCloze if config.objective.kind == "electric" else ReplacedTokenDetection
         objective = kind(config.objective, network, special)
-        drawn = ElectraDrawn(inputs, masked, golden["draw/gumbel_uniform"])
+        inputs = ElectraInputs(inputs, masked, golden["draw/gumbel_uniform"])
     value_and_grad = jax.jit(
-        jax.value_and_grad(lambda p: objective.loss(p, drawn, objective.totals(drawn), None), has_aux=True)
+        jax.value_and_grad(
+            lambda p: objective.loss(p, inputs, objective.loss_normalizers(inputs), None), has_aux=True
+        )
     )
-    return golden, objective, params, drawn, value_and_grad, config
+    return golden, objective, params, inputs, value_and_grad, config

@@ -28,7 +28,7 @@ def _objective(sharing="embeddings", **settings):
 
 
 def _draw(objective, *rows):
-    return objective.draw(jnp.array(rows, jnp.int32), jax.random.key(1))
+    return objective.draw_inputs(jnp.array(rows, jnp.int32), jax.random.key(1))
 
 
 def _params(objective):
@@ -46,11 +46,11 @@ def _run(function, *args):
     return jax.jit(function)(*args)
 
 
-def _loss_and_gradient(objective, params, drawn):
-    def loss(params, drawn):
-        return objective.loss(params, drawn, objective.totals(drawn), None)
+def _loss_and_gradient(objective, params, inputs):
+    def loss(params, inputs):
+        return objective.loss(params, inputs, objective.loss_normalizers(inputs), None)
 
-    return _run(jax.value_and_grad(loss, has_aux=True), params, drawn)
+    return _run(jax.value_and_grad(loss, has_aux=True), params, inputs)
 
 
 def _largest(tree):
@@ -61,8 +61,8 @@ def _largest(tree):
 def test_generator_receives_no_gradient_from_the_discriminators_loss(sharing):
     objective = _objective(sharing, generator_weight=0.0)
     params = _params(objective)
-    drawn = _draw(objective, FULL, SHORT)
-    _, gradient = _loss_and_gradient(objective, params, drawn)
+    inputs = _draw(objective, FULL, SHORT)
+    _, gradient = _loss_and_gradient(objective, params, inputs)
     mine = {name for name in params if name.startswith("generator")}
     assert len(mine) == {"none": 3, "embeddings": 2}[sharing]
     for name in mine:
@@ -71,14 +71,14 @@ def test_generator_receives_no_gradient_from_the_discriminators_loss(sharing):
         assert _largest(gradient[name]) > 0.0, name
 
     # What is shared gets just the gradient of a discriminator that reads rows corrupted beforehand.
-    corruption = _run(lambda p: objective.corrupted(p, drawn)[1], params)
+    corruption = _run(lambda p: objective.run_generator(p, inputs)[1], params)
     assert int(corruption.labels.sum()) > 0
-    assert (np.asarray(drawn.masked.input_ids) == V.mask_id).any()
+    assert (np.asarray(inputs.masked.input_ids) == V.mask_id).any()
     assert not (np.asarray(corruption.input_ids) == V.mask_id).any()
-    real = (drawn.inputs.segment_ids != 0).astype(jnp.float32)
+    real = (inputs.original.segment_ids != 0).astype(jnp.float32)
 
     def discriminator_alone(p):
-        logits = objective.discriminate(p, drawn, corruption)
+        logits = objective.run_discriminator(p, inputs, corruption)
         total, _ = discriminator_terms(logits, corruption.labels, real, auc_counts_padding=False)
         return 50.0 * total / (real.sum() + 1e-6)
 
@@ -91,14 +91,14 @@ def test_generator_receives_no_gradient_from_the_discriminators_loss(sharing):
 @pytest.mark.parametrize("disallowed", [False, True])
 def test_disallow_correct_never_samples_the_original(disallowed, quirks):
     objective = _objective(disallow_correct=disallowed, reference_quirks=quirks)
-    drawn = _draw(objective, *[FULL] * 40)
+    inputs = _draw(objective, *[FULL] * 40)
     # A generator that is all but sure of the original.
     rows = objective.network.sizes.vocab_rows
-    logits = 12.0 * jax.nn.one_hot(drawn.masked.ids, rows) - 1e9 * (jnp.arange(rows) >= V.vocab_size)
-    corruption = corrupt(logits, drawn, objective.settings)
-    used = np.asarray(drawn.masked.weights) > 0
-    same = np.asarray(corruption.sampled_ids == drawn.masked.ids)[used]
-    original, corrupted = np.asarray(drawn.inputs.input_ids), np.asarray(corruption.input_ids)
+    logits = 12.0 * jax.nn.one_hot(inputs.masked.ids, rows) - 1e9 * (jnp.arange(rows) >= V.vocab_size)
+    corruption = corrupt(logits, inputs, objective.settings)
+    used = np.asarray(inputs.masked.weights) > 0
+    same = np.asarray(corruption.sampled_ids == inputs.masked.ids)[used]
+    original, corrupted = np.asarray(inputs.original.input_ids), np.asarray(corruption.input_ids)
     if disallowed:
         assert not same.any()
     else:
@@ -108,20 +108,20 @@ def test_disallow_correct_never_samples_the_original(disallowed, quirks):
     np.testing.assert_array_equal(corruption.labels, corrupted != original)
     chosen = np.zeros_like(original, bool)
     row, slot = np.nonzero(used)
-    chosen[row, np.asarray(drawn.masked.positions)[row, slot]] = True
+    chosen[row, np.asarray(inputs.masked.positions)[row, slot]] = True
     np.testing.assert_array_equal(corrupted[~chosen], original[~chosen])
     assert corrupted.max() < V.vocab_size
 
 
 def test_temperature_divides_the_logits_that_are_sampled_from():
     cold, hot = _objective(temperature=0.25), _objective(temperature=4.0)
-    drawn = _draw(cold, *[FULL] * 40)
-    logits = 4.0 * jax.nn.one_hot(drawn.masked.ids, cold.network.sizes.vocab_rows)
-    used = np.asarray(drawn.masked.weights) > 0
+    inputs = _draw(cold, *[FULL] * 40)
+    logits = 4.0 * jax.nn.one_hot(inputs.masked.ids, cold.network.sizes.vocab_rows)
+    used = np.asarray(inputs.masked.weights) > 0
 
     def kept(objective):
-        sampled = corrupt(logits, drawn, objective.settings).sampled_ids
-        return np.asarray(sampled == drawn.masked.ids)[used].mean()
+        sampled = corrupt(logits, inputs, objective.settings).sampled_ids
+        return np.asarray(sampled == inputs.masked.ids)[used].mean()
 
     others = cold.network.sizes.vocab_rows - 1
     for objective, temperature in ((cold, 0.25), (hot, 4.0)):
@@ -136,21 +136,21 @@ def test_reference_quirks_change_what_is_drawn_and_what_the_area_counts():
     ours, theirs = _objective(mask_rate=0.4), _objective(mask_rate=0.4, reference_quirks=True)
     rows = [FULL] * 20 + [SHORT] * 20
 
-    def repeats(drawn):
-        used = np.asarray(drawn.masked.weights) > 0
+    def repeats(inputs):
+        used = np.asarray(inputs.masked.weights) > 0
         return sum(
-            len(p[u]) - len(set(p[u])) for p, u in zip(np.asarray(drawn.masked.positions), used, strict=True)
+            len(p[u]) - len(set(p[u])) for p, u in zip(np.asarray(inputs.masked.positions), used, strict=True)
         )
 
-    drawn, quirky = _draw(ours, *rows), _draw(theirs, *rows)
-    assert repeats(drawn) == 0
+    inputs, quirky = _draw(ours, *rows), _draw(theirs, *rows)
+    assert repeats(inputs) == 0
     assert repeats(quirky) > 0
     # One uniform for every entry of the vocabulary in the original, two for the inverse distribution function.
-    assert drawn.sample_uniforms.shape[-1] == 2
+    assert inputs.sample_uniforms.shape[-1] == 2
     assert quirky.sample_uniforms.shape[-1] == theirs.network.sizes.vocab_rows
 
-    real = int((drawn.inputs.segment_ids != 0).sum())
-    for objective, batch, counted in ((ours, drawn, real), (theirs, quirky, 40 * LENGTH)):
+    real = int((inputs.original.segment_ids != 0).sum())
+    for objective, batch, counted in ((ours, inputs, real), (theirs, quirky, 40 * LENGTH)):
         zeros = jnp.zeros((40, LENGTH))
         terms = discriminator_terms(
             zeros,
@@ -165,16 +165,16 @@ def test_reference_quirks_change_what_is_drawn_and_what_the_area_counts():
 @pytest.mark.parametrize("quirks", [False, True])
 def test_rows_with_nothing_to_mask_weigh_nothing_and_make_no_nan(quirks):
     objective = _objective(reference_quirks=quirks)
-    drawn = _draw(objective, FULL, BARE, EMPTY, SHORT)
-    np.testing.assert_array_equal(np.asarray(drawn.masked.weights)[1:3], 0.0)
+    inputs = _draw(objective, FULL, BARE, EMPTY, SHORT)
+    np.testing.assert_array_equal(np.asarray(inputs.masked.weights)[1:3], 0.0)
     params = _params(objective)
-    (loss, sums), gradient = _loss_and_gradient(objective, params, drawn)
+    (loss, sums), gradient = _loss_and_gradient(objective, params, inputs)
     assert np.isfinite(loss)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((sums, gradient)))
 
     if quirks:
         return
-    without = jax.tree.map(lambda x: x[jnp.array([0, 1, 3])], drawn)
+    without = jax.tree.map(lambda x: x[jnp.array([0, 1, 3])], inputs)
     (loss_without, _), gradient_without = _loss_and_gradient(objective, params, without)
     np.testing.assert_allclose(loss, loss_without, rtol=1e-6)
     for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(gradient_without), strict=True):
@@ -183,38 +183,40 @@ def test_rows_with_nothing_to_mask_weigh_nothing_and_make_no_nan(quirks):
 
 def test_batch_of_nothing_has_loss_zero():
     objective = _objective()
-    drawn = _draw(objective, EMPTY, EMPTY)
-    loss, sums = _run(lambda p: objective.loss(p, drawn, objective.totals(drawn), None), _params(objective))
+    inputs = _draw(objective, EMPTY, EMPTY)
+    loss, sums = _run(
+        lambda p: objective.loss(p, inputs, objective.loss_normalizers(inputs), None), _params(objective)
+    )
     assert float(loss) == 0.0
     assert all(value is None for value in objective.summarize(jax.device_get(sums)).values())
 
 
 def test_padding_fraction_is_that_of_the_text_not_of_the_rows_that_fill_a_batch_up():
     objective = _objective()
-    drawn = _draw(objective, FULL, SHORT)
+    inputs = _draw(objective, FULL, SHORT)
     filled = _draw(objective, FULL, SHORT, EMPTY, EMPTY)
-    for inputs in (drawn.inputs, filled.inputs):
-        np.testing.assert_array_equal(padding_sum(inputs), [LENGTH - 5, 2 * LENGTH])
+    for original in (inputs.original, filled.original):
+        np.testing.assert_array_equal(padding_sum(original), [LENGTH - 5, 2 * LENGTH])
 
 
 def test_loss_is_the_weighted_sum_of_both_means():
     objective = _objective(generator_weight=2.0, discriminator_weight=7.0)
-    drawn = _draw(objective, FULL, SHORT)
+    inputs = _draw(objective, FULL, SHORT)
     params = _params(objective)
-    loss, sums = _run(lambda p: objective.loss(p, drawn, objective.totals(drawn), None), params)
+    loss, sums = _run(lambda p: objective.loss(p, inputs, objective.loss_normalizers(inputs), None), params)
     metrics = objective.summarize(jax.device_get(sums))
     assert metrics["loss"] == pytest.approx(2 * metrics["masked_lm_loss"] + 7 * metrics["disc_loss"])
     assert float(loss) == pytest.approx(metrics["loss"], rel=1e-6)
 
     # Both means once more, in numpy from the logits.
-    logits, corruption = _run(lambda p: objective.corrupted(p, drawn), params)
-    x = np.asarray(_run(lambda p: objective.discriminate(p, drawn, corruption), params), np.float64)
+    logits, corruption = _run(lambda p: objective.run_generator(p, inputs), params)
+    x = np.asarray(_run(lambda p: objective.run_discriminator(p, inputs, corruption), params), np.float64)
     logits = np.asarray(logits, np.float64)[..., : V.vocab_size]
-    ids, weights = np.asarray(drawn.masked.ids), np.asarray(drawn.masked.weights)
+    ids, weights = np.asarray(inputs.masked.ids), np.asarray(inputs.masked.weights)
     probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     nll = -np.log(np.take_along_axis(probabilities, ids[..., None], -1)[..., 0])
     assert metrics["masked_lm_loss"] == pytest.approx((nll * weights).sum() / weights.sum(), rel=1e-5)
-    real = np.asarray(drawn.inputs.input_ids) != V.pad_id
+    real = np.asarray(inputs.original.input_ids) != V.pad_id
     replaced = np.asarray(corruption.labels) == 1
     cross_entropy = -np.log(np.where(replaced, 1 / (1 + np.exp(-x)), 1 / (1 + np.exp(x))))
     assert metrics["disc_loss"] == pytest.approx(cross_entropy[real].mean(), rel=1e-5)

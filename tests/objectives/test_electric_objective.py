@@ -11,7 +11,7 @@ from electra_jax.model.attention.mask import AttentionMask
 from electra_jax.model.electric import join_towers, shift_in_segment
 from electra_jax.model.inputs import packed_inputs
 from electra_jax.objectives import build_objective
-from electra_jax.objectives.electric import noise_log_odds, propose, text_tokens
+from electra_jax.objectives.electric import corrupt_with_noise, noise_log_odds, text_tokens
 
 V = SmallVocabulary
 LENGTH = 16
@@ -41,7 +41,7 @@ def _params(objective):
 
 
 def _draw(objective, *rows):
-    return objective.draw(jnp.array(rows, jnp.int32), jax.random.key(1))
+    return objective.draw_inputs(jnp.array(rows, jnp.int32), jax.random.key(1))
 
 
 def _run(function, *args):
@@ -137,27 +137,27 @@ def test_parameters_are_two_towers_over_shared_embeddings_and_a_head_over_both()
 @pytest.mark.parametrize("gumbel", [False, True])
 def test_label_says_where_a_token_came_from_even_where_the_sample_is_the_original(gumbel):
     objective = _objective(reference_quirks=gumbel)
-    drawn = _draw(objective, *[FULL, SHORT] * 20)
-    original = np.asarray(drawn.inputs.input_ids)
-    used = np.asarray(drawn.masked.weights) > 0
+    inputs = _draw(objective, *[FULL, SHORT] * 20)
+    original = np.asarray(inputs.original.input_ids)
+    used = np.asarray(inputs.masked.weights) > 0
     chosen = np.zeros_like(original)
     row, slot = np.nonzero(used)
-    chosen[row, np.asarray(drawn.masked.positions)[row, slot]] = 1
+    chosen[row, np.asarray(inputs.masked.positions)[row, slot]] = 1
     rows = objective.network.sizes.vocab_rows
     for sure_of, expected in ((original, original), (original + 7, np.where(chosen, original + 7, original))):
         logits = 50.0 * jax.nn.one_hot(sure_of, rows)
-        corruption = propose(logits, drawn, gumbel=gumbel)
+        corruption = corrupt_with_noise(logits, inputs, gumbel=gumbel)
         np.testing.assert_array_equal(corruption.labels, chosen)
         np.testing.assert_array_equal(corruption.input_ids, expected)
 
 
 def test_samples_follow_the_cloze_model():
     objective = _objective(mask_rate=0.5)
-    drawn = _draw(objective, *[FULL] * 300)
+    inputs = _draw(objective, *[FULL] * 300)
     rows = objective.network.sizes.vocab_rows
     logits = jnp.full((300, LENGTH, rows), -1e9).at[..., 20].set(np.log(0.3)).at[..., 30].set(np.log(0.7))
-    sampled = np.asarray(propose(logits, drawn, gumbel=False).sampled_ids)[
-        np.asarray(drawn.masked.weights) > 0
+    sampled = np.asarray(corrupt_with_noise(logits, inputs, gumbel=False).sampled_ids)[
+        np.asarray(inputs.masked.weights) > 0
     ]
     assert set(np.unique(sampled)) == {20, 30}
     assert (sampled == 20).mean() == pytest.approx(0.3, abs=4 * np.sqrt(0.21 / sampled.size))
@@ -182,25 +182,27 @@ def test_gradient_of_each_loss_reaches_its_own_network_only():
     towers = {"generator_ltr", "generator_rtl", "cloze_head"}
     for weights, reached in (((0.0, 50.0), {"encoder", "discriminator_head"}), ((1.0, 0.0), towers)):
         objective = _objective(generator_weight=weights[0], discriminator_weight=weights[1])
-        params, drawn = _params(objective), _draw(objective, FULL, PACKED)
-        gradient = _run(jax.grad(lambda p, d, o=objective: o.loss(p, d, o.totals(d), None)[0]), params, drawn)
+        params, inputs = _params(objective), _draw(objective, FULL, PACKED)
+        gradient = _run(
+            jax.grad(lambda p, d, o=objective: o.loss(p, d, o.loss_normalizers(d), None)[0]), params, inputs
+        )
         for name in params:
             assert (_largest(gradient[name]) > 0) == (name in reached | {"embeddings"}), name
 
 
 def test_loss_is_the_weighted_sum_of_both_means():
     objective = _objective(generator_weight=2.0, discriminator_weight=7.0)
-    drawn, params = _draw(objective, FULL, PACKED, EMPTY), _params(objective)
-    loss, sums = _run(lambda p: objective.loss(p, drawn, objective.totals(drawn), None), params)
+    inputs, params = _draw(objective, FULL, PACKED, EMPTY), _params(objective)
+    loss, sums = _run(lambda p: objective.loss(p, inputs, objective.loss_normalizers(inputs), None), params)
     metrics = objective.summarize(jax.device_get(sums))
     assert float(loss) == pytest.approx(2 * metrics["cloze_loss"] + 7 * metrics["disc_loss"], rel=1e-6)
     assert metrics["loss"] == pytest.approx(float(loss), rel=1e-6)
 
     # Both means once more, in numpy from the logits.
-    cloze_logits, corruption = _run(lambda p: objective.proposed(p, drawn), params)
-    x = np.asarray(_run(lambda p: objective.discriminate(p, drawn, corruption, cloze_logits), params))
+    cloze_logits, corruption = _run(lambda p: objective.run_generator(p, inputs), params)
+    x = np.asarray(_run(lambda p: objective.run_discriminator(p, inputs, corruption, cloze_logits), params))
     logits = np.asarray(cloze_logits, np.float64)[..., : V.vocab_size]
-    ids = np.asarray(drawn.inputs.input_ids)
+    ids = np.asarray(inputs.original.input_ids)
     probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     nll = -np.log(np.take_along_axis(probabilities, ids[..., None], -1)[..., 0])
     text = ids > V.mask_id  # neither padding nor [CLS], [SEP]; [UNK] does not occur
@@ -222,10 +224,10 @@ def test_rows_with_nothing_to_choose_weigh_nothing_and_make_no_nan():
     params = _params(objective)
 
     def loss(p, d):
-        return objective.loss(p, d, objective.totals(d), None)
+        return objective.loss(p, d, objective.loss_normalizers(d), None)
 
-    drawn = _draw(objective, FULL, BARE, EMPTY)
-    (value, sums), gradient = _run(jax.value_and_grad(loss, has_aux=True), params, drawn)
+    inputs = _draw(objective, FULL, BARE, EMPTY)
+    (value, sums), gradient = _run(jax.value_and_grad(loss, has_aux=True), params, inputs)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((value, sums, gradient)))
     assert float(sums["cloze_loss"][1]) == LENGTH - 2
     nothing, sums = _run(loss, params, _draw(objective, EMPTY, EMPTY))

@@ -25,13 +25,13 @@ def case():
 
 
 def test_logits_of_both_networks_and_what_lies_between(case):
-    golden, objective, params, drawn, _, _ = case
-    np.testing.assert_array_equal(drawn.masked.input_ids, golden["out/masked_input_ids"])
-    logits, corruption = jax.jit(objective.corrupted)(params, drawn)
+    golden, objective, params, inputs, _, _ = case
+    np.testing.assert_array_equal(inputs.masked.input_ids, golden["out/masked_input_ids"])
+    logits, corruption = jax.jit(objective.run_generator)(params, inputs)
     np.testing.assert_allclose(logits, golden["out/gen_logits"], rtol=0, atol=2e-5)
     np.testing.assert_array_equal(corruption.input_ids, golden["out/disc_input_ids"])
     np.testing.assert_array_equal(corruption.labels, golden["out/disc_labels"])
-    scores = jax.jit(objective.discriminate)(params, drawn, corruption)
+    scores = jax.jit(objective.run_discriminator)(params, inputs, corruption)
     np.testing.assert_allclose(scores, golden["out/disc_logits"], rtol=0, atol=2e-5)
 
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from electra_jax.objectives.masking import choose_positions, draw_masks, max_masked, num_masked, put
+from electra_jax.objectives.masking import choose_positions, draw_masks, max_masked, num_masked, scatter
 
 SPECIAL = {"pad_id": 0, "ineligible_ids": (2, 3, 4), "mask_id": 4}
 
@@ -90,5 +90,5 @@ def test_a_row_with_nothing_eligible_has_no_weight(with_replacement):
 def test_put_averages_duplicates_and_ignores_unused_slots():
     rows = np.array([[10, 11, 12, 13]], np.int32)
     positions, values = np.array([[1, 1, 3, 0]]), np.array([[20, 25, 30, 99]])
-    out = put(rows, positions, values, np.array([[1.0, 1.0, 1.0, 0.0]]))
+    out = scatter(rows, positions, values, np.array([[1.0, 1.0, 1.0, 0.0]]))
     np.testing.assert_array_equal(out, [[10, 22, 12, 30]])

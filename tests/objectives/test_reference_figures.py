@@ -40,30 +40,30 @@ def case(request, shared):
 
 
 def test_masks(case):
-    golden, _, _, drawn, _, _ = case
-    np.testing.assert_array_equal(drawn.masked.input_ids, golden["out/masked_input_ids"])
-    np.testing.assert_array_equal(drawn.masked.ids, golden["out/masked_lm_ids"])
+    golden, _, _, inputs, _, _ = case
+    np.testing.assert_array_equal(inputs.masked.input_ids, golden["out/masked_input_ids"])
+    np.testing.assert_array_equal(inputs.masked.ids, golden["out/masked_lm_ids"])
 
 
 def test_replacements_and_logits(case, within):
-    golden, objective, params, drawn, _, _ = case
+    golden, objective, params, inputs, _, _ = case
     if isinstance(objective, MaskedLM):
         pytest.skip("masked LM replaces nothing")
 
     @jax.jit
     def forward(params):
         if isinstance(objective, EnergyBasedCloze):
-            cloze_logits, corruption = objective.proposed(params, drawn)
-            logits = at_positions(cloze_logits, drawn.masked.positions)
-            return logits, corruption, objective.discriminate(params, drawn, corruption, cloze_logits)
-        logits, corruption = objective.corrupted(params, drawn)
-        return logits, corruption, objective.discriminate(params, drawn, corruption)
+            cloze_logits, corruption = objective.run_generator(params, inputs)
+            logits = at_positions(cloze_logits, inputs.masked.positions)
+            return logits, corruption, objective.run_discriminator(params, inputs, corruption, cloze_logits)
+        logits, corruption = objective.run_generator(params, inputs)
+        return logits, corruption, objective.run_discriminator(params, inputs, corruption)
 
     logits, corruption, discriminator_logits = forward(params)
-    used = drawn.masked.weights > 0
+    used = inputs.masked.weights > 0
     within("TensorFlow: logits of the generator", _largest(logits, golden["out/gen_logits"]), 2e-5)
     np.testing.assert_allclose(
-        token_nll(logits, drawn.masked.ids), golden["out/mlm_per_token_loss"], rtol=1e-5
+        token_nll(logits, inputs.masked.ids), golden["out/mlm_per_token_loss"], rtol=1e-5
     )
     np.testing.assert_array_equal(
         np.where(used, corruption.sampled_ids, 0), np.where(used, golden["out/sampled_ids"], 0)
@@ -75,7 +75,7 @@ def test_replacements_and_logits(case, within):
 
 
 def test_losses_and_gradients(case, within):
-    golden, objective, params, drawn, value_and_grad, _config = case
+    golden, objective, params, inputs, value_and_grad, _config = case
     (loss, sums), gradients = value_and_grad(params)
     metrics = objective.summarize(jax.device_get(sums))
     losses = {"out/total_loss": loss, "out/mlm_loss": metrics["masked_lm_loss"]}
@@ -84,13 +84,13 @@ def test_losses_and_gradients(case, within):
     for name, value in losses.items():
         within("TensorFlow: losses (relative)", abs(float(value) / float(golden[name]) - 1), 1e-5)
     _assert_same(gradients, _expected(golden, "grad/"), within)
-    norm = _tensorflow_norm(objective, params, drawn, gradients)
+    norm = _tensorflow_norm(objective, params, inputs, gradients)
     within("TensorFlow: global norm (relative)", abs(norm / float(golden["grad_global_norm"]) - 1), 1e-5)
 
 
 def test_three_updates(case, within):
     """Parameters after each of three updates with the same draws; the first has learning rate 0."""
-    golden, objective, params, drawn, value_and_grad, config = case
+    golden, objective, params, inputs, value_and_grad, config = case
     # Clipped here and not by the optimizer, since with untied embeddings TensorFlow's norm is another one.
     unclipped = config.model_copy(
         update={"optimizer": config.optimizer.model_copy(update={"clip_norm": None})}
@@ -100,7 +100,7 @@ def test_three_updates(case, within):
     update = jax.jit(optimizer.update)
     for step in (1, 2, 3):
         gradients = value_and_grad(params)[1]
-        norm = _tensorflow_norm(objective, params, drawn, gradients)
+        norm = _tensorflow_norm(objective, params, inputs, gradients)
         scale = config.optimizer.clip_norm / max(config.optimizer.clip_norm, norm)
         clipped = jax.tree.map(lambda g, scale=scale: g * scale, gradients)
         updates, state = update(clipped, state, params)
@@ -128,7 +128,7 @@ def test_our_clip_is_tensorflows_where_the_norms_agree(case):
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5)
 
 
-def _tensorflow_norm(objective, params, drawn, gradients):
+def _tensorflow_norm(objective, params, inputs, gradients):
     """The norm that TensorFlow clips by.
 
     A word table that is only looked up, the discriminator's with untied embeddings, has a sparse gradient there, and
@@ -146,9 +146,9 @@ def _tensorflow_norm(objective, params, drawn, gradients):
             return found + added if looked_up else found
 
         with nn.intercept_methods(add):
-            return objective.loss(params, drawn, objective.totals(drawn), None)[0]
+            return objective.loss(params, inputs, objective.loss_normalizers(inputs), None)[0]
 
-    shape = (*drawn.inputs.input_ids.shape, params["embeddings"]["word"]["embedding"].shape[1])
+    shape = (*inputs.original.input_ids.shape, params["embeddings"]["word"]["embedding"].shape[1])
     rows = jax.jit(jax.grad(loss))(jnp.zeros(shape))
     summed = gradients["embeddings"]["word"]["embedding"]
     return float(np.sqrt(norm**2 - float(jnp.sum(summed**2)) + float(jnp.sum(rows**2))))

@@ -53,7 +53,7 @@ def test_bytes_are_those_that_a_device_holds(plan, config):
 
     assert plan.memory["parameters"] == held(state.params)
     assert plan.memory["optimizer"] == held(state.opt_state)
-    assert plan.memory["other state"] == held((state.step, state.window))
+    assert plan.memory["other state"] == held((state.step, state.metric_sums))
     assert plan.memory["batch"] == 8 * 16 * 4 // 8
     assert plan.memory["temporaries"] > plan.memory["parameters"]  # at least the gradients
 

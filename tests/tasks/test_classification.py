@@ -273,7 +273,9 @@ def _learned(task, tokenizer, examples, seen, steps):
 
     def step(carry, _):
         params, state = carry
-        gradient = jax.grad(lambda p: objective.loss(p, batch, objective.totals(batch), None)[0])(params)
+        gradient = jax.grad(lambda p: objective.loss(p, batch, objective.loss_normalizers(batch), None)[0])(
+            params
+        )
         updates, state = optimizer.update(gradient, state)
         return (optax.apply_updates(params, updates), state), None
 

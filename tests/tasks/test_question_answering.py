@@ -331,7 +331,7 @@ def test_a_tiny_network_learns_questions_by_heart(tokenizer, name):
     def step(carry, _):
         params, state = carry
         (loss, _), gradient = jax.value_and_grad(objective.loss, has_aux=True)(
-            params, batch, objective.totals(batch), None
+            params, batch, objective.loss_normalizers(batch), None
         )
         updates, state = optimizer.update(gradient, state)
         return (optax.apply_updates(params, updates), state), loss

@@ -22,7 +22,7 @@ from electra_jax.tasks.results import (
 )
 from electra_jax.tasks.settings import FILE, TaskSettings, read_settings, write_settings
 from electra_jax.training.checkpoints import find_checkpoint
-from electra_jax.training.chosen_run import RESULTS, best_seed, chosen_run, run_of
+from electra_jax.training.seed_selection import RESULTS, best_seed, run_directory, select_run
 
 PREDICTIONS = "mine.test.jsonl"
 INPUTS = FineTuningInputs(
@@ -172,7 +172,7 @@ def test_a_root_means_its_best_seed_and_there_the_best_parameters(tmp_path):
     assert best_seed(root) == 1  # a value that is no number is worse than any
     assert find_checkpoint(root) == (9, root / "seed-1" / "checkpoints")
     (root / "seed-1" / "best" / "checkpoints" / "4").mkdir(parents=True)
-    assert chosen_run(root) == (root / "seed-1", root / "seed-1" / "best")
+    assert select_run(root) == (root / "seed-1", root / "seed-1" / "best")
     for path in (root, root / "seed-1", root / "seed-1" / "best"):
         assert find_checkpoint(path) == (4, root / "seed-1" / "best" / "checkpoints")
     assert find_checkpoint(root / "seed-1" / "checkpoints" / "9") == (9, root / "seed-1" / "checkpoints")
@@ -217,11 +217,11 @@ def test_a_run_that_holds_a_file_of_that_name_is_still_itself(tmp_path):
 
 def test_checkpoints_belong_to_a_run(tmp_path):
     root = _root(tmp_path, best=(1,))
-    assert run_of(root / "seed-1" / "checkpoints") == root / "seed-1"
-    assert run_of(root / "seed-1" / "best" / "checkpoints") == root / "seed-1"
+    assert run_directory(root / "seed-1" / "checkpoints") == root / "seed-1"
+    assert run_directory(root / "seed-1" / "best" / "checkpoints") == root / "seed-1"
     (root / "best").mkdir()
     (root / "best" / "config.yaml").touch()  # a run that happens to be called so
-    assert run_of(root / "best" / "checkpoints") == root / "best"
+    assert run_directory(root / "best" / "checkpoints") == root / "best"
 
 
 def test_a_root_that_is_not_finished_says_which_path_to_give(tmp_path):

@@ -450,7 +450,9 @@ def test_a_tiny_network_learns_names_by_heart(tokenizer):
 
     def step(carry, _):
         params, state = carry
-        gradient = jax.grad(lambda p: objective.loss(p, batch, objective.totals(batch), None)[0])(params)
+        gradient = jax.grad(lambda p: objective.loss(p, batch, objective.loss_normalizers(batch), None)[0])(
+            params
+        )
         updates, state = optimizer.update(gradient, state)
         return (optax.apply_updates(params, updates), state), None
 

@@ -31,7 +31,7 @@ def _step(pieces, **model):
     )
     after, report = compiled(step, state, padded_rows())(state, padded_rows())
     gradient = jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), state.params, after.params)
-    return gradient, jax.device_get(report), jax.device_get(after.window)
+    return gradient, jax.device_get(report), jax.device_get(after.metric_sums)
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +45,14 @@ def test_microbatches_give_the_gradient_and_the_metrics_of_the_whole_batch(piece
     weight_of_piece = real.reshape(8 // pieces, pieces).sum(axis=0)
     assert weight_of_piece.max() > 1.5 * weight_of_piece.min()  # a mean of means would be another gradient
 
-    gradient, report, window = _step(pieces)
+    gradient, report, metric_sums = _step(pieces)
     expected, expected_report, expected_window = whole
     for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6)
     for name, value in expected_report.items():
         np.testing.assert_allclose(report[name], value, rtol=1e-5, err_msg=name)
     for name, sums in expected_window.items():
-        np.testing.assert_allclose(window[name], sums, rtol=1e-5, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(metric_sums[name], sums, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 def test_microbatches_drop_out_other_units_each():
@@ -64,13 +64,15 @@ def test_microbatches_drop_out_other_units_each():
     class Watched:
         """The objective, telling which dropout keys it is traced with."""
 
-        draw, totals, parts = objective.draw, objective.totals, ()
+        draw_inputs, loss_normalizers, subnetworks = objective.draw_inputs, objective.loss_normalizers, ()
 
         @staticmethod
-        def loss(params, drawn, totals, rng):
+        def loss(params, inputs, normalizers, rng):
             jax.debug.callback(lambda data: seen.append(tuple(np.asarray(data))), jax.random.key_data(rng))
-            weight = drawn.masked.weights.sum()
-            return (params["x"] * weight) / totals[0], {"masked_lm_loss": jax.numpy.stack([weight, weight])}
+            weight = inputs.masked.weights.sum()
+            return (params["x"] * weight) / normalizers[0], {
+                "masked_lm_loss": jax.numpy.stack([weight, weight])
+            }
 
     optimizer = optax.sgd(1.0)
     step = make_train_step(
@@ -81,7 +83,7 @@ def test_microbatches_drop_out_other_units_each():
         step=np.int32(0),
         params=params,
         opt_state=optimizer.init(params),
-        window={"masked_lm_loss": np.zeros(2, np.float32)},
+        metric_sums={"masked_lm_loss": np.zeros(2, np.float32)},
     )
     for _ in range(2):
         state, _ = jax.jit(step)(state, padded_rows())

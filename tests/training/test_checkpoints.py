@@ -42,7 +42,7 @@ def _state(mesh, value=0.0, width=1 << 13):
         step=np.int32(value),
         params={name: np.full((64, width), value + i, np.float32) for i, name in enumerate("abc")},
         opt_state=(np.full((64, width), -value, np.float32),),
-        window={"loss": np.array([value, 1], np.float32)},
+        metric_sums={"loss": np.array([value, 1], np.float32)},
     )
     return jax.tree.map(jax.device_put, values, _layout(mesh))
 
@@ -102,7 +102,7 @@ def test_what_is_saved_is_the_state_of_its_step_though_training_goes_on(mesh, di
         for i, name in enumerate("abc"):
             np.testing.assert_array_equal(restored.params[name], step + i)
         np.testing.assert_array_equal(restored.opt_state[0], step)
-        np.testing.assert_array_equal(restored.window["loss"], [step, step + 1])
+        np.testing.assert_array_equal(restored.metric_sums["loss"], [step, step + 1])
 
 
 def test_newest_and_every_so_many_are_kept(directory):

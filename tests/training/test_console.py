@@ -17,8 +17,8 @@ class _Terminal(io.StringIO):
 
 def test_a_log_file_gets_whole_lines_with_what_is_left():
     out = io.StringIO()
-    console = Console(start=0, steps=30, tokens_a_step=64, stream=out)
-    console.metrics(10, {"loss": 1.5, "disc_auc": 0.61, "tokens_per_second": 12345.0}, seconds_a_step=4.0)
+    console = Console(start=0, steps=30, tokens_per_step=64, stream=out)
+    console.metrics(10, {"loss": 1.5, "disc_auc": 0.61, "tokens_per_second": 12345.0}, seconds_per_step=4.0)
     console.metrics(20, {"loss": 1.25, "disc_auc": None, "tokens_per_second": None}, math.nan)
     console.close()
     assert out.getvalue().splitlines() == [
@@ -29,7 +29,7 @@ def test_a_log_file_gets_whole_lines_with_what_is_left():
 
 def test_a_terminal_gets_one_live_line():
     out = _Terminal()
-    console = Console(start=2, steps=4, tokens_a_step=64, stream=out)
+    console = Console(start=2, steps=4, tokens_per_step=64, stream=out)
     for loss in (3.25, 2.125):
         console.step(loss)
     console.close()
@@ -41,7 +41,7 @@ def test_a_terminal_gets_one_live_line():
 
 def test_all_original_is_explained_once():
     out = io.StringIO()
-    console = Console(start=0, steps=30, tokens_a_step=64, stream=out)
+    console = Console(start=0, steps=30, tokens_per_step=64, stream=out)
     for step, recall in ((10, 0.3), (20, 0.001), (30, 0.0)):
         console.metrics(step, {"disc_recall": recall}, 1.0)
     assert out.getvalue().count("calls every token original") == 1

@@ -97,7 +97,7 @@ def test_a_step_on_a_mesh_is_the_step_on_one_device():
             first = first.replace(
                 opt_state=jax.tree.map(np.zeros_like, first.opt_state),
                 step=np.zeros_like(first.step),
-                window=jax.tree.map(np.zeros_like, first.window),
+                metric_sums=jax.tree.map(np.zeros_like, first.metric_sums),
             )
             state = jax.device_put(first, jax.tree.map(lambda s: s.sharding, program.abstract))
             batch = program.put_batch(padded_rows())
@@ -124,8 +124,10 @@ def test_step_flops_are_the_matrix_products_of_the_traced_step(sections):
     batch = jnp.zeros((config.train.batch_size, config.data.sequence_length), jnp.int32)
 
     def step(params, key):
-        drawn = objective.draw(batch, key)
-        return jax.grad(lambda p: objective.loss(p, drawn, objective.totals(drawn), None)[0])(params)
+        inputs = objective.draw_inputs(batch, key)
+        return jax.grad(lambda p: objective.loss(p, inputs, objective.loss_normalizers(inputs), None)[0])(
+            params
+        )
 
     params = jax.eval_shape(objective.init, jax.random.key(0))
     jaxpr = jax.make_jaxpr(step)(params, jax.random.key(0)).jaxpr

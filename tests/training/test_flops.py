@@ -60,8 +60,10 @@ def test_step_flops_are_the_matrix_products_of_the_traced_step(sections):
     batch = jnp.zeros((config.train.batch_size, config.data.sequence_length), jnp.int32)
 
     def step(params, key):
-        drawn = objective.draw(batch, key)
-        return jax.grad(lambda p: objective.loss(p, drawn, objective.totals(drawn), None)[0])(params)
+        inputs = objective.draw_inputs(batch, key)
+        return jax.grad(lambda p: objective.loss(p, inputs, objective.loss_normalizers(inputs), None)[0])(
+            params
+        )
 
     params = jax.eval_shape(objective.init, jax.random.key(0))
     jaxpr = jax.make_jaxpr(step)(params, jax.random.key(0)).jaxpr

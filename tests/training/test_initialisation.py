@@ -21,7 +21,7 @@ from electra_jax.tasks.protocol import TextExample
 from electra_jax.tasks.settings import TaskSettings
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
 from electra_jax.training.initialisation import check_origin, check_vocabulary, initial_params
-from electra_jax.training.program import build_program, program_of
+from electra_jax.training.program import build_program, program_for_objective
 
 # As in `huggingface_folder`, so that its folders fit.
 SIZES = {
@@ -238,7 +238,7 @@ def test_a_converted_head_keeps_its_classes_in_the_order_of_the_run(mesh, tmp_pa
     _, plan = next(TrainingOrder({"mine": np.full(8, 3)}, 8, (8,), 0, {}).plans(0, 1))
     batch = make_batch("mine", rows, plan, tokenizer.pad_id, targets=True)
     network = build_network(config, tokenizer.vocab_size)
-    program = program_of(
+    program = program_for_objective(
         config,
         FineTuning(config, network, {"mine": task}, {"mine": batch}),
         batch,

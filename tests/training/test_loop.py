@@ -113,10 +113,10 @@ def test_loop_waits_for_no_step_before_the_next_is_dispatched(monkeypatch, tmp_p
         jax.block_until_ready,
     )
 
-    def reading(step, report, console, parts):
+    def reading(step, report, console, subnetworks):
         events.append(f"read {step}")
         monkeypatch.setattr(jax, "device_get", device_get)
-        values = read_report(step, report, console, parts)
+        values = read_report(step, report, console, subnetworks)
         monkeypatch.setattr(jax, "device_get", getting)
         return values
 
@@ -142,7 +142,7 @@ def test_loop_waits_for_no_step_before_the_next_is_dispatched(monkeypatch, tmp_p
         *("dispatch 1", "wait"),  # the first step compiles, and is not timed
         *("dispatch 2", "read 1"),
         *("dispatch 3", "read 2"),
-        *("dispatch 4", "read 3", "read 4", "other read"),  # a line of metrics: the window is read too
+        *("dispatch 4", "read 3", "read 4", "other read"),  # a line of metrics: the metric sums are read too
         "dispatch 5",
         *("dispatch 6", "read 5"),
         *("dispatch 7", "read 6"),
@@ -273,10 +273,10 @@ def test_more_steps_go_on_from_the_end(monkeypatch, tmp_path):
     ToyRun(monkeypatch, folder, toy_config(train={"steps": 9}, **constant))()
     longer = ToyRun(monkeypatch, folder, toy_config(**constant))
     _assert_equal(longer()[0], expected)
-    window = _train_lines(straight.workdir)[12]
+    logged = _train_lines(straight.workdir)[12]
     for name, value in _train_lines(longer.workdir)[12].items():
         if name not in SPEEDS:
-            assert value == window[name], name
+            assert value == logged[name], name
 
 
 @pytest.mark.parametrize(

@@ -52,13 +52,13 @@ def _run(mesh):
 
     def draw(params, batch):
         rng = jax.random.split(jax.random.fold_in(stream(0, TRAIN_STREAM), 0))[0]
-        drawn = program.objective.draw(batch, rng)
-        return drawn, program.objective.corrupted(params, drawn)[1]
+        inputs = program.objective.draw_inputs(batch, rng)
+        return inputs, program.objective.run_generator(params, inputs)[1]
 
     with program.on_mesh():
         state = jax.device_put(first, jax.tree.map(lambda s: s.sharding, program.abstract))
         batch = program.put_batch(padded_rows())
-        drawn = jax.device_get(compiled(draw, state.params, batch)(state.params, batch))
+        inputs = jax.device_get(compiled(draw, state.params, batch)(state.params, batch))
         step = compiled(program.train_step, state, batch)
         reports = []
         for number in range(STEPS):
@@ -66,10 +66,10 @@ def _run(mesh):
             reports.append(jax.device_get(report))
     return SimpleNamespace(
         program=program,
-        drawn=drawn,
+        inputs=inputs,
         reports=reports,
         state=state,
-        window=program.objective.summarize(jax.device_get(state.window)),
+        metrics=program.objective.summarize(jax.device_get(state.metric_sums)),
         hlo=step.as_text(),
     )
 
@@ -94,9 +94,9 @@ def test_mesh_trains_as_one_device_does(mesh):
 
 
 def _assert_same_draws(ours, alone):
-    jax.tree.map(np.testing.assert_array_equal, ours.drawn, alone.drawn)
-    drawn, corruption = ours.drawn
-    assert drawn.masked.weights.sum() > 8
+    jax.tree.map(np.testing.assert_array_equal, ours.inputs, alone.inputs)
+    inputs, corruption = ours.inputs
+    assert inputs.masked.weights.sum() > 8
     assert corruption.labels.sum() > 8
 
 
@@ -104,7 +104,7 @@ def _assert_same_losses(ours, alone):
     for report, expected in zip(ours.reports, alone.reports, strict=True):
         _assert_close(report, expected)
     assert len({float(report["loss"]) for report in ours.reports}) == STEPS  # it does move
-    _assert_close(ours.window, alone.window)
+    _assert_close(ours.metrics, alone.metrics)
 
 
 def _assert_same_gradients(ours, alone):
@@ -156,13 +156,13 @@ def _assert_lies(array, abstract):
 
 def test_activations_are_pinned_between_layers():
     program = _program("1x8x1")
-    drawn = jax.eval_shape(program.objective.draw, padded_rows(), jax.random.key(0))
+    inputs = jax.eval_shape(program.objective.draw_inputs, padded_rows(), jax.random.key(0))
 
-    def loss(params, drawn):
-        return program.objective.loss(params, drawn, program.objective.totals(drawn), None)[0]
+    def loss(params, inputs):
+        return program.objective.loss(params, inputs, program.objective.loss_normalizers(inputs), None)[0]
 
     with program.on_mesh():
-        pins = str(jax.make_jaxpr(loss)(program.abstract.params, drawn)).count("sharding_constraint[")
+        pins = str(jax.make_jaxpr(loss)(program.abstract.params, inputs)).count("sharding_constraint[")
     # In each network the embeddings and twice a layer, and the generator's logits.
     assert pins == 2 * (1 + 2 * 2) + 1
 

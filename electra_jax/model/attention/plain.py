@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jax import Array
 
-from electra_jax.model.layers import dropout
+from electra_jax.model.dropout import dropout
 from electra_jax.model.operations import PLAIN, Operations
 
 # The reference adds this to forbidden scores; finite, so that a row of padding gives an average and no NaN.

@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from electra_jax.training import announcing
-from electra_jax.training.announcing import Announced, compiling
+from electra_jax.training import compile_messages
+from electra_jax.training.compile_messages import WithCompileMessage, compile_message
 
 
 def test_what_is_quick_is_not_said(capsys):
-    with compiling("a thing", patience=60):
+    with compile_message("a thing", delay=60):
         pass
     assert capsys.readouterr() == ("", "")
     assert not [
@@ -24,11 +24,11 @@ def test_what_is_quick_is_not_said(capsys):
 def test_what_takes_long_is_said_before_and_after():
     lines, began = [], threading.Event()
 
-    def say(line):
+    def write(line):
         lines.append(line)
         began.set()
 
-    with compiling("a thing", patience=0, say=say):
+    with compile_message("a thing", delay=0, write=write):
         assert began.wait(60)
         assert lines == ["compiling a thing ..."]
     assert lines == ["compiling a thing ...", "compiled a thing in 0 s"]
@@ -37,12 +37,12 @@ def test_what_takes_long_is_said_before_and_after():
 def test_what_fails_was_not_compiled():
     lines, began = [], threading.Event()
 
-    def say(line):
+    def write(line):
         lines.append(line)
         began.set()
 
     def fail():
-        with compiling("a thing", patience=0, say=say):
+        with compile_message("a thing", delay=0, write=write):
             began.wait(60)
             raise ValueError("no")
 
@@ -64,8 +64,10 @@ def test_each_shape_of_batch_is_announced_once(monkeypatch):
         def __exit__(self, *_):
             pass
 
-    monkeypatch.setattr(announcing, "compiling", Recorded)
-    function = Announced(jax.jit(lambda params, batch, number: params + batch.sum() + number), "the sum")
+    monkeypatch.setattr(compile_messages, "compile_message", Recorded)
+    function = WithCompileMessage(
+        jax.jit(lambda params, batch, number: params + batch.sum() + number), "the sum"
+    )
     for length in (3, 3, 4, 3):
         assert function(np.float32(1), np.ones(length, np.float32), np.int32(2)) == 3 + length
     assert announced == ["the sum", "the sum"]

@@ -34,7 +34,7 @@ _SUMMARY = TypeAdapter(_Summary)
 def best_seed(root: Path) -> int | None:
     """The seed with the best dev metrics of a finished fine-tuning; None where ``root`` is none.
 
-    Of several tasks the mean of their deciding metrics counts; see `worth`.
+    Of several tasks the mean of their deciding metrics counts; see `nan_as_worst`.
 
     Raises:
         UserError: results.json is not what was written.
@@ -50,16 +50,16 @@ def best_seed(root: Path) -> int | None:
             f"{file} is not what was written there (it lacks a dev metric of a seed or a task): restore it from a "
             f"copy, or give one of the seeds, such as {root / 'seed-0'}"
         )
-    means = [worth(statistics.fmean(of_a_seed)) for of_a_seed in zip(*values, strict=True)]
+    means = [nan_as_worst(statistics.fmean(of_a_seed)) for of_a_seed in zip(*values, strict=True)]
     return summary.seeds[means.index(max(means))]
 
 
-def worth(value: float) -> float:
+def nan_as_worst(value: float) -> float:
     """What a metric counts when the best is looked for: one that is not a number is worse than any."""
     return -math.inf if math.isnan(value) else value
 
 
-def chosen_run(root: Path) -> tuple[Path, Path]:
+def select_run(root: Path) -> tuple[Path, Path]:
     """(run, directory of its checkpoints): of a finished fine-tuning the best seed's, and there the best if kept.
 
     Any other directory is both; the ``best`` of a run belongs to that run.
@@ -79,14 +79,14 @@ def chosen_run(root: Path) -> tuple[Path, Path]:
     return run, run / "best" if (run / "best" / "checkpoints").is_dir() else run
 
 
-def run_of(checkpoints: Path) -> Path:
+def run_directory(checkpoints: Path) -> Path:
     """The run, with its configuration and tokenizer, that a directory of checkpoints belongs to."""
     holder = checkpoints.parent
     inside = holder.name == "best" and not (holder / "config.yaml").exists()
     return holder.parent if inside else holder
 
 
-def begun_seeds(root: Path) -> list[Path]:
+def started_seeds(root: Path) -> list[Path]:
     """The seeds' directories of a fine-tuning, in the order of their numbers."""
     folders = [path for path in root.iterdir() if _SEED.fullmatch(path.name)] if root.is_dir() else []
     return sorted(

@@ -9,8 +9,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 from scipy import stats
 
-from electra_jax.model.counter_bits import counter_bits
-from electra_jax.model.layers import dropout
+from electra_jax.model.dropout import dropout, dropout_bits
 
 SHAPE = (64, 4, 64, 64)  # 2²⁰ words
 # Below this a test of a fixed seed says that something is wrong; some hundred are made.
@@ -18,7 +17,7 @@ LEAST = 1e-6
 
 
 def _words(seed=0, shape=SHAPE):
-    return np.asarray(jax.jit(counter_bits, static_argnums=1)(jax.random.key(seed), shape))
+    return np.asarray(jax.jit(dropout_bits, static_argnums=1)(jax.random.key(seed), shape))
 
 
 def _fits(observed, expected):
@@ -67,7 +66,7 @@ def test_neighbours_along_every_axis_are_dropped_independently(axis, distance):
 def test_layers_and_steps_have_masks_of_their_own():
     steps = [jax.random.fold_in(jax.random.key(0), step) for step in range(3)]
     keys = [jax.random.fold_in(step, layer) for step in steps for layer in range(4)]
-    masks = [np.asarray(counter_bits(key, (64, 64, 64))) < 0.1 * 2**32 for key in keys]
+    masks = [np.asarray(dropout_bits(key, (64, 64, 64))) < 0.1 * 2**32 for key in keys]
     for a, b in itertools.combinations(masks, 2):
         _independent(a, b)
 

@@ -10,7 +10,7 @@ from electra_jax.runtime.chips import peak_flops
 from electra_jax.training.flops import train_step_flops
 
 
-class Stopwatch:
+class StepTimer:
     """Times steps, with evaluation and saving left out."""
 
     def __init__(self) -> None:
@@ -25,12 +25,12 @@ class Stopwatch:
         """Starts to count anew."""
         self._started, self._steps = time.perf_counter(), 0
 
-    def seconds_a_step(self) -> float | None:
+    def seconds_per_step(self) -> float | None:
         """Mean seconds a step since the last start; None before the first."""
         return (time.perf_counter() - self._started) / self._steps if self._steps else None
 
 
-class Rates:
+class Throughput:
     """Speeds from seconds a step: sequences, tokens, and the share of the chips' peak."""
 
     def __init__(self, objective: PretrainingObjective[Any, Any], batch_size: int, length: int):
@@ -39,10 +39,10 @@ class Rates:
         self._peak = peak * jax.device_count() if peak else None
         self._flops = train_step_flops(objective, batch_size, length)
 
-    def __call__(self, seconds_a_step: float | None) -> dict[str, float | None]:
+    def __call__(self, seconds_per_step: float | None) -> dict[str, float | None]:
         """The three metrics; None where there is nothing to measure or no peak is known."""
-        rows = self._rows / seconds_a_step if seconds_a_step else None
-        utilization = self._flops / seconds_a_step / self._peak if seconds_a_step and self._peak else None
+        rows = self._rows / seconds_per_step if seconds_per_step else None
+        utilization = self._flops / seconds_per_step / self._peak if seconds_per_step and self._peak else None
         return {
             "sequences_per_second": rows,
             "tokens_per_second": rows * self._length if rows else None,
