@@ -1,4 +1,4 @@
-"""Pre-training objectives: what is drawn for a batch, the loss, its metrics, and all that follows from them."""
+"""Pre-training objectives: what is random in a batch, the loss, the metrics, and what else follows from them."""
 
 from electra_jax.objectives.kinds import build_network, build_objective
 from electra_jax.objectives.protocol import Objective, PretrainingObjective

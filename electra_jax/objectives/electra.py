@@ -48,10 +48,13 @@ METRICS = (
 
 @struct.dataclass
 class ElectraInputs:
-    """A batch, its masks, and the random numbers its replacements will be sampled with.
+    """A batch, its masks, and the random numbers that its replacements are sampled with.
 
-    sample_uniforms: ``[batch, slots, 2]`` for the inverse distribution function, or with reference_quirks
-        ``[batch, slots, vocab_rows]`` for the Gumbel trick.
+    Attributes:
+        original: The original rows.
+        masked: Their masks.
+        sample_uniforms: ``[batch, slots, 2]`` for the inverse of the cumulative distribution, or with reference_quirks
+            ``[batch, slots, vocab_rows]`` for the Gumbel trick.
     """
 
     original: EncoderInputs
@@ -62,7 +65,15 @@ class ElectraInputs:
 def draw_electra_inputs(
     batch: Array, rng: Array, objective: MaskingConfig, special: SpecialIds, vocab_rows: int
 ) -> ElectraInputs:
-    """Draws masks and sampling noise of ``batch``, int32 ``[batch, length]``."""
+    """Draw the masks and the sampling noise of a batch.
+
+    Args:
+        batch: int32 ``[batch, length]``.
+        rng: A key.
+        objective: Mask rate, probability of [MASK], reference_quirks.
+        special: Ids of the special tokens.
+        vocab_rows: Rows of the word table, which is the last axis of the generator's logits.
+    """
     mask_rng, sample_rng = jax.random.split(rng)
     masked_lm = draw_masked_lm_inputs(batch, mask_rng, objective, special)
     width = vocab_rows if objective.reference_quirks else 2
@@ -72,11 +83,12 @@ def draw_electra_inputs(
 
 @struct.dataclass
 class Corruption:
-    """The discriminator's input and what it should say.
+    """What the discriminator reads, and its labels.
 
-    input_ids: int32 ``[batch, length]``, the original rows with the sampled tokens put in.
-    labels: int32 ``[batch, length]``, 1 where a chosen token is now another one.
-    sampled_ids: int32 ``[batch, slots]``.
+    Attributes:
+        input_ids: int32 ``[batch, length]``, the original rows with the sampled tokens written over the chosen ones.
+        labels: int32 ``[batch, length]``, 1 where the discriminator should say 'replaced'.
+        sampled_ids: int32 ``[batch, slots]``.
     """
 
     input_ids: Array
@@ -85,13 +97,13 @@ class Corruption:
 
 
 def corrupt(logits: Array, inputs: ElectraInputs, config: ElectraObjective) -> Corruption:
-    """Replaces every chosen token by a sample from the generator; carries no gradient.
+    """Replace every chosen token by a sample from the generator; no gradient flows through it.
 
-    A sample that equals the original counts as original.
+    A sample that equals the original is labelled original.
 
     Args:
-        logits: the generator's, ``[batch, slots, vocab]``.
-        inputs: the batch.
+        logits: The generator's, ``[batch, slots, vocab]``.
+        inputs: The batch.
         config: temperature, disallow_correct, reference_quirks.
     """
     masked, original = inputs.masked, inputs.original.input_ids
@@ -109,13 +121,17 @@ def corrupt(logits: Array, inputs: ElectraInputs, config: ElectraObjective) -> C
 def discriminator_terms(
     logits: Array, labels: Array, real: Array, *, auc_counts_padding: bool
 ) -> tuple[Array, Sums]:
-    """Sigmoid cross-entropy summed over all real tokens, special ones included, and its metrics.
+    """Compute the discriminator's summed loss and its metrics.
 
     Args:
         logits: ``[batch, length]``.
         labels: ``[batch, length]``, 1 for replaced.
         real: float32 ``[batch, length]``, 0 for padding.
-        auc_counts_padding: the original's quirk.
+        auc_counts_padding: The original's quirk.
+
+    Returns:
+        Sigmoid cross-entropy summed over all real tokens, special ones included (a float32 scalar), and the metric
+        sums.
     """
     cross_entropy = optax.sigmoid_binary_cross_entropy(logits, labels.astype(jnp.float32))
     predictions = (logits > 0).astype(jnp.int32)
@@ -132,7 +148,7 @@ def discriminator_terms(
 
 @dataclass(frozen=True)
 class ReplacedTokenDetection:
-    """generator_weight · masked_lm_loss + discriminator_weight · disc_loss."""
+    """ELECTRA's loss: generator_weight · masked_lm_loss + discriminator_weight · disc_loss."""
 
     settings: ElectraObjective
     network: Electra
@@ -146,21 +162,30 @@ class ReplacedTokenDetection:
     )
 
     def init(self, rng: Array) -> Params:
-        """Fresh parameters of both networks."""
+        """Initialise fresh parameters of both networks."""
         return init_params(self.network, rng)
 
     def draw_inputs(self, batch: Array, rng: Array) -> ElectraInputs:
-        """Draws masks and sampling noise of ``batch``, int32 ``[batch, length]``."""
+        """Draw masks and sampling noise of ``batch``, int32 ``[batch, length]``."""
         return draw_electra_inputs(batch, rng, self.settings, self.special, self.network.sizes.vocab_rows)
 
     def loss_normalizers(self, inputs: ElectraInputs) -> tuple[Array, Array]:
-        """Masked tokens and real tokens of the batch."""
+        """Return the number of masked tokens and of real tokens in the batch."""
         return inputs.masked.weights.sum(), (inputs.original.segment_ids != 0).sum().astype(jnp.float32)
 
     def run_generator(
         self, params: Params, inputs: ElectraInputs, dropout_rng: Array | None = None
     ) -> tuple[Array, Corruption]:
-        """The generator's logits ``[batch, slots, vocab_rows]``, and the rows it corrupts."""
+        """Run the generator on the masked rows and sample replacements from it.
+
+        Args:
+            params: Parameters as `init` makes them.
+            inputs: The batch.
+            dropout_rng: A key; None means no dropout.
+
+        Returns:
+            The generator's logits ``[batch, slots, vocab_rows]``, and the corrupted rows.
+        """
         masked_rows = replace(inputs.original, input_ids=inputs.masked.input_ids)
         logits: Any = self.network.apply(
             {"params": params}, masked_rows, inputs.masked.positions, dropout_rng, method="generate"
@@ -170,7 +195,7 @@ class ReplacedTokenDetection:
     def run_discriminator(
         self, params: Params, inputs: ElectraInputs, corruption: Corruption, dropout_rng: Array | None = None
     ) -> Array:
-        """The discriminator's logits ``[batch, length]`` for corrupted rows."""
+        """Return the discriminator's logits for corrupted rows, float32 ``[batch, length]``."""
         corrupted_rows = replace(inputs.original, input_ids=corruption.input_ids)
         logits: Any = self.network.apply(
             {"params": params}, corrupted_rows, dropout_rng, method="discriminate"
@@ -184,7 +209,7 @@ class ReplacedTokenDetection:
         normalizers: tuple[Array, Array],
         dropout_rng: Array | None,
     ) -> tuple[Array, Sums]:
-        """Both losses over (a part of) the batch, and the metrics of both networks."""
+        """Compute both losses over (a part of) the batch, and the metrics of both networks."""
         settings = self.settings
         generator_rng, discriminator_rng = (
             (None, None) if dropout_rng is None else jax.random.split(dropout_rng)
@@ -208,7 +233,7 @@ class ReplacedTokenDetection:
         }
 
     def summarize(self, sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
-        """Metrics by name; ``loss`` is the weighted total of the two mean losses."""
+        """Turn metric sums into metrics by name; ``loss`` is the weighted total of the two mean losses."""
         metrics = {
             name: area_under_curve(sums[name]) if name == "disc_auc" else mean(sums[name]) for name in METRICS
         }
@@ -220,7 +245,7 @@ class ReplacedTokenDetection:
         return {"loss": total, **metrics}
 
     def flops_per_row(self, length: int) -> float:
-        """Of both encoders, the generator's head at the chosen positions, and the discriminator's at all."""
+        """Count both encoders, the generator's head at the chosen positions, and the discriminator's at all."""
         sizes = self.network.sizes
         generator, embedding = sizes.generator, sizes.generator_embedding_size
         slots = max_masked(self.settings.mask_rate, length)
@@ -230,7 +255,7 @@ class ReplacedTokenDetection:
         return flops + discriminator_head_flops(sizes.discriminator.hidden_size, length)
 
     def baselines(self, most_frequent_share: float) -> str:
-        """See `masked_lm_baselines`."""
+        """Describe masked_lm_accuracy without learning; see `masked_lm_baselines`."""
         return masked_lm_baselines(self.settings, most_frequent_share)
 
     @property

@@ -1,12 +1,12 @@
 """Electric: an energy for every token, learned by telling it from tokens that a cloze model proposes.
 
 Clark et al., "Pre-Training Transformers as Energy-Based Cloze Models", EMNLP 2020, §2 and §3. A generator of two
-towers gives q(x_t | all other tokens) at every position. The discriminator gives an energy E(x)_t, and
-p(x_t | all other tokens) is taken to be exp(-E(x)_t): it is trained by noise-contrastive estimation, so the partition
-function is left to come out as 1. With a share r of the tokens replaced, the log-odds that token t was drawn from
-the noise are log(r q / ((1 - r) p)) = E(x)_t + log q(x_t) + log(r / (1 - r)).
+towers, the paper's two-tower cloze model, gives q(x_t | all other tokens) at every position. The discriminator gives an
+energy E(x)_t, and p(x_t | all other tokens) is taken to be exp(-E(x)_t). It is trained by noise-contrastive estimation,
+which needs no partition function: training makes it come out as 1. With a share r of the tokens replaced, the log-odds
+that token t was drawn from the noise are log(r q / ((1 - r) p)) = E(x)_t + log q(x_t) + log(r / (1 - r)).
 
-Replacements are drawn from q as it is. A temperature, or a ban of the original token, would make the noise another
+Replacements are drawn from q as it is. A temperature, or excluding the original token, would make the noise another
 distribution than the one whose logarithm is added.
 """
 
@@ -55,25 +55,25 @@ METRICS = (
 
 
 def text_tokens(input_ids: Array, special: SpecialIds) -> Array:
-    """1 for every token that may be chosen, 0 for special tokens and padding; float32, shaped as ``input_ids``."""
+    """Return float32 1 for every token that may be chosen and 0 for special tokens and padding."""
     excluded = jnp.array([special.pad, special.cls, special.sep, special.mask])
     return (~jnp.isin(input_ids, excluded)).astype(jnp.float32)
 
 
 def at_positions(logits: Array, positions: Array) -> Array:
-    """``[batch, length, vocab]`` at ``positions`` ``[batch, slots]`` → ``[batch, slots, vocab]``."""
+    """Gather ``[batch, length, vocab]`` at ``positions`` ``[batch, slots]`` → ``[batch, slots, vocab]``."""
     return jnp.take_along_axis(logits, positions[..., None], axis=1)
 
 
 def corrupt_with_noise(cloze_logits: Array, inputs: ElectraInputs, *, gumbel: bool) -> Corruption:
-    """Replaces every chosen token by a sample from the cloze model; carries no gradient.
+    """Replace every chosen token by a sample from the cloze model; no gradient flows through it.
 
-    A sample that equals the original counts as replaced: the label says where the token came from.
+    A sample that equals the original is labelled replaced: the label says where the token came from.
 
     Args:
         cloze_logits: ``[batch, length, vocab]``.
-        inputs: the batch; ``masked`` says what is chosen, and its rows with [MASK] are not read.
-        gumbel: sample as the original does.
+        inputs: The batch; of ``masked`` the chosen positions are used, and its rows with [MASK] are not.
+        gumbel: Sample as the original does.
     """
     masked, original = inputs.masked, inputs.original.input_ids
     logits = jax.lax.stop_gradient(at_positions(cloze_logits, masked.positions))
@@ -88,13 +88,16 @@ def corrupt_with_noise(cloze_logits: Array, inputs: ElectraInputs, *, gumbel: bo
 
 
 def noise_log_odds(energies: Array, cloze_logits: Array, input_ids: Array, *, mask_rate: float) -> Array:
-    """Log-odds that a token is noise, E + log q + log(r / (1 - r)); no gradient reaches the cloze model.
+    """Return the log-odds that a token is noise, E + log q + log(r / (1 - r)); no gradient reaches the cloze model.
 
     Args:
         energies: float32 ``[batch, length]``.
         cloze_logits: ``[batch, length, vocab]``.
         input_ids: int32 ``[batch, length]``, the tokens that the energies are of.
         mask_rate: r, the share of tokens that are replaced.
+
+    Returns:
+        float32 ``[batch, length]``.
     """
     log_q = -token_nll(jax.lax.stop_gradient(cloze_logits), input_ids)
     return energies + log_q + math.log(mask_rate / (1.0 - mask_rate))
@@ -102,7 +105,7 @@ def noise_log_odds(energies: Array, cloze_logits: Array, input_ids: Array, *, ma
 
 @dataclass(frozen=True)
 class EnergyBasedCloze:
-    """generator_weight · cloze_loss + discriminator_weight · disc_loss."""
+    """Electric's loss: generator_weight · cloze_loss + discriminator_weight · disc_loss."""
 
     settings: ElectricObjective
     network: Electric
@@ -114,27 +117,36 @@ class EnergyBasedCloze:
     )
 
     def init(self, rng: Array) -> Params:
-        """Fresh parameters of both towers, their head and the discriminator."""
+        """Initialise fresh parameters of both towers, their head and the discriminator."""
         return init_params(self.network, rng)
 
     def draw_inputs(self, batch: Array, rng: Array) -> ElectraInputs:
-        """Draws what is replaced in ``batch``, int32 ``[batch, length]``, and the noise to sample with."""
+        """Draw which tokens of ``batch``, int32 ``[batch, length]``, are replaced, and the noise to sample with."""
         return draw_electra_inputs(batch, rng, self.settings, self.special, self.network.sizes.vocab_rows)
 
     def loss_normalizers(self, inputs: ElectraInputs) -> tuple[Array, Array]:
-        """Tokens of text, and real tokens (special ones counted), of the batch."""
+        """Return the number of text tokens, and of real tokens (special ones counted), in the batch."""
         text = text_tokens(inputs.original.input_ids, self.special).sum()
         return text, (inputs.original.segment_ids != 0).sum().astype(jnp.float32)
 
     def run_generator(
         self, params: Params, inputs: ElectraInputs, dropout_rng: Array | None = None
     ) -> tuple[Array, Corruption]:
-        """The cloze model's logits ``[batch, length, vocab_rows]`` on the original rows, and its replacements."""
+        """Run the cloze model on the original rows and sample replacements from it.
+
+        Args:
+            params: Parameters as `init` makes them.
+            inputs: The batch.
+            dropout_rng: A key; None means no dropout.
+
+        Returns:
+            The cloze model's logits ``[batch, length, vocab_rows]``, and the corrupted rows.
+        """
         logits: Any = self.network.apply({"params": params}, inputs.original, dropout_rng, method="cloze")
         return logits, corrupt_with_noise(logits, inputs, gumbel=self.settings.reference_quirks)
 
     def energies(self, params: Params, inputs: EncoderInputs, dropout_rng: Array | None = None) -> Array:
-        """E(x)_t of every token, float32 ``[batch, length]``; low where a token is likely in its context."""
+        """Return E(x)_t of every token, float32 ``[batch, length]``; low where a token is likely in its context."""
         energies: Any = self.network.apply({"params": params}, inputs, dropout_rng, method="discriminate")
         return energies
 
@@ -146,7 +158,7 @@ class EnergyBasedCloze:
         cloze_logits: Array,
         dropout_rng: Array | None = None,
     ) -> Array:
-        """The log-odds ``[batch, length]`` that a token of the corrupted rows was drawn from the cloze model.
+        """Return the log-odds ``[batch, length]`` that a token of the corrupted rows was drawn from the cloze model.
 
         q is that of the original rows, as in the original: the towers do not run a second time.
         """
@@ -155,14 +167,17 @@ class EnergyBasedCloze:
         return noise_log_odds(energies, cloze_logits, corruption.input_ids, mask_rate=self.settings.mask_rate)
 
     def pseudo_log_likelihood(self, params: Params, rows: Array) -> Array:
-        """Σ_t -E(x)_t over the tokens of text, float32 ``[batch]``, in one pass and without masking.
+        """Return Σ_t -E(x)_t over the text tokens, in one pass and without masking.
 
-        That is Σ_t log p(x_t | all other tokens) with the partition functions taken as 1; good for ranking texts,
-        not a normalised probability (Clark et al., EMNLP 2020). Special tokens do not count.
+        That is Σ_t log p(x_t | all other tokens) with the partition functions taken as 1. It ranks texts, and is not a
+        normalised probability (Clark et al., EMNLP 2020). Special tokens do not count.
 
         Args:
-            params: as `init` makes them.
+            params: Parameters as `init` makes them.
             rows: int32 ``[batch, length]``, one text a row: [CLS] tokens [SEP] padding.
+
+        Returns:
+            float32 ``[batch]``.
         """
         special = self.special
         inputs = packed_inputs(rows, pad_id=special.pad, cls_id=special.cls, sep_id=special.sep)
@@ -175,7 +190,7 @@ class EnergyBasedCloze:
         normalizers: tuple[Array, Array],
         dropout_rng: Array | None,
     ) -> tuple[Array, Sums]:
-        """Both losses over (a part of) the batch, and the metrics of both networks."""
+        """Compute both losses over (a part of) the batch, and the metrics of both networks."""
         settings, original, masked = self.settings, inputs.original, inputs.masked
         generator_rng, discriminator_rng = (
             (None, None) if dropout_rng is None else jax.random.split(dropout_rng)
@@ -202,7 +217,7 @@ class EnergyBasedCloze:
         }
 
     def summarize(self, sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
-        """Metrics by name; ``loss`` is the weighted total of the two mean losses."""
+        """Turn metric sums into metrics by name; ``loss`` is the weighted total of the two mean losses."""
         metrics = {
             name: area_under_curve(sums[name]) if name == "disc_auc" else mean(sums[name]) for name in METRICS
         }
@@ -214,7 +229,7 @@ class EnergyBasedCloze:
         return {"loss": total, **metrics}
 
     def flops_per_row(self, length: int) -> float:
-        """Of both towers, a head over their joined states at every position, and the discriminator."""
+        """Count both towers, a head over their joined states at every position, and the discriminator."""
         sizes = self.network.sizes
         generator, embedding = sizes.generator, sizes.embedding_size
         flops = 2 * encoder_flops(generator, embedding, length)
@@ -223,7 +238,7 @@ class EnergyBasedCloze:
         return flops + discriminator_head_flops(sizes.discriminator.hidden_size, length)
 
     def baselines(self, most_frequent_share: float) -> str:
-        """Nothing can be copied: the generator never sees the token it predicts."""
+        """Describe guessing; nothing can be copied, as the generator never sees the token it predicts."""
         return commonest_token_baseline(most_frequent_share)
 
     @property

@@ -47,12 +47,12 @@ KINDS: dict[type, Kind] = {
 
 
 def build_network(config: Config, vocab_size: int, platform: str | None = None) -> Any:
-    """The networks that ``config.objective`` trains, a `TextEncoder` or a subclass.
+    """Build the networks that ``config.objective`` trains, a `TextEncoder` or a subclass.
 
     Args:
         config: Of the run.
         vocab_size: Entries of the vocabulary.
-        platform: Of the devices it will run on; None: JAX's default.
+        platform: Of the devices it will run on; None takes JAX's default.
 
     Raises:
         UserError: compute.attention names a back end that cannot do what the configuration asks.
@@ -64,15 +64,15 @@ def build_network(config: Config, vocab_size: int, platform: str | None = None) 
 def build_objective(
     config: Config, tokenizer: Tokenizer, platform: str | None = None
 ) -> PretrainingObjective[Any, Any]:
-    """The objective of a pre-training run, over the tokenizer's vocabulary.
+    """Build the objective of a pre-training run, over the tokenizer's vocabulary.
 
     Args:
         config: Of the run.
         tokenizer: Its vocabulary.
-        platform: Of the devices it will run on; None: JAX's default.
+        platform: Of the devices it will run on; None takes JAX's default.
 
     Raises:
-        UserError: As `build_network`.
+        UserError: compute.attention names a back end that cannot do what the configuration asks.
     """
     kind = KINDS[type(config.objective)]
     assert kind.objective is not None, "fine-tuning builds its objective from its tasks"

@@ -12,7 +12,15 @@ GREEN, RED, YELLOW, PLAIN = "\033[32m", "\033[31m", "\033[33m", "\033[0m"
 
 @dataclass(frozen=True)
 class ShownToken:
-    """One token of a shown row: what the discriminator read, what stood there, and whether it was marked."""
+    """One token of a shown row.
+
+    Attributes:
+        text: What the discriminator read.
+        original: The original token.
+        starts_word: Whether a space comes before it.
+        replaced: Whether it is another token than the original.
+        marked: Whether the discriminator says 'replaced'.
+    """
 
     text: str
     original: str
@@ -24,13 +32,13 @@ class ShownToken:
 def marked_lines(
     rows: np.ndarray, found: Mapping[str, np.ndarray], tokenizer: Tokenizer, colour: bool
 ) -> list[str]:
-    """A legend, and a line for the longest document of each row.
+    """Return a legend, and a line for the longest document of each row.
 
     Args:
-        rows: The original int32 ``[rows, length]``.
+        rows: The original rows, int32 ``[rows, length]``.
         found: ``segment_ids``, ``input_ids`` with replacements, and the discriminator's ``logits``, shaped as ``rows``.
         tokenizer: For the tokens' texts.
-        colour: Whether marks are colours, else signs.
+        colour: Whether marks are colours; else they are signs.
     """
     lines = [_legend(colour)]
     for row, segments, corrupted, logits in zip(
@@ -45,7 +53,7 @@ def marked_lines(
 def shown_tokens(
     tokenizer: Tokenizer, original: np.ndarray, corrupted: np.ndarray, marked: np.ndarray
 ) -> list[ShownToken]:
-    """The tokens of one row ``[length]``, special ones left out."""
+    """Return the tokens of one row ``[length]``, special ones left out."""
     starts = tokenizer.word_start_table()
     special = {tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id}
 
@@ -60,7 +68,7 @@ def shown_tokens(
 
 
 def render(tokens: Sequence[ShownToken], colour: bool) -> str:
-    """One line: found, missed and falsely marked tokens are set off by colour, or by signs in plain text."""
+    """Render one line: detected, missed and falsely marked tokens are set off by colour, or by signs in plain text."""
     parts: list[str] = []
     for token in tokens:
         gap = " " if token.starts_word and parts else ""

@@ -1,4 +1,4 @@
-"""Masked-language modelling, alone and as the generator's part of ELECTRA."""
+"""Masked-language modelling, on its own and as the generator's part of ELECTRA."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ class SpecialIds:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "SpecialIds":
-        """Those of ``tokenizer``."""
+        """Return the ids of ``tokenizer``."""
         return cls(tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id)
 
 
@@ -49,7 +49,14 @@ class MaskedLMInputs:
 def draw_masked_lm_inputs(
     batch: Array, rng: Array, config: MaskingConfig, special: SpecialIds
 ) -> MaskedLMInputs:
-    """Lays out packed rows ``[batch, length]`` and draws their masks."""
+    """Derive segments and positions of packed rows and draw their masks.
+
+    Args:
+        batch: int32 ``[batch, length]``.
+        rng: A key.
+        config: Mask rate, probability of [MASK], reference_quirks.
+        special: Ids of the special tokens.
+    """
     original = packed_inputs(batch, pad_id=special.pad, cls_id=special.cls, sep_id=special.sep)
     masked = draw_masks(
         rng,
@@ -65,24 +72,38 @@ def draw_masked_lm_inputs(
 
 
 def token_nll(logits: Array, ids: Array) -> Array:
-    """-log softmax(logits)[ids]; ``[..., vocab]``, ``[...]`` → ``[...]``, float32."""
+    """Return -log softmax(logits)[ids].
+
+    Args:
+        logits: ``[..., vocab]``.
+        ids: int ``[...]``.
+
+    Returns:
+        float32 ``[...]``.
+    """
     picked = jnp.take_along_axis(logits, ids[..., None], axis=-1)[..., 0]
     return jax.nn.logsumexp(logits, axis=-1) - picked
 
 
 def first_largest(logits: Array) -> Array:
-    """argmax over the last axis, int32 ``[...]``; two plain reductions, where XLA's argmax is slow on a CPU."""
+    """Return the argmax over the last axis, int32 ``[...]``; of equal logits the first.
+
+    Two plain reductions, since XLA's argmax is slow on a CPU.
+    """
     entries = logits.shape[-1]
     is_largest = logits == logits.max(axis=-1, keepdims=True)
     return jnp.where(is_largest, jnp.arange(entries, dtype=jnp.int32), entries).min(axis=-1)
 
 
 def masked_lm_terms(logits: Array, masked: MaskedBatch) -> tuple[Array, Sums]:
-    """The summed loss Σ w·nll (float32 scalar), and the generator's metrics.
+    """Compute the generator's summed loss and its metrics.
 
     Args:
         logits: ``[batch, slots, vocab]``.
-        masked: the masks; ids and weights ``[batch, slots]``.
+        masked: The masks; ids and weights ``[batch, slots]``.
+
+    Returns:
+        Σ w·nll, a float32 scalar, and the metric sums.
     """
     nll = token_nll(logits, masked.ids)
     predictions = first_largest(logits)
@@ -94,15 +115,19 @@ def masked_lm_terms(logits: Array, masked: MaskedBatch) -> tuple[Array, Sums]:
 
 
 def padding_sum(inputs: EncoderInputs) -> Array:
-    """Share of padding, as a (sum, weight) pair; a row of nothing else only fills an evaluation batch up."""
+    """Return the share of padding as a (sum, weight) pair.
+
+    Rows of padding alone, which only fill up an evaluation batch, do not count.
+    """
     padding = inputs.segment_ids == 0
     return weighted(padding, jnp.broadcast_to(~padding.all(axis=-1, keepdims=True), padding.shape))
 
 
 def masked_lm_baselines(settings: MaskingConfig, most_frequent_share: float) -> str:
-    """What masked_lm_accuracy would be without learning from context, as a line to compare the result with.
+    """Describe what masked_lm_accuracy would be without learning from context, as a line to compare the result with.
 
-    Chosen tokens that are kept and not masked can be copied, so that is what a network of no context reaches.
+    Chosen tokens that are kept and not masked can be copied: a network that ignores context copies these and guesses
+    the most frequent token for the others.
     """
     masked = settings.mask_token_probability
     copying = (1 - masked) + masked * most_frequent_share
@@ -111,7 +136,7 @@ def masked_lm_baselines(settings: MaskingConfig, most_frequent_share: float) -> 
 
 
 def commonest_token_baseline(most_frequent_share: float) -> str:
-    """The same for a network that never sees the token it predicts."""
+    """Describe masked_lm_accuracy of a network that always guesses the most frequent token."""
     return f"masked_lm_accuracy to compare with: {most_frequent_share:.4f} for always guessing the commonest token"
 
 
@@ -127,21 +152,21 @@ class MaskedLM:
     examples: ClassVar[None] = None
 
     def init(self, rng: Array) -> Params:
-        """Fresh parameters."""
+        """Initialise fresh parameters."""
         return init_params(self.network, rng)
 
     def draw_inputs(self, batch: Array, rng: Array) -> MaskedLMInputs:
-        """Draws the masks of ``batch``, int32 ``[batch, length]``."""
+        """Draw the masks of ``batch``, int32 ``[batch, length]``."""
         return draw_masked_lm_inputs(batch, rng, self.settings, self.special)
 
     def loss_normalizers(self, inputs: MaskedLMInputs) -> Array:
-        """Σ w over the batch."""
+        """Return Σ w over the batch, the number of chosen tokens."""
         return inputs.masked.weights.sum()
 
     def loss(
         self, params: Params, inputs: MaskedLMInputs, normalizers: Array, dropout_rng: Array | None
     ) -> tuple[Array, Sums]:
-        """Σ w·nll / (Σ w + 1e-6)."""
+        """Compute Σ w·nll / (Σ w + 1e-6), and the metrics."""
         masked = inputs.masked
         masked_rows = replace(inputs.original, input_ids=masked.input_ids)
         logits: Any = self.network.apply(
@@ -154,12 +179,12 @@ class MaskedLM:
         }
 
     def summarize(self, sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
-        """Metrics by name."""
+        """Turn metric sums into metrics by name; ``loss`` is masked_lm_loss."""
         metrics = {name: mean(pair) for name, pair in sums.items()}
         return {"loss": metrics["masked_lm_loss"], **metrics}
 
     def flops_per_row(self, length: int) -> float:
-        """Of the encoder, and the head at the chosen positions."""
+        """Count the encoder, and the head at the chosen positions."""
         sizes = self.network.sizes
         encoder, embedding = sizes.discriminator, sizes.embedding_size
         slots = max_masked(self.settings.mask_rate, length)
@@ -167,5 +192,5 @@ class MaskedLM:
         return encoder_flops(encoder, embedding, length) + head
 
     def baselines(self, most_frequent_share: float) -> str:
-        """See `masked_lm_baselines`."""
+        """Describe masked_lm_accuracy without learning; see `masked_lm_baselines`."""
         return masked_lm_baselines(self.settings, most_frequent_share)

@@ -1,5 +1,6 @@
-"""Choosing and masking tokens, on the device, every step (ELECTRA paper, §2; google-research/electra,
-pretrain/pretrain_helpers.py).
+"""Choosing and masking tokens, on the device, every step.
+
+Sources: the ELECTRA paper, §2; google-research/electra, pretrain/pretrain_helpers.py.
 """
 
 import jax
@@ -10,12 +11,13 @@ from jax import Array
 
 @struct.dataclass
 class MaskedBatch:
-    """What was drawn for a batch; ``slots`` is the most that a row can have masked.
+    """The masks of a batch; ``slots`` is the largest number of tokens that a row can have masked.
 
-    positions: int32 ``[batch, slots]``, 0 in unused slots.
-    ids: int32 ``[batch, slots]``, the original tokens there, 0 in unused slots.
-    weights: float32 ``[batch, slots]``, 1 for used slots.
-    input_ids: int32 ``[batch, length]``, the row with [MASK] put in.
+    Attributes:
+        positions: int32 ``[batch, slots]``, 0 in unused slots.
+        ids: int32 ``[batch, slots]``, the original tokens there, 0 in unused slots.
+        weights: float32 ``[batch, slots]``, 1 for used slots.
+        input_ids: int32 ``[batch, length]``, the rows with [MASK] at masked positions.
     """
 
     positions: Array
@@ -25,12 +27,12 @@ class MaskedBatch:
 
 
 def max_masked(mask_rate: float, length: int) -> int:
-    """Slots a row needs: int((mask_rate + .005) x length), at least 1 and at most the length."""
+    """Return the slots a row needs: int((mask_rate + .005) x length), at least 1 and at most the length."""
     return min(length, max(1, int((mask_rate + 0.005) * length)))
 
 
 def num_masked(real_tokens: Array, mask_rate: float, length: int) -> Array:
-    """How many tokens of a row are chosen: max(1, min(slots, round_half_even(mask_rate x real tokens)))."""
+    """Return how many tokens of each row are chosen: max(1, min(slots, round_half_even(mask_rate x real tokens)))."""
     wanted = jnp.round(mask_rate * real_tokens.astype(jnp.float32)).astype(jnp.int32)
     return jnp.clip(wanted, 1, max_masked(mask_rate, length))
 
@@ -38,18 +40,18 @@ def num_masked(real_tokens: Array, mask_rate: float, length: int) -> Array:
 def choose_positions(
     rng: Array, eligible: Array, real_tokens: Array, *, mask_rate: float, with_replacement: bool
 ) -> tuple[Array, Array]:
-    """Draws the positions to predict, uniformly among the eligible ones.
+    """Draw the positions to predict, uniformly among the eligible ones.
 
     Args:
-        rng: key.
+        rng: A key.
         eligible: bool ``[batch, length]``.
         real_tokens: int ``[batch]``, tokens that are not padding, special ones counted.
-        mask_rate: share of the real tokens that is chosen.
-        with_replacement: the reference's way, in which a position can be drawn twice.
+        mask_rate: Share of the real tokens that is chosen.
+        with_replacement: The reference's way, in which a position can be drawn twice.
 
     Returns:
-        positions int32 ``[batch, slots]`` and weights float32 ``[batch, slots]``. A row with nothing
-        eligible has weight 0 throughout.
+        Positions int32 ``[batch, slots]`` and weights float32 ``[batch, slots]``. A row with nothing eligible has
+        weight 0 throughout.
     """
     batch, length = eligible.shape
     slots = max_masked(mask_rate, length)
@@ -68,16 +70,19 @@ def choose_positions(
 
 
 def scatter(rows: Array, positions: Array, values: Array, weights: Array) -> Array:
-    """Writes ``values`` into ``rows`` at ``positions`` where the weight is not 0.
+    """Write ``values`` into ``rows`` at ``positions`` where the weight is not 0.
 
     Where a position comes twice (drawn with replacement, as the original does) the floor of the values' average is
-    written, as the original does.
+    written, as in the original.
 
     Args:
         rows: int32 ``[batch, length]``.
         positions: int32 ``[batch, slots]``.
         values: int32 ``[batch, slots]``.
         weights: ``[batch, slots]``.
+
+    Returns:
+        int32 ``[batch, length]``.
     """
     used = (weights > 0).astype(jnp.int32)
     row = jnp.arange(rows.shape[0])[:, None]
@@ -95,15 +100,15 @@ def mask_tokens(
     mask_id: int,
     mask_token_probability: float,
 ) -> MaskedBatch:
-    """Puts [MASK] at the chosen positions, or keeps the token with the remaining probability.
+    """Put [MASK] at the chosen positions, or keep the token with the remaining probability.
 
     Args:
         input_ids: int32 ``[batch, length]``.
         positions: int32 ``[batch, slots]``.
         weights: float32 ``[batch, slots]``.
-        keep_uniform: uniform draws ``[batch, slots]``; below the probability means [MASK].
-        mask_id: id of [MASK].
-        mask_token_probability: of putting [MASK] there.
+        keep_uniform: Uniform random numbers ``[batch, slots]``; below the probability means [MASK].
+        mask_id: Id of [MASK].
+        mask_token_probability: Probability of putting [MASK] there.
     """
     ids = jnp.take_along_axis(input_ids, positions, axis=1) * (weights > 0)
     becomes_mask = weights * (keep_uniform < mask_token_probability)
@@ -122,7 +127,18 @@ def draw_masks(
     mask_token_probability: float,
     with_replacement: bool,
 ) -> MaskedBatch:
-    """Chooses and masks the tokens of a batch ``[batch, length]``; [UNK] is eligible, special tokens are not."""
+    """Choose and mask the tokens of a batch.
+
+    Args:
+        rng: A key.
+        input_ids: int32 ``[batch, length]``.
+        pad_id: Id of padding.
+        ineligible_ids: Special tokens, which are never chosen. [UNK] can be chosen.
+        mask_id: Id of [MASK].
+        mask_rate: Share of the real tokens that is chosen.
+        mask_token_probability: Probability that a chosen token becomes [MASK] and is not kept.
+        with_replacement: The reference's way, in which a position can be drawn twice.
+    """
     real = input_ids != pad_id
     eligible = real
     for special in ineligible_ids:

@@ -14,18 +14,21 @@ AUC_LIMIT = 16.0  # logits are binned over [-limit, limit]; beyond it sigmoid is
 
 
 def weighted(values: Array, weights: Array) -> Array:
-    """(Σ w·v, Σ w), float32 ``[2]``."""
+    """Return (Σ w·v, Σ w) as float32 ``[2]``."""
     weights = weights.astype(jnp.float32)
     return jnp.stack([(values.astype(jnp.float32) * weights).sum(), weights.sum()])
 
 
 def auc_histogram(logits: Array, labels: Array, weights: Array) -> Array:
-    """Weights of negatives and positives by logit, float32 ``[2, AUC_BINS]``: sums that add up.
+    """Return the weights of negatives and positives by logit, as sums that add up.
 
     Args:
         logits: ``[...]``.
         labels: 0 or 1, ``[...]``.
         weights: ``[...]``.
+
+    Returns:
+        float32 ``[2, AUC_BINS]``, negatives first.
     """
     scaled = (logits + AUC_LIMIT) / (2 * AUC_LIMIT) * AUC_BINS
     bins = jnp.clip(jnp.floor(scaled).astype(jnp.int32), 0, AUC_BINS - 1)
@@ -35,13 +38,16 @@ def auc_histogram(logits: Array, labels: Array, weights: Array) -> Array:
 
 
 def mean(pair: Any) -> float | None:
-    """The mean of a (sum, weight) pair; None where nothing was counted."""
+    """Return the mean of a (sum, weight) pair; None where nothing was counted."""
     total, weight = (float(x) for x in np.asarray(pair))
     return total / weight if weight > 0 else None
 
 
 def area_under_curve(histogram: Any) -> float | None:
-    """Area under the ROC curve: P(logit of a positive > of a negative), ties in a bin count half."""
+    """Return the area under the ROC curve of an `auc_histogram`; None without a positive or without a negative.
+
+    It is P(logit of a positive > logit of a negative), where ties within a bin count half.
+    """
     negatives, positives = np.asarray(histogram, np.float64)
     pairs = negatives.sum() * positives.sum()
     if pairs == 0:
@@ -51,5 +57,5 @@ def area_under_curve(histogram: Any) -> float | None:
 
 
 def add(a: Sums, b: Sums) -> Sums:
-    """Adds two sets of sums."""
+    """Add two sets of sums."""
     return {name: a[name] + b[name] for name in b}

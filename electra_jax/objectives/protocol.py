@@ -1,4 +1,4 @@
-"""What the training loop asks of an objective, and what else follows from one in pre-training."""
+"""What the training loop needs from an objective, and what else an objective defines in pre-training."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ Normalizers = TypeVar("Normalizers")  # what the losses are divided by
 
 @dataclass(frozen=True)
 class Subnetwork:
-    """A network of an objective whose gradient and loss are watched apart from the others'.
+    """A network of an objective whose loss and gradient norm are reported on their own, so that messages can name it.
 
     Attributes:
         name: What a message calls it, such as "generator".
-        parameters: The first names of the parameters that only it has.
+        parameters: Top-level names of the parameters that only this network has.
         loss: The metric that is its loss.
     """
 
@@ -36,7 +36,7 @@ class Subnetwork:
 
 @dataclass(frozen=True)
 class Examples:
-    """What a trained model does on held-out text, to be shown when a run ends.
+    """How to show what a trained model does on held-out text, when a run ends.
 
     Attributes:
         compute: (parameters, rows int32 ``[rows, length]``, key) → named arrays; to be jitted.
@@ -48,37 +48,53 @@ class Examples:
 
 
 class Objective(Protocol[Batch, Inputs, Normalizers]):
-    """A loss that is a sum over tokens or rows divided by totals known before the networks run.
+    """A loss that is a sum over tokens or rows, divided by normalizers that are known before the networks run.
 
-    Everything random about a batch, dropout aside, is drawn once for the whole batch. Its totals do not
-    depend on the parameters, so the losses of microbatches, divided by the totals of the whole batch, add up
-    to exactly the loss of the batch.
+    Everything random about a batch, dropout aside, is drawn once for the whole batch. The normalizers do not depend on
+    the parameters, so the losses of microbatches, each divided by the normalizers of the whole batch, add up to exactly
+    the loss of the batch.
 
     Attributes:
-        subnetworks: The networks that are watched; none where there is but one.
+        subnetworks: The networks that are reported on their own; none where there is but one network.
     """
 
     @property
     def subnetworks(self) -> Sequence[Subnetwork]: ...  # noqa: D102
 
     def init(self, rng: Array) -> Params:
-        """Fresh parameters."""
+        """Initialise fresh float32 parameters."""
 
     def draw_inputs(self, batch: Batch, rng: Array) -> Inputs:
-        """Draws masks and random numbers for ``batch``, int32 ``[batch, length]`` in pre-training; leaves keep the
-        batch axis.
+        """Draw the masks and random numbers of a batch, which with it are what the networks read.
+
+        Args:
+            batch: In pre-training int32 ``[batch, length]``.
+            rng: A key.
+
+        Returns:
+            A tree whose leaves keep the batch axis, so that it can be cut into microbatches.
         """
 
     def loss_normalizers(self, inputs: Inputs) -> Normalizers:
-        """The denominators of the losses over a whole batch."""
+        """Return what the losses of a whole batch are divided by; it does not depend on the parameters."""
 
     def loss(
         self, params: Params, inputs: Inputs, normalizers: Normalizers, dropout_rng: Array | None
     ) -> tuple[Array, Sums]:
-        """The share of the loss of (a part of) the batch, and its metrics as sums; no dropout without a key."""
+        """Compute the loss and the metrics of a batch or of a microbatch of it.
+
+        Args:
+            params: Parameters as `init` makes them.
+            inputs: What `draw_inputs` returned, or some of its rows.
+            normalizers: Those of the whole batch.
+            dropout_rng: A key; None means no dropout.
+
+        Returns:
+            The (share of the) loss, a float32 scalar, and metrics as sums that can be added up.
+        """
 
     def summarize(self, sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
-        """Metrics by name from sums added up over batches; None where nothing was counted."""
+        """Turn metric sums, added up over batches, into metrics by name; None where nothing was counted."""
 
 
 class PretrainingObjective(Objective[Array, Inputs, Normalizers], Protocol[Inputs, Normalizers]):
@@ -86,7 +102,7 @@ class PretrainingObjective(Objective[Array, Inputs, Normalizers], Protocol[Input
 
     Attributes:
         network: What it trains; `TextEncoder.encode` of it is what is kept.
-        examples: What is shown when a run ends; None: nothing.
+        examples: What is shown when a run ends; None shows nothing.
     """
 
     @property
@@ -96,11 +112,14 @@ class PretrainingObjective(Objective[Array, Inputs, Normalizers], Protocol[Input
     def examples(self) -> Examples | None: ...  # noqa: D102
 
     def flops_per_row(self, length: int) -> float:
-        """Model FLOPs of the forward pass over one row of ``length`` tokens; see `electra_jax.model.flops`."""
+        """Count the model FLOPs of the forward pass over a row of ``length`` tokens; see `model.flops`."""
 
     def baselines(self, most_frequent_share: float) -> str | None:
-        """What its metrics would be without learning from context, as a line to compare the result with.
+        """Describe what the metrics would be without learning from context, as a line to compare results with.
 
         Args:
-            most_frequent_share: The share of the commonest token in held-out text.
+            most_frequent_share: Share of held-out tokens that are the most frequent token.
+
+        Returns:
+            The line, or None where there is nothing to compare with.
         """

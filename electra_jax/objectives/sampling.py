@@ -1,5 +1,6 @@
-"""Sampling the replacement tokens from the generator's logits (google-research/electra,
-pretrain/pretrain_helpers.py).
+"""Sampling the replacement tokens from the generator's logits.
+
+Source: google-research/electra, pretrain/pretrain_helpers.py.
 """
 
 import math
@@ -15,13 +16,16 @@ DISALLOWED_LOGIT = -1000.0
 
 
 def replacement_logits(logits: Array, ids: Array, *, temperature: float, disallow_correct: bool) -> Array:
-    """Logits to sample from: divided by the temperature, optionally without the original token.
+    """Return the logits to sample from: divided by the temperature, optionally without the original token.
 
     Args:
         logits: float32 ``[batch, slots, vocab]``.
         ids: int32 ``[batch, slots]``, the original tokens.
-        temperature: divides the logits.
-        disallow_correct: adds -1000 to the original token's logit.
+        temperature: Divides the logits.
+        disallow_correct: Adds -1000 to the original token's logit.
+
+    Returns:
+        float32 ``[batch, slots, vocab]``, through which no gradient flows.
     """
     logits = jax.lax.stop_gradient(logits) / temperature
     if disallow_correct:
@@ -31,19 +35,20 @@ def replacement_logits(logits: Array, ids: Array, *, temperature: float, disallo
 
 
 def block_size(vocab: int) -> int:
-    """Entries of a block: the first number from √vocab on that divides the vocabulary, so that nothing is padded.
+    """Return the number of entries in a block of the vocabulary.
 
-    √vocab rounded up where there is none up to twice that.
+    It is the first number from √vocab on that divides the vocabulary, so that nothing is padded; √vocab rounded up
+    where there is none up to twice that.
     """
     root = math.isqrt(vocab - 1) + 1
     return next((size for size in range(root, 2 * root + 1) if vocab % size == 0), root)
 
 
 def sample_by_inverse_cdf(logits: Array, uniforms: Array) -> Array:
-    """Draws from softmax(logits) by a two-level inverse of its distribution function.
+    """Sample from softmax(logits) by inverting its cumulative distribution in two levels.
 
-    The same distribution as the Gumbel trick at two random numbers a draw instead of one for every entry of
-    the vocabulary: a block of about √vocab entries is drawn first, then an entry in it.
+    The distribution is that of the Gumbel trick, but a sample takes two random numbers instead of one for every entry
+    of the vocabulary: a block of about √vocab entries is drawn first, then an entry of it.
 
     Args:
         logits: float32 ``[..., vocab]``.
@@ -72,6 +77,14 @@ def sample_by_inverse_cdf(logits: Array, uniforms: Array) -> Array:
 
 
 def sample_by_gumbel(logits: Array, uniforms: Array) -> Array:
-    """The original's sampler: argmax(logits - log(-log(u + 1e-9) + 1e-9)), ``uniforms`` shaped as ``logits``."""
+    """Sample as the original does: argmax(logits - log(-log(u + 1e-9) + 1e-9)).
+
+    Args:
+        logits: float32 ``[..., vocab]``.
+        uniforms: float32 in [0, 1), shaped as ``logits``.
+
+    Returns:
+        int32 ``[...]``.
+    """
     noise = -jnp.log(-jnp.log(uniforms + 1e-9) + 1e-9)
     return jnp.argmax(logits + noise, axis=-1).astype(jnp.int32)
