@@ -155,7 +155,7 @@ def test_reference_quirks_change_what_is_drawn_and_what_the_area_counts():
         terms = discriminator_terms(
             zeros,
             zeros.astype(jnp.int32),
-            (batch.inputs.segment_ids != 0).astype(jnp.float32),
+            (batch.original.segment_ids != 0).astype(jnp.float32),
             auc_counts_padding=objective.settings.reference_quirks,
         )[1]
         assert float(terms["disc_auc"].sum()) == counted
