@@ -31,7 +31,10 @@ def _n_best(predictions):
 def test_other_number_of_answers_is_predicted_anew_and_not_trained(finished, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     file = _questions(tmp_path / "questions.json")
-    task = f"{{kind: question_answering, train: {file}, dev: {file}, answerable: true, max_question_tokens: 5, stride: 4}}"
+    task = (
+        f"{{kind: question_answering, train: {file}, dev: {file}, answerable: true, max_question_tokens: 5, "
+        "stride: 4}"
+    )
 
     def tune(*more):
         arguments = [
