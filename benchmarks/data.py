@@ -142,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.add_overrides(parser)
     args = parser.parse_args(argv)
     config = load_config(args.config, args.overrides)
-    prepared = prepare(config)
+    prepared = prepare(config.data, config.tokenizer)
     print(f"{'':<12} {'median':>12} {'lowest':>12} {'highest':>12}")
     medians: dict[str, float] = {}
     for measure in (measure_prepare, measure_loader, measure_step):

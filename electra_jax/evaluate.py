@@ -67,13 +67,13 @@ def _evaluate(config: Config, workdir: WorkDir, step: int | None) -> int:
     step, found = broadcast_from_host_0("checkpoint", lambda: _found(workdir.root, step))
     directory = Path(found)
     tokenizer = load_tokenizer(workdir.tokenizer)
-    check_prepare_eval(config)
+    check_prepare_eval(config.data)
     mesh = make_mesh(config.mesh)
-    check_batch(config, mesh)
-    use_compilation_cache(config, mesh.devices.flat[0].platform)
+    check_batch(config.train, config.model, mesh)
+    use_compilation_cache(config.compute, config.data, mesh.devices.flat[0].platform)
     rows = host_0_first(
         "preparing text",
-        lambda: prepare_eval_rows(config, tokenizer),
+        lambda: prepare_eval_rows(config.data, tokenizer),
         lambda made: made.fingerprint,
         timeout=config.hosts.prepare_timeout,
     )

@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from electra_jax.planning.report import format_plan, make_plan
     from electra_jax.planning.sweep import format_sweep, sweep
 
-    check_plannable(config)
+    check_plannable(config.kind_of_run)
     machine = topology_machine(args.topology, args.slices) if args.topology is not None else local_machine()
     if args.sweep:
         swept = sweep(

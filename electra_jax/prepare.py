@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(
             "there is nothing to prepare for fine-tuning: electra_jax.train reads the examples as they are"
         )
-    prepared = prepare(config)
+    prepared = prepare(config.data, config.tokenizer)
     tokenizer = prepared.tokenizer
     print(f"tokenizer  {tokenizer.kind}, {tokenizer.vocab_size:,} tokens: {prepared.tokenizer_dir}")
     print(_line("training", prepared.train))

@@ -53,18 +53,19 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     config = with_cleaning_of(config, workdir)
     check_run(config, workdir)
     changes = workdir.check_usable(config)
-    check_prepare(config)
+    check_prepare(config.data, config.tokenizer)
     mesh = make_mesh(config.mesh)
-    check_batch(config, mesh)
+    check_batch(config.train, config.model, mesh)
     platform = mesh.devices.flat[0].platform
     attention = choose_attention(config, platform)
-    use_compilation_cache(config, platform)
+    use_compilation_cache(config.compute, config.data, platform)
 
     # Prepare tokenizer and tokens, found in the cache or made
     prepared = host_0_first(
         "preparing tokenizer and text",
         lambda: prepare(
-            config,
+            config.data,
+            config.tokenizer,
             accept=lambda tokenizer: check_tokenizer(config.init_from, workdir, tokenizer),
             begun=workdir.tokenizer if saved_steps(workdir.checkpoints) else None,
         ),

@@ -6,7 +6,7 @@ from typing import Any
 
 from electra_jax.config.keys import NAME, entry_keys, keys
 from electra_jax.config.schema import Config
-from electra_jax.config.tasks import TaskConfig
+from electra_jax.config.tasks import TaskConfig, Tasks
 from electra_jax.config.yaml_format import show
 
 _ABSENT = object()
@@ -40,7 +40,7 @@ def differences(old: Config, new: Config, *, free: Collection[str] = ()) -> list
     found: list[Difference] = []
     for key in keys():
         if key.name == _TASKS:
-            found += list(_task_differences(old, new, free, bound))
+            found += list(_task_differences(old.finetune.tasks, new.finetune.tasks, free, bound))
         elif (was := before.get(key.name, _ABSENT)) != (now := after.get(key.name, _ABSENT)):
             may = (key.free_on_resume and key.name not in bound) or key.name in free
             found.append(Difference(key.name, was, now, may))
@@ -62,13 +62,12 @@ def _bound(old: Config, new: Config) -> frozenset[str]:
 
 
 def _task_differences(
-    old: Config, new: Config, free: Collection[str], bound: Collection[str]
+    before: Tasks, after: Tasks, free: Collection[str], bound: Collection[str]
 ) -> Iterator[Difference]:
     """Yield the differences between the tasks of two fine-tunings, key by key.
 
     A task that only one of them has is one difference, shown with the keys that were set.
     """
-    before, after = old.finetune.tasks, new.finetune.tasks
     for name in dict.fromkeys((*before, *after)):
         key = f"{_TASKS}.{name}"
         if name not in before or name not in after:

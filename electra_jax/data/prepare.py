@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from electra_jax.config.schema import Config
+from electra_jax.config.schema import DataConfig, TokenizerConfig
 from electra_jax.data.cache import cache_errors, key_of
 from electra_jax.data.prepared_rows import RowsJob, prepare_rows, print_progress
 from electra_jax.data.sources import TextSource, check_source, is_held_out, open_source
@@ -40,38 +40,39 @@ class Prepared:
     eval: TokenRows
 
 
-def check_prepare(config: Config) -> None:
+def check_prepare(data: DataConfig, tokenizer: TokenizerConfig) -> None:
     """Raise what `prepare` would, as far as it is known at once: nothing is made, hashed or written.
 
     Raises:
         UserError: a source is missing or no text, or the tokenizer cannot be had.
     """
-    check_folder(_cache(config), "data.cache_dir", to_write=False)  # what is complete there need only be read
-    check_tokenizer(config.tokenizer)
-    if config.data.eval_source is not None:
-        check_source(config.data.source, config.data)
-    check_prepare_eval(config)  # which reads data.source where there is no other
+    check_folder(_cache(data), "data.cache_dir", to_write=False)  # what is complete there need only be read
+    check_tokenizer(tokenizer)
+    if data.eval_source is not None:
+        check_source(data.source, data)
+    check_prepare_eval(data)  # which reads data.source where there is no other
 
 
-def check_prepare_eval(config: Config) -> None:
+def check_prepare_eval(data: DataConfig) -> None:
     """Raise what `prepare_eval_rows` would, as far as it is known at once.
 
     Raises:
         UserError: see `check_prepare`.
     """
-    if config.data.eval_source is not None:
-        check_source(config.data.eval_source, config.data)
-    elif config.data.eval_fraction == 0:
+    if data.eval_source is not None:
+        check_source(data.eval_source, data)
+    elif data.eval_fraction == 0:
         raise UserError(
             "data.eval_fraction is 0 and data.eval_source is not set, which leaves nothing to evaluate on: "
             "set one of them"
         )
     else:
-        check_source(config.data.source, config.data)
+        check_source(data.source, data)
 
 
 def prepare(
-    config: Config,
+    data: DataConfig,
+    tokenizer: TokenizerConfig,
     *,
     progress: bool = True,
     accept: Callable[[Tokenizer], None] | None = None,
@@ -80,7 +81,8 @@ def prepare(
     """Find or make the tokenizer, the training rows and the evaluation rows of a configuration.
 
     Args:
-        config: its sections ``data`` and ``tokenizer`` decide.
+        data: the section ``data``: sources, rows and where the cache is.
+        tokenizer: the section ``tokenizer``.
         progress: whether to say on stderr what is being done.
         accept: is given the tokenizer before the rows are made, which takes longest, and may refuse it.
         begun: directory of the tokenizer that a run with these settings began with; it is used where another version
@@ -89,74 +91,73 @@ def prepare(
     Raises:
         UserError: the source, the tokenizer or the cache cannot be used, or there is too little text.
     """
-    check_prepare(config)
-    source = open_source(config.data.source, config.data)
-    eval_source = _open_eval_source(config)
-    directory, tokenizer = _prepare_tokenizer(config, source, progress, begun)
+    check_prepare(data, tokenizer)
+    source = open_source(data.source, data)
+    eval_source = _open_eval_source(data)
+    directory, made = _prepare_tokenizer(data, tokenizer, source, progress, begun)
     if accept is not None:
-        accept(tokenizer)
-    job = _rows_job(config, tokenizer, progress)
+        accept(made)
+    job = _rows_job(data, made, progress)
     if eval_source is None:
         rows = prepare_rows(job, source, ("train", "eval"))
         train, evaluation = rows["train"], rows["eval"]
     else:
         train = prepare_rows(job, source, ("all",))["all"]
         evaluation = prepare_rows(job, eval_source, ("all",))["all"]
-    return Prepared(directory, tokenizer, train, evaluation)
+    return Prepared(directory, made, train, evaluation)
 
 
-def prepare_eval_rows(config: Config, tokenizer: Tokenizer, *, progress: bool = True) -> TokenRows:
+def prepare_eval_rows(data: DataConfig, tokenizer: Tokenizer, *, progress: bool = True) -> TokenRows:
     """Find or make the evaluation rows alone, with the tokenizer of a trained model.
 
     Args:
-        config: its section ``data`` decides.
+        data: the section ``data``.
         tokenizer: that of the model.
         progress: whether to say on stderr what is being done.
 
     Raises:
         UserError: the source or the cache cannot be used, or there is too little text.
     """
-    check_prepare_eval(config)
-    eval_source = _open_eval_source(config)
-    job = _rows_job(config, tokenizer, progress)
+    check_prepare_eval(data)
+    eval_source = _open_eval_source(data)
+    job = _rows_job(data, tokenizer, progress)
     if eval_source is not None:
         return prepare_rows(job, eval_source, ("all",))["all"]
-    return prepare_rows(job, open_source(config.data.source, config.data), ("eval",))["eval"]
+    return prepare_rows(job, open_source(data.source, data), ("eval",))["eval"]
 
 
-def _open_eval_source(config: Config) -> TextSource | None:
-    spec = config.data.eval_source
-    return None if spec is None else open_source(spec, config.data)
+def _open_eval_source(data: DataConfig) -> TextSource | None:
+    return None if data.eval_source is None else open_source(data.eval_source, data)
 
 
-def _held_out_fraction(config: Config) -> float:
+def _held_out_fraction(data: DataConfig) -> float:
     """Return the share of data.source that is not trained on; 0 when evaluation has its own text."""
-    return config.data.eval_fraction if config.data.eval_source is None else 0.0
+    return data.eval_fraction if data.eval_source is None else 0.0
 
 
-def _rows_job(config: Config, tokenizer: Tokenizer, progress: bool) -> RowsJob:
+def _rows_job(data: DataConfig, tokenizer: Tokenizer, progress: bool) -> RowsJob:
     return RowsJob(
-        data=config.data,
-        fraction=_held_out_fraction(config),
+        data=data,
+        fraction=_held_out_fraction(data),
         tokenizer=tokenizer,
-        directory=_cache(config) / "tokens",
+        directory=_cache(data) / "tokens",
         progress=progress,
     )
 
 
 def _prepare_tokenizer(
-    config: Config, source: TextSource, progress: bool, begun: Path | None
+    data: DataConfig, config: TokenizerConfig, source: TextSource, progress: bool, begun: Path | None
 ) -> tuple[Path, Tokenizer]:
     """Return a tokenizer and the directory it is saved in; training it reads training documents only."""
-    fraction = _held_out_fraction(config)
-    settings = with_cleaning(config.tokenizer)
+    fraction = _held_out_fraction(data)
+    settings = with_cleaning(config)
 
     def documents() -> Iterator[str]:
         return (text for text in source.documents() if not (fraction and is_held_out(text, fraction)))
 
-    if config.tokenizer.vocab_file is not None:
+    if config.vocab_file is not None:
         tokenizer = build_tokenizer(settings, documents)
-        directory = _cache(config) / "tokenizers" / key_of({"fingerprint": tokenizer.fingerprint})
+        directory = _cache(data) / "tokenizers" / key_of({"fingerprint": tokenizer.fingerprint})
         _save(tokenizer, directory)
         for note in vocabulary_notes(tokenizer):
             print_progress(progress, f"note: {note}")
@@ -170,9 +171,9 @@ def _prepare_tokenizer(
             "eval_fraction": fraction,
         }
     )
-    directory = _cache(config) / "tokenizers" / key
+    directory = _cache(data) / "tokenizers" / key
     if not directory.exists():
-        print_progress(progress, f"training a {config.tokenizer.kind} vocabulary on {source.name}")
+        print_progress(progress, f"training a {config.kind} vocabulary on {source.name}")
         tokenizer = build_tokenizer(settings, documents, lambda line: print_progress(progress, line))
         _save(tokenizer, directory)
         print_progress(progress, f"{tokenizer.vocab_size:,} tokens -> {directory}")
@@ -185,5 +186,5 @@ def _save(tokenizer: Tokenizer, directory: Path) -> None:
         tokenizer.save(directory)  # whole or not at all; an existing one stays
 
 
-def _cache(config: Config) -> Path:
-    return Path(config.data.cache_dir).expanduser()
+def _cache(data: DataConfig) -> Path:
+    return Path(data.cache_dir).expanduser()

@@ -172,7 +172,7 @@ class Model:
         self.config, self.tokenizer, self.tasks = config, tokenizer, dict(tasks)
         self.max_length = config.data.sequence_length if tasks else config.model.max_positions
         self._mesh: Mesh = make_mesh(MeshConfig())
-        use_compilation_cache(config, self._mesh.devices.flat[0].platform)
+        use_compilation_cache(config.compute, config.data, self._mesh.devices.flat[0].platform)
         # What it was trained with may not run here.
         compute = config.compute.model_copy(update={"attention": "auto"})
         self._network: TextEncoder = build_network(

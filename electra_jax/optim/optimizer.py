@@ -4,33 +4,38 @@ from typing import Any
 
 import optax
 
-from electra_jax.config.schema import Config
+from electra_jax.config.schema import FinetuneConfig, OptimizerConfig
 from electra_jax.optim.adam import scale_by_electra_adam
 from electra_jax.optim.decay_mask import weight_decay_mask
 from electra_jax.optim.layer_decay import scale_by_layer
 from electra_jax.optim.schedules import learning_rate_schedule
 
 
-def build_optimizer(config: Config, params: Any) -> optax.GradientTransformation:
-    """Clip by global norm → Adam → + decay · θ → · rate of the layer (fine-tuning) → · (-learning rate).
+def build_optimizer(
+    config: OptimizerConfig, params: Any, *, total_steps: int, finetune: FinetuneConfig | None = None
+) -> optax.GradientTransformation:
+    """Return the optimizer of a run.
+
+    It clips by global norm → Adam → + decay · θ → · rate of the layer (fine-tuning) → · (-learning rate).
 
     Args:
-        config: sections ``optimizer``, ``train`` and ``finetune``.
+        config: the section ``optimizer``.
         params: the parameters or their abstract shapes; names decide what is decayed.
+        total_steps: updates of the whole run.
+        finetune: the section ``finetune`` in fine-tuning, where rates decay by layer; else None.
 
     Raises:
         ValueError: a parameter that no decay rule covers.
     """
-    settings = config.optimizer
-    adam = scale_by_electra_adam if settings.kind == "electra_adam" else optax.scale_by_adam
+    adam = scale_by_electra_adam if config.kind == "electra_adam" else optax.scale_by_adam
     steps = [
-        adam(settings.beta1, settings.beta2, settings.epsilon),
-        optax.add_decayed_weights(settings.weight_decay, mask=weight_decay_mask(params)),
-        optax.scale_by_learning_rate(learning_rate_schedule(settings, config.train.total_steps)),
+        adam(config.beta1, config.beta2, config.epsilon),
+        optax.add_decayed_weights(config.weight_decay, mask=weight_decay_mask(params)),
+        optax.scale_by_learning_rate(learning_rate_schedule(config, total_steps)),
     ]
-    if config.finetuning and settings.layer_decay != 1.0:
-        quirk = config.finetune.reference_quirks
-        steps.insert(-1, scale_by_layer(settings.layer_decay, twice_at_the_top=quirk))
-    if settings.clip_norm is not None:
-        steps.insert(0, optax.clip_by_global_norm(settings.clip_norm))
+    if finetune is not None and config.layer_decay != 1.0:
+        quirk = finetune.reference_quirks
+        steps.insert(-1, scale_by_layer(config.layer_decay, twice_at_the_top=quirk))
+    if config.clip_norm is not None:
+        steps.insert(0, optax.clip_by_global_norm(config.clip_norm))
     return optax.chain(*steps)

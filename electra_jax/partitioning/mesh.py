@@ -8,7 +8,7 @@ import numpy as np
 from jax.experimental.mesh_utils import create_device_mesh
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from electra_jax.config.schema import Config, MeshConfig
+from electra_jax.config.schema import MeshConfig, ModelConfig, TrainConfig
 from electra_jax.errors import UserError
 from electra_jax.partitioning.axes import BATCH_AXES, nearest_divisors
 
@@ -111,7 +111,7 @@ def _all_devices() -> Sequence[jax.Device]:
         raise UserError(f"jax has no device to work on: {error}") from error
 
 
-def check_batch(config: Config, mesh: Mesh) -> None:
+def check_batch(train: TrainConfig, model: ModelConfig, mesh: Mesh) -> None:
     """Refuse a batch, or attention heads, that the mesh cannot split evenly; needs nothing but the configuration.
 
     The widths of the networks are checked with their parameters (`axes.parameter_specs`).
@@ -119,19 +119,19 @@ def check_batch(config: Config, mesh: Mesh) -> None:
     Raises:
         UserError: train.batch_size or model.num_heads is not divisible.
     """
-    tensor, heads = mesh.shape["tensor"], config.model.num_heads
+    tensor, heads = mesh.shape["tensor"], model.num_heads
     if heads % tensor:
         raise UserError(
             f"mesh.tensor={tensor} does not divide model.num_heads {heads}: nearest "
             f"{nearest_divisors(tensor, heads)}"
         )
     parts = mesh.shape["data"] * mesh.shape["fsdp"]
-    micro = config.train.batch_size // config.train.accumulation_steps
+    micro = train.batch_size // train.accumulation_steps
     if micro % parts:
         raise UserError(
-            f"train.batch_size {config.train.batch_size} in train.accumulation_steps "
-            f"{config.train.accumulation_steps} gives {micro} rows, not divisible by the {parts} devices of "
-            f"mesh.data x mesh.fsdp: use a multiple of {parts * config.train.accumulation_steps}"
+            f"train.batch_size {train.batch_size} in train.accumulation_steps "
+            f"{train.accumulation_steps} gives {micro} rows, not divisible by the {parts} devices of "
+            f"mesh.data x mesh.fsdp: use a multiple of {parts * train.accumulation_steps}"
         )
 
 

@@ -9,7 +9,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from electra_jax.config.schema import Config
+from electra_jax.config.fields import FINETUNING
+from electra_jax.config.schema import Config, TokenizerConfig
 from electra_jax.errors import UserError
 from electra_jax.partitioning.layout import tree_bytes_per_device
 from electra_jax.partitioning.mesh import batch_sharding
@@ -68,15 +69,15 @@ class Compiled:
     bytes_accessed: float | None = None
 
 
-def vocabulary(config: Config) -> Tokenizer:
+def vocabulary(config: TokenizerConfig) -> Tokenizer:
     """Return the tokenizer if a file is named, else a stand-in of the configured size; nothing is trained.
 
     Raises:
         UserError: the file is missing or wrong, or the size is too small.
     """
-    if config.tokenizer.vocab_file is not None:
-        return build_tokenizer(config.tokenizer, lambda: iter(()))
-    return cast(Tokenizer, Vocabulary(check_trainable(config.tokenizer)))
+    if config.vocab_file is not None:
+        return build_tokenizer(config, lambda: iter(()))
+    return cast(Tokenizer, Vocabulary(check_trainable(config)))
 
 
 def compile_step(config: Config, tokenizer: Tokenizer, mesh: Mesh) -> Compiled:
@@ -186,13 +187,13 @@ def parse_out_of_memory(message: str) -> OutOfMemory | None:
     )
 
 
-def check_plannable(config: Config) -> None:
+def check_plannable(kind_of_run: str) -> None:
     """Refuse a run that has no single training step to compile.
 
     Raises:
         UserError: it is a fine-tuning.
     """
-    if config.finetuning:
+    if kind_of_run in FINETUNING:
         raise UserError(
             "electra_jax.plan is for pre-training; fine-tuning (objective.kind=finetune) has a program for every "
             "length of examples: plan its pre-training configuration, or try a few steps"

@@ -104,8 +104,8 @@ def make_plan(config: Config, machine: Machine) -> Plan:
         UserError: mesh, batch or parameters do not go with the number of devices.
     """
     mesh = make_mesh(config.mesh, machine.devices)
-    check_batch(config, mesh)
-    tokenizer = vocabulary(config)
+    check_batch(config.train, config.model, mesh)
+    tokenizer = vocabulary(config.tokenizer)
     model_flops = train_step_flops(
         build_objective(config, tokenizer, machine.devices[0].platform),
         config.train.batch_size,

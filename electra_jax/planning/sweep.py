@@ -41,7 +41,7 @@ MAX_TENSOR = 8
 MAX_MICROBATCHES = 16
 
 
-def candidates(config: Config, devices: int) -> list[Candidate]:
+def candidates(batch_size: int, devices: int) -> list[Candidate]:
     """Return all factorizations of ``devices`` into data, fsdp and tensor, each with 1, 2, 4, … microbatches.
 
     Simple ones come first, few microbatches before many. Microbatches must divide the batch evenly over the devices.
@@ -54,13 +54,12 @@ def candidates(config: Config, devices: int) -> list[Candidate]:
     ]
     # Data alone, then fsdp over everything, then what is between; tensor parallelism sends most and comes last.
     meshes.sort(key=lambda mesh: (mesh[2], mesh[1] > 1, mesh[0] > 1, mesh[1]))
-    batch = config.train.batch_size
     counts = [n for n in (2**power for power in range(5)) if n <= MAX_MICROBATCHES]
     return [
         Candidate(*mesh, pieces)
         for pieces in counts
         for mesh in meshes
-        if batch % (pieces * mesh[0] * mesh[1]) == 0
+        if batch_size % (pieces * mesh[0] * mesh[1]) == 0
     ]
 
 
@@ -97,7 +96,7 @@ def sweep(
     Raises:
         UserError: the batch cannot be split over these devices in any way.
     """
-    possible = candidates(config, devices)
+    possible = candidates(config.train.batch_size, devices)
     if not possible:
         raise UserError(
             f"train.batch_size {config.train.batch_size} cannot be split evenly over {devices} devices by any mesh: "

@@ -17,7 +17,7 @@ import jax
 import jaxlib.version
 from jax.experimental.compilation_cache import compilation_cache
 
-from electra_jax.config.schema import Config
+from electra_jax.config.schema import ComputeConfig, DataConfig
 from electra_jax.distributed.agreement import print_on_host_0
 from electra_jax.files.atomic import write_atomically
 
@@ -36,12 +36,12 @@ _PROCESSOR_FIELDS = {
 }
 
 
-def use_compilation_cache(config: Config, platform: str) -> None:
+def use_compilation_cache(compute: ComputeConfig, data: DataConfig, platform: str) -> None:
     """Keep what this process compiles from here on, and look there first, where `cache_root` names a folder.
 
     Of several hosts the first writes. A program read back is the one that was compiled, so results do not change.
     """
-    root = cache_root(config)
+    root = cache_root(compute, data)
     if root is None:
         return
     folder = root / folder_name(platform)
@@ -60,15 +60,15 @@ def use_compilation_cache(config: Config, platform: str) -> None:
     _install(ProgramFolder(folder, root, MOST_BYTES if most < 0 else most, print_on_host_0))
 
 
-def cache_root(config: Config) -> Path | None:
+def cache_root(compute: ComputeConfig, data: DataConfig) -> Path | None:
     """Return the folder of all compiled programs; None: none are kept, or JAX was told of a place of its own."""
-    requested = config.compute.compilation_cache
+    requested = compute.compilation_cache
     if requested is None:
         return None
     if requested != "auto":
         return Path(requested).expanduser()
     set_in_jax = jax.config.values["jax_compilation_cache_dir"]
-    root = Path(config.data.cache_dir).expanduser() / "compiled"
+    root = Path(data.cache_dir).expanduser() / "compiled"
     return root if set_in_jax is None or Path(set_in_jax).parent == root else None
 
 

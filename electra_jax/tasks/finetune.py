@@ -125,9 +125,9 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
     for number in range(config.finetune.seeds):
         check_seed(data, workdir, config.seed + number)
     mesh = make_mesh(config.mesh)
-    check_batch(config, mesh)
+    check_batch(config.train, config.model, mesh)
     notes.append(choose_attention(config, mesh.devices.flat[0].platform).line)
-    use_compilation_cache(config, mesh.devices.flat[0].platform)
+    use_compilation_cache(config.compute, config.data, mesh.devices.flat[0].platform)
 
     begin(config, workdir, tokenizer, start=0)
     if is_host_0() and begun is None and not started_seeds(workdir.root):

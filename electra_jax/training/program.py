@@ -93,7 +93,12 @@ def program_for_objective(
     """
     whole, rows = replicated(mesh), batch_sharding(mesh)
     rng = stream(config.seed, INIT_STREAM)
-    optimizer = build_optimizer(config, jax.eval_shape(objective.init, rng))
+    optimizer = build_optimizer(
+        config.optimizer,
+        jax.eval_shape(objective.init, rng),
+        total_steps=config.train.total_steps,
+        finetune=config.finetune if config.finetuning else None,
+    )
 
     def fresh(rng: Array) -> TrainState:
         return init_state(objective, optimizer, batch, rng)

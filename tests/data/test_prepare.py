@@ -15,8 +15,8 @@ import pytest
 
 import electra_jax
 from electra_jax.config.schema import Config
+from electra_jax.data import prepare as preparing
 from electra_jax.data import prepared_rows
-from electra_jax.data.prepare import prepare, prepare_eval_rows
 from electra_jax.data.sources import is_held_out
 from electra_jax.errors import UserError
 
@@ -54,6 +54,10 @@ def config(tmp_path):
 
 def changed(config, **data):
     return config.model_copy(update={"data": config.data.model_copy(update=data)})
+
+
+def prepare(config, **options):
+    return preparing.prepare(config.data, config.tokenizer, **options)
 
 
 def tokens_of(rows):
@@ -153,10 +157,13 @@ def test_eval_source_takes_no_training_text(config, tmp_path, monkeypatch):
 
 def test_eval_rows_alone(config):
     prepared = prepare(config, progress=False)
-    assert prepare_eval_rows(config, prepared.tokenizer, progress=False).directory == prepared.eval.directory
+    assert (
+        preparing.prepare_eval_rows(config.data, prepared.tokenizer, progress=False).directory
+        == prepared.eval.directory
+    )
     # Nothing but the evaluation rows is made where there is nothing yet.
     fresh = changed(config, sequence_length=16)
-    rows = prepare_eval_rows(fresh, prepared.tokenizer, progress=False)
+    rows = preparing.prepare_eval_rows(fresh.data, prepared.tokenizer, progress=False)
     assert tokens_of(rows) == tokens_of(prepared.eval)
     assert len(token_directories(config)) == 3
 

@@ -229,7 +229,9 @@ def test_reference_updates_with_layer_wise_decay(reference, within):
             return _total(_reference_outputs(variant, train, params)[1], train)
 
     gradients_of = jax.jit(jax.grad(loss, argnums=(0, 1)))
-    optimizer = build_optimizer(config, params)
+    optimizer = build_optimizer(
+        config.optimizer, params, total_steps=config.train.total_steps, finetune=config.finetune
+    )
     state = optimizer.init(params)
     for _ in range(3):
         gradients, rows = gradients_of(params, jnp.zeros(shape))

@@ -55,7 +55,7 @@ def test_losses_and_the_norm_of_every_gradient(case):
 
 def test_parameters_after_three_updates(case):
     golden, _objective, params, _, value_and_grad, config = case
-    optimizer = build_optimizer(config, params)
+    optimizer = build_optimizer(config.optimizer, params, total_steps=config.train.total_steps)
     state = optimizer.init(params)
     update = jax.jit(optimizer.update)
     for _ in range(3):

@@ -95,7 +95,7 @@ def test_three_updates(case, within):
     unclipped = config.model_copy(
         update={"optimizer": config.optimizer.model_copy(update={"clip_norm": None})}
     )
-    optimizer = build_optimizer(unclipped, params)
+    optimizer = build_optimizer(unclipped.optimizer, params, total_steps=unclipped.train.total_steps)
     state = optimizer.init(params)
     update = jax.jit(optimizer.update)
     for step in (1, 2, 3):
@@ -116,7 +116,7 @@ def test_our_clip_is_tensorflows_where_the_norms_agree(case):
     golden, _, params, _, value_and_grad, config = case
     if config.generator.sharing == "none":
         pytest.skip("TensorFlow clips by another norm there")
-    optimizer = build_optimizer(config, params)
+    optimizer = build_optimizer(config.optimizer, params, total_steps=config.train.total_steps)
     state = optimizer.init(params)
     update = jax.jit(optimizer.update)
     for _ in range(3):

@@ -56,7 +56,9 @@ def test_updates_and_weight_decay_are_both_scaled():
                 "train": {"steps": 10},
             }
         )
-        optimizer = build_optimizer(config, PARAMS)
+        optimizer = build_optimizer(
+            config.optimizer, PARAMS, total_steps=config.train.total_steps, finetune=config.finetune
+        )
         gradients = jax.tree.map(lambda p: 0.3 * p, PARAMS)
         return optimizer.update(gradients, optimizer.init(PARAMS), PARAMS)[0]
 

@@ -58,7 +58,7 @@ def _numpy_updates(config, params, gradients):
 
 
 def _our_updates(config, params, gradients):
-    optimizer = build_optimizer(config, params)
+    optimizer = build_optimizer(config.optimizer, params, total_steps=config.train.total_steps)
     state = optimizer.init(params)
     update = jax.jit(optimizer.update)
     for tree in gradients:
@@ -92,7 +92,7 @@ def test_first_update_of_a_warmup_moves_nothing():
 
 def test_moments_are_float32_and_two_for_each_parameter():
     params = _draw(np.random.default_rng(0), 1.0)
-    state = build_optimizer(_config(10), params).init(params)
+    state = build_optimizer(_config(10).optimizer, params, total_steps=10).init(params)
     moments = [leaf for leaf in jax.tree.leaves(state) if leaf.ndim]
     assert [leaf.shape for leaf in moments] == 2 * [leaf.shape for leaf in _leaves(params)]
     assert {leaf.dtype for leaf in moments} == {jnp.dtype(jnp.float32)}
@@ -146,7 +146,7 @@ def test_three_updates_of_the_original(name, norm_is_of_the_sum, shared):
 
     config = _config(10, learning_rate=0.01, warmup_steps=2, weight_decay=0.01, clip_norm=clip_norm)
     params = _by_our_names(golden, "step1/")
-    optimizer = build_optimizer(config, params)
+    optimizer = build_optimizer(config.optimizer, params, total_steps=config.train.total_steps)
     state = optimizer.init(params)
     update = jax.jit(optimizer.update)
     for step, gradient in ((1, first), (2, first), (3, third)):

@@ -57,7 +57,7 @@ def test_heads_that_tensor_does_not_divide_are_refused(heads, tensor, advice):
     with pytest.raises(
         UserError, match=rf"mesh\.tensor={tensor} does not divide model\.num_heads {heads}: {advice}$"
     ):
-        check_batch(config, make_mesh(config.mesh))
+        check_batch(config.train, config.model, make_mesh(config.mesh))
 
 
 @pytest.mark.parametrize(
@@ -209,10 +209,10 @@ def test_axes_are_auto():
 def test_batch_that_devices_and_microbatches_cannot_share_is_refused(mesh, pieces, accepted):
     config = small_config(mesh=mesh, train={"batch_size": 8, "accumulation_steps": pieces})
     if accepted:
-        check_batch(config, make_mesh(config.mesh))
+        check_batch(config.train, config.model, make_mesh(config.mesh))
     else:
         with pytest.raises(UserError, match=f"use a multiple of {8 * pieces}"):
-            check_batch(config, make_mesh(config.mesh))
+            check_batch(config.train, config.model, make_mesh(config.mesh))
 
 
 def test_rows_lie_over_data_and_fsdp():

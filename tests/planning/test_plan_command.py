@@ -129,7 +129,7 @@ def test_settings_that_cannot_be_planned(settings, words, run_file):
 
 def test_fine_tuning_has_no_one_step_to_plan():
     with pytest.raises(UserError, match=r"electra_jax\.plan is for pre-training"):
-        compiling.check_plannable(small_config(objective={"kind": "finetune"}))
+        compiling.check_plannable("finetune")
 
 
 def test_machine_here_is_known_by_its_devices():

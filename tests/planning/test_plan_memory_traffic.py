@@ -110,7 +110,8 @@ from electra_jax.planning.machine import topology_machine
 from electra_jax.planning.memory_traffic import memory_bytes
 settings = ["compute.dtype=bfloat16", "compute.scan_layers=false", "train.batch_size=128", "model.num_layers=1"]
 config = load_config(Path("configs/pretrain/small.yaml"), settings)
-compiled = compile_step(config, vocabulary(config), make_mesh(config.mesh, topology_machine("v5e:2x2").devices))
+mesh = make_mesh(config.mesh, topology_machine("v5e:2x2").devices)
+compiled = compile_step(config, vocabulary(config.tokenizer), mesh)
 print(memory_bytes(parse_hlo(re.sub(r"S[(][0-9]+[)]", "", compiled.text))) / compiled.bytes_accessed)
 """
 

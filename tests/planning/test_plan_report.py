@@ -43,7 +43,7 @@ def plan(config):
 
 
 def test_bytes_are_those_that_a_device_holds(plan, config):
-    program = build_program(config, vocabulary(config), make_mesh(config.mesh))
+    program = build_program(config, vocabulary(config.tokenizer), make_mesh(config.mesh))
     state = jax.tree.map(lambda s: jax.device_put(jnp.zeros(s.shape, s.dtype), s.sharding), program.abstract)
     first = jax.devices()[0]
 
@@ -74,13 +74,13 @@ def test_temporaries_are_those_that_the_compiler_compares_with_the_memory_there_
 
 
 def test_flops_are_the_models_own_and_those_that_are_recomputed(plan, config):
-    objective = build_objective(config, vocabulary(config))
+    objective = build_objective(config, vocabulary(config.tokenizer))
     rows, length = config.train.batch_size, config.data.sequence_length
     assert plan.model_flops == train_step_flops(objective, rows, length)
     # The logits of rows that only round the vocabulary up are computed, and are no work of the model's.
     assert plan.model_flops <= plan.hardware_flops <= 1.05 * plan.model_flops
     full = small_config(**{**config.model_dump(), "compute": {"scan_layers": True, "remat": "full"}})
-    program = build_program(full, vocabulary(full), make_mesh(full.mesh))
+    program = build_program(full, vocabulary(full.tokenizer), make_mesh(full.mesh))
     with program.on_mesh():
         traced = program.train_step.trace(program.abstract, np.zeros((8, 16), np.int32))
     recomputed = product_flops(traced.jaxpr.jaxpr) / plan.hardware_flops

@@ -14,7 +14,7 @@ CONFIG = small_config(train={"batch_size": 16})
 
 
 def test_choices_are_all_factorizations_that_split_the_batch():
-    found = candidates(CONFIG, 8)
+    found = candidates(16, 8)
     assert found[0] == Candidate(8, 1, 1, 1)  # the simplest first
     for candidate in found:
         assert candidate.data * candidate.fsdp * candidate.tensor == 8
@@ -74,7 +74,7 @@ def test_no_more_than_the_limit_is_compiled_and_the_rest_is_named():
     swept = sweep(CONFIG, 8, _planner(lambda config: 1.0), limit=3, report=said.append)
     assert len(swept.plans) == len(said) == 3
     assert "more than 3 compilations (--limit)" in format_sweep(swept)
-    assert len(swept.plans) + len(swept.skipped) == len(candidates(CONFIG, 8))
+    assert len(swept.plans) + len(swept.skipped) == len(candidates(16, 8))
 
 
 def test_what_goes_to_other_slices_has_a_column_only_where_there_are_some():

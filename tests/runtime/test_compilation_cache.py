@@ -15,7 +15,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from small_run import SmallVocabulary, small_config
 from tiny import padded_rows
 
-from electra_jax.config.schema import MeshConfig
+from electra_jax.config.schema import ComputeConfig, DataConfig, MeshConfig
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.runtime import compilation_cache as module
 from electra_jax.runtime.compilation_cache import (
@@ -66,7 +66,7 @@ HIT = "/jax/compilation_cache/cache_hits"
 def test_a_second_start_compiles_no_step_and_computes_the_same(tmp_path, cache_settings, monkeypatch, seen):
     monkeypatch.setattr(module, "LEAST_SECONDS", 0.0)
     config = small_config(model={"num_layers": 1}, compute={"compilation_cache": str(tmp_path)})
-    use_compilation_cache(config, "cpu")
+    use_compilation_cache(config.compute, config.data, "cpu")
 
     def start():
         jax.clear_caches()
@@ -86,7 +86,9 @@ def test_a_second_start_compiles_no_step_and_computes_the_same(tmp_path, cache_s
 
 def test_a_damaged_program_is_compiled_again(tmp_path, cache_settings, monkeypatch, seen, recwarn):
     monkeypatch.setattr(module, "LEAST_SECONDS", 0.0)
-    use_compilation_cache(small_config(compute={"compilation_cache": str(tmp_path)}), "cpu")
+    use_compilation_cache(
+        ComputeConfig.model_validate({"compilation_cache": str(tmp_path)}), DataConfig(), "cpu"
+    )
 
     def start():
         jax.clear_caches()
@@ -109,15 +111,15 @@ def test_a_damaged_program_is_compiled_again(tmp_path, cache_settings, monkeypat
 
 def test_where_programs_are_kept(cache_settings):
     jax.config.update("jax_compilation_cache_dir", None)
-    config = small_config(data={"cache_dir": "/a"})
-    assert cache_root(config) == Path("/a/compiled")
-    assert cache_root(small_config(compute={"compilation_cache": "/b"})) == Path("/b")
-    assert cache_root(small_config(compute={"compilation_cache": None})) is None
+    sections = ComputeConfig(), DataConfig(cache_dir="/a")
+    assert cache_root(*sections) == Path("/a/compiled")
+    assert cache_root(ComputeConfig.model_validate({"compilation_cache": "/b"}), DataConfig()) == Path("/b")
+    assert cache_root(ComputeConfig.model_validate({"compilation_cache": None}), DataConfig()) is None
     jax.config.update("jax_compilation_cache_dir", f"/a/compiled/{folder_name('cpu')}")
-    assert cache_root(config) == Path("/a/compiled")  # our own, of a call before
+    assert cache_root(*sections) == Path("/a/compiled")  # our own, of a call before
     jax.config.update("jax_compilation_cache_dir", "/elsewhere")
-    assert cache_root(config) is None
-    assert cache_root(small_config(compute={"compilation_cache": "/b"})) == Path("/b")
+    assert cache_root(*sections) is None
+    assert cache_root(ComputeConfig.model_validate({"compilation_cache": "/b"}), DataConfig()) == Path("/b")
 
 
 X86 = "vendor_id : A\nmodel : 17\nflags : fpu avx2\ncpu MHz : 2100.1\nprocessor : {n}\n\n"
@@ -254,12 +256,16 @@ def test_a_folder_that_others_can_write_is_not_used(tmp_path, capsys, cache_sett
     folder.mkdir()
     folder.chmod(0o777)
     before = jax.config.values["jax_compilation_cache_dir"]
-    use_compilation_cache(small_config(compute={"compilation_cache": str(tmp_path)}), "cpu")
+    use_compilation_cache(
+        ComputeConfig.model_validate({"compilation_cache": str(tmp_path)}), DataConfig(), "cpu"
+    )
     assert jax.config.values["jax_compilation_cache_dir"] == before
     assert "others may write there" in capsys.readouterr().err
 
 
 def test_a_place_that_is_no_folder_ends_nothing(tmp_path, capsys, cache_settings):
     (tmp_path / "file").write_text("")
-    use_compilation_cache(small_config(compute={"compilation_cache": str(tmp_path / "file")}), "cpu")
+    use_compilation_cache(
+        ComputeConfig.model_validate({"compilation_cache": str(tmp_path / "file")}), DataConfig(), "cpu"
+    )
     assert capsys.readouterr().err.startswith("note: compiled programs are not kept in ")

@@ -25,7 +25,11 @@ def _primitives(jaxpr):
 def _step(layers, *, pieces=1, **compute):
     config = small_config(model={"num_layers": layers}, compute=compute)
     objective, batch = build_objective(config, SmallVocabulary()), np.zeros((8, 16), np.int32)
-    optimizer = build_optimizer(config, jax.eval_shape(objective.init, jax.random.key(0)))
+    optimizer = build_optimizer(
+        config.optimizer,
+        jax.eval_shape(objective.init, jax.random.key(0)),
+        total_steps=config.train.total_steps,
+    )
     state = jax.eval_shape(lambda: init_state(objective, optimizer, batch, jax.random.key(0)))
     step = make_train_step(
         objective, optimizer, lambda step: 1e-3, seed=0, accumulation_steps=pieces, log_every=4

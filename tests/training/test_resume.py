@@ -55,7 +55,7 @@ class Project:
         )
         self.file = folder / "run.yaml"
         self.file.write_text(dump_config(self.config))
-        self.prepared = prepare(self.config, progress=False)
+        self.prepared = prepare(self.config.data, self.config.tokenizer, progress=False)
 
     def start(self, name, *arguments, devices=8, kill=None):
         """Starts training in work directory ``name``; ``kill`` is (step, seconds) after which it dies."""
