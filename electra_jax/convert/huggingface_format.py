@@ -448,7 +448,7 @@ def _write_finetuned(weights: Weights, directory: Path) -> list[str]:
     heads = heads_from_settings(weights.tasks)
     for head in heads:
         folder_in(directory, head.task)
-        check_exportable(weights.config, head)
+        check_exportable(weights.config.finetune.head_style, weights.config.model.hidden_size, head)
     exported = {
         head.task: with_hidden_layer(head, on_label_scale(head, weights.parameters)) for head in heads
     }
@@ -459,7 +459,7 @@ def _write_finetuned(weights: Weights, directory: Path) -> list[str]:
         parameters = exported[head.task]
         architecture = HEAD_ARCHITECTURES[head.settings.kind]
         description = _description(weights, architecture, sizes.discriminator, sizes.embedding_size)
-        description |= head_config_json(weights.config, head)
+        description |= head_config_json(weights.config.finetune.head_dropout, head)
         notes = _write_folder(
             weights, folder_in(directory, head.task), _with_head(head), parameters, description
         )

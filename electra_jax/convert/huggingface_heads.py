@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from electra_jax.config.schema import Config
 from electra_jax.convert.names import Row
 from electra_jax.errors import UserError
 from electra_jax.tasks.settings import TaskSettings, can_be_exported
@@ -214,13 +213,13 @@ def task_sections(head: Head, settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def check_exportable(config: Config, head: Head) -> None:
+def check_exportable(head_style: str, hidden_size: int, head: Head) -> None:
     """Refuses a head whose outputs no class of Hugging Face computes: the original's for questions.
 
     Raises:
         UserError: there is no such class.
     """
-    if not can_be_exported(config.finetune.head_style, head.settings, config.model.hidden_size):
+    if not can_be_exported(head_style, head.settings, hidden_size):
         raise UserError(
             f"the head of {head.task} has the original's shape, which no class of Hugging Face computes: train with "
             "finetune.head_style=huggingface to export it"
@@ -263,11 +262,11 @@ def on_label_scale(head: Head, parameters: Mapping[str, np.ndarray]) -> dict[str
     }
 
 
-def head_config_json(config: Config, head: Head) -> dict[str, Any]:
+def head_config_json(head_dropout: float, head: Head) -> dict[str, Any]:
     """What config.json says of the head."""
     settings = head.settings
     described: dict[str, Any] = {
-        "classifier_dropout": config.finetune.head_dropout,
+        "classifier_dropout": head_dropout,
         "finetuning_task": head.task,
     }
     classes = settings.classes

@@ -410,7 +410,7 @@ class Model:
             raise UserError(f"the model has {wanted} of kind {' or '.join(kinds)}; there is: {there}")
         task = self.tasks[name]
         rows = task.encode(examples, training=False)
-        objective = FineTuning(self.config, self._network, self.tasks, {})
+        objective = FineTuning(self._network, self.tasks, {})
         outputs = self._run(f"task {name}", objective.outputs, rows, name)
         return task.predictions(examples, rows, outputs)
 

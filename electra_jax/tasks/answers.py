@@ -1,4 +1,4 @@
-"""From the beams of a question's windows to its best answers."""
+"""The best answers to a question, from the beams of start and end positions of its windows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from electra_jax.tokenizers.normalize import is_accent
 
 @dataclass(frozen=True)
 class PredictedAnswer:
-    """An answer, the characters ``start`` … ``end`` - 1 of the context.
+    """A predicted answer: the characters ``start`` … ``end`` - 1 of the context.
 
     Attributes:
         text: those characters.
-        start: of the first.
-        end: behind the last.
-        score: of its start and its end together.
-        probability: among the answers kept for its question.
+        start: the first character.
+        end: the character after the last.
+        score: the score of its start plus that of its end.
+        probability: its share of the softmax over the answers that are kept for the question.
     """
 
     text: str
@@ -31,15 +31,18 @@ class PredictedAnswer:
 def valid_spans(
     window: ContextWindow, beam: Mapping[str, np.ndarray], max_answer_tokens: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Spans of a row's beam that can be answers, in the order of the beam: (float ``[spans]``, int ``[spans, 2]``).
+    """Return the spans of a row's beam that can be answers, in the order of the beam.
 
-    Both ends are in the window, the start with its max context; the end is not before the start, nor
-    ``max_answer_tokens`` behind it.
+    Start and end are both in the window, the start where the window has the token's max context. The end is not before
+    the start, and the span has at most ``max_answer_tokens`` tokens.
 
     Args:
-        window: what the row shows.
+        window: the part of the context that the row holds.
         beam: ``start_scores`` and ``start_positions`` ``[k]``, ``end_scores`` and ``end_positions`` ``[k, k]``.
         max_answer_tokens: the longest answer.
+
+    Returns:
+        Scores, float ``[spans]``, and positions of start and end in the row, int ``[spans, 2]``.
     """
     starts = np.broadcast_to(beam["start_positions"][:, None], beam["end_positions"].shape)
     ends = beam["end_positions"]
@@ -61,9 +64,17 @@ def best_answers(
     n_best: int,
     max_answer_tokens: int,
 ) -> list[PredictedAnswer]:
-    """The ``n_best`` answers of different text over all windows of a context, best first; fewer if there are fewer.
+    """Return the best answers of different text over all windows of a context, best first.
 
-    Scores of different windows are compared as they are. Of answers that are the same text the best is kept.
+    There are ``n_best`` of them, or fewer if there are fewer. Scores of different windows are compared as they are. Of
+    answers with the same text only the best is kept.
+
+    Args:
+        context: the context.
+        windows: its windows.
+        beams: the beam of each window, see `valid_spans`.
+        n_best: how many answers to return.
+        max_answer_tokens: the longest answer.
     """
     scores, spans, origin = [], [], []
     for number, (window, beam) in enumerate(zip(windows, beams, strict=True)):
@@ -89,14 +100,14 @@ def best_answers(
 
 
 def end_after_combining_marks(text: str, end: int) -> int:
-    """``end``, or behind the combining marks that stand there, which a tokenizer that strips accents leaves out."""
+    """Return ``end``, moved past combining marks: tokenizers that strip accents leave those out of their offsets."""
     while end < len(text) and is_accent(text[end]):
         end += 1
     return end
 
 
 def softmax(scores: Sequence[float]) -> list[float]:
-    """Probabilities of scores; none of none."""
+    """Return the softmax of some scores; [] for none."""
     if not scores:
         return []
     powers = np.exp(np.array(scores, np.float64) - max(scores))

@@ -1,4 +1,4 @@
-"""Batches of encoded rows: bucketed by length, every row once an epoch, and in an order that needs no state."""
+"""Batches of encoded rows: bucketed by length, every row once per epoch, in an order that needs no state."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,29 +14,34 @@ from electra_jax.tasks.protocol import NO_TARGET, Rows, TaskBatch
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """A batch that is not yet made: which rows, filled up to which length. -1 is a row that only fills the batch."""
+    """Which rows a batch consists of, before its arrays are made.
+
+    Attributes:
+        length: every row is padded to it.
+        rows: int64 ``[batch]``, numbers of rows; -1 is padding, a row that only fills the batch.
+    """
 
     length: int
     rows: np.ndarray  # int64 [batch]
 
 
 def usable_buckets(buckets: Sequence[int], longest: int) -> tuple[int, ...]:
-    """The buckets below ``longest``, and ``longest`` itself."""
+    """Return the buckets shorter than ``longest``, and ``longest`` itself."""
     return (*(bucket for bucket in buckets if bucket < longest), longest)
 
 
 def plan_batches(
     lengths: np.ndarray, batch_size: int, buckets: Sequence[int], rng: np.random.Generator | None
 ) -> list[BatchPlan]:
-    """Cuts rows into batches of like length, every row once; only the last batch may need rows to fill it.
+    """Divide rows into batches of similar length, every row once; only the last batch may need padding rows.
 
-    Rows that do not fill a batch of their bucket go on to the next longer one.
+    Rows that do not fill a batch of their bucket move on to the next longer bucket.
 
     Args:
         lengths: int ``[rows]``.
-        batch_size: rows a batch.
-        buckets: increasing lengths.
-        rng: shuffles rows within buckets, and the batches; None keeps the order, for evaluation.
+        batch_size: rows of a batch.
+        buckets: lengths, increasing.
+        rng: shuffles the rows within each bucket, and then the batches; None keeps the order, for evaluation.
     """
     assigned = np.searchsorted(buckets, lengths).clip(max=len(buckets) - 1)
     plans: list[BatchPlan] = []
@@ -58,17 +63,25 @@ def plan_batches(
 
 
 def make_batch(task: str, rows: Rows, plan: BatchPlan, pad_id: int, *, targets: bool) -> TaskBatch:
-    """The arrays of a plan; ``targets`` False leaves them out, for prediction."""
+    """Make the arrays of a planned batch.
+
+    Args:
+        task: the task's name.
+        rows: the rows that the plan's numbers refer to.
+        plan: which rows, and the length they are padded to.
+        pad_id: the id of [PAD].
+        targets: whether to include the targets; prediction does without.
+    """
     count, length = len(plan.rows), plan.length
     ids = np.full((count, length), pad_id, np.int32)
     types = np.zeros((count, length), np.int32)
     real = np.zeros((count, length), np.int32)
-    for place, row in enumerate(plan.rows):
+    for position, row in enumerate(plan.rows):
         if row >= 0:
             size = len(rows.input_ids[row])
-            ids[place, :size] = rows.input_ids[row]
-            types[place, :size] = rows.token_type_ids[row]
-            real[place, :size] = 1
+            ids[position, :size] = rows.input_ids[row]
+            types[position, :size] = rows.token_type_ids[row]
+            real[position, :size] = 1
     positions = np.broadcast_to(np.arange(length, dtype=np.int32), (count, length)).copy()
     return TaskBatch(
         inputs=EncoderInputs(ids, types, positions, real),  # type: ignore[arg-type]
@@ -83,14 +96,14 @@ def _target(values: np.ndarray | Sequence[np.ndarray], plan: BatchPlan) -> Any:
         real = (plan.rows >= 0).reshape(-1, *[1] * (values.ndim - 1))
         return np.where(real, values[plan.rows], np.zeros((), values.dtype))
     out = np.full((len(plan.rows), plan.length), NO_TARGET, np.int32)
-    for place, row in enumerate(plan.rows):
+    for position, row in enumerate(plan.rows):
         if row >= 0:
-            out[place, : len(values[row])] = values[row]
+            out[position, : len(values[row])] = values[row]
     return out
 
 
 def share_of(batch: Any, host: int, hosts: int) -> Any:
-    """The ``host``-th of ``hosts`` equal parts of a batch."""
+    """Return the ``host``-th of ``hosts`` equal parts of a batch."""
 
     def part(array: np.ndarray) -> np.ndarray:
         size = array.shape[0] // hosts
@@ -101,14 +114,14 @@ def share_of(batch: Any, host: int, hosts: int) -> Any:
 
 @dataclass(frozen=True)
 class TrainingOrder:
-    """Which batch each step trains on: a pure function of the seed and the step.
+    """Which batch each step trains on, as a pure function of the seed and the step.
 
     Attributes:
-        lengths: of the rows of each task, by name.
-        batch_size: rows a batch.
-        buckets: increasing lengths.
+        lengths: of the training rows of each task, by name.
+        batch_size: rows of a batch.
+        buckets: lengths that rows are padded to, increasing.
         seed: of the run.
-        weights: share of each task's batches relative to the others; a task without one has its number of batches.
+        weights: relative share of each task's batches; None stands for the task's number of batches per epoch.
     """
 
     lengths: Mapping[str, np.ndarray]
@@ -118,16 +131,16 @@ class TrainingOrder:
     weights: Mapping[str, float | None]
 
     def batches_per_epoch(self, task: str) -> int:
-        """Batches that hold every row of a task once."""
+        """Return the number of batches that hold every row of a task once."""
         return -(-len(self.lengths[task]) // self.batch_size)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of all tasks together."""
+        """The batches of all tasks in an epoch, added up."""
         return sum(self.batches_per_epoch(task) for task in self.lengths)
 
     def plans(self, start: int, steps: int) -> Iterator[tuple[str, BatchPlan]]:
-        """(task, plan) of the steps ``start`` … ``steps`` - 1."""
+        """Yield (task, plan) for the steps ``start`` … ``steps`` - 1."""
         names = list(self.lengths)
         shares = np.array([self.weights.get(name) or self.batches_per_epoch(name) for name in names], float)
         chosen = np.random.default_rng([self.seed, 1]).choice(len(names), size=steps, p=shares / shares.sum())
@@ -139,6 +152,6 @@ class TrainingOrder:
             return plan_batches(self.lengths[names[task]], self.batch_size, self.buckets, rng)
 
         for task in chosen[start:]:
-            number, place = divmod(int(done[task]), self.batches_per_epoch(names[task]))
-            yield names[task], epoch(int(task), number)[place]
+            number, position = divmod(int(done[task]), self.batches_per_epoch(names[task]))
+            yield names[task], epoch(int(task), number)[position]
             done[task] += 1

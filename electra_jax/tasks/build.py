@@ -1,4 +1,4 @@
-"""From configuration and examples to a task: one table, with a row for each kind."""
+"""From configuration and examples to a task: one table with a row for each kind of task."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,35 +29,45 @@ from electra_jax.tasks.tagging import TaggingTask, tag_format
 from electra_jax.tokenizers import Tokenizer
 
 Splits = Mapping[str, Sequence[Example]]
-Learned = tuple[dict[str, Any], list[str]]  # fields of `TaskSettings`, and what a user should know
+Learned = tuple[dict[str, Any], list[str]]  # fields of `TaskSettings`, and warnings
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of task.
+    """How tasks of one kind are made.
 
     Attributes:
-        learn: (name, section, examples) → what must be remembered of them, beside the kind.
-        build: (section, settings, quirks, what all tasks have) → the task.
+        learn: (name, section, examples) → the fields of `TaskSettings` that follow from the examples, and warnings.
+        build: (section, settings, reference_quirks, arguments that all tasks take) → the task.
     """
 
     learn: Callable[[str, Any, Splits], Learned]
     build: Callable[[Any, TaskSettings, bool, dict[str, Any]], Task]
 
 
-def learn_settings(name: str, config: Config, splits: Splits) -> tuple[TaskSettings, list[str]]:
-    """What a task must remember of its examples, and warnings about them.
+def learn_settings(name: str, config: TaskConfig, splits: Splits) -> tuple[TaskSettings, list[str]]:
+    """Return what a task must remember of its examples, and warnings about them.
+
+    Args:
+        name: of the task.
+        config: its section of the configuration.
+        splits: its examples, by split.
 
     Raises:
         UserError: labels that cannot be used.
     """
-    task = config.finetune.tasks[name]
-    values, notes = KINDS[task.kind].learn(name, task, splits)
-    return TaskSettings(kind=task.kind, **values), [*notes, *example_warnings(splits)]
+    values, notes = KINDS[config.kind].learn(name, config, splits)
+    return TaskSettings(kind=config.kind, **values), [*notes, *example_warnings(splits)]
 
 
 def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tokenizer) -> Task:
-    """The task ``finetune.tasks.<name>``.
+    """Build the task ``finetune.tasks.<name>``.
+
+    Args:
+        name: of the task.
+        settings: what was learned from its examples.
+        config: the whole configuration.
+        tokenizer: encodes its texts.
 
     Raises:
         UserError: options that do not fit.
@@ -86,23 +96,23 @@ def _learn_classes(name: str, task: ClassificationConfig, splits: Splits) -> Lea
 
 
 def _build_classification(
-    task: ClassificationConfig, settings: TaskSettings, quirks: bool, shared: dict[str, Any]
+    task: ClassificationConfig, settings: TaskSettings, reference_quirks: bool, shared: dict[str, Any]
 ) -> Task:
-    del quirks
+    del reference_quirks
     if settings.multi_label:
         return MultiLabelTask(
             labels=settings.labels,
             chosen_metric=task.metric,
             threshold=settings.threshold,
             tune_threshold=task.threshold == "tune",
-            swap_pairs=_swaps(task, shared["name"]),
+            swap_pairs=_swap_pairs(task, shared["name"]),
             **shared,
         )
     return ClassificationTask(
         kind="classification",
         labels=settings.labels,
         metrics=_metrics(task, shared["name"], ("accuracy", "f1")),
-        swap_pairs=_swaps(task, shared["name"]),
+        swap_pairs=_swap_pairs(task, shared["name"]),
         positive=task.positive,
         **shared,
     )
@@ -119,16 +129,16 @@ def _learn_range(name: str, task: RegressionConfig, splits: Splits) -> Learned:
 
 
 def _build_regression(
-    task: RegressionConfig, settings: TaskSettings, quirks: bool, shared: dict[str, Any]
+    task: RegressionConfig, settings: TaskSettings, reference_quirks: bool, shared: dict[str, Any]
 ) -> Task:
-    del quirks
+    del reference_quirks
     return ClassificationTask(
         kind="regression",
         labels=(),
         metrics=_metrics(task, shared["name"], ("spearman", "pearson")),
         low=settings.low,
         high=settings.high,
-        swap_pairs=_swaps(task, shared["name"]),
+        swap_pairs=_swap_pairs(task, shared["name"]),
         **shared,
     )
 
@@ -140,8 +150,10 @@ def _learn_tags(name: str, task: TaggingConfig, splits: Splits) -> Learned:
     return {"labels": labels, "scheme": found.scheme, "spelling": found.spelling.name}, notes
 
 
-def _build_tagging(task: TaggingConfig, settings: TaskSettings, quirks: bool, shared: dict[str, Any]) -> Task:
-    del quirks
+def _build_tagging(
+    task: TaggingConfig, settings: TaskSettings, reference_quirks: bool, shared: dict[str, Any]
+) -> Task:
+    del reference_quirks
     return TaggingTask(
         file_labels=settings.labels,
         scheme=cast(Scheme, settings.scheme),
@@ -158,20 +170,23 @@ def _learn_nothing(name: str, task: TaskConfig, splits: Splits) -> Learned:
 
 
 def _build_questions(
-    task: QuestionAnsweringConfig, settings: TaskSettings, quirks: bool, shared: dict[str, Any]
+    task: QuestionAnsweringConfig, settings: TaskSettings, reference_quirks: bool, shared: dict[str, Any]
 ) -> Task:
     return QuestionAnsweringTask(
-        config=task, no_answer_threshold=settings.no_answer_threshold, reference_quirks=quirks, **shared
+        config=task,
+        no_answer_threshold=settings.no_answer_threshold,
+        reference_quirks=reference_quirks,
+        **shared,
     )
 
 
-def _swaps(task: TextsConfig, name: str) -> bool:
+def _swap_pairs(task: TextsConfig, name: str) -> bool:
     benchmark = BENCHMARKS.get(name)
     return (benchmark is not None and benchmark.swap_pairs) if task.swap_pairs is None else task.swap_pairs
 
 
 def _metrics(task: TextsConfig, name: str, usual: tuple[str, ...]) -> tuple[str, ...]:
-    """The chosen metric first, then those of the benchmark of this name, or the usual ones."""
+    """Return the metric that is set first, then those of the benchmark of this name, or the usual ones."""
     benchmark = BENCHMARKS.get(name)
     known = benchmark.metrics if benchmark is not None and benchmark.kind == task.kind else usual
     return known if task.metric is None else (task.metric, *(m for m in known if m != task.metric))

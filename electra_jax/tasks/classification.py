@@ -21,26 +21,26 @@ from electra_jax.tokenizers import Tokenizer
 
 @dataclass(frozen=True)
 class ClassificationTask:
-    """Implements `Task` for classes, and for numbers.
+    """Classification into one class, or regression; implements `Task`.
 
     Attributes:
         name: of the task.
         kind: "classification" or "regression".
-        labels: the classes; () for numbers.
-        metrics: by name, the first decides what is best.
-        tokenizer: of the texts.
-        max_length: of a row.
-        head_style: the original's head or Hugging Face's.
-        head_dropout: in the head.
-        dtype: of the head's products.
-        initializer_range: of Hugging Face's head.
-        low: the number that is 0 in training.
-        high: the number that is 1.
+        labels: the classes; () for regression.
+        metrics: by name; the first selects checkpoints and seeds.
+        tokenizer: encodes the texts.
+        max_length: of a row, in tokens.
+        head_style: the head of the original or of Hugging Face.
+        head_dropout: dropout rate in the head.
+        dtype: of the head's matrix products.
+        initializer_range: standard deviation of the initial weights of Hugging Face's head.
+        low: the label that is 0 in training, for regression.
+        high: the label that is 1.
         swap_pairs: train on every pair in both orders.
-        positive: the class that F1 is of; None is the second of two, and of more the mean over them.
+        positive: the class whose F1 is measured; None is the second of two classes, and the mean over more.
 
     Raises:
-        UserError: fewer than two classes, or a metric or positive class there is not.
+        UserError: fewer than two classes, or a metric or positive class that does not exist.
     """
 
     name: str
@@ -79,23 +79,24 @@ class ClassificationTask:
 
     @property
     def metric(self) -> str:
-        """What decides which parameters are best."""
+        """The metric that selects checkpoints and seeds."""
         return self.metrics[0]
 
     @property
     def f1_of(self) -> str | None:
-        """The class that F1 is of; None where it is a mean over all, or not measured."""
+        """The class whose F1 is measured; None where it is a mean over all classes, or not measured."""
         if "f1" not in self.metrics or (self.positive is None and len(self.labels) != 2):
             return None
         return self.labels[1] if self.positive is None else self.positive
 
     def encode(self, examples: Sequence[TextExample], *, training: bool) -> Rows:
-        """Rows as `text_rows` makes them.
+        """Encode examples as `text_rows` does.
 
-        The target is int32 ``label`` or float32 ``value``, there with ``training``, or if all examples have a label.
+        The target is int32 ``label`` or float32 ``value``; it is there with ``training``, or if every example has a
+        label.
 
         Raises:
-            UserError: a label that is missing in training, not among the classes, or no number where one is needed.
+            UserError: a label that is missing in training, not among the classes, or no number in a regression.
         """
         rows = text_rows(self.tokenizer, examples, self.max_length, both_orders=training and self.swap_pairs)
         # Labels that are there are looked at, so that a wrong one is found before anything is trained.
@@ -130,7 +131,7 @@ class ClassificationTask:
         return (self.high - self.low) or 1.0
 
     def head(self) -> nn.Module:
-        """One logit a class, or one number."""
+        """Return a head with one logit per class, or with one number."""
         return ClassificationHead(
             num_labels=max(1, len(self.labels)),
             style=self.head_style,
@@ -140,14 +141,14 @@ class ClassificationTask:
         )
 
     def loss(self, head: Any, hidden: Array, batch: TaskBatch, rng: Array | None) -> Array:
-        """Cross-entropy, or the squared error of the number scaled to 0 … 1; float32 ``[batch]``."""
+        """Return cross-entropy, or the squared error of the number scaled to 0 … 1; float32 ``[batch]``."""
         logits = head(hidden, rng)
         if self.kind == "regression":
             return squared_error(logits[:, 0], batch.targets["value"])
         return softmax_cross_entropy(logits, batch.targets["label"])
 
     def outputs(self, head: Any, hidden: Array, batch: TaskBatch) -> dict[str, Array]:
-        """``probabilities`` ``[batch, classes]``, or ``value`` ``[batch]``."""
+        """Return ``probabilities`` ``[batch, classes]``, or ``value`` ``[batch]``."""
         del batch
         logits = head(hidden, None)
         if self.kind == "regression":
@@ -157,9 +158,9 @@ class ClassificationTask:
     def predictions(
         self, examples: Sequence[TextExample], rows: Rows, outputs: Mapping[str, np.ndarray]
     ) -> list[dict[str, Any]]:
-        """``id``, ``label``, its ``probability`` and all ``probabilities``; or ``id`` and ``value``.
+        """Return ``id``, ``label``, its ``probability`` and all ``probabilities``; or ``id`` and ``value``.
 
-        ``truncated`` is there, and true, where the text did not fit its row.
+        ``truncated`` is present, and true, where the text did not fit into its row.
         """
         is_cut = rows.details or [False] * len(examples)  # a row an example where nothing is swapped
         results: list[dict[str, Any]] = []
@@ -168,14 +169,14 @@ class ClassificationTask:
                 value = float(outputs["value"][number]) * self._range + self.low
                 results.append({"id": example.id, "value": value})
                 continue
-            shares = outputs["probabilities"][number].tolist()
-            best = int(np.argmax(shares))
+            probabilities = outputs["probabilities"][number].tolist()
+            best = int(np.argmax(probabilities))
             results.append(
                 {
                     "id": example.id,
                     "label": self.labels[best],
-                    "probability": shares[best],
-                    "probabilities": dict(zip(self.labels, shares, strict=True)),
+                    "probability": probabilities[best],
+                    "probabilities": dict(zip(self.labels, probabilities, strict=True)),
                 }
             )
         for number, result in enumerate(results):
@@ -186,7 +187,7 @@ class ClassificationTask:
     def score(
         self, examples: Sequence[TextExample], predictions: Sequence[Mapping[str, Any]]
     ) -> dict[str, float]:
-        """The task's metrics, in percent, on the original scale of numbers; F1 is that of `f1_of`."""
+        """Return the metrics in percent, regression on the original scale of the labels; F1 is that of `f1_of`."""
         if any(example.label is None for example in examples):
             raise ValueError("labels that are hidden cannot be compared with")
         gold: list[Any] = [example.label for example in examples]
@@ -204,6 +205,6 @@ class ClassificationTask:
         )
 
     def tune(self, dev: Sequence[TextExample], predictions: Sequence[Mapping[str, Any]]) -> TunedTask:
-        """Nothing is chosen after training."""
+        """Return the task as it is: nothing is tuned on the dev examples."""
         del dev, predictions
         return TunedTask(self)

@@ -1,4 +1,4 @@
-"""Fine-tuning from examples to results: every seed is a run of the one training loop in a directory of its own."""
+"""Fine-tuning from examples to results; every seed is a run of the one training loop, in a directory of its own."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -63,17 +63,18 @@ Splits = Mapping[str, Sequence[Example]]
 
 @dataclass(frozen=True)
 class FineTuningData:
-    """Everything a seed needs that does not depend on it.
+    """Everything the seeds of a fine-tuning have in common.
 
     Attributes:
         config: of the whole command.
-        tokenizer: of the checkpoint it starts from.
+        tokenizer: that of the checkpoint it starts from.
         examples: by task and split.
         settings: by task, what was learned from its examples.
         tasks: by name.
         rows: encoded training rows by task.
-        fingerprint: of all examples.
-        free_paths: keys whose value, a path, may be another where the same lies there.
+        fingerprint: a hash of all examples.
+        free_paths: keys whose value, a path, may differ from that of the run before, as long as the content is the
+            same.
     """
 
     config: Config
@@ -87,11 +88,11 @@ class FineTuningData:
 
     @property
     def buckets(self) -> tuple[int, ...]:
-        """Lengths that rows are filled up to."""
+        """The lengths that rows are padded to."""
         return usable_buckets(self.config.finetune.length_buckets, self.config.data.sequence_length)
 
     def order(self, seed: int) -> TrainingOrder:
-        """Which batch each step trains on."""
+        """Return the order of the batches for a seed."""
         return TrainingOrder(
             lengths={
                 name: np.array([len(ids) for ids in rows.input_ids]) for name, rows in self.rows.items()
@@ -104,7 +105,15 @@ class FineTuningData:
 
 
 def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -> dict[str, Any]:
-    """Fine-tunes with every seed in ``workdir``, or goes on, and returns the results over all of them.
+    """Fine-tune with every seed in ``workdir``, or continue, and return the results over all seeds.
+
+    Args:
+        config: the configuration.
+        workdir: has a directory for each seed.
+        submission: a directory for GLUE's submission files; None writes none.
+
+    Returns:
+        What is written to results.json; {} if a signal stopped the run.
 
     Raises:
         UserError: anything the user can put right, before any device is used.
@@ -117,7 +126,7 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
     config, tokenizer, notes = starting_point(config)
     begun = _read_begun(workdir)
     # What lies at a path is compared below; an earlier version did not note it, so there the path must be the same.
-    free_paths = path_keys(config) if begun is not None else frozenset()
+    free_paths = path_keys(config.finetune.tasks) if begun is not None else frozenset()
     changes = workdir.check_usable(config, free=free_paths)
     check_tokenizer(config.init_from, workdir, tokenizer)
     data = read_finetuning_data(config, tokenizer, notes, free_paths)
@@ -141,7 +150,7 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
             return {}
         results.append(result)
     f1_of = {name: task.f1_of for name, task in data.tasks.items() if task.f1_of is not None}
-    summary = summarize_seeds(config, results, f1_of)
+    summary = summarize_seeds(config.init_from, config.finetune, results, f1_of)
     if is_host_0():
         write_json(workdir.root / RESULTS, summary)
         print_table(summary)
@@ -152,7 +161,7 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
 
 
 def _read_begun(workdir: WorkDir) -> FineTuningInputs | None:
-    """What the fine-tuning in a work directory was begun with, on every host; see `read_inputs`."""
+    """Return what the fine-tuning in a work directory was begun with, on every host; see `read_inputs`."""
     found = broadcast_from_host_0(
         f"inputs of {workdir.root}",
         lambda: None if (read := read_inputs(workdir.root)) is None else asdict(read),
@@ -163,7 +172,7 @@ def _read_begun(workdir: WorkDir) -> FineTuningInputs | None:
 def _check_inputs(
     data: FineTuningData, workdir: WorkDir, begun: FineTuningInputs | None, notes: list[str]
 ) -> FineTuningInputs:
-    """What it begins with now, compared with what it was begun with; says so where that is not known.
+    """Return what it begins with now, compared with what it was begun with; add a note where that is unknown.
 
     Raises:
         UserError: they differ.
@@ -171,7 +180,7 @@ def _check_inputs(
     classes = {name: task.labels for name, task in data.tasks.items()}
 
     def compare() -> dict[str, Any]:
-        now = current_inputs(data.config, data.examples, classes)
+        now = current_inputs(data.config.init_from, data.examples, classes)
         if begun is not None:
             check_inputs(workdir.root, begun, now)
         return asdict(now)
@@ -187,12 +196,12 @@ def _check_inputs(
 def read_finetuning_data(
     config: Config, tokenizer: Tokenizer, notes: list[str], free_paths: frozenset[str] = frozenset()
 ) -> FineTuningData:
-    """Reads, checks and encodes the examples of all tasks; adds what a user should know to ``notes``.
+    """Read, check and encode the examples of all tasks.
 
     Args:
         config: with the sizes of the checkpoint it starts from.
-        tokenizer: of that.
-        notes: added to.
+        tokenizer: that of the checkpoint.
+        notes: what a user should know is appended, a line each.
         free_paths: see `FineTuningData`.
 
     Raises:
@@ -209,7 +218,7 @@ def read_finetuning_data(
     tasks: dict[str, Task] = {}
     rows: dict[str, Rows] = {}
     for name, splits in examples.items():
-        settings[name], warnings = learn_settings(name, config, splits)
+        settings[name], warnings = learn_settings(name, config.finetune.tasks[name], splits)
         notes += [f"warning: finetune.tasks.{name}: {warning}" for warning in warnings]
         tasks[name] = build_task(name, settings[name], config, tokenizer)
         settings[name] = replace(settings[name], classes=tasks[name].labels)
@@ -231,12 +240,12 @@ def read_finetuning_data(
 
 
 def seed_config(data: FineTuningData, seed: int) -> Config:
-    """The configuration of one seed, as it is written down: that of the whole command, with its own seed."""
+    """Return the configuration of one seed as it is written down: the command's, with this seed."""
     return data.config.model_copy(update={"seed": seed})
 
 
 def with_derived_steps(recipe: Config, steps_per_epoch: int) -> Config:
-    """The recipe with steps, warm-up and evaluations as the examples decide, where it does not say them itself."""
+    """Return the configuration with steps, warm-up and evaluation interval derived from the examples where unset."""
     train, optimizer, passes = recipe.train, recipe.optimizer, recipe.finetune
     if train.steps is None:
         epochs = require(passes.epochs, "finetune.epochs")
@@ -250,10 +259,10 @@ def with_derived_steps(recipe: Config, steps_per_epoch: int) -> Config:
 
 
 def check_seed(data: FineTuningData, root: WorkDir, seed: int) -> None:
-    """Refuses a seed that was begun, or finished, with another recipe or on other examples; writes nothing.
+    """Refuse a seed that was begun, or finished, with another configuration or on other examples; write nothing.
 
     Raises:
-        UserError: it was begun otherwise.
+        UserError: it was begun differently.
     """
     workdir = WorkDir(root.root / f"seed-{seed}")
     if not workdir.root.exists():
@@ -266,10 +275,11 @@ def check_seed(data: FineTuningData, root: WorkDir, seed: int) -> None:
 
 
 def run_seed(data: FineTuningData, root: WorkDir, seed: int, mesh: jax.sharding.Mesh) -> Result | None:
-    """Trains one seed to the end and predicts every split; None if a signal stopped it.
+    """Train one seed to its end and predict every split.
 
     Returns:
-        ``{"seed", "steps", "scores": {task: {split: {metric: value}}}}``, also kept in its directory.
+        ``{"seed", "steps", "scores": {task: {split: {metric: value}}}}``, also written to its directory; None if a
+        signal stopped it.
     """
     workdir = WorkDir(root.root / f"seed-{seed}")
     recipe = seed_config(data, seed)
@@ -296,12 +306,14 @@ def run_seed(data: FineTuningData, root: WorkDir, seed: int, mesh: jax.sharding.
 def seed_experiment(
     data: FineTuningData, root: WorkDir, seed: int, mesh: jax.sharding.Mesh
 ) -> Experiment[FineTuning]:
-    """The run of one seed, in a directory of its own."""
+    """Return the run of one seed, in a directory of its own."""
     recipe, tokenizer = seed_config(data, seed), data.tokenizer
     config = with_derived_steps(recipe, data.order(seed).steps_per_epoch)
     workdir = WorkDir(root.root / f"seed-{seed}")
     network = build_network(config, tokenizer.vocab_size, mesh.devices.flat[0].platform)
-    objective = FineTuning(config, network, data.tasks, _example_batches(data))
+    objective = FineTuning(
+        network, data.tasks, _example_batches(data), sum_losses=config.finetune.reference_quirks
+    )
     return Experiment(
         config=config,
         saved_config=recipe,
@@ -321,10 +333,10 @@ def seed_experiment(
 
 
 def _result_of(workdir: WorkDir, recipe: Config) -> Result | None:
-    """What a finished seed reached; None where it is not finished, or was scored with other settings.
+    """Return the result of a finished seed; None where it is not finished, or was scored with other settings.
 
-    Those that only decide what is done with predictions may have changed since; its parameters are as they were, and
-    it is predicted and scored anew.
+    Settings that only decide what is done with predictions may have changed since: the parameters are the same, so it
+    is only predicted and scored again.
     """
     result = read_result(workdir.root)
     if result is None or not workdir.config.is_file():
@@ -338,7 +350,7 @@ def _result_of(workdir: WorkDir, recipe: Config) -> Result | None:
 
 
 def _example_batches(data: FineTuningData) -> dict[str, TaskBatch]:
-    """A batch of each task of the shortest bucket, for shapes."""
+    """Return a batch of each task, padded to the shortest bucket, for shapes."""
     size = data.config.train.batch_size
     lengths = data.buckets[:1]
     batches = {}
@@ -381,7 +393,7 @@ class FineTuningWorkload:
         self.command = f"python -m electra_jax.train --config {file} --workdir {folder}"
 
     def batches(self, start: int) -> Iterator[TaskBatch]:
-        """This host's part of the batches after step ``start``."""
+        """Yield this host's part of the batches after step ``start``."""
         data = self._data
         for name, plan in data.order(self._config.seed).plans(start, self._config.train.total_steps):
             batch = make_batch(name, data.rows[name], plan, data.tokenizer.pad_id, targets=True)
@@ -389,7 +401,7 @@ class FineTuningWorkload:
             yield share_of(batch, *self._program.share)
 
     def throughput(self, seconds_per_step: float | None) -> Metrics:
-        """Sequences and tokens a second, padding included, over the batches since the last time."""
+        """Return sequences and tokens per second, padding included, since the last call."""
         rows, lengths = self._config.train.batch_size, self._lengths
         self._lengths = []
         speed = rows / seconds_per_step if seconds_per_step else None
@@ -397,7 +409,7 @@ class FineTuningWorkload:
         return {"sequences_per_second": speed, "tokens_per_second": tokens}
 
     def evaluate(self, params: Any, step: int) -> Metrics:
-        """The tasks' metrics on their dev examples; the best parameters so far are kept if they are wanted."""
+        """Return the metrics of the tasks on their dev examples; keep the parameters if they are the best so far."""
         metrics: Metrics = {}
         several = len(self._data.tasks) > 1
         primary = []
@@ -424,7 +436,7 @@ class FineTuningWorkload:
             write_json(best / BEST, {"step": step, "value": value})
 
     def selected(self, params: Any) -> Any:
-        """The parameters to keep: those given, or the best on the dev examples."""
+        """Return the parameters to keep: those given, or the best on the dev examples (``finetune.select``)."""
         if self._config.finetune.select == "last":
             return params
         best = self._workdir.root / "best"
@@ -437,7 +449,7 @@ class FineTuningWorkload:
         return restore_params(best / "checkpoints", kept["step"], self._program.abstract.params)
 
     def _outputs(self, params: Any, task: Task, split: str) -> tuple[Rows, dict[str, np.ndarray]]:
-        """The rows of a split, and what the head says of each."""
+        """Return the rows of a split, and the head's outputs for each row."""
         data = self._data
         rows = task.encode(data.examples[task.name][split], training=False)
         outputs = predict_rows(
@@ -453,7 +465,7 @@ class FineTuningWorkload:
         return rows, outputs
 
     def predict_all(self, params: Any) -> dict[str, dict[str, dict[str, float]]]:
-        """Predicts every split but the training examples, writes it down, and scores those with known answers."""
+        """Predict all splits but train, write the predictions, and return the scores of those with known labels."""
         scores: dict[str, dict[str, dict[str, float]]] = {}
         folder = self._workdir.root / "predictions"
         for name, trained in self._data.tasks.items():
@@ -475,7 +487,7 @@ class FineTuningWorkload:
 
 
 def print_next_steps(data: FineTuningData, root: WorkDir) -> None:
-    """How the result is used, and which of its heads can be exported."""
+    """Print the commands that use the result, and which of its heads can be exported."""
     folder = shlex.quote(str(root.root))
     print_on_host_0(
         f"to use it: python -m electra_jax.predict --workdir {folder} --input FILE (the best seed on dev)"
@@ -497,7 +509,7 @@ def print_next_steps(data: FineTuningData, root: WorkDir) -> None:
 def write_submissions(
     data: FineTuningData, root: WorkDir, summary: Mapping[str, Any], directory: Path
 ) -> None:
-    """GLUE's submission files, of each task's best seed on its dev examples."""
+    """Write GLUE's submission files, of each task's best seed on its dev examples."""
     for name, task in data.tasks.items():
         best = summary["tasks"][name]["dev"][task.metric]["best_seed"]
         folder = root.root / f"seed-{best}" / "predictions"

@@ -1,7 +1,7 @@
 """Heads taken over from a fine-tuned model: classes are matched by name, and what does not fit starts anew.
 
-A head's outputs are numbered, and what the numbers mean is in the settings of its task. Taken over number by number, a
-head whose classes stand in another order would be wrong about all of them.
+The outputs of a head are numbered, and the meaning of the numbers is in the settings of its task. If heads were taken
+over number by number, one whose classes are in another order would be wrong about all of them.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -19,24 +19,24 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class HeadTransfer:
-    """Implements `initialisation.Adapt` for the heads of ``tasks``, by name."""
+    """Decides which heads of a checkpoint the run's tasks take over; implements `initialisation.Adapt`."""
 
     tasks: Mapping[str, TaskSettings]
 
     def __call__(self, origin: Origin, saved: Shapes, wanted: Shapes) -> Adaptation:
-        """Which heads of ``origin`` are taken, and how.
+        """Return which heads of a checkpoint are taken over, and what is changed in them.
 
         Args:
             origin: the checkpoint.
-            saved: shapes of its parameters.
-            wanted: shapes of the run's.
+            saved: shapes of its parameters, by name.
+            wanted: shapes of the run's parameters.
 
         Raises:
             UserError: its tasks.json is not what was written.
         """
         there = {name.split("/")[1] for name in saved if name.startswith("heads/")}
         known = read_settings(origin.run) if there and (origin.run / FILE).is_file() else {}
-        left: set[str] = set()
+        reinitialized: set[str] = set()
         source: dict[str, str] = {}
         changed: dict[str, Callable[[Array], Array]] = {}
         notes: list[str] = []
@@ -49,22 +49,22 @@ class HeadTransfer:
                         "among them (a head is taken over by the task of its name)"
                     )
                 continue
-            ours, theirs = _below(scope, wanted), _below(f"heads/{named}/", saved)
+            ours, theirs = _in_scope(scope, wanted), _in_scope(f"heads/{named}/", saved)
             fit = _fit(task, known.get(named), ours, theirs)
             if fit.why_not is not None:
                 notes.append(f"the head of {name} starts anew: in {origin.path} {fit.why_not}")
-                left |= {scope + part for part in ours}
+                reinitialized |= {scope + part for part in ours}
                 continue
             changed |= {scope + part: change for part, change in fit.changes.items()}
             if named != name:
                 source |= {scope + part: f"heads/{named}/{part}" for part in ours}
             notes.append(f"the head of {name} is taken over{fit.how}")
-        return Adaptation(frozenset(left), source, changed, tuple(notes))
+        return Adaptation(frozenset(reinitialized), source, changed, tuple(notes))
 
     def _name_there(self, name: str, there: Collection[str]) -> str | None:
-        """What the head of a task is called in the checkpoint; None if it has none.
+        """Return the name of a task's head in the checkpoint; None if it has none.
 
-        A head that came from elsewhere is called after its kind, which fits the only task of this kind.
+        A converted head is named after its kind; it belongs to the run's task of that kind if there is only one.
         """
         if name in there:
             return name
@@ -73,7 +73,7 @@ class HeadTransfer:
         return kind if alone and kind in there and kind not in self.tasks else None
 
 
-def _below(scope: str, shapes: Shapes) -> Shapes:
+def _in_scope(scope: str, shapes: Shapes) -> Shapes:
     return {name.removeprefix(scope): shape for name, shape in shapes.items() if name.startswith(scope)}
 
 
@@ -82,9 +82,9 @@ class _Fit:
     """Whether a head can be taken over.
 
     Attributes:
-        why_not: the reason if not.
-        changes: by parameter of the head, what is done to it.
-        how: for the note.
+        why_not: the reason if it cannot.
+        changes: by parameter of the head, the function applied to it.
+        how: the end of the sentence that says it was taken over.
     """
 
     why_not: str | None = None
@@ -121,7 +121,11 @@ def _reorder(order: Array) -> Callable[[Array], Array]:
 
 
 def _rescaled(task: TaskSettings, theirs: TaskSettings) -> _Fit:
-    """The head gives a number's place between the least and the greatest training label: the same number elsewhere."""
+    """Return the changes for a regression head whose labels have another range here.
+
+    The head predicts where a number lies between the least and the greatest training label; afterwards it predicts the
+    same numbers within the new range.
+    """
     if (theirs.low, theirs.high) == (task.low, task.high):
         return _Fit()
     old, new = ((one.high - one.low) or 1.0 for one in (theirs, task))

@@ -1,12 +1,12 @@
 """What a fine-tuning was begun with, by content: its examples, its classes, and the parameters it started from.
 
-Paths say too little: another file may lie where the old one was, and the same file elsewhere. A run that is started
-again goes on only where the contents are the same, so that its table never mixes seeds of two different trainings.
+Paths are not enough: another file may be where the old one was, or the same file may have moved. A run that is started
+again continues only if the contents are the same, so that its table never mixes seeds of two different trainings.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ import jax
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter
 
-from electra_jax.config.schema import Config
 from electra_jax.errors import UserError, listed
 from electra_jax.files.json_files import write_json
 from electra_jax.partitioning.axes import path_name
@@ -30,11 +29,11 @@ FILE = "inputs.json"
 
 @dataclass(frozen=True)
 class ContentHash:
-    """Something by content.
+    """The hash of something's content.
 
     Attributes:
-        what: it is, for messages: a number of examples, a checkpoint.
-        sha256: of its content, in hex.
+        what: a description for messages, such as "8,551 examples", or the path of a checkpoint.
+        sha256: of the content, in hex.
     """
 
     what: str
@@ -43,12 +42,12 @@ class ContentHash:
 
 @dataclass(frozen=True)
 class FineTuningInputs:
-    """What a fine-tuning was begun with.
+    """What a fine-tuning was begun with; inputs.json has these fields.
 
     Attributes:
         examples: by ``TASK.SPLIT``.
         classes: of each task, in the order of their numbers.
-        start: the parameters of ``init_from``; None where it starts from none.
+        start: the parameters of ``init_from``; None without ``init_from``.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -62,7 +61,7 @@ _SHAPE = TypeAdapter(FineTuningInputs)
 
 
 def read_inputs(root: Path) -> FineTuningInputs | None:
-    """What the fine-tuning in ``root`` was begun with; None where it is new, or an earlier version began it.
+    """Read what the fine-tuning in ``root`` was begun with; None where it is new, or an earlier version began it.
 
     Raises:
         UserError: inputs.json is not what was written.
@@ -71,24 +70,24 @@ def read_inputs(root: Path) -> FineTuningInputs | None:
 
 
 def inputs_from_dict(values: Any) -> FineTuningInputs:
-    """The opposite of ``asdict``, through JSON or not."""
+    """Return the inputs whose ``asdict`` this is, through JSON or not."""
     return _SHAPE.validate_python(values)
 
 
 def write_inputs(root: Path, inputs: FineTuningInputs) -> None:
-    """Writes inputs.json, whole or not at all."""
+    """Write inputs.json, whole or not at all."""
     write_json(root / FILE, asdict(inputs))
 
 
 def current_inputs(
-    config: Config,
+    init_from: str | None,
     examples: Mapping[str, Mapping[str, Sequence[Example]]],
     classes: Mapping[str, tuple[str, ...]],
 ) -> FineTuningInputs:
-    """What a fine-tuning is about to begin with.
+    """Return what a fine-tuning is about to begin with.
 
     Args:
-        config: of the whole command.
+        init_from: of the configuration.
         examples: by task and split.
         classes: by task.
 
@@ -101,14 +100,14 @@ def current_inputs(
         for split, some in splits.items()
     }
     start = None
-    if config.init_from is not None:
-        origin = find_origin(config.init_from)
+    if init_from is not None:
+        origin = find_origin(init_from)
         start = ContentHash(str(origin.path), params_digest(read_params(origin.directory, origin.step)))
     return FineTuningInputs(contents, dict(classes), start)
 
 
 def params_digest(params: Any) -> str:
-    """SHA-256, in hex, of names, types, shapes and numbers of a tree of arrays."""
+    """Return the SHA-256, in hex, of names, dtypes, shapes and values of a tree of arrays."""
     digest = hashlib.sha256()
     leaves = {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
     for name in sorted(leaves):
@@ -118,19 +117,17 @@ def params_digest(params: Any) -> str:
     return digest.hexdigest()
 
 
-def path_keys(config: Config) -> frozenset[str]:
-    """The keys whose value is a path, so that what lies there counts and not its name."""
+def path_keys(tasks: Iterable[str]) -> frozenset[str]:
+    """Return the keys of the configuration that are paths and compared by the content there, not by name."""
     files = ("data", "train", "dev", "test")
-    return frozenset(
-        {"init_from", *(f"finetune.tasks.{name}.{file}" for name in config.finetune.tasks for file in files)}
-    )
+    return frozenset({"init_from", *(f"finetune.tasks.{name}.{file}" for name in tasks for file in files)})
 
 
 def check_inputs(root: Path, begun: FineTuningInputs, now: FineTuningInputs) -> None:
-    """Refuses other examples, classes or parameters than the fine-tuning in ``root`` was begun with.
+    """Refuse examples, classes or parameters that differ from those the fine-tuning in ``root`` was begun with.
 
     Raises:
-        UserError: it names every one that differs.
+        UserError: it names all that differ.
     """
     if changed := list(_changes(begun, now)):
         raise UserError(

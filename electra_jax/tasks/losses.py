@@ -1,8 +1,8 @@
-"""Losses of fine-tuning, one number an example (google-research/electra, finetune/).
+"""Losses of fine-tuning, one number per example (google-research/electra, finetune/).
 
-How they are summed up is the caller's choice, with weights that are 0 for examples that only fill a batch: the
-reference trains on the weighted sum (its loss grows with the batch), Hugging Face on `weighted_mean`. With several
-tasks the reference counts for each example the loss of its own task alone, which is a weight of 0 for the others.
+The caller sums them up, with weights that are 0 for padding examples: the reference trains on the weighted sum (its
+loss grows with the batch), Hugging Face on `weighted_mean`. With several tasks the reference counts only the loss of
+each example's own task, which means a weight of 0 for the others.
 """
 
 import jax
@@ -11,28 +11,28 @@ from jax import Array
 
 
 def softmax_cross_entropy(logits: Array, labels: Array) -> Array:
-    """−log softmax(logits)[label], ``[…, classes]`` and int ``[…]`` → float32 ``[…]``.
+    """Return −log softmax(logits)[label], ``[…, classes]`` and int ``[…]`` → float32 ``[…]``.
 
-    A label outside 0 … classes−1 costs 0 (Hugging Face's −100, or a position behind the end of a row); take it out of
-    a mean with `in_range`.
+    A label outside 0 … classes−1 costs 0 (Hugging Face's −100, or a position after the end of a row); leave it out of a
+    mean with `in_range`.
     """
     chosen = labels[..., None] == jnp.arange(logits.shape[-1])
     return -jnp.sum(jnp.where(chosen, jax.nn.log_softmax(logits.astype(jnp.float32)), 0.0), axis=-1)
 
 
 def in_range(labels: Array, num_classes: int) -> Array:
-    """1.0 where a label is one of 0 … num_classes−1, else 0.0; float32 of the same shape."""
+    """Return 1.0 where a label is one of 0 … num_classes−1, else 0.0; float32 of the same shape."""
     return ((labels >= 0) & (labels < num_classes)).astype(jnp.float32)
 
 
 def sigmoid_cross_entropy(logits: Array, labels: Array) -> Array:
-    """Of logits and labels 0 or 1, float32 of the same shape."""
+    """Return the binary cross-entropy of logits and labels 0 or 1, float32 of the same shape."""
     logits, labels = logits.astype(jnp.float32), labels.astype(jnp.float32)
     return jnp.maximum(logits, 0.0) - logits * labels + jnp.log1p(jnp.exp(-jnp.abs(logits)))
 
 
 def multi_label_loss(logits: Array, labels: Array) -> Array:
-    """Binary cross-entropy averaged over the classes, ``[batch, classes]`` twice → float32 ``[batch]``.
+    """Return binary cross-entropy averaged over the classes, ``[batch, classes]`` twice → float32 ``[batch]``.
 
     Its mean over the rows is Hugging Face's loss, the mean of PyTorch's ``BCEWithLogitsLoss``.
     """
@@ -40,12 +40,15 @@ def multi_label_loss(logits: Array, labels: Array) -> Array:
 
 
 def squared_error(predictions: Array, targets: Array) -> Array:
-    """(prediction − target)², float32; the reference's targets are normalised, (label − least) / greatest."""
+    """Return (prediction − target)², float32.
+
+    The reference normalises targets: (label − least) / greatest.
+    """
     return jnp.square(predictions.astype(jnp.float32) - targets.astype(jnp.float32))
 
 
 def tagging_loss(logits: Array, labels: Array, weights: Array) -> Array:
-    """Cross-entropy summed over the labelled words of an example, as the reference has it.
+    """Return cross-entropy summed over the labelled words of each example, as in the reference.
 
     Args:
         logits: ``[batch, labelled, classes]``.
@@ -60,9 +63,10 @@ def tagging_loss(logits: Array, labels: Array, weights: Array) -> Array:
 
 
 def span_loss(start_logits: Array, end_logits: Array, starts: Array, ends: Array) -> Array:
-    """The mean of the two cross-entropies, ``[batch, length]`` and int ``[batch]`` → float32 ``[batch]``.
+    """Return the mean of the cross-entropies of start and end.
 
-    A position outside the row costs 0. Hugging Face's loss is the mean of this if there is no such position.
+    ``[batch, length]`` and int ``[batch]`` → float32 ``[batch]``. A position outside the row costs 0. Hugging Face's
+    loss is the batch mean of this, if there is no such position.
     """
     return (softmax_cross_entropy(start_logits, starts) + softmax_cross_entropy(end_logits, ends)) / 2.0
 
@@ -76,16 +80,16 @@ def question_answering_loss(
     is_impossible: Array,
     answerable_weight: float = 0.5,
 ) -> Array:
-    """The reference's loss of a question: `span_loss` + weight · cross-entropy of 'has no answer'.
+    """Return the reference's loss of a question: `span_loss` + weight · cross-entropy of "has no answer".
 
     Args:
         start_logits: ``[batch, length]``.
         end_logits: ``[batch, length]``.
-        answerable_logits: ``[batch]``, > 0 says that there is no answer; None leaves its part out.
+        answerable_logits: ``[batch]``, > 0 means no answer; None leaves this term out.
         starts: int ``[batch]``, 0 where there is no answer.
         ends: int ``[batch]``, the same.
         is_impossible: ``[batch]``, 1 where there is no answer.
-        answerable_weight: the weight.
+        answerable_weight: the weight of that term.
 
     Returns:
         float32 ``[batch]``.
@@ -97,6 +101,6 @@ def question_answering_loss(
 
 
 def weighted_mean(losses: Array, weights: Array) -> Array:
-    """Σ w·loss / Σ w, Hugging Face's loss of a batch; 0 where all weights are 0 (there it is NaN)."""
+    """Return Σ w·loss / Σ w, Hugging Face's loss of a batch; 0 where all weights are 0 (there it is NaN)."""
     total = jnp.sum(weights)
     return jnp.sum(losses * weights) / jnp.where(total > 0, total, 1.0)

@@ -27,7 +27,12 @@ METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def check_metric(task: str, kind: str, name: str) -> None:
-    """Refuses a metric that the kind of task, a key of `METRICS`, does not have.
+    """Refuse a metric that does not exist for a kind of task.
+
+    Args:
+        task: its name, for the message.
+        kind: a key of `METRICS`.
+        name: of the metric.
 
     Raises:
         UserError: the kind does not have it.
@@ -46,15 +51,15 @@ def classification_scores(
     num_classes: int = 2,
     positive: int | None = None,
 ) -> dict[str, float]:
-    """The metrics ``names`` in that order.
+    """Return the metrics ``names``, in percent and in that order.
 
     Args:
         kind: "classification" or "regression".
         names: some of `METRICS`.
         labels: numbers of the right classes, or the right values.
-        predictions: those predicted.
-        num_classes: of the task, whether or not they all occur.
-        positive: number of the class that F1 is of; None as `f1` has it.
+        predictions: the predicted ones.
+        num_classes: of the task, whether or not all occur.
+        positive: number of the class whose F1 is measured; None as in `f1`.
     """
     functions: dict[str, Callable[..., float]] = {"pearson": pearson, "spearman": spearman}
     if kind == "classification":
@@ -67,21 +72,21 @@ def classification_scores(
 
 
 def multi_label_scores(
-    names: Sequence[str], has: np.ndarray, probabilities: np.ndarray, threshold: float
+    names: Sequence[str], labels: np.ndarray, probabilities: np.ndarray, threshold: float
 ) -> dict[str, float]:
-    """The metrics ``names`` in that order, as scikit-learn has them.
+    """Return the metrics ``names``, in percent and in that order, as scikit-learn defines them.
 
     ``micro_f1`` counts all classes together, ``macro_f1`` is the mean of the classes' F1, ``exact_match`` the share of
-    the examples whose classes are all right (subset accuracy), ``mean_average_precision`` the mean over the classes,
-    whatever the threshold. A class that no example has, and none is given, counts as 0.
+    examples whose classes are all right (subset accuracy), ``mean_average_precision`` the mean over the classes, which
+    does not depend on the threshold. A class that no example has, and that is never predicted, counts as 0.
 
     Args:
         names: some of `METRICS`.
-        has: ``[examples, classes]``, 1 for the classes that an example has.
-        probabilities: ``[examples, classes]``; what is no number is not predicted.
-        threshold: classes at least so probable are predicted.
+        labels: ``[examples, classes]``, 1 for the classes of each example.
+        probabilities: ``[examples, classes]``; NaN is not predicted.
+        threshold: classes with at least this probability are predicted.
     """
-    truth, given = has.astype(bool), probabilities >= threshold
+    truth, given = labels.astype(bool), probabilities >= threshold
 
     def mean_f1(right: ArrayLike, counted: ArrayLike) -> float:
         return 100.0 * float(np.mean(2 * np.asarray(right) / np.maximum(counted, 1)))
@@ -110,13 +115,16 @@ def _mean_average_precision(truth: np.ndarray, probabilities: np.ndarray) -> flo
 
 
 def accuracy(labels: Sequence[Any], predictions: Sequence[Any]) -> float:
-    """Share of the predictions that are right; 0 of none."""
+    """Return the share of predictions that are right, in percent; 0 for none."""
     right = sum(label == prediction for label, prediction in zip(labels, predictions, strict=True))
     return percent(right, len(labels))
 
 
 def matthews(labels: Sequence[int], predictions: Sequence[int]) -> float:
-    """Matthews' correlation coefficient (CoLA), of any number of classes; 0 where either side has one class only."""
+    """Return Matthews' correlation coefficient (CoLA) times 100, for any number of classes.
+
+    It is 0 where labels or predictions have one class only.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "A single label was found")  # which is 0, as said
         return 100.0 * float(sklearn.metrics.matthews_corrcoef(labels, predictions))
@@ -125,10 +133,10 @@ def matthews(labels: Sequence[int], predictions: Sequence[int]) -> float:
 def f1(
     labels: Sequence[int], predictions: Sequence[int], num_classes: int = 2, positive: int | None = None
 ) -> float:
-    """F1 of the class ``positive``.
+    """Return F1 of the class ``positive``, in percent.
 
-    None is class 1 where there are two, as GLUE has it (MRPC, QQP), else the mean over classes that occur (macro). It
-    is 0 for a class that is never predicted rightly.
+    None is class 1 of two, as in GLUE (MRPC, QQP), and the mean over the classes that occur (macro) if there are more.
+    It is 0 for a class that is never predicted correctly.
     """
     if positive is None and num_classes != 2:
         return 100.0 * float(
@@ -140,12 +148,15 @@ def f1(
 
 
 def pearson(labels: Sequence[float], predictions: Sequence[float]) -> float:
-    """Pearson's correlation; 0 where SciPy has nan, as of constant predictions, or less than two values."""
+    """Return Pearson's correlation times 100.
+
+    It is 0 where SciPy has nan: for constant predictions, or fewer than two values.
+    """
     return _correlation(stats.pearsonr, labels, predictions)
 
 
 def spearman(labels: Sequence[float], predictions: Sequence[float]) -> float:
-    """Spearman's rank correlation, ties averaged; 0 where SciPy has nan, as `pearson`."""
+    """Return Spearman's rank correlation times 100, ties averaged; 0 where SciPy has nan, as in `pearson`."""
     return _correlation(stats.spearmanr, labels, predictions)
 
 
@@ -165,15 +176,15 @@ def entity_scores(
     predicted_tags: Sequence[Sequence[str]],
     spelling: Spelling = STANDARD,
 ) -> dict[str, float]:
-    """conlleval's figures over all sentences: a span is right if its type, its first and its last word are.
+    """Return conlleval's figures over all sentences: a span is right if its type, first and last word are.
 
     Args:
         gold_tags: of each sentence, in any of the schemes.
-        predicted_tags: of the same words; in the same scheme, as ``accuracy`` compares tags.
+        predicted_tags: of the same words; in the same scheme, since ``accuracy`` compares tags.
         spelling: of both.
 
     Returns:
-        ``f1``, ``precision`` and ``recall`` of spans, ``accuracy`` of tags; 0 where there is nothing to divide by.
+        ``f1``, ``precision`` and ``recall`` of spans, ``accuracy`` of tags, in percent; 0 where the denominator is 0.
 
     Raises:
         ValueError: plain labels, or another number of tags.
@@ -195,5 +206,5 @@ def entity_scores(
 
 
 def percent(part: float, whole: float) -> float:
-    """100 · part / whole; 0 where the whole is 0."""
+    """Return 100 · part / whole; 0 where the whole is 0."""
     return 100.0 * part / whole if whole else 0.0

@@ -1,4 +1,4 @@
-"""Classification where a text has any number of the classes, none among them: each is asked for by itself."""
+"""Classification where a text has any number of the classes, or none of them: each is decided by itself."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,25 +26,25 @@ THRESHOLDS = tuple(round(float(value), 4) for value in 1 / (1 + np.exp(-np.arang
 
 @dataclass(frozen=True)
 class MultiLabelTask:
-    """Implements `Task` for any number of classes a text.
+    """Classification into any number of classes per text; implements `Task`.
 
     Attributes:
         name: of the task.
         labels: the classes.
-        tokenizer: of the texts.
-        max_length: of a row.
-        head_style: the original's head or Hugging Face's.
-        head_dropout: in the head.
-        dtype: of the head's products.
-        chosen_metric: that decides what is best; None is the first of `METRICS`.
-        threshold: classes at least so probable are predicted; None is `THRESHOLD`.
-        tune_threshold: whether the best one is to be found on the dev examples.
-        initializer_range: of Hugging Face's head.
+        tokenizer: encodes the texts.
+        max_length: of a row, in tokens.
+        head_style: the head of the original or of Hugging Face.
+        head_dropout: dropout rate in the head.
+        dtype: of the head's matrix products.
+        chosen_metric: the metric that selects checkpoints and seeds; None is the first of `METRICS`.
+        threshold: classes with at least this probability are predicted; None is `THRESHOLD`.
+        tune_threshold: whether the best threshold on the dev examples is used.
+        initializer_range: standard deviation of the initial weights of Hugging Face's head.
         swap_pairs: train on every pair in both orders.
-        f1_of: its F1 is over all classes.
+        f1_of: None, since F1 is over all classes.
 
     Raises:
-        UserError: no class at all, or a metric there is not.
+        UserError: no class at all, or a metric that does not exist.
     """
 
     name: str
@@ -71,25 +71,25 @@ class MultiLabelTask:
 
     @property
     def kind(self) -> str:
-        """That of `Task`."""
+        """The kind of its configuration."""
         return "classification"
 
     @property
     def metric(self) -> str:
-        """What decides which parameters, and which threshold, are best."""
+        """The metric that selects checkpoints, seeds, and the threshold."""
         return self.chosen_metric or METRICS[KIND][0]
 
     def encode(self, examples: Sequence[TextExample], *, training: bool) -> Rows:
-        """Rows as `text_rows` makes them; the target is int8 ``labels`` ``[rows, classes]``, 1 for those it has.
+        """Encode examples as `text_rows` does, with int8 ``labels`` ``[rows, classes]``, 1 for those of the example.
 
-        It is there with ``training``, or if all examples have labels, be it none.
+        The target is there with ``training``, or if all examples have labels (an empty list of them counts).
 
         Raises:
             UserError: labels that are missing in training, or not among the classes.
         """
         rows = text_rows(self.tokenizer, examples, self.max_length, both_orders=training and self.swap_pairs)
         # Labels that are there are looked at, so that a wrong one is found before anything is trained.
-        has = self._indicators(examples)
+        indicators = self._indicators(examples)
         if missing := next((e for e in examples if e.label is None), None):
             if training:
                 raise UserError(
@@ -97,12 +97,12 @@ class MultiLabelTask:
                     "or say that it has none"
                 )
             return rows
-        return replace(rows, targets={"labels": has[rows.example_index]})
+        return replace(rows, targets={"labels": indicators[rows.example_index]})
 
     def _indicators(self, examples: Sequence[TextExample]) -> np.ndarray:
-        """int8 ``[examples, classes]``, 1 for the classes that an example has."""
+        """Return int8 ``[examples, classes]``, 1 for the classes that an example has."""
         numbers = {label: number for number, label in enumerate(self.labels)}
-        has = np.zeros((len(examples), len(self.labels)), np.int8)
+        indicators = np.zeros((len(examples), len(self.labels)), np.int8)
         for row, example in enumerate(examples):
             for name in example.classes:
                 if name not in numbers:
@@ -110,11 +110,11 @@ class MultiLabelTask:
                         f"finetune.tasks.{self.name}: the example {example.id!r} has the label {name!r}, which is not "
                         f"known; the labels are: {', '.join(self.labels)}"
                     )
-                has[row, numbers[name]] = 1
-        return has
+                indicators[row, numbers[name]] = 1
+        return indicators
 
     def head(self) -> nn.Module:
-        """One logit a class."""
+        """Return a head with one logit per class."""
         return ClassificationHead(
             num_labels=len(self.labels),
             style=self.head_style,
@@ -124,27 +124,27 @@ class MultiLabelTask:
         )
 
     def loss(self, head: Any, hidden: Array, batch: TaskBatch, rng: Array | None) -> Array:
-        """Binary cross-entropy averaged over the classes; float32 ``[batch]``."""
+        """Return binary cross-entropy averaged over the classes; float32 ``[batch]``."""
         return multi_label_loss(head(hidden, rng), batch.targets["labels"])
 
     def outputs(self, head: Any, hidden: Array, batch: TaskBatch) -> dict[str, Array]:
-        """``probabilities`` ``[batch, classes]``, each by itself."""
+        """Return ``probabilities`` ``[batch, classes]``, each class by itself."""
         del batch
         return {"probabilities": jax.nn.sigmoid(head(hidden, None))}
 
     def predictions(
         self, examples: Sequence[TextExample], rows: Rows, outputs: Mapping[str, np.ndarray]
     ) -> list[dict[str, Any]]:
-        """``id``, ``labels``, those at least as probable as the threshold, and the ``probabilities`` of all.
+        """Return ``id``, ``labels``, which have at least the threshold's probability, and the ``probabilities`` of all.
 
-        ``truncated`` is there, and true, where the text did not fit its row.
+        ``truncated`` is present, and true, where the text did not fit into its row.
         """
         threshold = THRESHOLD if self.threshold is None else self.threshold
         results: list[dict[str, Any]] = []
         for number, example in enumerate(examples):
-            shares = dict(zip(self.labels, outputs["probabilities"][number].tolist(), strict=True))
-            labels = [label for label, share in shares.items() if share >= threshold]
-            results.append({"id": example.id, "labels": labels, "probabilities": shares})
+            probabilities = dict(zip(self.labels, outputs["probabilities"][number].tolist(), strict=True))
+            labels = [label for label, probability in probabilities.items() if probability >= threshold]
+            results.append({"id": example.id, "labels": labels, "probabilities": probabilities})
             if rows.details[number]:
                 results[-1]["truncated"] = True
         return results
@@ -152,9 +152,9 @@ class MultiLabelTask:
     def score(
         self, examples: Sequence[TextExample], predictions: Sequence[Mapping[str, Any]]
     ) -> dict[str, float]:
-        """The metrics in percent, the task's own first; see `multi_label_scores`.
+        """Return the metrics in percent, the task's own first; see `multi_label_scores`.
 
-        A threshold that is still to be found is the best one for these very predictions.
+        A threshold that is still to be tuned is the best one for these very predictions.
         """
         if any(example.label is None for example in examples):
             raise ValueError("labels that are hidden cannot be compared with")
@@ -166,9 +166,9 @@ class MultiLabelTask:
     def find_threshold(
         self, examples: Sequence[TextExample], predictions: Sequence[Mapping[str, Any]]
     ) -> float:
-        """The best of `THRESHOLDS` for the task's metric on these (dev) examples, of equals the nearest to 0.5.
+        """Return the best of `THRESHOLDS` for the task's metric on these (dev) examples; of equals the nearest to 0.5.
 
-        No threshold changes the mean average precision: with this metric the best one for micro F1 is taken.
+        No threshold changes the mean average precision: with that metric, the threshold is the best one for micro F1.
         """
         decides = "micro_f1" if self.metric == "mean_average_precision" else self.metric
         found = self._scores(examples, predictions, THRESHOLDS, (decides,))
@@ -176,7 +176,7 @@ class MultiLabelTask:
         return max(THRESHOLDS, key=lambda threshold: (values[threshold], -abs(threshold - THRESHOLD)))
 
     def tune(self, dev: Sequence[TextExample], predictions: Sequence[Mapping[str, Any]]) -> TunedTask:
-        """With the best threshold on the dev examples, where it is to be found there."""
+        """Return the task with the best threshold on the dev examples, if it is to be tuned."""
         if not self.tune_threshold:
             return TunedTask(self)
         threshold = self.find_threshold(dev, predictions)
@@ -190,9 +190,9 @@ class MultiLabelTask:
         thresholds: Sequence[float],
         names: Sequence[str] | None = None,
     ) -> list[dict[str, float]]:
-        """Of each threshold."""
+        """Return the scores at each threshold."""
         names = names or (self.metric, *(name for name in METRICS[KIND] if name != self.metric))
-        has = self._indicators(examples)
+        indicators = self._indicators(examples)
         given = [[p["probabilities"][label] for label in self.labels] for p in predictions]
-        probabilities = np.array(given, np.float64).reshape(has.shape)
-        return [multi_label_scores(names, has, probabilities, threshold) for threshold in thresholds]
+        probabilities = np.array(given, np.float64).reshape(indicators.shape)
+        return [multi_label_scores(names, indicators, probabilities, threshold) for threshold in thresholds]

@@ -10,7 +10,6 @@ import numpy as np
 from flax import linen as nn
 from jax import Array
 
-from electra_jax.config.schema import Config
 from electra_jax.model.layers import split_or_none
 from electra_jax.model.text_encoder import TextEncoder
 from electra_jax.objectives.metrics import Sums, mean, weighted
@@ -20,24 +19,26 @@ from electra_jax.tasks.protocol import Task, TaskBatch
 
 @dataclass(frozen=True)
 class FineTuning:
-    """The mean of a batch's losses, or with ``finetune.reference_quirks`` their sum, as the original has it.
+    """The encoder with a head for each task; implements `Objective`.
+
+    The loss is the mean over a batch, or with ``finetune.reference_quirks`` the sum, as in the original.
 
     Attributes:
-        config: the run's.
-        network: its encoder.
+        network: the encoder.
         tasks: by name.
         examples: a batch of each task, for shapes.
+        sum_losses: sum the losses of a batch instead of averaging them.
     """
 
-    config: Config
     network: TextEncoder
     tasks: Mapping[str, Task]
     examples: Mapping[str, TaskBatch]
+    sum_losses: bool = False
 
     subnetworks: ClassVar[Sequence[Subnetwork]] = ()
 
     def init(self, rng: Array) -> Params:
-        """Fresh parameters: ``embeddings``, ``encoder`` and ``heads/<task>``."""
+        """Initialise the parameters ``embeddings``, ``encoder`` and ``heads/<task>``."""
         encoder_rng, head_rng = jax.random.split(rng)
         first = next(iter(self.examples.values()))
         params: Params = self.network.init(encoder_rng, first.inputs, None, method="encode")["params"]
@@ -58,15 +59,15 @@ class FineTuning:
         return batch
 
     def loss_normalizers(self, inputs: TaskBatch) -> Array:
-        """The rows that count; 1 where losses are summed."""
-        if self.config.finetune.reference_quirks:
+        """Return the number of rows that count; 1 where losses are summed."""
+        if self.sum_losses:
             return jnp.float32(1.0)
         return jnp.maximum(inputs.weights.sum(), 1.0)
 
     def loss(
         self, params: Params, inputs: TaskBatch, normalizers: Array, dropout_rng: Array | None
     ) -> tuple[Array, Sums]:
-        """Σ w·loss / total; the sums hold one loss a task, those of the other tasks empty."""
+        """Return Σ w·loss / normalizer, and sums with one loss per task, those of the other tasks zero."""
         encoder_rng, head_rng = split_or_none(dropout_rng, 2)
         hidden = self._encode(params, inputs, encoder_rng)
         task = self.tasks[inputs.task]
@@ -78,7 +79,7 @@ class FineTuning:
         return (losses * inputs.weights).sum() / normalizers, sums
 
     def outputs(self, params: Params, batch: TaskBatch) -> dict[str, Array]:
-        """What predictions are read from, without dropout."""
+        """Return what predictions are read from, without dropout; see `Task.outputs`."""
         hidden = self._encode(params, batch, None)
         task = self.tasks[batch.task]
         outputs: Any = nn.apply(lambda head: task.outputs(head, hidden, batch), task.head())(
@@ -92,7 +93,7 @@ class FineTuning:
         return hidden
 
     def summarize(self, sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
-        """The mean loss of each task, and of all rows."""
+        """Return the mean loss of each task, and of all rows."""
         means = {name: mean(pair) for name, pair in sums.items()}
         if len(means) == 1:
             return {"loss": next(iter(means.values()))}

@@ -1,4 +1,4 @@
-"""Running a task's head over rows: bucketed by length, every row once, on any number of devices and hosts."""
+"""Applying a task's head to rows: bucketed by length, every row once, on any number of devices and hosts."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ PredictStep = Callable[[Any, TaskBatch], dict[str, jax.Array]]
 
 
 def make_predict_step(objective: FineTuning, mesh: Mesh) -> PredictStep:
-    """The jitted outputs of a batch, compiled once for each task and length."""
+    """Return the jitted outputs of a batch, compiled once for each task and length."""
     rows = batch_sharding(mesh)
     jitted = jax.jit(objective.outputs, in_shardings=(None, rows), out_shardings=rows)
     return WithCompileMessage(jitted, "the prediction")
@@ -36,10 +36,20 @@ def predict_rows(
     buckets: Sequence[int],
     pad_id: int,
 ) -> dict[str, np.ndarray]:
-    """Outputs of every row in order, ``[rows, …]``.
+    """Return the outputs of every row in order, ``[rows, …]``.
 
-    Axes that grow with the length are filled up, with −inf or 0. The rows that fill up the last batch are dropped, so
-    that each row counts once.
+    Axes that grow with the length are padded, with −inf (floating-point outputs) or 0. Padding rows of the last batch
+    are dropped, so that each row counts once.
+
+    Args:
+        step: see `make_predict_step`.
+        mesh: the devices.
+        params: of the encoder and the heads.
+        task: the task's name.
+        rows: the rows to predict.
+        batch_size: rows of a batch, over all devices.
+        buckets: lengths that rows are padded to.
+        pad_id: the id of [PAD].
     """
     lengths = np.array([len(ids) for ids in rows.input_ids])
     if not len(lengths):
@@ -65,6 +75,6 @@ def _in_order(
     out = np.full((count, *widest), -np.inf if kind.kind == "f" else 0, kind)
     for (rows, _), array in zip(pieces, arrays, strict=True):
         real = rows >= 0
-        place: Any = (rows[real], *(slice(0, size) for size in array.shape[1:]))
-        out[place] = array[real]
+        position: Any = (rows[real], *(slice(0, size) for size in array.shape[1:]))
+        out[position] = array[real]
     return out

@@ -13,7 +13,7 @@ from jax import Array
 
 from electra_jax.model.inputs import EncoderInputs
 
-# Target of tokens that no class is asked for, those that fill a row up among them: no class, so they cost nothing.
+# Target of tokens without a class, padding among them; it costs nothing in the loss.
 NO_TARGET = -100
 
 Label = str | float | tuple[str, ...] | None
@@ -23,7 +23,12 @@ Label = str | float | tuple[str, ...] | None
 class TextExample:
     """One text or a pair of texts.
 
-    ``label`` is as the file spells it, a number for regression, a tuple where a text may have several; None if hidden.
+    Attributes:
+        id: the identifier.
+        text: the text, or the first of a pair.
+        pair: the second text of a pair.
+        label: a class as the file spells it, a number for regression, a tuple where a text may have several classes;
+            None if hidden.
     """
 
     id: str
@@ -33,14 +38,14 @@ class TextExample:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes it has: one, or any number of them; none where they are hidden, or it is a number."""
+        """Its classes: one, or any number of them; () where they are hidden, or the label is a number."""
         if isinstance(self.label, tuple):
             return self.label
         return (self.label,) if isinstance(self.label, str) else ()
 
     @property
     def hidden(self) -> bool:
-        """Whether the right label is not known."""
+        """Whether the label is unknown."""
         return self.label is None
 
 
@@ -74,13 +79,13 @@ class WordsExample:
 
     @property
     def hidden(self) -> bool:
-        """Whether the right tags are not known."""
+        """Whether the tags are unknown."""
         return self.tags is None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer and the character of the context it begins at; None for one that is only compared with."""
+    """An answer and the character of the context where it begins; None if it only serves for comparison."""
 
     text: str
     start: int | None
@@ -88,7 +93,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class QuestionExample:
-    """A question about a context; without ``answers`` it has none there (SQuAD 2.0), unless they are ``hidden``."""
+    """A question about a context; no ``answers`` means unanswerable (SQuAD 2.0), unless they are ``hidden``."""
 
     id: str
     question: str
@@ -102,15 +107,16 @@ Example = TextExample | WordsExample | QuestionExample
 
 @dataclass(frozen=True)
 class Rows:
-    """Encoded rows of differing lengths, ``[CLS] … [SEP]``.
+    """Encoded rows ``[CLS] … [SEP]`` of different lengths.
 
     Attributes:
-        input_ids: int32 ``[length]`` of each row.
-        token_type_ids: int32 ``[length]`` of each row.
-        targets: by name, either one array ``[rows, …]`` (a value a row, or one for each class) or a list of
-            ``[length]`` (a value a token).
-        example_index: int32 ``[rows]``, the number of the example a row belongs to; a long one may have several.
-        details: whatever the task needs to read predictions, one entry a row (offsets into the text, for instance).
+        input_ids: int32 ``[length]`` for each row.
+        token_type_ids: int32 ``[length]`` for each row.
+        targets: by name, either one array ``[rows, …]`` (a value per row, or one for each class) or a list of
+            ``[length]`` (a value per token).
+        example_index: int32 ``[rows]``, the number of the example that a row belongs to; long examples have several
+            rows.
+        details: what the task needs to decode predictions, one entry per row (offsets into the text, for instance).
     """
 
     input_ids: Sequence[np.ndarray]
@@ -125,12 +131,13 @@ class Rows:
 
 @struct.dataclass
 class TaskBatch:
-    """Rows of one task, filled up to one length; ``weights`` is 0.0 for rows that only fill the batch.
+    """Rows of one task, padded to one length.
 
-    inputs: int32 ``[batch, length]`` each.
-    targets: ``[batch]``, ``[batch, length]`` or ``[batch, classes]`` by name.
-    weights: float32 ``[batch]``.
-    task: the task's name; a batch of another task is another program.
+    Attributes:
+        inputs: int32 ``[batch, length]`` each.
+        targets: ``[batch]``, ``[batch, length]`` or ``[batch, classes]``, by name.
+        weights: float32 ``[batch]``, 0.0 for padding rows.
+        task: the task's name; a batch of another task is another program.
     """
 
     inputs: EncoderInputs
@@ -141,12 +148,12 @@ class TaskBatch:
 
 @dataclass(frozen=True)
 class TunedTask:
-    """A task after training, with what it chose on the dev examples.
+    """A task after training, with what was tuned on the dev examples.
 
     Attributes:
-        task: as it predicts from now on.
-        learned_settings: fields of `settings.TaskSettings` that are kept beside the parameters, by name.
-        note: a line that says so; None: nothing to say.
+        task: the task as it predicts from now on.
+        learned_settings: fields of `settings.TaskSettings` that changed, by name; they are kept beside the parameters.
+        note: a line for the user; None where there is nothing to say.
     """
 
     task: Task
@@ -155,14 +162,14 @@ class TunedTask:
 
 
 class Task(Protocol):
-    """One fine-tuning task: how examples become rows, what its head computes, what its predictions are worth.
+    """One fine-tuning task: how examples become rows, what its head computes, how its predictions are scored.
 
     Attributes:
-        name: of the task, also of its head's parameters, ``heads/<name>``.
+        name: of the task, and of its head's parameters, ``heads/<name>``.
         kind: that of its configuration, such as "classification".
-        labels: the classes in the order of their numbers; empty where there are none.
-        metric: the metric that decides which checkpoint or seed is best; larger is better.
-        f1_of: the class that F1 is of; None where it is no class's alone, or not measured.
+        labels: the classes in the order of their numbers; () where there are none.
+        metric: the metric that selects checkpoints and seeds; larger is better.
+        f1_of: the class whose F1 is measured; None where F1 is not that of a single class, or not measured.
     """
 
     @property
@@ -177,32 +184,32 @@ class Task(Protocol):
     def f1_of(self) -> str | None: ...  # noqa: D102
 
     def encode(self, examples: Sequence[Any], *, training: bool) -> Rows:
-        """Rows of examples; with ``training`` their targets must be there.
+        """Encode examples as rows; with ``training`` they must have targets.
 
         Raises:
-            UserError: a label that is not known, or missing; a text that does not fit.
+            UserError: a label that is unknown or missing; a text that does not fit.
         """
 
     def head(self) -> nn.Module:
-        """The head; its parameters are initialised by calling it as `loss` does."""
+        """Return the head; its parameters are initialised by calling it as `loss` does."""
 
     def loss(self, head: Any, hidden: Array, batch: TaskBatch, rng: Array | None) -> Array:
-        """The loss of each row, float32 ``[batch]``, from the encoder's states ``[batch, length, hidden]``.
+        """Return the loss of each row, float32 ``[batch]``.
 
         Args:
             head: the bound head.
-            hidden: the encoder's states.
+            hidden: the encoder's states ``[batch, length, hidden]``.
             batch: with targets.
-            rng: for dropout; None is evaluation.
+            rng: for dropout; None in evaluation.
         """
 
     def outputs(self, head: Any, hidden: Array, batch: TaskBatch) -> dict[str, Array]:
-        """What predictions are read from, every array with the batch axis first; needs no targets."""
+        """Return what predictions are read from, arrays with the batch axis first; needs no targets."""
 
     def predictions(
         self, examples: Sequence[Any], rows: Rows, outputs: Mapping[str, np.ndarray]
     ) -> list[dict[str, Any]]:
-        """One JSON object an example, in order, beginning with its ``id``.
+        """Return one JSON object per example, in order, beginning with its ``id``.
 
         Args:
             examples: the examples.
@@ -211,12 +218,12 @@ class Task(Protocol):
         """
 
     def score(self, examples: Sequence[Any], predictions: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        """The task's metrics in percent, by name, ``metric`` first; examples with hidden answers are not allowed."""
+        """Return the metrics in percent, by name, ``metric`` first; examples must not be hidden."""
 
     def tune(self, dev: Sequence[Any], predictions: Sequence[Mapping[str, Any]]) -> TunedTask:
-        """What the task chooses once it is trained, such as a threshold; most choose nothing.
+        """Return the task with what it tunes on the dev examples, such as a threshold; most tune nothing.
 
         Args:
             dev: the dev examples.
-            predictions: for them, by the task as it is.
+            predictions: the predictions for them by the task as it is.
         """

@@ -1,6 +1,4 @@
-"""Question answering as a task: spans of a context, with or without "no answer" (google-research/electra,
-finetune/qa).
-"""
+"""Question answering: spans of a context, with or without "no answer" (google-research/electra, finetune/qa)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -36,27 +34,27 @@ BEAM = ("start_scores", "start_positions", "end_scores", "end_positions")
 
 @dataclass(frozen=True)
 class QuestionAnsweringTask:
-    """Implements `Task` for SQuAD 1.1 and 2.0, MRQA, and questions of one's own.
+    """Question answering for SQuAD 1.1 and 2.0, MRQA and one's own questions; implements `Task`.
 
-    How much speaks for "no answer" is read from the windows of a question, of which the one that speaks least for it
-    decides, as in the reference: that window has an answer. With the reference's classifier it is the window's logit;
-    without it, and in Hugging Face's style, the score of [CLS] as start and end, less that of the best answer.
+    The score of "no answer" is that of the window where it is lowest, as in the reference: that window has an answer.
+    With the reference's classifier it is the window's logit; without it, and in Hugging Face's style, it is the score
+    of [CLS] as start and end, less that of the best answer.
 
     Attributes:
         name: of the task.
-        config: its options.
-        tokenizer: of questions and contexts.
-        max_length: of a row.
+        config: its section of the configuration.
+        tokenizer: encodes questions and contexts.
+        max_length: of a row, in tokens.
         head_style: "reference" (one or two hidden layers, as ``config`` says) or "huggingface" (one linear layer).
-        head_dropout: taken since all tasks are built alike; neither head has dropout, here as in both originals.
-        dtype: of the head's products.
-        initializer_range: of Hugging Face's head.
-        no_answer_threshold: questions with a score above it have no answer; None answers all of them.
+        head_dropout: not used, since neither original has dropout in this head; all tasks take it.
+        dtype: of the head's matrix products.
+        initializer_range: standard deviation of the initial weights of Hugging Face's head.
+        no_answer_threshold: questions with a higher score of "no answer" have none; None answers all of them.
         reference_quirks: see `question_rows`.
-        f1_of: its F1 is that of words.
+        f1_of: None, since F1 is that of words.
 
     Raises:
-        UserError: rows too short for the questions; a metric there is not.
+        UserError: rows too short for the questions; a metric that does not exist.
     """
 
     name: str
@@ -82,11 +80,11 @@ class QuestionAnsweringTask:
 
     @property
     def metric(self) -> str:
-        """The metric that decides what is best, and which the threshold is chosen for."""
+        """The metric that selects checkpoints, seeds, and the threshold."""
         return self.config.metric or METRICS[0]
 
     def encode(self, examples: Sequence[QuestionExample], *, training: bool) -> Rows:
-        """A row for each window of each question; see `question_rows`.
+        """Encode each window of each question as a row; see `question_rows`.
 
         Raises:
             UserError: an answer to train on that is hidden, or not in its context.
@@ -102,7 +100,7 @@ class QuestionAnsweringTask:
         )
 
     def head(self) -> nn.Module:
-        """The reference's head, or Hugging Face's."""
+        """Return the reference's head, or Hugging Face's."""
         if self.head_style == "huggingface":
             return SpanHead(self.dtype, self.initializer_range)
         return QuestionAnsweringHead(
@@ -110,7 +108,7 @@ class QuestionAnsweringTask:
         )
 
     def loss(self, head: Any, hidden: Array, batch: TaskBatch, rng: Array | None) -> Array:
-        """Float32 ``[batch]``: cross-entropies of start and end, and of the classifier where there is one."""
+        """Return the cross-entropies of start and end, and of the classifier if there is one; float32 ``[batch]``."""
         del rng
         start, end = batch.targets["start"], batch.targets["end"]
         if self.head_style == "huggingface":
@@ -122,7 +120,7 @@ class QuestionAnsweringTask:
         )
 
     def outputs(self, head: Any, hidden: Array, batch: TaskBatch) -> dict[str, Array]:
-        """The beam of each row, and what speaks for "no answer".
+        """Return the beam of each row, and its score of "no answer".
 
         ``start_scores`` and ``start_positions`` are ``[batch, k]``, ``end_scores`` and ``end_positions``
         ``[batch, k, k]``. ``answerable`` ``[batch]`` is the classifier's logit, > 0 for no answer; where there is no
@@ -150,18 +148,18 @@ class QuestionAnsweringTask:
     def predictions(
         self, examples: Sequence[QuestionExample], rows: Rows, outputs: Mapping[str, np.ndarray]
     ) -> list[dict[str, Any]]:
-        """One object a question.
+        """Return one object per question.
 
-        ``id``; ``answer``, exactly as it stands in the context, its characters ``start`` … ``end`` - 1 and its
-        ``probability`` among ``n_best``: "" and three times None for "no answer"; ``no_answer_score``, which is
-        compared with the threshold; ``n_best``, the best answers (`PredictedAnswer`), without "no answer" and
-        whatever the threshold; ``truncated`` where the question is longer than ``max_question_tokens``. Only a context
-        without tokens has no ``n_best``, and the ``no_answer_score`` of its one window.
+        It has ``id``; ``answer``, exactly as it is in the context, its characters ``start`` … ``end`` - 1 and its
+        ``probability`` among ``n_best`` ("" and three times None for "no answer"); ``no_answer_score``, which is
+        compared with the threshold; ``n_best``, the best answers (`PredictedAnswer`), without "no answer" and whatever
+        the threshold; and ``truncated`` where the question is longer than ``max_question_tokens``. Only a context
+        without tokens has no ``n_best``; its ``no_answer_score`` is that of its one window.
         """
-        behind = np.searchsorted(rows.example_index, np.arange(len(examples) + 1))
+        row_bounds = np.searchsorted(rows.example_index, np.arange(len(examples) + 1))
         results = []
         for number, example in enumerate(examples):
-            own = range(behind[number], behind[number + 1])
+            own = range(row_bounds[number], row_bounds[number + 1])
             answers = best_answers(
                 example.context,
                 [rows.details[row] for row in own],
@@ -192,7 +190,7 @@ class QuestionAnsweringTask:
         return results
 
     def _is_cut(self, example: QuestionExample, window: ContextWindow) -> bool:
-        """Whether not all of the question is in its rows."""
+        """Return whether a part of the question is not in its rows."""
         most = self.config.max_question_tokens
         as_long = window.position == most + 2  # with [CLS] and [SEP]
         return as_long and len(self.tokenizer.encode(example.question)) > most
@@ -200,9 +198,9 @@ class QuestionAnsweringTask:
     def score(
         self, examples: Sequence[QuestionExample], predictions: Sequence[Mapping[str, Any]]
     ) -> dict[str, float]:
-        """SQuAD's metrics, `squad1_scores` where every question has an answer and `squad2_scores` else.
+        """Return SQuAD's metrics: `squad1_scores` if every question has an answer, else `squad2_scores`.
 
-        With impossible questions ``exact`` and ``f1`` are those at the task's threshold, or where it has none yet at
+        With unanswerable questions, ``exact`` and ``f1`` are those at the task's threshold, or if it has none yet, at
         the best one for these very predictions.
         """
         if any(example.hidden for example in examples):
@@ -223,13 +221,13 @@ class QuestionAnsweringTask:
     def find_threshold(
         self, examples: Sequence[QuestionExample], predictions: Sequence[Mapping[str, Any]]
     ) -> float | None:
-        """The best threshold for the task's metric on these (dev) examples; None if all have an answer."""
+        """Return the best threshold for the task's metric on these (dev) examples; None if all have an answer."""
         if all(example.answers for example in examples):
             return None
         return self.score(examples, predictions)[f"best_{self.metric}_thresh"]
 
     def tune(self, dev: Sequence[QuestionExample], predictions: Sequence[Mapping[str, Any]]) -> TunedTask:
-        """With the best threshold for "no answer" on the dev examples."""
+        """Return the task with the best threshold for "no answer" on the dev examples."""
         threshold = self.find_threshold(dev, predictions)
         return TunedTask(replace(self, no_answer_threshold=threshold), {"no_answer_threshold": threshold})
 

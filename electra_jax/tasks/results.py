@@ -1,4 +1,4 @@
-"""Results over seeds: numbers one can believe are a mean with its deviation."""
+"""Results over several seeds: mean and standard deviation, not the best of them."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # with typing's own pydantic works from Python 3.12
 
-from electra_jax.config.schema import Config
+from electra_jax.config.schema import FinetuneConfig
 from electra_jax.config.yaml_format import show
 from electra_jax.errors import UserError
 from electra_jax.files.atomic import write_atomically
@@ -24,7 +24,7 @@ BEST = "metric.json"  # of a seed's best parameters
 
 
 class Result(TypedDict):
-    """What a finished seed reached: metrics by task and split."""
+    """The result of a finished seed: metrics by task and split."""
 
     seed: int
     steps: int
@@ -42,7 +42,7 @@ _RESULT, _BEST, _PREDICTION = TypeAdapter(Result), TypeAdapter(Best), TypeAdapte
 
 
 def read_result(directory: Path) -> Result | None:
-    """What the seed in ``directory`` reached; None where it is not finished.
+    """Read the result of the seed in ``directory``; None where it is not finished.
 
     Raises:
         UserError: result.json is not what was written.
@@ -51,7 +51,7 @@ def read_result(directory: Path) -> Result | None:
 
 
 def read_best(directory: Path) -> Best | None:
-    """Which parameters in ``directory`` are the best; None where there are none yet.
+    """Read which parameters in ``directory`` are the best; None where there are none yet.
 
     Raises:
         UserError: metric.json is not what was written.
@@ -60,7 +60,7 @@ def read_best(directory: Path) -> Best | None:
 
 
 def read_predictions(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file of predictions.
+    """Read a file of predictions.
 
     Raises:
         UserError: it cannot be read, or a line of it is not what was written.
@@ -84,14 +84,18 @@ def read_predictions(path: Path) -> list[dict[str, Any]]:
 
 
 def summarize_seeds(
-    config: Config, results: Sequence[Mapping[str, Any]], f1_of: Mapping[str, str] = MappingProxyType({})
+    init_from: str | None,
+    finetune: FinetuneConfig,
+    results: Sequence[Mapping[str, Any]],
+    f1_of: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Mean, standard deviation (n - 1), median, best and its seed, of every metric of every split of every task.
+    """Return mean, standard deviation (n - 1), median, best value and its seed, for every metric of every split.
 
     Args:
-        config: of the run.
-        results: of its seeds.
-        f1_of: by task, the class that F1 is of where it is of one.
+        init_from: of the configuration.
+        finetune: of the configuration.
+        results: of the seeds.
+        f1_of: by task, the class whose F1 is measured, where it is that of one class.
 
     Raises:
         UserError: a seed has other metrics than the first.
@@ -112,9 +116,9 @@ def summarize_seeds(
             for split, metrics in splits.items()
         }
     return {
-        "init_from": config.init_from,
-        "from_scratch": config.finetune.from_scratch,
-        "select": config.finetune.select,
+        "init_from": init_from,
+        "from_scratch": finetune.from_scratch,
+        "select": finetune.select,
         "seeds": [result["seed"] for result in results],
         "steps": results[0]["steps"],
         "f1_of": dict(f1_of),
@@ -143,7 +147,7 @@ def _statistics(values_and_seeds: Sequence[tuple[float, int]]) -> dict[str, Any]
 
 
 def print_table(summary: Mapping[str, Any]) -> None:
-    """One line a task, split and metric, on standard output."""
+    """Print one line per task, split and metric to standard output."""
     header = ("task", "split", "metric", "mean", "sd", "median", "best")
     lines: list[tuple[str, ...]] = [header]
     for name, splits in summary["tasks"].items():
@@ -164,6 +168,6 @@ def print_table(summary: Mapping[str, Any]) -> None:
 
 
 def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Replaces a file of JSON lines in one move."""
+    """Write a file of JSON lines, replacing an old one in one move."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))

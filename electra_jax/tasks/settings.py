@@ -1,4 +1,4 @@
-"""What of a task's examples a trained model must remember, kept beside its parameters."""
+"""What a trained model must remember of a task's examples; kept beside its parameters in tasks.json."""
 
 import math
 from collections.abc import Mapping
@@ -20,22 +20,24 @@ FILE = "tasks.json"
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSettings:
-    """What was learned from the examples of a task, kept beside the parameters.
+    """What was learned from the examples of a task; tasks.json has these fields.
 
     The types are those that `read_settings` demands of a file.
 
     Attributes:
         kind: of the task.
-        labels: of the training examples, in the order of their numbers.
-        classes: what the head's outputs mean; those of tags that spell entities are other than ``labels``.
-        low: least value of a regression's training labels; 0 otherwise.
+        labels: those of the training examples, in the order of their numbers.
+        classes: the meaning of the head's outputs; for tags of entities they differ from ``labels``.
+        low: the least label of a regression's training examples; 0 otherwise.
         high: the greatest.
-        scheme: which letters tags have in the files ("BIO", "plain", …); "" otherwise.
+        scheme: which letters the tags in the files have ("BIO", "plain", …); "" for other kinds.
         spelling: how letter and type make a tag there, by its name.
-        learned: the scheme of the head's classes, where tags spell spans; "labels" where they are ``labels``.
-        no_answer_threshold: above it a question has no answer, as found on the dev examples; None until then.
+        learned: the scheme of the head's classes, where tags spell spans; "labels" where the classes are ``labels``.
+        no_answer_threshold: questions with a score above it have no answer, as tuned on the dev examples; None until
+            then.
         multi_label: whether a text may have any number of the classes.
-        threshold: with ``multi_label``, classes at least so probable are predicted; None is 0.5, or not yet found.
+        threshold: with ``multi_label``, classes with at least this probability are predicted; None is 0.5, or not yet
+            tuned.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -57,10 +59,11 @@ _SHAPE = TypeAdapter(dict[str, TaskSettings])
 
 
 def can_be_exported(head_style: str, settings: TaskSettings, hidden_size: int) -> bool:
-    """Whether a class of Hugging Face computes the outputs of a head.
+    """Return whether a class of Hugging Face computes the outputs of a head.
 
-    Theirs are of its shape, or it is linear for tags, as both styles are, or it is linear for classes or a number and
-    the encoder is wide enough for it to be written with a hidden layer (`convert.huggingface_heads.with_hidden_layer`).
+    It does if the head has the shape of Hugging Face's; if it is linear for tags, as both styles are; or if it is
+    linear for classes or a number and the encoder is wide enough to write it with a hidden layer
+    (`convert.huggingface_heads.with_hidden_layer`).
     """
     if head_style == "huggingface" or settings.kind == "tagging":
         return True
@@ -69,17 +72,17 @@ def can_be_exported(head_style: str, settings: TaskSettings, hidden_size: int) -
 
 
 def write_settings(directory: Path, settings: Mapping[str, TaskSettings]) -> None:
-    """Writes ``tasks.json``, whole or not at all."""
+    """Write ``tasks.json``, whole or not at all."""
     values = {name: asdict(value) for name, value in settings.items()}
     write_json(directory / FILE, values)
 
 
 def read_settings(directory: Path) -> dict[str, TaskSettings]:
-    """Reads ``tasks.json``.
+    """Read ``tasks.json``.
 
     Raises:
-        UserError: it is missing, or not what was written: a name that is none of a task, a kind or a scheme there is
-            not, a class twice, a range that is none.
+        UserError: it is missing, or not what was written: a name that cannot be a task's, an unknown kind or scheme, a
+            class twice, an impossible range.
     """
     file = directory / FILE
     settings = read_record(file, _SHAPE)
@@ -103,13 +106,13 @@ def check_heads(
     heads: Mapping[str, Any],
     trained: Mapping[str, TaskConfig],
 ) -> None:
-    """Refuse settings that are not those of the heads beside them: a head without its task would be left out silently.
+    """Refuse settings that do not belong to the heads beside them; a head without settings would silently go unused.
 
     Args:
-        directory: what holds both, for the message.
-        settings: of its tasks.
+        directory: where both are, for the message.
+        settings: by task.
         heads: parameters by task.
-        trained: the configuration's, by task, of those it has.
+        trained: the sections of the configuration it was trained with, by task.
 
     Raises:
         UserError: another task, another number of classes, or another kind than was trained.

@@ -10,17 +10,20 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalize_answer(text: str) -> str:
-    """Lower case, without ASCII punctuation, without articles, one space between words."""
+    """Return the text in lower case, without ASCII punctuation or articles, one space between words."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
 def exact_match(gold: str, prediction: str) -> float:
-    """1.0 if both are the same once normalised, else 0.0."""
+    """Return 1.0 if both texts are the same after normalisation, else 0.0."""
     return float(normalize_answer(gold) == normalize_answer(prediction))
 
 
 def token_f1(gold: str, prediction: str) -> float:
-    """F1 of the normalised words, each as often as it occurs; 0.0 where no word is shared, as version 1.1 has it."""
+    """Return F1 of the normalised words, each as often as it occurs.
+
+    It is 0.0 where no word is shared, as in SQuAD 1.1.
+    """
     wanted, given = normalize_answer(gold).split(), normalize_answer(prediction).split()
     shared = sum((Counter(wanted) & Counter(given)).values())
     if shared == 0:
@@ -30,7 +33,7 @@ def token_f1(gold: str, prediction: str) -> float:
 
 
 def token_f1_or_none(gold: str, prediction: str) -> float:
-    """`token_f1` of version 2.0: two texts without words agree."""
+    """Return `token_f1` as in SQuAD 2.0, where two texts without words agree."""
     wanted, given = normalize_answer(gold), normalize_answer(prediction)
     if not wanted or not given:
         return float(wanted == given)
@@ -38,7 +41,7 @@ def token_f1_or_none(gold: str, prediction: str) -> float:
 
 
 def squad1_scores(golds: Sequence[Sequence[str]], predictions: Sequence[str]) -> dict[str, float]:
-    """``exact`` and ``f1`` in percent of version 1.1: of each question the best over its gold answers.
+    """Return ``exact`` and ``f1`` of SQuAD 1.1 in percent: for each question the best over its gold answers.
 
     Args:
         golds: the answers of each question, at least one.
@@ -58,13 +61,13 @@ def squad2_scores(
     threshold: float | None = None,
     threshold_for: str = "f1",
 ) -> dict[str, float]:
-    """The official metrics of version 2.0, in percent.
+    """Return the official metrics of SQuAD 2.0, in percent.
 
     Args:
-        golds: the answers of each question, none where it is impossible.
+        golds: the answers of each question, none where it is unanswerable.
         predictions: the best answer for each that is not "no answer" ("" is no answer as well).
-        no_answer_scores: for each, how much speaks for "no answer".
-        threshold: questions whose score is above it have no answer; None is the best one for ``threshold_for``.
+        no_answer_scores: the score of "no answer" for each.
+        threshold: questions with a higher score have no answer; None is the best one for ``threshold_for``.
         threshold_for: ``exact`` or ``f1``.
 
     Returns:
@@ -110,17 +113,17 @@ def best_threshold(
     no_answer_scores: Sequence[float],
     has_answer: Sequence[bool],
 ) -> tuple[float, float]:
-    """The best score in percent, and the threshold that gives it, as the official script searches for it.
+    """Return the best score in percent and the threshold that gives it, as the official script searches for it.
 
-    It begins with "no answer" for all and threshold 0.0, and answers one question after the other by increasing score
-    for "no answer"; of equal results the first is kept. Questions of equal scores are counted one by one, in the order
-    given, so that a best score between two of them is more than the threshold gives.
+    It begins with "no answer" for all questions and threshold 0.0, and answers one question after the other, by
+    increasing score of "no answer"; of equal results the first is kept. Questions with equal scores are counted one by
+    one, in the order given, so a best score between two of them is higher than what the threshold gives.
 
     Args:
         scores: of each question if it is answered.
         predictions: its answer, "" for none.
-        no_answer_scores: how much speaks for "no answer".
-        has_answer: whether it has one.
+        no_answer_scores: its score of "no answer".
+        has_answer: whether it has an answer.
     """
     current = best = float(sum(not answerable for answerable in has_answer))
     threshold = 0.0

@@ -10,13 +10,13 @@ from electra_jax.training.initialisation import Origin, check_origin, find_origi
 
 
 def starting_point(config: Config) -> tuple[Config, Tokenizer, list[str]]:
-    """The configuration with the model and the vocabulary of ``init_from``, that tokenizer, and lines to show.
+    """Return the configuration with model and vocabulary of ``init_from``, the tokenizer, and lines to print.
 
-    Settings of the section ``model`` that are given win over those of the checkpoint (dropout, for instance); sizes
-    that differ are refused when its parameters are read.
+    Settings given in the section ``model`` take precedence over the checkpoint's (dropout, for instance); sizes that
+    differ are refused when its parameters are read.
 
     Raises:
-        UserError: no checkpoint, or one without a vocabulary, or no vocabulary at all.
+        UserError: no checkpoint, a checkpoint without a vocabulary, or no vocabulary at all.
     """
     if config.init_from is None:
         if config.tokenizer.vocab_file is None:
@@ -34,7 +34,7 @@ def starting_point(config: Config) -> tuple[Config, Tokenizer, list[str]]:
             "--vocab FILE"
         )
     tokenizer = load_tokenizer(origin.tokenizer)
-    _check_vocabulary(config, origin)
+    _check_vocabulary(config.tokenizer, config.init_from, origin)
     values = config.model_dump()
     given = {name: values["model"][name] for name in config.model.model_fields_set}
     values["model"] = {**origin.config.model.model_dump(), **given}
@@ -54,13 +54,13 @@ def starting_point(config: Config) -> tuple[Config, Tokenizer, list[str]]:
     return resolved, tokenizer, notes
 
 
-def _check_vocabulary(config: Config, origin: Origin) -> None:
-    """Refuses settings of a tokenizer that are not those of the vocabulary that is used, the checkpoint's."""
+def _check_vocabulary(config: TokenizerConfig, init_from: str, origin: Origin) -> None:
+    """Refuse tokenizer settings that differ from those of the checkpoint's vocabulary, which is used."""
     used = origin.config.tokenizer
-    for name in sorted(config.tokenizer.model_fields_set):
-        given, there = getattr(config.tokenizer, name), getattr(used, name)
+    for name in sorted(config.model_fields_set):
+        given, there = getattr(config, name), getattr(used, name)
         if given not in (None, there) and given != TokenizerConfig.model_fields[name].default:
             raise UserError(
                 f"tokenizer.{name} is {show(given)}, but fine-tuning uses the vocabulary of init_from "
-                f"{config.init_from}, which has {show(there)}: leave it out"
+                f"{init_from}, which has {show(there)}: leave it out"
             )

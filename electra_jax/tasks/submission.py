@@ -1,4 +1,4 @@
-"""GLUE's submission files: ``index`` and ``prediction``, a file for each set of test examples."""
+"""GLUE's submission files: columns ``index`` and ``prediction``, one file for each set of test examples."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,14 +13,14 @@ _LOW, _HIGH = 0.0, 5.0  # STS-B's scale.
 def write_submission(
     directory: Path, name: str, predictions: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> list[Path]:
-    """Writes the files that gluebenchmark.com takes, and returns their paths.
+    """Write the files that gluebenchmark.com takes, and return their paths.
 
-    Rows are in the order of their index. Labels are spelled as in the training files; STS-B has numbers of three
-    digits from 0 to 5.
+    Rows are in the order of their index. Labels are spelled as in the training files; STS-B has numbers from 0 to 5
+    with three digits after the point.
 
     Args:
-        directory: made where it does not exist.
-        name: of the task; a task that GLUE does not have gives no file.
+        directory: created if it does not exist.
+        name: of the task; a task that is not in GLUE gives no file.
         predictions: by split, objects with ``id`` and ``label`` (``value`` for STS-B); only test splits are written.
 
     Raises:

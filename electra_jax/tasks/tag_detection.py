@@ -1,4 +1,4 @@
-"""Which scheme and spelling the tags of some sentences are in, and which tags are in none."""
+"""Detecting the scheme and spelling of tags, and which tags fit none."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,13 +15,14 @@ _TELLING = frozenset("BIM")
 
 @dataclass(frozen=True)
 class DetectedTags:
-    """What tags are.
+    """The format of some tags.
 
     Attributes:
-        scheme: that of the tags which fit; "plain" where they are no spans.
-        spelling: that most tags fit, the standard one where none does.
-        odd: the tags that are not spelled so; none where all are spans.
-        mostly_spans: whether the odd ones look like mistakes among tags of spans, and not the others like chance.
+        scheme: of the tags that fit it; "plain" where they are not spans.
+        spelling: the one that most tags fit, the standard one if none does.
+        odd: the tags that do not fit the spelling; empty where all tags are spans.
+        mostly_spans: whether the odd tags look like mistakes among tags of spans, rather than the others like
+            coincidence.
     """
 
     scheme: Scheme
@@ -31,18 +32,18 @@ class DetectedTags:
 
 
 def detect_tags(sentences: Iterable[Sequence[str]]) -> DetectedTags:
-    """The scheme and the spelling of some sentences' tags.
+    """Detect the scheme and the spelling of the tags of some sentences.
 
-    Tags are spans where every one of them is spelled alike, with letters of one scheme: IOB2 ("BIO"), IOB1, IOE2,
-    IOE1, BIOES, BMES, BILOU or BMEWO; as ``B-PER``, ``PER-B``, ``B_PER`` or ``PER_B``, the letter large or small. No
-    other spelling than the first is seen in tags that have neither a B nor an I (or M).
+    Tags are spans if all of them have the same spelling, with letters of one scheme: IOB2 ("BIO"), IOB1, IOE2, IOE1,
+    BIOES, BMES, BILOU or BMEWO; as ``B-PER``, ``PER-B``, ``B_PER`` or ``PER_B``, the letter large or small. If tags
+    contain neither B nor I (or M), only the first spelling is recognised.
     """
     sentences = [list(tags) for tags in sentences]
     words = Counter(tag for tags in sentences for tag in tags)
     fits = [_fit(words, spelling) for spelling in SPELLINGS]
-    whole = [fit for fit in fits if not fit.odd and fit.letters]
-    told = [fit for fit in whole if fit.letters & _TELLING]
-    for fit in (*told, *(fit for fit in whole if fit.spelling == STANDARD)):
+    all_fit = [fit for fit in fits if not fit.odd and fit.letters]
+    certain = [fit for fit in all_fit if fit.letters & _TELLING]
+    for fit in (*certain, *(fit for fit in all_fit if fit.spelling == STANDARD)):
         return DetectedTags(_scheme(sentences, fit), fit.spelling)
     best = min(fits, key=lambda fit: len(fit.odd))
     if not best.letters & _TELLING:
@@ -51,7 +52,7 @@ def detect_tags(sentences: Iterable[Sequence[str]]) -> DetectedTags:
 
 
 def scheme_from_labels(labels: Sequence[str], spelling: Spelling) -> Scheme:
-    """The scheme of a model's list of labels, of which no sentence is known.
+    """Return the scheme of a model's list of labels, without any sentences to look at.
 
     B and I alone are BIO, unless a type has no B: then spans can begin with I, as in IOB1.
     """
@@ -75,7 +76,7 @@ class _Fit:
 
 
 def _fit(words: Mapping[str, int], spelling: Spelling) -> _Fit:
-    """Of the letters, those of one scheme only: the one that the fewest tags are outside of."""
+    """Return how tags fit a spelling and one alphabet of letters, the one that leaves out the fewest tags."""
     split = {tag: spelling.split(tag) for tag in words}
     letters = {tag: parts[0] for tag, parts in split.items() if parts is not None}
     best = min(
@@ -90,7 +91,10 @@ def _fit(words: Mapping[str, int], spelling: Spelling) -> _Fit:
 
 
 def _mostly_spans(words: Mapping[str, int], fit: _Fit) -> bool:
-    """At least half of the tags fit, or of the words; both where no type makes them unlike other labels."""
+    """Return whether at least half of the tags, or of the words, are spans.
+
+    Both must be if there are no types, since the letters alone look like other labels.
+    """
     split = {tag: fit.spelling.split(tag) for tag in words if tag not in fit.odd}
     spans = {tag: parts for tag, parts in split.items() if parts is not None and parts[0] != OUTSIDE}
     tags = len(spans) >= len(fit.odd)
@@ -99,9 +103,10 @@ def _mostly_spans(words: Mapping[str, int], fit: _Fit) -> bool:
 
 
 def _scheme(sentences: Sequence[Sequence[str]], fit: _Fit) -> Scheme:
-    """BIO with mistakes is BIO: IOB1 is what has an I that begins a span, and no B but behind a word of the same type.
+    """Return the scheme of tags that fit, where several schemes have the same letters.
 
-    IOE1 the same, read backwards.
+    BIO with mistakes is BIO: IOB1 has an I that begins a span, and B only after a word of the same type. IOE1 likewise,
+    read backwards.
     """
     letters = fit.letters
     if letters <= set("BI"):
@@ -119,7 +124,7 @@ def _of_four(letters: frozenset[str]) -> Scheme:
 
 
 def _letters_at_edges(sentences: Iterable[Sequence[str]], spelling: Spelling) -> set[str]:
-    """The letters behind a word that is not of the same type."""
+    """Return the letters that follow a word of another type."""
     found: set[str] = set()
     for tags in sentences:
         split = [spelling.split(tag) or (OUTSIDE, "") for tag in tags]

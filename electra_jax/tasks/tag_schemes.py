@@ -1,8 +1,8 @@
-"""Spans of words as a tag for each word, in the schemes there are, read as the official conlleval script reads them.
+"""Spans of words as one tag per word, in all common schemes, read as the official conlleval script reads them.
 
-A tag is a letter with the type of the span. ``B`` tags a span's first word, ``I`` or ``M`` one within it, ``E`` or
+A tag is a letter with the type of the span. ``B`` tags the first word of a span, ``I`` or ``M`` one within it, ``E`` or
 ``L`` its last, ``S``, ``U`` or ``W`` its only one; the other words are ``O``. Types may be left out. How letter and
-type are put together is a `Spelling`, which letters are used where a `Scheme`; seqeval's conventions cover both.
+type are joined is a `Spelling`, which letters are used and where a `Scheme`; seqeval's conventions cover both.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,7 +44,7 @@ _MEANING = {
 
 
 class Span(NamedTuple):
-    """The words ``start`` … ``end`` - 1."""
+    """A span: the words ``start`` … ``end`` - 1."""
 
     type: str
     start: int
@@ -53,12 +53,12 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Spelling:
-    """How a letter and a type make a tag.
+    """How a letter and a type are joined to a tag.
 
     Attributes:
         separator: between them.
-        suffix: whether the letter comes last, ``PER-B``; a type may hold the separator in either case.
-        lower: whether the letter is a small one, ``b-PER``; types are taken as they are.
+        suffix: whether the letter comes last, as in ``PER-B``; a type may contain the separator in either case.
+        lower: whether the letter is lower-case, as in ``b-PER``; types are kept as they are.
         outside: the tag of words that are in no span.
     """
 
@@ -73,7 +73,10 @@ class Spelling:
         return f"{self.outside} {self.join('B', 'TYPE')}"
 
     def split(self, tag: str) -> tuple[str, str] | None:
-        """Letter (a capital) and type of a tag, ("O", "") of the one outside spans; None for what is neither."""
+        """Split a tag into its letter (upper-case) and its type.
+
+        The tag outside spans gives ("O", ""), a tag that is spelled differently None.
+        """
         if tag == self.outside:
             return OUTSIDE, ""
         parts = tag.rpartition(self.separator) if self.suffix else tag.partition(self.separator)
@@ -88,7 +91,7 @@ class Spelling:
         return letter.upper(), kind
 
     def join(self, letter: str, kind: str) -> str:
-        """The tag of a letter and a type, which may be ""."""
+        """Return the tag of a letter and a type, which may be ""."""
         if letter == OUTSIDE:
             return self.outside
         letter = self._cased(letter)
@@ -113,7 +116,7 @@ _BY_NAME = {spelling.name: spelling for spelling in SPELLINGS}
 
 
 def spelling_by_name(name: str) -> Spelling:
-    """The spelling whose `Spelling.name` this is.
+    """Return the spelling with this `Spelling.name`.
 
     Raises:
         ValueError: there is none.
@@ -124,26 +127,26 @@ def spelling_by_name(name: str) -> Spelling:
 
 
 def tags_to_spans(tags: Sequence[str], spelling: Spelling = STANDARD) -> list[Span]:
-    """The spans of a sentence in order, whatever the scheme, and whatever is wrong with it.
+    """Return the spans of a sentence in order, for any scheme and even if the tags are inconsistent.
 
-    As conlleval has it, a span begins at B and S, behind E, S and O, and where the type changes; it goes on as long as
-    none begins and there is no O.
+    As in conlleval, a span begins at B and S, after E, S and O, and where the type changes; it ends where the next
+    begins or at O.
 
     Raises:
-        ValueError: a tag that is not spelled so.
+        ValueError: a tag that is spelled differently.
     """
     spans: list[Span] = []
     before = (OUTSIDE, "")
-    for place, tag in enumerate(tags):
+    for position, tag in enumerate(tags):
         split = spelling.split(tag)
         if split is None:
             raise ValueError(f"{tag!r} is no tag of a span")
         letter, kind = current = _MEANING.get(split[0], OUTSIDE), split[1]
         if letter != OUTSIDE:
             if letter in "BS" or before[0] in "ESO" or before[1] != kind:
-                spans.append(Span(kind, place, place + 1))
+                spans.append(Span(kind, position, position + 1))
             else:
-                spans[-1] = spans[-1]._replace(end=place + 1)
+                spans[-1] = spans[-1]._replace(end=position + 1)
         before = current
     return spans
 
@@ -151,14 +154,14 @@ def tags_to_spans(tags: Sequence[str], spelling: Spelling = STANDARD) -> list[Sp
 def spans_to_tags(
     spans: Sequence[Span], length: int, scheme: Scheme, spelling: Spelling = STANDARD
 ) -> list[str]:
-    """The tags of a sentence of ``length`` words, from spans in order that do not overlap."""
+    """Return the tags of a sentence of ``length`` words, from spans in order that do not overlap."""
     tags = [spelling.outside] * length
     first, within, last, only = tuple(LETTERS[scheme])
     for number, span in enumerate(spans):
         size = span.end - span.start
         letters = [first, *[within] * (size - 2), last] if size > 1 else [only]
-        before = number > 0 and _touch(spans[number - 1], span)
-        behind = number + 1 < len(spans) and _touch(span, spans[number + 1])
+        before = number > 0 and _are_adjacent(spans[number - 1], span)
+        behind = number + 1 < len(spans) and _are_adjacent(span, spans[number + 1])
         if scheme == "IOB1" and before:
             letters[0] = _TOUCHING[scheme]
         if scheme == "IOE1" and behind:
@@ -167,25 +170,25 @@ def spans_to_tags(
     return tags
 
 
-def _touch(one: Span, other: Span) -> bool:
+def _are_adjacent(one: Span, other: Span) -> bool:
     return one.end == other.start and one.type == other.type
 
 
 def convert_tags(
     tags: Sequence[str], scheme: Scheme, *, read: Spelling = STANDARD, write: Spelling = STANDARD
 ) -> list[str]:
-    """The same spans in another scheme or spelling; mistakes are repaired."""
+    """Return the same spans in another scheme or spelling; inconsistent tags are repaired."""
     return spans_to_tags(tags_to_spans(tags, read), len(tags), scheme, write)
 
 
 def entity_types(labels: Iterable[str], spelling: Spelling = STANDARD) -> tuple[str, ...]:
-    """The types among tags of spans, sorted."""
+    """Return the types of the spans that some tags belong to, sorted."""
     split = (spelling.split(label) for label in labels)
     return tuple(sorted({kind for letter, kind in filter(None, split) if letter != OUTSIDE}))
 
 
 def scheme_labels(types: Iterable[str], scheme: Scheme, spelling: Spelling = STANDARD) -> tuple[str, ...]:
-    """Every tag that spans of these types can have, sorted as in the reference."""
+    """Return every tag that spans of these types can have, sorted as in the reference."""
     letters = {*LETTERS[scheme], *_TOUCHING.get(scheme, "")}
     tags = {spelling.join(letter, kind) for kind in types for letter in letters}
     return tuple(sorted({spelling.outside, *tags}))

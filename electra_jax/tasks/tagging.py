@@ -1,4 +1,4 @@
-"""Tagging as a task: a label for every word, spans of words among them (google-research/electra, finetune/tagging)."""
+"""Tagging: a label for every word, possibly as spans of words (google-research/electra, finetune/tagging)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,30 +36,30 @@ from electra_jax.tokenizers.protocol import Tokenizer
 
 @dataclass(frozen=True)
 class TaggingTask:
-    """Implements `Task` for spans of words (named entities, chunks) and for plain labels (parts of speech).
+    """Tagging of spans (named entities, chunks) or with plain labels (parts of speech); implements `Task`.
 
-    A word's label is that of its first wordpiece. Spans are predicted in the scheme of the files; predictions that are
-    no valid sequence are read as conlleval reads them.
+    A word's label is that of its first wordpiece. Spans are predicted in the scheme of the files; inconsistent
+    predictions are read as conlleval reads them.
 
     Attributes:
         name: of the task.
-        file_labels: the tags of the training files; of spans only their types matter.
-        scheme: of the files, and so of predictions; "plain" for labels that are no spans.
-        spelling: how letter and type make a tag there.
-        tokenizer: of the words.
-        max_length: of a row; longer sentences have several.
+        file_labels: the tags of the training files; for spans only their types matter.
+        scheme: of the files, and so of the predictions; "plain" for labels that are not spans.
+        spelling: how letter and type are joined to a tag in the files.
+        tokenizer: encodes the words.
+        max_length: of a row, in tokens; longer sentences have several rows.
         head_style: "reference" or "huggingface".
-        head_dropout: of Hugging Face's head; the reference's has none.
-        dtype: of the head's products.
-        initializer_range: of Hugging Face's head.
-        chosen_metric: that decides what is best; None is f1 for spans, accuracy for plain labels.
-        learned_scheme: the scheme that spans are learned in, whatever the files have; BIOES as in the reference.
-            "labels" takes the labels as they are, of a model that was trained elsewhere; those that are no tags of
-            spans count as outside.
-        f1_of: its F1 is that of all entities.
+        head_dropout: dropout rate in Hugging Face's head; the reference's has none.
+        dtype: of the head's matrix products.
+        initializer_range: standard deviation of the initial weights of Hugging Face's head.
+        chosen_metric: the metric that selects checkpoints and seeds; None is f1 for spans, accuracy for plain labels.
+        learned_scheme: the scheme of the learned classes, whatever the files have; BIOES as in the reference. "labels"
+            takes the labels as they are, for a model that was trained elsewhere; those that are not tags of spans
+            count as outside.
+        f1_of: None, since F1 is that of all entities.
 
     Raises:
-        UserError: fewer than two classes; a metric there is not.
+        UserError: fewer than two classes; a metric that does not exist.
     """
 
     name: str
@@ -87,14 +87,14 @@ class TaggingTask:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The classes: of spans every tag of their types in the learned scheme, else the labels as they are."""
+        """The classes: for spans every tag of their types in the learned scheme, else the labels as they are."""
         if self.scheme == "plain" or self.learned_scheme == "labels":
             return self.file_labels
         return scheme_labels(self._types, self.learned_scheme)
 
     @property
     def metric(self) -> str:
-        """The metric that decides what is best."""
+        """The metric that selects checkpoints and seeds."""
         return self.chosen_metric or METRICS[self._metrics][0]
 
     @property
@@ -106,15 +106,15 @@ class TaggingTask:
         return entity_types(self.file_labels, self.spelling)
 
     def encode(self, examples: Sequence[WordsExample], *, training: bool) -> Rows:
-        """``[CLS] wordpieces [SEP]``, in windows where they do not fit; ``details`` is a `WordWindow` a row.
+        """Encode sentences as ``[CLS] wordpieces [SEP]``, in windows if they are too long.
 
-        Words are encoded one by one. One that gives no wordpiece is [UNK], and one that fills more than a row is cut.
-        A sentence without words has no row. The target ``tags`` of a token is the number of the class at the first
-        wordpiece of a word that the row answers for, and −100 elsewhere; it is there with ``training``, or if all
-        sentences have tags.
+        ``details`` has a `WordWindow` per row. Words are encoded one by one. A word without wordpieces is [UNK], and
+        one that is longer than a row is cut. A sentence without words has no row. The target ``tags`` is the number of
+        the class at the first wordpiece of a word that the row decides, and −100 elsewhere; it is there with
+        ``training``, or if all sentences have tags.
 
         Raises:
-            UserError: tags that are missing in training, are too few or too many, or are not known.
+            UserError: tags that are missing in training, too few or too many, or unknown.
         """
         tagged = training or all(example.tags is not None for example in examples)
         spelling = self._spelling_of(examples)
@@ -125,12 +125,12 @@ class TaggingTask:
         for owner, example in enumerate(examples):
             if training or example.tags is not None:
                 self._check(example, spelling)
-            learned = self._learned(example, spelling) if tagged else ()
+            learned = self._to_classes(example, spelling) if tagged else ()
             classes = np.array([numbers[tag] for tag in learned], np.int32)
             pieces = [wordpieces[word] for word in example.words]
             for window in word_windows(np.array([len(some) for some in pieces], int), room):
-                shown = pieces[window.first : window.end]
-                row = np.array([cls, *(token for some in shown for token in some), sep], np.int32)
+                window_pieces = pieces[window.first : window.end]
+                row = np.array([cls, *(token for some in window_pieces for token in some), sep], np.int32)
                 target = np.full(len(row), NO_TARGET, np.int32)
                 if tagged:
                     target[window.positions] = classes[window.words]
@@ -152,9 +152,9 @@ class TaggingTask:
         return {word: ids[:room] or [self.tokenizer.unk_id] for word, ids in zip(words, encoded, strict=True)}
 
     def _spelling_of(self, examples: Sequence[WordsExample]) -> Spelling:
-        """How tags of these examples are spelled: as in training, or where one is not, in another way all fit.
+        """Return the spelling of the tags of examples: that of training, or if it does not fit, one that all tags fit.
 
-        Files of other splits may have another scheme: what matters is that their types are known.
+        The files of other splits may have another scheme, as long as their types are known.
         """
         if self.scheme == "plain":
             return self.spelling
@@ -173,7 +173,7 @@ class TaggingTask:
                 f"{where} has {len(example.words)} words and {len(example.tags)} tags; give a tag for every word"
             )
         for tag in dict.fromkeys(example.tags):
-            if not self._knows(tag, spelling):
+            if not self._is_known(tag, spelling):
                 raise UserError(
                     f"{where}{_at(example, tag)} has the tag {tag!r}, which is not known; the tags are: "
                     f"{', '.join(self._file_tags)}"
@@ -185,14 +185,14 @@ class TaggingTask:
             return self.file_labels
         return scheme_labels(self._types, self.scheme, self.spelling)
 
-    def _knows(self, tag: str, spelling: Spelling) -> bool:
+    def _is_known(self, tag: str, spelling: Spelling) -> bool:
         if self.scheme == "plain":
             return tag in self.file_labels
         split = spelling.split(tag)
         return split is not None and (split[0] == OUTSIDE or split[1] in self._types)
 
-    def _learned(self, example: WordsExample, spelling: Spelling) -> Sequence[str]:
-        """The example's tags as classes."""
+    def _to_classes(self, example: WordsExample, spelling: Spelling) -> Sequence[str]:
+        """Return the tags of an example as classes."""
         tags = example.tags or ()
         if self.scheme == "plain":
             return tags
@@ -201,7 +201,7 @@ class TaggingTask:
         return convert_tags(tags, self.learned_scheme, read=spelling)
 
     def head(self) -> nn.Module:
-        """One logit a class for every token."""
+        """Return a head with one logit per class for every token."""
         return TaggingHead(
             num_labels=len(self.labels),
             style=self.head_style,
@@ -211,12 +211,15 @@ class TaggingTask:
         )
 
     def loss(self, head: Any, hidden: Array, batch: TaskBatch, rng: Array | None) -> Array:
-        """Cross-entropy summed over the words a row answers for, as in the reference; float32 ``[batch]``."""
+        """Return cross-entropy summed over the words that a row decides, as in the reference; float32 ``[batch]``."""
         tags = batch.targets["tags"]
         return tagging_loss(head(hidden, None, rng), tags, in_range(tags, len(self.labels)))
 
     def outputs(self, head: Any, hidden: Array, batch: TaskBatch) -> dict[str, Array]:
-        """The most likely class of every token, int32 ``tags``, and float32 ``probability``; ``[batch, length]``."""
+        """Return the most likely class of every token and its probability.
+
+        Both are ``[batch, length]``: int32 ``tags`` and float32 ``probability``.
+        """
         del batch
         probabilities = jax.nn.softmax(head(hidden, None, None))
         return {
@@ -227,11 +230,10 @@ class TaggingTask:
     def predictions(
         self, examples: Sequence[WordsExample], rows: Rows, outputs: Mapping[str, np.ndarray]
     ) -> list[dict[str, Any]]:
-        """``id``, ``words``, their ``tags`` and ``probabilities``; for spans, ``entities`` too.
+        """Return ``id``, ``words``, their ``tags`` and ``probabilities``; for spans ``entities``, too.
 
-        Tags are in the scheme of the files. Probabilities are those of the classes that were most likely, before
-        mistakes in their sequence were repaired. An entity has its ``type``, its words ``start`` … ``end`` - 1, and
-        their ``text``.
+        Tags are in the scheme of the files. Probabilities are those of the most likely classes, before inconsistent
+        sequences were repaired. An entity has its ``type``, its words ``start`` … ``end`` - 1, and their ``text``.
         """
         classes = [np.zeros(len(example.words), int) for example in examples]
         probabilities = [np.zeros(len(example.words)) for example in examples]
@@ -259,7 +261,7 @@ class TaggingTask:
         return results
 
     def _spans(self, classes: Sequence[str]) -> list[Span]:
-        """The spans that a sentence's classes spell."""
+        """Return the spans that a sentence's classes spell."""
         if self.learned_scheme != "labels":
             return tags_to_spans(classes)
         known = [tag if self.spelling.split(tag) else self.spelling.outside for tag in classes]
@@ -268,7 +270,7 @@ class TaggingTask:
     def score(
         self, examples: Sequence[WordsExample], predictions: Sequence[Mapping[str, Any]]
     ) -> dict[str, float]:
-        """`entity_scores` for spans, the accuracy of the labels for plain ones, in percent."""
+        """Return `entity_scores` for spans, the accuracy of the labels for plain ones, in percent."""
         gold = [list(example.tags) for example in examples if example.tags is not None]
         if len(gold) != len(examples):
             raise ValueError("tags that are hidden cannot be compared with")
@@ -281,7 +283,7 @@ class TaggingTask:
         return {self.metric: scores[self.metric], **scores}
 
     def tune(self, dev: Sequence[WordsExample], predictions: Sequence[Mapping[str, Any]]) -> TunedTask:
-        """Nothing is chosen after training."""
+        """Return the task as it is: nothing is tuned on the dev examples."""
         del dev, predictions
         return TunedTask(self)
 
@@ -289,15 +291,15 @@ class TaggingTask:
 def tag_format(
     name: str, examples: Sequence[WordsExample], scheme: Scheme | None = None
 ) -> tuple[DetectedTags, list[str]]:
-    """The scheme and spelling of the tags of training examples, and what a user should know about them.
+    """Return scheme and spelling of the tags of training examples, and warnings about them.
 
     Args:
         name: of the task.
         examples: with tags.
-        scheme: that they are said to have; None recognises it.
+        scheme: the one set in the configuration; None detects it.
 
     Raises:
-        UserError: some tags are no tags of spans, and the others look as if all should be.
+        UserError: some tags are not tags of spans, although most are.
     """
     if scheme == "plain":
         return DetectedTags("plain"), []
@@ -322,14 +324,14 @@ def tag_format(
 
 
 def _first_odd(examples: Sequence[WordsExample], odd: frozenset[str]) -> tuple[str, str, int]:
-    """The first of some tags, where it is, and how many words have one of them."""
+    """Return the first of the odd tags, where it is, and how many words have one of them."""
     having = [(example, tag) for example in examples for tag in example.tags or () if tag in odd]
     example, tag = having[0]
     return tag, f"the example {example.id!r}{_at(example, tag)}", len(having)
 
 
 def _at(example: WordsExample, tag: str) -> str:
-    """Where a tag of an example stands, in brackets; "" where that is not known."""
+    """Return where in its file a tag of an example is, in brackets; "" where that is not known."""
     if example.location is None:
         return ""
     return f" ({example.location.of_word((example.tags or ()).index(tag))})"

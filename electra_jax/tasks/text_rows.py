@@ -1,5 +1,6 @@
-"""Texts and pairs of texts as rows of tokens, the longer text of a pair cut first (google-research/electra,
-finetune/classification/classification_tasks.py).
+"""Texts and pairs of texts as rows of ids.
+
+As in google-research/electra, finetune/classification/classification_tasks.py.
 """
 
 from collections.abc import Sequence
@@ -13,15 +14,16 @@ from electra_jax.tokenizers import Tokenizer
 def text_rows(
     tokenizer: Tokenizer, examples: Sequence[TextExample], max_length: int, *, both_orders: bool = False
 ) -> Rows:
-    """``[CLS] text [SEP]`` or ``[CLS] text [SEP] pair [SEP]``; of a long pair the longer text is cut first.
+    """Encode texts as ``[CLS] text [SEP]``, and pairs as ``[CLS] text [SEP] pair [SEP]``.
 
-    A second text without tokens makes no pair, as in the reference. ``details`` says whether a row was cut.
+    Of a pair that is too long the longer text is cut first. A second text without tokens makes no pair, as in the
+    reference. ``details`` says for each row whether it was cut.
 
     Args:
-        tokenizer: of the texts.
-        examples: whose labels are not looked at, so that there are no targets.
-        max_length: of a row.
-        both_orders: a second row for each pair, whose texts are the other way round.
+        tokenizer: encodes the texts.
+        examples: the examples; their labels are ignored, so there are no targets.
+        max_length: of a row, in tokens.
+        both_orders: add a second row for each pair, with its texts swapped.
     """
     firsts = tokenizer.encode_batch([example.text for example in examples])
     seconds = tokenizer.encode_batch([example.pair or "" for example in examples])
@@ -45,7 +47,7 @@ def text_rows(
 def _row(
     tokenizer: Tokenizer, first: Sequence[int], second: Sequence[int], max_length: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and types, int32."""
+    """Return ids and token types, int32."""
     cls, sep = tokenizer.cls_id, tokenizer.sep_id
     if not second:
         ids = [cls, *first[: max_length - 2], sep]
@@ -57,7 +59,7 @@ def _row(
 
 
 def truncate_pair(first: list[int], second: list[int], room: int) -> tuple[list[int], list[int]]:
-    """Takes tokens off the end of the longer one until both fit ``room``, as the original does."""
+    """Remove tokens from the end of the longer text until both fit ``room`` together, as the original does."""
     excess = len(first) + len(second) - room
     while excess > 0:
         longer = first if len(first) > len(second) else second

@@ -1,4 +1,4 @@
-"""Questions as rows: ``[CLS] question [SEP] window of the context [SEP]``, and the way back to characters."""
+"""Questions as rows ``[CLS] question [SEP] window of the context [SEP]``, and back to characters of the context."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ SPECIAL_TOKENS = 3  # [CLS] and two [SEP]
 
 @dataclass(frozen=True)
 class ContextWindow:
-    """What a row shows of a context.
+    """The part of a context that a row holds.
 
     Attributes:
         first: number of its first token, counted in the context.
-        position: where in the row that token stands.
-        offsets: int ``[tokens, 2]``, the characters of the context that each token is.
-        max_context: bool ``[tokens]``: no other window shows more of what is around the token. Each token of a context
-            has one such window, and answers may begin there only.
+        position: position of that token in the row.
+        offsets: int ``[tokens, 2]``, the characters of the context that each token covers.
+        max_context: bool ``[tokens]``, true where no other window has more context around the token. Every token of a
+            context has exactly one such window, and answers may begin only there.
     """
 
     first: int
@@ -35,17 +35,21 @@ class ContextWindow:
         return len(self.offsets)
 
     def characters(self, start: int, end: int) -> tuple[int, int]:
-        """First character, and the one behind the last, of the tokens at the row's positions ``start`` … ``end``."""
+        """Return the characters that the tokens at the row's positions ``start`` … ``end`` cover.
+
+        Returns:
+            The first character, and the one after the last.
+        """
         part = self.offsets[start - self.position : end - self.position + 1]
         # Not those of the first and the last token: a tokenizer may change the order of combining characters.
         return int(part[:, 0].min()), int(part[:, 1].max())
 
 
 def check_question_fits(name: str, max_length: int, max_question_tokens: int) -> None:
-    """Raises where the longest question would leave no room for its context.
+    """Refuse rows in which the longest question would leave no room for its context.
 
     Raises:
-        UserError: a question is too long.
+        UserError: rows are too short.
     """
     if max_length < max_question_tokens + SPECIAL_TOKENS + 1:
         raise UserError(
@@ -56,17 +60,20 @@ def check_question_fits(name: str, max_length: int, max_question_tokens: int) ->
 
 
 def window_step(room: int, stride: int, max_answer_tokens: int) -> int:
-    """Tokens by which windows of ``room`` tokens move: ``stride``, or less so that they overlap.
+    """Return how many tokens windows of ``room`` tokens move by: ``stride``, or less so that they overlap.
 
-    The reference moves short windows (less than 157 tokens, by its defaults) so far that an answer between two of them
-    is in neither. Here every answer of up to ``max_answer_tokens`` is whole in some window, or where windows are
-    shorter than two such answers, every answer of half a window.
+    The reference moves short windows (fewer than 157 tokens, by its defaults) so far that an answer between two of them
+    is in neither. Here every answer of up to ``max_answer_tokens`` is whole in some window, or if windows are shorter
+    than two such answers, every answer of up to half a window.
     """
     return min(stride, max(room - max_answer_tokens + 1, (room + 1) // 2))
 
 
 def window_starts(num_tokens: int, room: int, step: int) -> list[int]:
-    """The first token of each window; the last window ends with the context. One window where it has no tokens."""
+    """Return the first token of each window; the last window ends with the context.
+
+    A context without tokens has one window.
+    """
     starts = [0]
     while starts[-1] + room < num_tokens:
         starts.append(starts[-1] + min(room, step))
@@ -74,10 +81,10 @@ def window_starts(num_tokens: int, room: int, step: int) -> list[int]:
 
 
 def max_context_windows(starts: Sequence[int], num_tokens: int, room: int) -> np.ndarray:
-    """Of each token of a context, the number of the window that shows most around it; int ``[tokens]``.
+    """Return for each token of a context the number of the window with most context around it; int ``[tokens]``.
 
-    That is the largest min(tokens to its left, to its right) + 0.01 · tokens of the window, as in the official
-    script; of equal ones the first.
+    That is the largest min(tokens to its left, to its right) + 0.01 · tokens of the window, as in the official script;
+    of equal ones the first.
     """
     best = np.full(num_tokens, -np.inf)
     window = np.zeros(num_tokens, np.int32)
@@ -93,15 +100,15 @@ def max_context_windows(starts: Sequence[int], num_tokens: int, room: int) -> np
 
 
 def answer_char_span(example: QuestionExample, where: str) -> tuple[int, int]:
-    """First character of the first answer, and the one behind its last.
+    """Return the first character of the first answer, and the one after its last.
 
-    An answer that does not stand where it says is taken from the place nearest to that.
+    An answer that is not at its stated position is taken from the nearest place where it occurs.
 
     Raises:
         UserError: there is no such text in the context; ``where`` begins the message.
     """
     answer = example.answers[0]
-    begin = placed = answer.start or 0
+    begin = stated = answer.start or 0
     if not example.context.startswith(answer.text, begin):
         before = example.context.rfind(answer.text, 0, begin + len(answer.text))
         after = example.context.find(answer.text, begin)
@@ -111,12 +118,12 @@ def answer_char_span(example: QuestionExample, where: str) -> tuple[int, int]:
                 f"{where}: the answer {answer.text!r} of question {example.id!r} is not in its context; mend it, or "
                 "leave the question out"
             )
-        begin = min(places, key=lambda place: abs(place - placed))
+        begin = min(places, key=lambda place: abs(place - stated))
     return begin, begin + len(answer.text)
 
 
 def answer_token_span(offsets: np.ndarray, begin: int, end: int) -> tuple[int, int] | None:
-    """First and last token that share a character with ``begin`` … ``end`` - 1; None where none does.
+    """Return the first and last token that overlap the characters ``begin`` … ``end`` - 1; None where none does.
 
     An answer that begins or ends inside a token gets the whole token.
     """
@@ -134,21 +141,21 @@ def question_rows(
     training: bool,
     reference_quirks: bool = False,
 ) -> Rows:
-    """All windows of all questions, in their order; ``details`` is a `ContextWindow` a row.
+    """Encode all windows of all questions, in order; ``details`` has a `ContextWindow` per row.
 
-    With ``training`` there are three targets ``[rows]``: int32 ``start`` and ``end``, the positions in the row of the
-    first answer, 0 (of [CLS]) where the window does not hold all of it or there is none; float32 ``is_impossible``,
-    1.0 for those rows.
+    With ``training`` there are three targets ``[rows]``: int32 ``start`` and ``end``, the positions of the first answer
+    in the row, or 0 (that of [CLS]) where the window does not hold all of it or there is none; float32
+    ``is_impossible``, 1.0 for those rows.
 
     Args:
         examples: the questions.
-        tokenizer: of contexts and questions.
+        tokenizer: encodes contexts and questions.
         name: of the task, for messages.
-        config: its lengths are used.
-        max_length: of a row.
-        training: whether targets are wanted.
-        reference_quirks: as the original: windows move by ``stride`` whatever their length, and ``is_impossible`` is
-            that of the question even in a window without the answer, whose start and end say that there is none.
+        config: its section of the configuration, for the lengths.
+        max_length: of a row, in tokens.
+        training: whether to make targets.
+        reference_quirks: do as the original: windows move by ``stride`` whatever their length, and ``is_impossible`` is
+            that of the question even in windows without the answer, whose start and end say that there is none.
 
     Raises:
         UserError: no room for a context; with ``training``, an answer that is hidden, is not in its context, or of
@@ -196,7 +203,7 @@ def question_rows(
 
 
 def _answer(example: QuestionExample, offsets: np.ndarray, name: str) -> tuple[int, int] | None:
-    """First and last token of the answer that is trained on; None for a question without one."""
+    """Return the first and last token of the answer to train on; None for a question without one."""
     where = f"finetune.tasks.{name}"
     if example.hidden:
         raise UserError(

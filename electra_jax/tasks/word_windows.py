@@ -1,4 +1,4 @@
-"""Sentences that are longer than a row, in overlapping windows of whole words."""
+"""Sentences longer than a row, as overlapping windows of whole words."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class WordWindow:
-    """What a row shows of a sentence, and which of these words it answers for.
+    """The words of a sentence that a row holds, and those whose tags are read from it.
 
     Attributes:
         first: number of its first word.
         end: number of the word after its last.
-        words: int ``[answered]``, numbers of words. Each word of a sentence is answered for in one row, the one that
-            shows most around it.
-        positions: int ``[answered]``, where in the row the first wordpiece of each stands.
+        words: int ``[decided]``, numbers of the words that this row decides. Each word of a sentence is decided by one
+            row, the one with most context around it.
+        positions: int ``[decided]``, the position in the row of the first wordpiece of each of them.
     """
 
     first: int
@@ -24,9 +24,9 @@ class WordWindow:
 
 
 def window_bounds(sizes: np.ndarray, room: int) -> list[tuple[int, int]]:
-    """Return the first word of each window and the word after its last; nothing where there is no word.
+    """Return the first word of each window and the word after its last; [] where there is no word.
 
-    Each begins about half a window after the one before, and the last is as long as it can be.
+    Each window begins about half a window after the one before, and the last is as long as possible.
 
     Args:
         sizes: int ``[words]``, wordpieces of each word, from 1 to ``room``.
@@ -48,24 +48,24 @@ def window_bounds(sizes: np.ndarray, room: int) -> list[tuple[int, int]]:
 
 
 def word_windows(sizes: np.ndarray, room: int) -> list[WordWindow]:
-    """The windows of a sentence whose rows are ``[CLS]``, the wordpieces, ``[SEP]``; arguments as `window_bounds`.
+    """Return the windows of a sentence, for rows of [CLS], wordpieces and ``[SEP]``; arguments as in `window_bounds`.
 
-    A word's context in a window is the smaller number of the wordpieces before and after it; of equal windows the
-    first answers for it.
+    The context of a word in a window is the number of wordpieces before or after it, whichever is smaller; of equal
+    windows the first decides the word.
     """
     bounds = window_bounds(sizes, room)
     ends = np.cumsum(sizes)
     begins = ends - sizes
     context = np.full(len(sizes), -1)
-    answering = np.zeros(len(sizes), int)
+    deciding = np.zeros(len(sizes), int)
     for number, (first, end) in enumerate(bounds):
         part = slice(first, end)
         here = np.minimum(begins[part] - begins[first], ends[end - 1] - ends[part])
         better = here > context[part]
         context[part][better] = here[better]
-        answering[part][better] = number
+        deciding[part][better] = number
     windows = []
     for number, (first, end) in enumerate(bounds):
-        words = np.flatnonzero(answering == number)
+        words = np.flatnonzero(deciding == number)
         windows.append(WordWindow(first, end, words, begins[words] - begins[first] + 1))
     return windows

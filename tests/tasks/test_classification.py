@@ -266,9 +266,7 @@ def _learned(task, tokenizer, examples, seen, steps):
     )
     rows = task.encode(examples[:seen], training=True)
     batch = make_batch("mine", rows, BatchPlan(16, np.arange(len(rows))), tokenizer.pad_id, targets=True)
-    objective = FineTuning(
-        config, build_network(config, tokenizer.vocab_size), {"mine": task}, {"mine": batch}
-    )
+    objective = FineTuning(build_network(config, tokenizer.vocab_size), {"mine": task}, {"mine": batch})
     optimizer = optax.adam(1e-2)
 
     def step(carry, _):

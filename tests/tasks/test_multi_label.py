@@ -143,7 +143,7 @@ def test_from_configuration_to_task(tokenizer):
         config = Config().model_copy(
             update={"finetune": Config().finetune.model_copy(update={"tasks": {"mine": task}})}
         )
-        settings, _ = learn_settings("mine", config, splits)
+        settings, _ = learn_settings("mine", config.finetune.tasks["mine"], splits)
         return settings, build_task("mine", settings, config, tokenizer)
 
     settings, task = built()

@@ -325,7 +325,7 @@ def test_a_tiny_network_learns_questions_by_heart(tokenizer, name):
     count = -(-len(rows) // 8) * 8
     plan = BatchPlan(24, np.array([*range(len(rows)), *[-1] * (count - len(rows))]))
     batch = make_batch("squad", rows, plan, tokenizer.pad_id, targets=True)
-    objective = FineTuning(config, network, {"squad": task}, {"squad": batch})
+    objective = FineTuning(network, {"squad": task}, {"squad": batch})
     optimizer = optax.adam(5e-3)
 
     def step(carry, _):

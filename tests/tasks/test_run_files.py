@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from electra_jax.config.schema import Config
+from electra_jax.config.schema import FinetuneConfig
 from electra_jax.errors import UserError
 from electra_jax.tasks.inputs import ContentHash, FineTuningInputs, read_inputs, write_inputs
 from electra_jax.tasks.results import (
@@ -184,14 +184,14 @@ def test_table_and_root_choose_the_same_seed():
         {"seed": seed, "steps": 1, "scores": {"mine": {"dev": {"f1": value}}}}
         for seed, value in ((3, float("nan")), (4, 20.0), (5, 30.0))
     ]
-    table = summarize_seeds(Config(), results)["tasks"]["mine"]["dev"]["f1"]
+    table = summarize_seeds(None, FinetuneConfig(), results)["tasks"]["mine"]["dev"]["f1"]
     assert (table["best"], table["best_seed"]) == (30.0, 5)
 
 
 def test_the_table_says_which_class_f1_is_of(capsys):
     scores = {"f1": 50.0, "accuracy": 60.0}
     results = [{"seed": 0, "steps": 1, "scores": {"a": {"dev": scores}, "b": {"dev": scores}}}]
-    summary = summarize_seeds(Config(), results, {"a": "no\nne"})
+    summary = summarize_seeds(None, FinetuneConfig(), results, {"a": "no\nne"})
     assert summary["f1_of"] == {"a": "no\nne"}
     print_table(summary)
     lines = capsys.readouterr().out.splitlines()[1:]
@@ -206,7 +206,7 @@ def test_a_seed_scored_by_other_metrics_is_refused():
     with pytest.raises(
         UserError, match=r"seed 1 was scored by other metrics than seed 0.*delete result\.json"
     ):
-        summarize_seeds(Config(), results)
+        summarize_seeds(None, FinetuneConfig(), results)
 
 
 def test_a_run_that_holds_a_file_of_that_name_is_still_itself(tmp_path):

@@ -445,7 +445,7 @@ def test_a_tiny_network_learns_names_by_heart(tokenizer):
         0,
         targets=True,
     )
-    objective = FineTuning(config, build_network(config, tokenizer.vocab_size), {"ner": task}, {"ner": batch})
+    objective = FineTuning(build_network(config, tokenizer.vocab_size), {"ner": task}, {"ner": batch})
     optimizer = optax.adam(1e-2)
 
     def step(carry, _):

@@ -240,7 +240,7 @@ def test_a_converted_head_keeps_its_classes_in_the_order_of_the_run(mesh, tmp_pa
     network = build_network(config, tokenizer.vocab_size)
     program = program_for_objective(
         config,
-        FineTuning(config, network, {"mine": task}, {"mine": batch}),
+        FineTuning(network, {"mine": task}, {"mine": batch}),
         batch,
         make_mesh(config.mesh),
     )

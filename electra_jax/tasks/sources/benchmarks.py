@@ -1,5 +1,6 @@
-"""The benchmarks that are known by name: their official files, columns, labels and metrics (google-research/electra,
-finetune/).
+"""The benchmarks that are known by name: their official files, columns, labels and metrics.
+
+As in google-research/electra, finetune/.
 """
 
 from collections.abc import Mapping
@@ -12,13 +13,13 @@ from electra_jax.config.tasks import TaskKind
 
 @dataclass(frozen=True)
 class Columns:
-    """Where the fields of an example are: names from a header (or of TFDS features), or numbers from 0.
+    """The columns of the fields of an example: names from a header (or of TFDS features), or numbers from 0.
 
     Attributes:
         text: of the text (the words, the question); several are joined by `TEXT_SEPARATOR`.
         pair: of the second text (the context, for questions).
         label: of the label, number, tags or answers; None where there is none.
-        id: of the identifier; None is the number of the row, from 0.
+        id: of the identifier; None stands for the number of the row, from 0.
     """
 
     text: tuple[str | int, ...]
@@ -28,7 +29,7 @@ class Columns:
 
     @property
     def all(self) -> tuple[str | int, ...]:
-        """Every column there is, in the order of the attributes."""
+        """All columns, in the order of the attributes."""
         return self.text + tuple(c for c in (self.pair, self.label, self.id) if c is not None)
 
 
@@ -37,10 +38,10 @@ class OfficialFile:
     """One official file.
 
     Attributes:
-        names: it is published under, the first that exists is read.
-        header: its columns by name; None if it has no first line of names.
-        positions: its columns by number, where it has no such line; with both, the first line decides.
-        width: columns there must be where they are known by number.
+        names: that it is published under; the first that exists is read.
+        header: its columns by name; None if it has no header line.
+        positions: its columns by number, if it has no header line; with both, the first line decides.
+        width: the number of columns it must have, where they are known by number.
     """
 
     names: tuple[str, ...]
@@ -51,21 +52,22 @@ class OfficialFile:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is decided about a task because its name is known.
+    """What the name of a benchmark decides about a task.
 
     Attributes:
-        kind: what is predicted.
-        metrics: by name; the first decides what is best.
-        folders: names its folder goes by.
+        kind: of the task.
+        metrics: by name; the first selects checkpoints and seeds.
+        folders: names of its folder.
         files: by split.
         labels: the classes in the order of their numbers; () where they are found in the training examples.
-        spellings: other spellings of labels, as TFDS or the original files have them.
+        spellings: other spellings of labels, as in TFDS or the original files, → those used here.
         swap_pairs: whether the reference trains on every pair in both orders.
-        features: TFDS features its fields are in; None if TFDS does not have it.
-        beside: by split, the TFDS configuration of another dataset whose test examples it is, if that is prepared.
+        features: the TFDS features of its fields; None if TFDS does not have it.
+        extra_configs: by split, another configuration of the TFDS dataset whose test examples are read, if it is
+            prepared.
         submission: GLUE's file names by split.
-        held_out: the tenth of the training examples that becomes dev where there is none: the "end", so that
-            neighbours of a document stay together, or "every_tenth", where the file is sorted.
+        held_out: which tenth of the training examples becomes dev where there is none: the "end", so that neighbours in
+            a document stay together, or "every_tenth", where the file is sorted.
     """
 
     kind: TaskKind
@@ -76,12 +78,12 @@ class Benchmark:
     spellings: Mapping[str, str] = field(default_factory=dict)
     swap_pairs: bool = False
     features: Columns | None = None
-    beside: Mapping[str, str] = field(default_factory=dict)
+    extra_configs: Mapping[str, str] = field(default_factory=dict)
     submission: Mapping[str, str] = field(default_factory=dict)
     held_out: Literal["end", "every_tenth"] | None = None
 
 
-TEXT_SEPARATOR = " . "  # Between title and description of AG News; its training file here has them joined so.
+TEXT_SEPARATOR = " . "  # Between title and description of AG News, as in its training file here.
 
 _BINARY = ("0", "1")
 _ENTAILMENT = ("contradiction", "entailment", "neutral")
@@ -89,7 +91,7 @@ _TWO_WAY = ("entailment", "not_entailment")
 
 
 def _glue_files(header: Columns, test_header: Columns | None = None) -> dict[str, OfficialFile]:
-    """Train, dev and test of a GLUE task; in test files labels are missing and rows are numbered by a column."""
+    """Return train, dev and test of a GLUE task; test files have no labels, and a column with the number of the row."""
     test = test_header or Columns(header.text, header.pair, None, "index")
     return {
         "train": OfficialFile(("train.tsv",), header),
@@ -190,7 +192,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
                 "test_mismatched": "MNLI-mm.tsv",
                 "test_diagnostic": "AX.tsv",
             },
-            beside={"test_diagnostic": "ax"},
+            extra_configs={"test_diagnostic": "ax"},
         ),
         "qnli": Benchmark(
             "classification",

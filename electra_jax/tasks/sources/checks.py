@@ -1,4 +1,4 @@
-"""Checks of examples before any device is used, the classes among them, and a hash of them all."""
+"""Checks of examples before any device is used, the classes among them, and a hash of all examples."""
 
 import hashlib
 import json
@@ -17,10 +17,10 @@ Splits = Mapping[str, Sequence[Example]]
 def collect_labels(
     labels: Sequence[str] | None, benchmark: Benchmark | None, train_examples: Sequence[Example]
 ) -> tuple[str, ...]:
-    """The classes, or the tags, in the order of their numbers; () for regression and questions.
+    """Return the classes, or the tags, in the order of their numbers; () for regression and questions.
 
-    They are ``labels`` where those are given, else the benchmark's if the training examples have no other, else those
-    of the training examples, sorted.
+    They are ``labels`` if given, else the benchmark's if the training examples have no others, else those of the
+    training examples, sorted.
 
     Raises:
         UserError: ``labels`` has one twice.
@@ -41,16 +41,16 @@ def collect_labels(
 
 
 def check_examples(splits: Splits, config: TaskConfig, benchmark: Benchmark | None, where: str) -> None:
-    """Refuses what cannot be trained on, or evaluated.
+    """Refuse examples that cannot be trained on, or evaluated.
 
     Args:
         splits: the examples.
-        config: of the task, for its classes.
-        benchmark: whose official files the examples are from, or None.
-        where: the configuration's section, which begins messages.
+        config: section of the task, for its classes.
+        benchmark: the one whose official files they come from, or None.
+        where: name of the section, which begins messages.
 
     Raises:
-        UserError: an empty split, an identifier twice in a split, a class that training does not know.
+        UserError: an empty split, an identifier twice in a split, a class that is not in training.
     """
     known: tuple[str, ...] = ()
     source = "known"
@@ -81,10 +81,10 @@ def check_examples(splits: Splits, config: TaskConfig, benchmark: Benchmark | No
 
 
 def example_warnings(splits: Splits) -> list[str]:
-    """What is allowed and most likely a mistake, a line each.
+    """Return warnings, a line each, about examples that are allowed but probably a mistake.
 
-    These are one label for all examples, never two where there may be several, classes of train that another split
-    never has, empty texts, and answers that are not in the context where they are said to begin.
+    These are the same label for all examples, never two labels where there may be several, classes of train that
+    another split never has, empty texts, and answers that are not where in the context they are said to begin.
     """
     lines = []
     known = _classes(splits.get("train", ()))
@@ -123,12 +123,15 @@ def example_warnings(splits: Splits) -> list[str]:
 
 
 def is_in_place(example: QuestionExample, answer: Answer) -> bool:
-    """Whether the context has the answer, character for character, where it is said to begin."""
+    """Return whether the context has the answer, character for character, where it is said to begin."""
     return answer.start is not None and example.context.startswith(answer.text, answer.start)
 
 
 def examples_fingerprint(examples: Splits) -> str:
-    """SHA-256, in hex, of everything in the splits, whatever the order of the splits; that of examples counts."""
+    """Return the SHA-256, in hex, of everything in the splits.
+
+    The order of the examples counts, that of the splits does not.
+    """
     digest = hashlib.sha256()
     for split in sorted(examples):
         digest.update(f"{json.dumps(split)} {len(examples[split])}\n".encode("ascii"))

@@ -1,4 +1,4 @@
-"""What examples are read from: lines, JSON and its fields, each with where it stands in the file."""
+"""Reading files of examples: lines, JSON and its fields, each with its place in the file for messages."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,21 +15,21 @@ MOST_VALUES = 1 << 25
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yields the lines of a UTF-8 file, compressed or not, with their numbers from 1.
+    """Yield the lines of a UTF-8 file, compressed or not, with their numbers from 1.
 
     Only newlines and carriage returns end a line: the other characters that Python takes for line ends occur in texts.
 
     Raises:
-        UserError: As `read_lines`, or a line is no text.
+        UserError: as in `read_lines`, or a line is not text.
     """
     return all_good(read_lines(str(path)))
 
 
 def read_json(path: Path) -> Any:
-    """The value of a JSON file.
+    """Read a JSON file.
 
     Raises:
-        UserError: As `read_text`; it is too large, or not JSON.
+        UserError: as in `read_text`; it is too large, or not JSON.
     """
     pieces, characters = [], 0
     for piece in read_text(str(path)):
@@ -42,16 +42,16 @@ def read_json(path: Path) -> Any:
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields the objects of a file of JSON lines, with the numbers of their lines.
+    """Yield the objects of a file of JSON lines, with their line numbers.
 
     Raises:
-        UserError: As `read_lines`, or a line is not a JSON object.
+        UserError: as in `read_lines`, or a line is not a JSON object.
     """
     return all_good(json_lines_of(str(path)))
 
 
 def json_field(record: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
-    """A field that must be there, of this type.
+    """Return a field that must be present and of this type.
 
     Raises:
         UserError: it is not; ``where`` begins the message.
@@ -67,5 +67,5 @@ def json_field(record: Mapping[str, Any], name: str, kind: type, where: str) -> 
 
 
 def format_line_numbers(lines: Sequence[int]) -> str:
-    """Numbers of lines as they appear in messages, the first ten of them."""
+    """Return line numbers as they appear in messages, the first ten of them."""
     return f"{'line' if len(lines) == 1 else 'lines'} {listed(lines, most=10)}"

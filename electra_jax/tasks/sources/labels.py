@@ -22,50 +22,49 @@ _MOST_EXACT = 2**53  # Beyond it floats are whole numbers because they cannot be
 
 
 def strip_label(label: str) -> str:
-    """A label without the blanks and invisible characters around it, which nobody means as part of a class's name."""
+    """Return a label without the blanks and invisible characters around it, which are no part of a class's name."""
     return _AROUND.sub("", label)
 
 
 def label_reader(
     kind: TaskKind, spellings: Mapping[str, str], *, may_be_hidden: bool, padded: list[str] | None = None
 ) -> Callable[[Any, str], Label]:
-    """A function of a spelled label and where it stands, which returns the label.
+    """Return a function that reads a label.
 
     Args:
         kind: "regression" reads numbers; every other kind classes.
         spellings: other spellings of a class.
         may_be_hidden: whether an empty cell (or null) is a hidden label, as in a file to predict.
-        padded: where the labels stand that had blanks around them is added here; they are left out of all.
+        padded: if given, the places of labels with blanks around them are appended; the blanks are removed either way.
 
     Returns:
-        the function; it raises `UserError` where a label is missing, or should be a number and is not.
+        A function of the raw label and its place in the file; it raises `UserError` where a label is missing, or should
+        be a number and is not.
     """
 
-    def read(spelled: RawLabel, where: str) -> Label:
-        if isinstance(spelled, list | dict):
+    def read(raw: RawLabel, where: str) -> Label:
+        if isinstance(raw, list | dict):
             several = ", or set multi_label where a text may have several" if kind == "classification" else ""
             raise UserError(
                 f"{where}: the label is a list or an object, not one value; mend the file{several}."
             )
-        if isinstance(spelled, str) and spelled != (bare := strip_label(spelled)):
-            spelled = bare
+        if isinstance(raw, str) and raw != (bare := strip_label(raw)):
+            raw = bare
             if padded is not None:
                 padded.append(where)
-        if spelled is None or spelled == "":
+        if raw is None or raw == "":
             if may_be_hidden:
                 return None
             raise UserError(f"{where} has no label; training and evaluation need one for every example.")
         if kind == "regression":
-            return _number(spelled, where)
-        if isinstance(spelled, float):
-            if not math.isfinite(spelled):
-                raise UserError(
-                    f"{where}: the label is {json.dumps(spelled)}, which is no class; mend the file."
-                )
-            if spelled.is_integer() and abs(spelled) < _MOST_EXACT:
-                spelled = int(spelled)
+            return _number(raw, where)
+        if isinstance(raw, float):
+            if not math.isfinite(raw):
+                raise UserError(f"{where}: the label is {json.dumps(raw)}, which is no class; mend the file.")
+            if raw.is_integer() and abs(raw) < _MOST_EXACT:
+                raw = int(raw)
         # JSON's own spelling: 1 is "1" and true is "true"; 1.0 is 1.
-        name = spelled if isinstance(spelled, str) else json.dumps(spelled)
+        name = raw if isinstance(raw, str) else json.dumps(raw)
         return spellings.get(name, name)
 
     return read
@@ -74,28 +73,30 @@ def label_reader(
 def label_list_reader(
     separator: str, *, may_be_hidden: bool, padded: list[str] | None = None
 ) -> Callable[[Any, str], Label]:
-    """A function of spelled labels and where they stand, which returns them sorted, each once; none is allowed.
+    """Return a function that reads the labels of a text with any number of them, sorted and without duplicates.
 
     Args:
-        separator: between the labels in one text, as a table has them; those of a list are taken as they are.
-        may_be_hidden: whether null is a hidden label, as in a file to predict.
-        padded: where the labels of lists stand that had blanks around them is added here; blanks are left out of all.
+        separator: between the labels in one cell of a table; the items of a list are not split.
+        may_be_hidden: whether null means hidden labels, as in a file to predict.
+        padded: if given, the places of labels in lists with blanks around them are appended; the blanks are removed
+            either way.
 
     Returns:
-        the function; it raises `UserError` where labels are missing, or one of them is none.
+        A function of the raw labels and their place in the file; it raises `UserError` where labels are missing, or one
+        of them is not a label.
     """
     read_one = label_reader("classification", {}, may_be_hidden=True, padded=padded)
 
-    def read(spelled: Any, where: str) -> Label:
-        if spelled is None:
+    def read(raw: Any, where: str) -> Label:
+        if raw is None:
             if may_be_hidden:
                 return None
             raise UserError(
                 f"{where} has no labels; training and evaluation need them for every example, [] where there are none."
             )
-        if isinstance(spelled, str):
-            return tuple(sorted({strip_label(part) for part in spelled.split(separator)} - {""}))
-        labels = spelled if isinstance(spelled, list) else [spelled]
+        if isinstance(raw, str):
+            return tuple(sorted({strip_label(part) for part in raw.split(separator)} - {""}))
+        labels = raw if isinstance(raw, list) else [raw]
         if wrong := [label for label in labels if label is None or isinstance(label, list | dict)]:
             raise UserError(
                 f"{where}: {json.dumps(wrong[0])} is no label; give a list of texts, such as "
@@ -114,11 +115,11 @@ def label_list_reader(
 
 
 def padding_notes(path: Path, padded: Sequence[str]) -> list[str]:
-    """A line that says how many labels of a file had blanks around them; none where none had.
+    """Return a line that says how many labels of a file had blanks around them, or [].
 
     Args:
         path: of the file.
-        padded: where those stand.
+        padded: the places of those labels.
     """
     if not padded:
         return []
@@ -128,14 +129,14 @@ def padding_notes(path: Path, padded: Sequence[str]) -> list[str]:
     ]
 
 
-def _number(spelled: RawLabel, where: str) -> float:
+def _number(raw: RawLabel, where: str) -> float:
     try:
         # Python reads 1_0 as 10, and nothing else does.
-        if isinstance(spelled, bool) or (isinstance(spelled, str) and "_" in spelled):
+        if isinstance(raw, bool) or (isinstance(raw, str) and "_" in raw):
             raise ValueError
-        number = float(spelled)  # type: ignore[arg-type]
+        number = float(raw)  # type: ignore[arg-type]
     except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise UserError(f"{where}: the label {spelled!r} is not a number; regression needs numbers.")
+        raise UserError(f"{where}: the label {raw!r} is not a number; regression needs numbers.")
     return number

@@ -1,4 +1,4 @@
-"""From a task's configuration to its examples."""
+"""Loading the examples of a task, as its configuration says."""
 
 import os
 from collections.abc import Collection
@@ -27,20 +27,20 @@ def load_examples(
     needs: Collection[str] = (),
     notes: list[str] | None = None,
 ) -> dict[str, list[Example]]:
-    """Reads and checks all examples of a task.
+    """Read and check all examples of a task.
 
-    CoNLL-2000 and AG News come without dev examples. Theirs are taken out of the training examples: the last tenth of
+    CoNLL-2000 and AG News have no dev examples. They are taken from the training examples: the last tenth of
     CoNLL-2000's sentences, and every tenth example of AG News, whose file is partly sorted by class.
 
     Args:
-        name: of the task; a benchmark's name decides its files, columns and labels.
-        config: of the task.
-        tfds_data_dir: where TFDS datasets are; None is TFDS's own place.
-        needs: splits without which there is no point in going on.
-        notes: what was left out of the files is added here, a line each.
+        name: of the task; the name of a benchmark decides files, columns and labels.
+        config: section of the task.
+        tfds_data_dir: directory of TFDS datasets; None is TFDS's default.
+        needs: splits that must be there.
+        notes: what was left out of the files is appended, a line each.
 
     Returns:
-        examples by split: "train", "dev", "test", for MNLI also "dev_mismatched", "test_mismatched" and
+        Examples by split: "train", "dev", "test", for MNLI also "dev_mismatched", "test_mismatched" and
         "test_diagnostic" (GLUE's AX); those that do not exist are absent.
 
     Raises:
@@ -81,7 +81,7 @@ def load_examples(
 def hold_out_dev(
     examples: dict[str, list[Example]], how: Literal["end", "every_tenth"]
 ) -> dict[str, list[Example]]:
-    """Moves a tenth of train (rounded down) to dev if there is no dev: always the same one.
+    """Move a tenth of train (rounded down) to dev, always the same examples, if there is no dev.
 
     Args:
         examples: by split.
@@ -100,7 +100,7 @@ def hold_out_dev(
 def _read_directory(
     name: str, config: TaskConfig, where: str, notes: list[str]
 ) -> tuple[dict[str, list[Example]], str]:
-    """The examples, and what is in the folder, for messages."""
+    """Return the examples, and a listing of the folder for messages."""
     benchmark = _official(name, config, where)
     folder = find_official(benchmark, _path(str(config.data)), where)
     return read_official(benchmark, folder, notes), f"found in {folder.path}: {folder_listing(folder.path)}"

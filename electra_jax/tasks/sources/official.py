@@ -31,10 +31,10 @@ class OfficialFolder:
 
 
 def find_official(benchmark: Benchmark, directory: Path, where: str) -> OfficialFolder:
-    """Finds the files in the directory itself, or in the benchmark's own folder in it (CoLA/ …), which goes first.
+    """Find a benchmark's files in its own folder in ``directory`` (CoLA/ …), or else in ``directory`` itself.
 
     Raises:
-        UserError: there is no such directory, or none of the files is there; ``where`` begins the message.
+        UserError: the directory does not exist, or has none of the files; ``where`` begins the message.
     """
     if not directory.is_dir():
         problem = "is not a folder" if directory.exists() else "does not exist"
@@ -52,27 +52,27 @@ def find_official(benchmark: Benchmark, directory: Path, where: str) -> Official
 
 
 def expected_files(benchmark: Benchmark, splits: Iterable[str] | None = None) -> str:
-    """The official names of the files of these splits (all of them by default), for messages."""
+    """Return the official file names of these splits (all of them by default), for messages."""
     wanted = benchmark.files if splits is None else splits
     return ", ".join(benchmark.files[split].names[0] for split in wanted)
 
 
 def folder_listing(folder: Path) -> str:
-    """What is in a folder, for messages."""
+    """Return what is in a folder, for messages."""
     names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
     return listed(names, most=20) or "nothing"
 
 
 def read_official(benchmark: Benchmark, folder: OfficialFolder, notes: list[str]) -> dict[str, list[Example]]:
-    """The examples of every split whose file exists; labels of files called test may be missing.
+    """Read the examples of every split whose file exists; labels of test files may be missing.
 
-    Of GLUE's files, rows with too few columns are left out, as the original leaves them out: official files have such
-    rows, where a text breaks off in the middle.
+    Rows of GLUE's files with too few columns are left out, as in the original: official files have such rows, where a
+    text breaks off in the middle.
 
     Args:
         benchmark: whose files they are.
         folder: where they are.
-        notes: what was left out is added here, a line a file.
+        notes: what was left out is appended, a line per file.
 
     Raises:
         UserError: files cannot be read, are not as the benchmark has them, or lack labels.

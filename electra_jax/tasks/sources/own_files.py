@@ -1,4 +1,4 @@
-"""One's own files: tables, JSON lines, columns of words, SQuAD's and MRQA's formats."""
+"""The user's own files: tables, JSON lines, columns of words, the formats of SQuAD and MRQA."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -40,22 +40,22 @@ FORMATS = {
 
 
 def read_own_file(path: Path, config: TaskConfig, where: str, split: str, notes: list[str]) -> list[Example]:
-    """The examples of a file whose format its name tells.
+    """Read the examples of a file; its extension tells the format.
 
     Texts are read from .csv (quoted as spreadsheets do), .tsv and .txt (separated by tabs, quotes are literal), all
-    with a first line that names the columns, and from .jsonl; words from .txt, .conll, .bio, .iob and .tsv (a word a
-    line, its tag last) and .jsonl (two lists); questions from .json (SQuAD) and .jsonl (MRQA). Each may be packed as
-    .gz, .xz, .zst or .bz2.
+    with a first line that names the columns, and from .jsonl; words from .txt, .conll, .bio, .iob and .tsv (a word per
+    line, its tag last) and .jsonl (two lists); questions from .json (SQuAD) and .jsonl (MRQA). Each may be compressed
+    as .gz, .xz, .zst or .bz2.
 
     Args:
         path: of the file.
-        config: of the task; names the columns.
-        where: the configuration's section, for messages.
+        config: section of the task; names the columns.
+        where: name of the section, for messages.
         split: "train", "dev" or "test", whose labels may be missing.
-        notes: what was left out is added here, a line each.
+        notes: what was left out is appended, a line each.
 
     Raises:
-        UserError: no such file or format, or a file that is not as its format and the configuration say.
+        UserError: the file or its format does not exist, or the file is not as its format and the configuration say.
     """
     if not path.is_file():
         problem = "is not a file" if path.exists() else "does not exist"
@@ -164,12 +164,12 @@ def _word_records(path: Path, columns: Columns, is_test: bool, padded: list[str]
     examples = []
     for count, (number, record) in enumerate(read_json_lines(path)):
         where = f"{path}, line {number}"
-        words = _texts(record, str(columns.text[0]), where)
+        words = _text_list(record, str(columns.text[0]), where)
         if not words:
             raise UserError(f"{where} has no words in {columns.text[0]!r}; leave it out.")
         tags = None
         if columns.label is not None and not (is_test and record.get(str(columns.label)) is None):
-            spelled = _texts(record, str(columns.label), where)
+            spelled = _text_list(record, str(columns.label), where)
             tags = tuple(strip_label(tag) for tag in spelled)
             padded += [where] * sum(tag != bare for tag, bare in zip(spelled, tags, strict=True))
             if len(tags) != len(words):
@@ -181,7 +181,7 @@ def _word_records(path: Path, columns: Columns, is_test: bool, padded: list[str]
     return examples
 
 
-def _texts(record: dict[str, Any], name: str, where: str) -> tuple[str, ...]:
+def _text_list(record: dict[str, Any], name: str, where: str) -> tuple[str, ...]:
     values = json_field(record, name, list, where)
     for value in values:
         if not isinstance(value, str):

@@ -14,45 +14,47 @@ LocatedQuestion = tuple[str, Mapping[str, Any], str]
 
 
 def read_squad(path: Path, split: str, notes: list[str]) -> list[QuestionExample]:
-    """The questions of a SQuAD file, with every gold answer; one that is impossible has none.
+    """Read the questions of a SQuAD file, with all gold answers; an unanswerable one has none.
 
-    A question to train on whose answer is not in its context is left out, as in the original.
+    A training question whose answer is not in its context is left out, as in the original.
 
     Args:
         path: of the file.
         split: "train", "dev" or "test…", in which questions without a field ``answers`` have hidden ones.
-        notes: how many questions were left out is added here.
+        notes: the number of questions left out is appended.
 
     Raises:
-        UserError: as `read_json`; something is missing or of another type; an answer begins outside its context.
+        UserError: as in `read_json`; something is missing or of another type; an answer begins outside its context.
     """
     may_be_hidden = split.startswith("test")
     examples = [
-        _squad_question(question, context, may_be_hidden, place)
-        for place, question, context in squad_questions(read_json(path), str(path))
+        _squad_question(question, context, may_be_hidden, where_in)
+        for where_in, question, context in squad_questions(read_json(path), str(path))
     ]
     return _trainable(examples, path, notes) if split == "train" else examples
 
 
 def squad_questions(value: Any, name: str) -> Iterator[LocatedQuestion]:
-    """Yields where each question of a SQuAD file stands, the question's object and its context.
+    """Yield the place of each question of a SQuAD file, the question's object, and its context.
 
     Args:
-        value: what the file holds.
+        value: the content of the file.
         name: of the file, for messages.
 
     Raises:
-        UserError: something is missing on the way to them, or of another type.
+        UserError: something on the way to them is missing, or of another type.
     """
     content = json_object(value, name)
     for a, article in enumerate(json_field(content, "data", list, name)):
-        place = f"{name}: data[{a}]"
-        for p, paragraph in enumerate(json_field(json_object(article, place), "paragraphs", list, place)):
-            place = f"{name}: data[{a}].paragraphs[{p}]"
-            context = json_field(json_object(paragraph, place), "context", str, place)
-            for q, record in enumerate(json_field(paragraph, "qas", list, place)):
-                place = f"{name}: data[{a}].paragraphs[{p}].qas[{q}]"
-                yield place, json_object(record, place), context
+        where_in = f"{name}: data[{a}]"
+        for p, paragraph in enumerate(
+            json_field(json_object(article, where_in), "paragraphs", list, where_in)
+        ):
+            where_in = f"{name}: data[{a}].paragraphs[{p}]"
+            context = json_field(json_object(paragraph, where_in), "context", str, where_in)
+            for q, record in enumerate(json_field(paragraph, "qas", list, where_in)):
+                where_in = f"{name}: data[{a}].paragraphs[{p}].qas[{q}]"
+                yield where_in, json_object(record, where_in), context
 
 
 def _squad_question(
@@ -76,7 +78,7 @@ def _squad_question(
 
 
 def _trainable(examples: list[QuestionExample], path: Path, notes: list[str]) -> list[QuestionExample]:
-    """Those whose first answer is in the context, or that have none; ``notes`` says how many are not."""
+    """Return the questions whose first answer is in the context, or that have none; a note counts the others."""
     kept = []
     for example in examples:
         if not example.answers or example.answers[0].text in example.context:
@@ -92,7 +94,7 @@ def _trainable(examples: list[QuestionExample], path: Path, notes: list[str]) ->
 
 
 def _spelled_otherwise(example: QuestionExample) -> Answer | None:
-    """The first answer as the context has it there, where only case or white space differ."""
+    """Return the first answer as the context spells it, where only case or white space differ."""
     text, start = example.answers[0].text, example.answers[0].start or 0
     there = example.context[start : start + len(text)]
     same = " ".join(there.lower().split()) == " ".join(text.lower().split())
@@ -100,10 +102,10 @@ def _spelled_otherwise(example: QuestionExample) -> Answer | None:
 
 
 def checked_answer(context: str, text: str, start: int, where: str) -> Answer:
-    """An answer, if it is not empty and begins in the context.
+    """Return an answer that is not empty and begins in the context.
 
     Raises:
-        UserError: it does not; ``where`` begins the message.
+        UserError: it is empty, or begins elsewhere; ``where`` begins the message.
     """
     if not text:
         raise UserError(
@@ -117,19 +119,19 @@ def checked_answer(context: str, text: str, start: int, where: str) -> Answer:
 
 
 def read_mrqa(path: Path, split: str, notes: list[str]) -> list[QuestionExample]:
-    """The questions of an MRQA file: after a header, one context with its ``qas`` a line.
+    """Read the questions of an MRQA file: after a header, one context with its ``qas`` per line.
 
-    Training takes every detected span, then those of ``answers`` that are in the context word for word and were not
-    detected; a question of which none is there is left out. Elsewhere the gold answers are ``answers``, wherever they
-    are, as in the official evaluation, and the detected ones only where there are no others.
+    For training the answers are all detected spans, then those of ``answers`` that are in the context word for word and
+    were not detected; a question without any in the context is left out. Elsewhere the gold answers are ``answers``,
+    wherever they are, as in the official evaluation, and the detected ones only if there are no others.
 
     Args:
         path: of the file.
         split: "train", "dev" or "test…", in which questions with neither answers nor detected answers have hidden ones.
-        notes: how many questions were left out is added here.
+        notes: the number of questions left out is appended.
 
     Raises:
-        UserError: as `read_json_lines`; something is missing or of another type; there is no answer.
+        UserError: as in `read_json_lines`; something is missing or of another type; there is no answer.
     """
     examples = []
     for number, record in read_json_lines(path):
@@ -142,22 +144,22 @@ def read_mrqa(path: Path, split: str, notes: list[str]) -> list[QuestionExample]
                 "give SQuAD's format as .json, or mend the file."
             )
         examples += [
-            _mrqa_question(question, context, split, place)
-            for place, question, context in mrqa_questions(record, where)
+            _mrqa_question(question, context, split, where_in)
+            for where_in, question, context in mrqa_questions(record, where)
         ]
     return _trainable(examples, path, notes) if split == "train" else examples
 
 
 def mrqa_questions(record: Mapping[str, Any], where: str) -> Iterator[LocatedQuestion]:
-    """Yields where each question of a line of an MRQA file stands, the question's object and its context.
+    """Yield the place of each question of a line of an MRQA file, the question's object, and its context.
 
     Raises:
-        UserError: something is missing on the way to them, or of another type; ``where`` begins the message.
+        UserError: something on the way to them is missing, or of another type; ``where`` begins the message.
     """
     context = json_field(record, "context", str, where)
     for q, question in enumerate(json_field(record, "qas", list, where)):
-        place = f"{where}: qas[{q}]"
-        yield place, json_object(question, place), context
+        where_in = f"{where}: qas[{q}]"
+        yield where_in, json_object(question, where_in), context
 
 
 def _mrqa_question(record: Mapping[str, Any], context: str, split: str, where: str) -> QuestionExample:
@@ -169,12 +171,12 @@ def _mrqa_question(record: Mapping[str, Any], context: str, split: str, where: s
         raise UserError(
             f"{where} has neither 'answers' nor 'detected_answers'; training and evaluation need them."
         )
-    spans = _detected(record, context, where)
-    texts = _list(record, "answers", where)
+    spans = _detected_answers(record, context, where)
+    texts = _list_field(record, "answers", where)
     for text in texts:
         if not isinstance(text, str):
             raise UserError(f"{where}: answers holds {text!r}, which is not text; mend the file.")
-    given = [_first_place(context, text) for text in dict.fromkeys(texts) if text]
+    given = [_locate_answer(context, text) for text in dict.fromkeys(texts) if text]
     if split == "train":
         known = {answer.text for answer in spans}
         # One that is nowhere in the context is kept where there is no other, so that it is counted.
@@ -189,10 +191,10 @@ def _mrqa_question(record: Mapping[str, Any], context: str, split: str, where: s
     return QuestionExample(name, question, context, tuple(answers))
 
 
-def _detected(record: Mapping[str, Any], context: str, where: str) -> list[Answer]:
-    """Every detected span."""
+def _detected_answers(record: Mapping[str, Any], context: str, where: str) -> list[Answer]:
+    """Return every detected span."""
     answers = []
-    for detected in _list(record, "detected_answers", where):
+    for detected in _list_field(record, "detected_answers", where):
         for span in json_field(json_object(detected, where), "char_spans", list, where):
             if not (isinstance(span, list) and len(span) == 2 and all(type(end) is int for end in span)):
                 raise UserError(f"{where}: char_spans holds {span!r}, not [first, last]; mend the file.")
@@ -201,10 +203,10 @@ def _detected(record: Mapping[str, Any], context: str, where: str) -> list[Answe
     return answers
 
 
-def _first_place(context: str, text: str) -> Answer:
+def _locate_answer(context: str, text: str) -> Answer:
     start = context.find(text)
     return Answer(text, start if start >= 0 else None)
 
 
-def _list(record: Mapping[str, Any], name: str, where: str) -> list[Any]:
+def _list_field(record: Mapping[str, Any], name: str, where: str) -> list[Any]:
     return json_field(record, name, list, where) if name in record else []

@@ -1,4 +1,4 @@
-"""Tables of examples, each with a first line that names its columns or with known ones."""
+"""Tables of examples, with a header line that names the columns or with known columns."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ Cells = list[tuple[int, list[str]]]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of equally many cells.
+    """Rows with the same number of cells.
 
     Attributes:
         path: of the file.
-        names: of the columns; None if the first line is a row like any other.
+        names: of the columns; None if there is no header line.
         rows: each with the number of the line it ends in.
     """
 
@@ -31,14 +31,14 @@ class Table:
 
 
 def read_cells(path: Path, *, short: list[int] | None = None) -> Cells:
-    """The cells of a table, each row with the number of its (last) line; empty lines are left out.
+    """Read the cells of a table, each row with the number of its (last) line; empty lines are left out.
 
     Args:
-        path: of a .csv file, or of one whose cells are separated by tabs.
-        short: if given, rows that have fewer cells than the first line are left out, and their lines added here.
+        path: of a .csv file, or of one with cells separated by tabs.
+        short: if given, rows with fewer cells than the first line are left out, and their line numbers appended.
 
     Raises:
-        UserError: as `read_rows`; it is empty; rows differ in their width.
+        UserError: as in `read_rows`; it is empty; rows differ in their number of cells.
     """
     tabs = split_extension(str(path))[0] != ".csv"
     rows: Cells = []
@@ -58,10 +58,10 @@ def read_cells(path: Path, *, short: list[int] | None = None) -> Cells:
 
 
 def table_with_header(path: Path, cells: Cells) -> Table:
-    """The table whose first line names its columns.
+    """Return the table whose first line names its columns.
 
     Raises:
-        UserError: a name occurs twice; another line is the first one again.
+        UserError: a name occurs twice; another line repeats the header.
     """
     names = tuple(cells[0][1])
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -75,20 +75,20 @@ def table_with_header(path: Path, cells: Cells) -> Table:
 def text_examples(
     table: Table, columns: Columns, read_label: Callable[[RawLabel, str], Label]
 ) -> list[TextExample]:
-    """The examples in a table.
+    """Return the examples in a table.
 
     Args:
-        table: by whose names, or numbers, the columns are known.
-        columns: which cells are read.
-        read_label: from the cell and where it is (for messages) to the label.
+        table: the table.
+        columns: the cells to read.
+        read_label: from the cell and its place in the file (for messages) to the label.
 
     Raises:
         UserError: a column is missing; what ``read_label`` raises.
     """
-    place = {column: _place(table, column) for column in columns.all}
+    index_of = {column: _column_index(table, column) for column in columns.all}
     examples = []
     for count, (line, row) in enumerate(table.rows):
-        cell = {column: row[index] for column, index in place.items()}
+        cell = {column: row[index] for column, index in index_of.items()}
         examples.append(
             TextExample(
                 id=str(count) if columns.id is None else cell[columns.id],
@@ -102,7 +102,7 @@ def text_examples(
     return examples
 
 
-def _place(table: Table, column: str | int) -> int:
+def _column_index(table: Table, column: str | int) -> int:
     if isinstance(column, int):
         return column
     names = table.names or ()

@@ -1,4 +1,4 @@
-"""`tfds:NAME[/CONFIG]`: examples of a prepared TFDS dataset, read without TensorFlow."""
+"""Examples of a prepared TFDS dataset, ``tfds:NAME[/CONFIG]``, read without TensorFlow."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -33,21 +33,21 @@ def read_tfds(
     where: str,
     data_dir: str | None,
 ) -> dict[str, list[Example]]:
-    """The examples of the splits that the dataset has.
+    """Read the examples of the splits that the dataset has.
 
-    A class is the name that the dataset gives it, −1 a hidden one; of a benchmark, it is then spelled as in the
-    official files. Questions are read as SQuAD has them: ``question``, ``context``, ``answers`` with ``text`` and
+    A class is the name that the dataset gives it, and −1 a hidden one; for a benchmark it is then spelled as in the
+    official files. Questions are read as in SQuAD: ``question``, ``context``, ``answers`` with ``text`` and
     ``answer_start``.
 
     Args:
         spec: ``NAME[/CONFIG]``.
-        config: of the task; names the features; those that are not set are the benchmark's.
+        config: section of the task, with the features; those of the benchmark where they are unset.
         benchmark: the one of this name, or None.
-        where: the configuration's section, for messages.
-        data_dir: where datasets are; None is TFDS's own place.
+        where: name of the section, for messages.
+        data_dir: directory of the datasets; None is TFDS's default.
 
     Raises:
-        UserError: there is no such dataset, it is not prepared, cannot be read, or has no such feature.
+        UserError: the dataset does not exist, is not prepared, cannot be read, or lacks a feature.
     """
     name = f"tfds:{spec}"
     if not spec or ":" in spec:
@@ -76,7 +76,7 @@ def read_tfds(
     for split, names in _SPLITS.items():
         if there := next((item for item in names if item in builder.info.splits), None):
             read(name, builder, there, split)
-    for split, config_name in (benchmark.beside if benchmark is not None else {}).items():
+    for split, config_name in (benchmark.extra_configs if benchmark is not None else {}).items():
         beside = f"{spec.partition('/')[0]}/{config_name}"
         with suppress(UserError):  # not prepared: they can be done without
             other = find_builder(f"tfds:{beside}", beside, data_dir)
@@ -119,7 +119,7 @@ def _records(name: str, builder: Any, split: str) -> list[Record]:
 def _converter(
     kind: TaskKind, columns: Columns, features: Any, benchmark: Benchmark | None, *, is_test: bool
 ) -> Callable[[Record, int, str], Example]:
-    """A function of a record, its number and its place (for messages), which returns the example."""
+    """Return a function of a record, its number and where it is (for messages) that returns the example."""
     read_label = label_reader(kind, benchmark.spellings if benchmark else {}, may_be_hidden=is_test)
     names = _class_names(features[columns.label])
 
@@ -130,7 +130,7 @@ def _converter(
         return str(number) if columns.id is None else _text(record[columns.id], where)
 
     def label_of(value: Any, where: str) -> Any:
-        """As a file would spell it."""
+        """Return a label as a file would spell it."""
         if isinstance(value, bytes | str):
             return _text(value, where)
         if isinstance(value, dict | list) or np.ndim(value):

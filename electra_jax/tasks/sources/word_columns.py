@@ -1,4 +1,4 @@
-"""CoNLL's format: a word a line with its columns, an empty line between sentences."""
+"""CoNLL's format: a word per line with its columns, an empty line between sentences."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Word(NamedTuple):
     """A word with its columns.
 
     Attributes:
-        line: its number.
+        line: its line number.
         cells: its columns.
         tabs: whether tabs separate them.
     """
@@ -44,10 +44,10 @@ def read_word_columns(
     may_be_hidden: bool = False,
     padded: list[str] | None = None,
 ) -> list[WordsExample]:
-    """The sentences of a file, as `word_sentences` has them.
+    """Read the sentences of a file, see `word_sentences`.
 
     Raises:
-        UserError: as `read_lines`; something is wrong with a sentence; there is none.
+        UserError: as in `read_lines`; something is wrong with a sentence; there is none.
     """
     found = word_sentences(
         read_lines(str(path)),
@@ -72,26 +72,26 @@ def word_sentences(
     may_be_hidden: bool = False,
     padded: list[str] | None = None,
 ) -> Iterator[tuple[int, WordsExample | UserError]]:
-    """Yields the sentences of lines; the word is the first column, and identifiers are sentence numbers from 0.
+    """Yield the sentences in some lines; the word is the first column, and identifiers are sentence numbers from 0.
 
-    A line with a tab in it has columns separated by tabs alone, another one at blanks. Lines that begin with -DOCSTART-
-    separate documents and are no words; nor are comments, as CoNLL-U has them: lines before the first word of a
-    sentence that begin with # and have not the columns that its words have.
+    A line with a tab in it has columns separated by tabs only, other lines by blanks. Lines that begin with -DOCSTART-
+    separate documents and are not words; nor are comments, as in CoNLL-U: lines before the first word of a sentence
+    that begin with # and have other columns than the words.
 
     Args:
         lines: with their numbers.
         name: of the file, for messages.
-        tag_column: which column is the tag; the last by default.
-        width: columns there must be; None takes those of the first word.
+        tag_column: the column of the tag; the last by default.
+        width: the required number of columns; None takes that of the first word.
         may_be_hidden: whether a file of one column, words without tags, is allowed.
-        padded: where the tags stand that had blanks around them is added here; they are left out of all.
+        padded: if given, the places of tags with blanks around them are appended; the blanks are removed either way.
 
     Yields:
-        The number of a sentence's first line, and the sentence or what is wrong with it: a line that is no text, or has
-        another number of columns, or no word, or no tag.
+        The number of a sentence's first line, and the sentence or what is wrong with it: a line that is not text, or
+        has another number of columns, or no word, or no tag.
 
     Raises:
-        UserError: as reading the lines does; the columns are CoNLL-U's.
+        UserError: as in reading the lines; the columns are CoNLL-U's.
     """
     first: _Word | None = None
     count = 0
@@ -123,13 +123,14 @@ def word_sentences(
 
 
 def looks_like_columns(lines: Sequence[str], tags: Collection[str]) -> bool:
-    """Whether lines are words in columns, and not sentences: as many columns in all, and tabs or tags that are known.
+    """Return whether lines are words in columns rather than sentences.
 
-    Without tabs it takes two lines that no empty line separates.
+    All lines must have the same number of columns, and tabs or tags that are known. Without tabs there must be two
+    lines that no empty line separates.
 
     Args:
-        lines: the first of a file.
-        tags: that are known.
+        lines: the first lines of a file.
+        tags: known tags.
     """
     rows: list[_Word] = []
     one_below_another = False
@@ -147,7 +148,7 @@ def looks_like_columns(lines: Sequence[str], tags: Collection[str]) -> bool:
 
 
 def _sentences(lines: Lines) -> Iterator[tuple[int, list[_Word] | UserError]]:
-    """Yields the number of a sentence's first line, and its words without comments or the line that is no text."""
+    """Yield the number of a sentence's first line, and its words without comments, or the line that is not text."""
     word: _Word | None = None  # The first that is surely none of a comment.
     waiting: list[list[_Word]] = []
     for paragraph in _paragraphs(lines):
@@ -163,7 +164,7 @@ def _sentences(lines: Lines) -> Iterator[tuple[int, list[_Word] | UserError]]:
 
 
 def _paragraphs(lines: Lines) -> Iterator[list[tuple[int, str | UserError]]]:
-    """Yields lines between those that separate sentences; there is at least one."""
+    """Yield the lines between separating lines; at least one each."""
     sentence: list[tuple[int, str | UserError]] = []
     for number, line in lines:
         if isinstance(line, UserError) or _BLANK.split(line.strip(" \t"))[0] not in ("", _DOCUMENT):
@@ -182,7 +183,10 @@ def _row(number: int, line: str) -> _Word:
 
 
 def _without_comments(rows: list[_Word], word: _Word) -> list[_Word]:
-    """The rows but for the comments before them, which are not like the first word; like ``word`` if there is none."""
+    """Return the rows without the comments before them, which are unlike the first word of the sentence.
+
+    If all rows begin with #, they are compared with ``word`` instead.
+    """
     hashes = next((n for n, row in enumerate(rows) if not row.cells[0].startswith(_COMMENT)), len(rows))
     word = rows[hashes] if hashes < len(rows) else word
     return [row for n, row in enumerate(rows) if n >= hashes or row.is_like(word)]
@@ -198,7 +202,7 @@ def _is_conllu(rows: list[_Word]) -> bool:
 def _check(
     row: _Word, first: _Word, width: int | None, name: str, tag_column: int, may_be_hidden: bool
 ) -> None:
-    """Refuse a row that has not the columns of the first, or of the benchmark, or lacks word or tag."""
+    """Refuse a row that has another number of columns than required, or lacks word or tag."""
     where = f"{name}, line {row.line}"
     needed = width or len(first.cells)
     if len(row.cells) != needed:
