@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable
 
 # Enough for a dozen long paths; a terminal shows some 25 lines of it.
-LONGEST_MESSAGE = 2000
+MAX_MESSAGE_LENGTH = 2000
 # A path may have a few parts of 255 bytes; what is longer and without a blank is no name anybody chose.
-LONGEST_WORD = 800
+MAX_WORD_LENGTH = 800
 
 
 def one_line(text: str) -> str:
@@ -16,13 +16,13 @@ def one_line(text: str) -> str:
     are spelled out (``\n``, ``\x1b``, ``\u202e``). What is too long loses its middle, so that both the beginning
     and the advice at the end stay. Applied twice it changes nothing more.
     """
-    if len(text) > 4 * LONGEST_MESSAGE:  # not every character of a hundred megabytes need be looked at
-        text = _without_middle(text, 4 * LONGEST_MESSAGE)
+    if len(text) > 4 * MAX_MESSAGE_LENGTH:  # not every character of a hundred megabytes need be looked at
+        text = _without_middle(text, 4 * MAX_MESSAGE_LENGTH)
     visible = text if text.isprintable() else "".join(c if c.isprintable() else _spelled(c) for c in text)
     visible = re.sub(
-        rf"\S{{{LONGEST_WORD + 1},}}", lambda word: _without_middle(word[0], LONGEST_WORD), visible
+        rf"\S{{{MAX_WORD_LENGTH + 1},}}", lambda word: _without_middle(word[0], MAX_WORD_LENGTH), visible
     )
-    return _without_middle(visible, LONGEST_MESSAGE)
+    return _without_middle(visible, MAX_MESSAGE_LENGTH)
 
 
 def _spelled(character: str) -> str:

@@ -13,7 +13,7 @@ from electra_jax.training.workdir import WorkDir
 
 DEFAULT_METRICS = ("loss", "masked_lm_loss", "masked_lm_accuracy", "disc_loss", "disc_auc", "learning_rate")
 COLUMNS = 3
-MOST_BYTES = 1 << 30  # of metrics.jsonl: millions of lines
+MAX_BYTES = 1 << 30  # of metrics.jsonl: millions of lines
 Curves = Mapping[str, Mapping[str, list[tuple[int, float]]]]  # split → metric → points (step, value)
 
 
@@ -35,7 +35,7 @@ def read_run(workdir: WorkDir) -> Run:
         UserError: there is no such file, or nothing in it, or a line is not what training writes.
     """
     try:
-        lines = read_regular(workdir.metrics, MOST_BYTES).splitlines()
+        lines = read_regular(workdir.metrics, MAX_BYTES).splitlines()
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         reason = getattr(error, "strerror", error)
         raise UserError(f"{workdir.metrics} cannot be read ({reason}): give a run's directory") from None

@@ -20,7 +20,7 @@ from electra_jax.runtime.cpu_devices import one_device_per_core
 from electra_jax.runtime.malloc import keep_freed_memory
 
 SKIPPED = 65  # EX_DATAERR of sysexits.h: some of the input was wrong
-_MOST_NAMED = 10
+_MAX_NAMED = 10
 
 Predictions = list[dict[str, Any]]
 
@@ -127,7 +127,7 @@ class LineCounts:
     def skip(self, error: UserError) -> None:
         """Counts a line, and says of the first ones what is wrong."""
         self.skipped += 1
-        if self.skipped <= _MOST_NAMED:
+        if self.skipped <= _MAX_NAMED:
             cli.note(f"skipped: {error}")
 
     def status(self) -> int:

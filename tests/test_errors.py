@@ -5,7 +5,15 @@ import pickle
 import pytest
 
 from electra_jax import cli
-from electra_jax.errors import LONGEST_MESSAGE, LONGEST_WORD, HostLost, UserError, listed, one_line, quoted
+from electra_jax.errors import (
+    MAX_MESSAGE_LENGTH,
+    MAX_WORD_LENGTH,
+    HostLost,
+    UserError,
+    listed,
+    one_line,
+    quoted,
+)
 
 MESSAGES = {
     "plain": ("a file is wrong: mend it", "a file is wrong: mend it"),
@@ -29,7 +37,7 @@ def test_one_printable_line(name):
 @pytest.mark.parametrize("unit", ["n", "word ", "\n", "é", "\U000e0001"])
 def test_what_is_too_long_loses_its_middle(unit):
     shown = str(UserError(f"f.json names {unit * 200_000}: fetch it again"))
-    assert len(shown) <= LONGEST_MESSAGE
+    assert len(shown) <= MAX_MESSAGE_LENGTH
     assert shown.startswith("f.json names ")
     assert "…" in shown
     assert shown.endswith(": fetch it again")
@@ -38,7 +46,7 @@ def test_what_is_too_long_loses_its_middle(unit):
 
 def test_a_long_path_stays_whole():
     path = "/".join(["x" * 255] * 3)
-    assert len(path) < LONGEST_WORD
+    assert len(path) < MAX_WORD_LENGTH
     assert str(UserError(f"{path} is wrong")) == f"{path} is wrong"
 
 

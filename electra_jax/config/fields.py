@@ -93,8 +93,8 @@ PathOrTfds = Annotated[str, AfterValidator(_path_or_tfds)]
 
 
 # Far above any network, and far below what a computation of shapes cannot hold.
-MOST_SIZE = 1 << 24
-MOST_LAYERS = 256
+MAX_SIZE = 1 << 24
+MAX_LAYERS = 256
 
 
 class Section(BaseModel):

@@ -18,8 +18,8 @@ from electra_jax.config.yaml_format import dump, parse, parse_value
 from electra_jax.errors import UserError
 from electra_jax.files.regular_files import read_regular
 
-MOST_BASES = 100
-MOST_BYTES = 4 << 20  # of a configuration: every key there is takes 10 kB
+MAX_BASES = 100
+MAX_BYTES = 4 << 20  # of a configuration: every key there is takes 10 kB
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -97,9 +97,9 @@ def _read_with_base(path: Path, inheritors: tuple[Path, ...]) -> list[tuple[Path
     if os.path.realpath(path) in map(os.path.realpath, inheritors):
         chain = " -> ".join(str(p) for p in (*inheritors, path))
         raise UserError(f"base: files inherit from each other in a circle: {chain}")
-    if len(inheritors) == MOST_BASES:
+    if len(inheritors) == MAX_BASES:
         raise UserError(
-            f"base: {path} is the {MOST_BASES + 1}st of files that inherit from each other: join some"
+            f"base: {path} is the {MAX_BASES + 1}st of files that inherit from each other: join some"
         )
     values = _read_yaml(path, inheritors[-1] if inheritors else None)
     base = values.pop("base", None)
@@ -113,7 +113,7 @@ def _read_with_base(path: Path, inheritors: tuple[Path, ...]) -> list[tuple[Path
 def _read_yaml(path: Path, inheritor: Path | None) -> dict[str, Any]:
     role = f"the base of {inheritor}," if inheritor else "configuration file"
     try:
-        text = read_regular(path, MOST_BYTES).decode("utf-8-sig")
+        text = read_regular(path, MAX_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{role} {path} does not exist{_presets_near(path)}") from None
     except UnicodeDecodeError as error:

@@ -16,8 +16,8 @@ from pydantic.fields import FieldInfo
 
 from electra_jax.config.fields import (
     FINETUNING,
-    MOST_LAYERS,
-    MOST_SIZE,
+    MAX_LAYERS,
+    MAX_SIZE,
     PRETRAINING,
     WITH_GENERATOR,
     LocalPath,
@@ -95,7 +95,7 @@ class TokenizerConfig(Section):
         "Entries of the vocabulary, special tokens included. sentencepiece: how many to train (null: 30522); "
         "wordpiece: if given, the file must have just as many.",
         ge=1,
-        le=MOST_SIZE,
+        le=MAX_SIZE,
     )
     vocab_file: LocalPath | None = field(
         None, "wordpiece: a BERT vocab.txt (required); sentencepiece: a trained .model (null: train one)."
@@ -133,19 +133,17 @@ class TokenizerConfig(Section):
 class ModelConfig(Section):
     """The discriminator: the encoder that is kept, fine-tuned and exported."""
 
-    hidden_size: int = field(256, "Width of the encoder.", ge=1, le=MOST_SIZE)
-    num_layers: int = field(12, "Transformer blocks.", ge=1, le=MOST_LAYERS)
-    num_heads: int = field(4, "Attention heads; must divide hidden_size.", ge=1, le=MOST_SIZE)
+    hidden_size: int = field(256, "Width of the encoder.", ge=1, le=MAX_SIZE)
+    num_layers: int = field(12, "Transformer blocks.", ge=1, le=MAX_LAYERS)
+    num_heads: int = field(4, "Attention heads; must divide hidden_size.", ge=1, le=MAX_SIZE)
     intermediate_size: int | None = field(
-        None, "Width of the feed-forward layer; null: 4 x hidden_size.", ge=1, le=MOST_SIZE
+        None, "Width of the feed-forward layer; null: 4 x hidden_size.", ge=1, le=MAX_SIZE
     )
-    embedding_size: int | None = field(
-        None, "Width of the embeddings; null: hidden_size.", ge=1, le=MOST_SIZE
-    )
+    embedding_size: int | None = field(None, "Width of the embeddings; null: hidden_size.", ge=1, le=MAX_SIZE)
     max_positions: int = field(
-        512, "Learned positions; the longest sequence the model can read.", ge=1, le=MOST_SIZE
+        512, "Learned positions; the longest sequence the model can read.", ge=1, le=MAX_SIZE
     )
-    type_vocab_size: int = field(2, "Token types (segments A and B).", ge=1, le=MOST_SIZE)
+    type_vocab_size: int = field(2, "Token types (segments A and B).", ge=1, le=MAX_SIZE)
     hidden_dropout: float = field(
         0.1, "Dropout on embeddings and block outputs, both networks.", ge=0.0, lt=1.0
     )
@@ -163,7 +161,7 @@ class ModelConfig(Section):
         128,
         "Rows of the embedding table are rounded up to a multiple of this, so that they can be sharded.",
         ge=1,
-        le=MOST_SIZE,
+        le=MAX_SIZE,
     )
 
     @model_validator(mode="after")
@@ -184,22 +182,22 @@ class GeneratorConfig(Section):
         "all: the generator is the discriminator's encoder with another head (size_fraction must be 1).",
     )
     hidden_size: int | None = field(
-        None, "Generator width; null: model.hidden_size x size_fraction, rounded.", ge=1, le=MOST_SIZE
+        None, "Generator width; null: model.hidden_size x size_fraction, rounded.", ge=1, le=MAX_SIZE
     )
     num_layers: int | None = field(
-        None, "Generator depth; null: model.num_layers x layers_fraction, rounded.", ge=1, le=MOST_LAYERS
+        None, "Generator depth; null: model.num_layers x layers_fraction, rounded.", ge=1, le=MAX_LAYERS
     )
     num_heads: int | None = field(
-        None, "Generator heads; null: its width / 64, at least 1, as in the reference.", ge=1, le=MOST_SIZE
+        None, "Generator heads; null: its width / 64, at least 1, as in the reference.", ge=1, le=MAX_SIZE
     )
     intermediate_size: int | None = field(
-        None, "Width of the generator's feed-forward layer; null: 4 x its width.", ge=1, le=MOST_SIZE
+        None, "Width of the generator's feed-forward layer; null: 4 x its width.", ge=1, le=MAX_SIZE
     )
     embedding_size: int | None = field(
         None,
         "Width of the generator's own embeddings, with sharing 'none' only; null: its width, as in the reference.",
         ge=1,
-        le=MOST_SIZE,
+        le=MAX_SIZE,
     )
 
     @model_validator(mode="after")

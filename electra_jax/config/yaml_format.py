@@ -22,7 +22,7 @@ _PLAIN_VALUES = (
 )
 
 
-MOST_VALUES = 100_000  # that a configuration may hold
+MAX_VALUES = 100_000  # that a configuration may hold
 
 
 class _Loader(yaml.SafeLoader):
@@ -73,8 +73,8 @@ def _size(node: yaml.Node, sizes: dict[int, int | None]) -> int:
         parts = (part for item in node.value for part in (item if isinstance(item, tuple) else (item,)))
         sizes[id(node)] = 1 + sum(_size(part, sizes) for part in parts)
     size = sizes[id(node)]
-    if size is None or size > MOST_VALUES:
-        problem = "a value holds itself" if size is None else f"more than {MOST_VALUES:,} values"
+    if size is None or size > MAX_VALUES:
+        problem = "a value holds itself" if size is None else f"more than {MAX_VALUES:,} values"
         raise yaml.constructor.ConstructorError(None, None, f"{problem}, by its aliases (*)", node.start_mark)
     return size
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from electra_jax.config.fields import MOST_SIZE
+from electra_jax.config.fields import MAX_SIZE
 from electra_jax.convert.state_dicts import WORDS, NetworkStateDict, split_networks
 from electra_jax.convert.weight_files import has_weights, is_weight_file, read_file, read_folder
 from electra_jax.convert.weights import FlatParams
@@ -169,7 +169,7 @@ def _check_architecture(path: Path, settings: Mapping[str, Any]) -> None:
         number = isinstance(settings[key], int | float) and not isinstance(settings[key], bool)
         if type(default) in (int, float) and not (number and isinstance(settings[key], int | type(default))):
             raise UserError(f"{path}: {key} is {settings[key]!r}, but must be a number such as {default}")
-        if type(default) is int and abs(settings[key]) > MOST_SIZE:
+        if type(default) is int and abs(settings[key]) > MAX_SIZE:
             raise UserError(f"{path}: {key} is {settings[key]:.6g}, but must be a number such as {default}")
     if settings["vocab_size"] < 1:
         raise UserError(f"{path}: vocab_size is {settings['vocab_size']}, but must be a number such as 30522")

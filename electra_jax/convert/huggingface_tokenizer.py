@@ -32,7 +32,7 @@ from electra_jax.tokenizers.sentencepiece_tokenizer import SPACE, SentencePieceT
 from electra_jax.tokenizers.vocabulary_file import read_vocabulary
 from electra_jax.tokenizers.wordpiece_tokenizer import (
     CONTINUATION,
-    MAX_CHARACTERS_A_WORD,
+    MAX_CHARACTERS_PER_WORD,
     WordPieceTokenizer,
 )
 
@@ -57,7 +57,7 @@ _WORDPIECE_NOTES = (
     "U+2B91F, and removes or keeps a few characters that are newer than its Unicode tables, or than Unicode "
     f"{UNICODE}, which decides here (newer ones are removed).",
     f"Hugging Face's BertTokenizer and ElectraTokenizer take words of more than 100 characters for [UNK], here and "
-    f"with AutoTokenizer it is more than {MAX_CHARACTERS_A_WORD}.",
+    f"with AutoTokenizer it is more than {MAX_CHARACTERS_PER_WORD}.",
 )
 _SENTENCEPIECE_NOTES = (
     _TYPED_SPECIALS,
@@ -158,7 +158,7 @@ def _wordpiece(tokenizer: WordPieceTokenizer) -> tokenizers.Tokenizer:
         models.WordPiece(
             {tokenizer.token(i): i for i in range(tokenizer.vocab_size)},
             unk_token=tokenizer.token(tokenizer.unk_id),
-            max_input_chars_per_word=MAX_CHARACTERS_A_WORD,
+            max_input_chars_per_word=MAX_CHARACTERS_PER_WORD,
             continuing_subword_prefix=CONTINUATION,
         )
     )

@@ -35,7 +35,7 @@ _STRANGERS = {
     *("mobilebert", "mpnet", "roberta", "xlm_roberta"),
 }
 # A trainer may keep copies, averaged ones too.
-_MOST_NETWORKS = 8
+_MAX_NETWORKS = 8
 # Buffers, not parameters, that older versions saved along.
 _BUFFERS = ("electra.embeddings.position_ids", "electra.embeddings.token_type_ids")
 TIED = "generator_lm_head.weight"
@@ -84,7 +84,7 @@ def split_networks(
     """
     today = {name: _today(name) for name in stored}
     roots = _roots(today.values()) or [""]
-    if len(roots) > _MOST_NETWORKS:
+    if len(roots) > _MAX_NETWORKS:
         raise UserError(f"{where} holds {len(roots)} networks: save the state dict of the one that is meant")
     parts: dict[str, list[str]] = {root: [] for root in roots}
     left: list[str] = []

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from electra_jax.config.fields import MOST_SIZE
+from electra_jax.config.fields import MAX_SIZE
 from electra_jax.config.loading import validate, with_overrides
 from electra_jax.config.schema import ModelConfig
 from electra_jax.convert.files.tensorflow_bundle import (
@@ -40,7 +40,7 @@ from electra_jax.errors import UserError, listed
 from electra_jax.files.file_names import is_file_name
 from electra_jax.files.regular_files import read_regular
 from electra_jax.model.sizes import default_heads, network_sizes
-from electra_jax.training.checkpoints import MOST_STEPS
+from electra_jax.training.checkpoints import MAX_STEPS
 
 # The original's optimizer keeps its moments beside each variable under these names.
 _MU, _NU = "adam_m", "adam_v"
@@ -203,7 +203,7 @@ def _configuration(prefix: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[
 
 
 def _check_matrix(prefix: Path, ours: str, shape: tuple[int, ...]) -> None:
-    if len(shape) != 2 or not all(0 < size <= MOST_SIZE for size in shape):
+    if len(shape) != 2 or not all(0 < size <= MAX_SIZE for size in shape):
         raise UserError(
             f"{prefix} has no matrix {tensorflow_table().foreign_or_same(ours).foreign}, from which sizes follow: "
             "give a checkpoint of ELECTRA's pre-training"
@@ -222,7 +222,7 @@ def _trained_parts(
 
 def _step(prefix: Path, counted: np.ndarray) -> int:
     """The number of updates, which names files."""
-    if counted.size != 1 or counted.dtype.kind not in "iuf" or not 0 <= counted.item() <= MOST_STEPS:
+    if counted.size != 1 or counted.dtype.kind not in "iuf" or not 0 <= counted.item() <= MAX_STEPS:
         shown = f"{counted.dtype} {counted.item()}" if counted.size == 1 else f"of shape {counted.shape}"
         raise UserError(f"{prefix}: global_step is {shown}, which is no number of updates: save it again")
     return int(counted.item())

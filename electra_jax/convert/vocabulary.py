@@ -13,7 +13,7 @@ from electra_jax.tokenizers import Tokenizer, vocabulary_notes
 from electra_jax.tokenizers.build import KINDS
 
 # Where the rows behind the last token are a larger share of the vocabulary, they are another vocabulary's.
-_MOST_NAMELESS_SHARE = 0.25
+_MAX_NAMELESS_SHARE = 0.25
 
 
 def find_tokenizer(directory: Path, vocab: Path | None) -> tuple[Tokenizer | None, tuple[str, ...]]:
@@ -46,7 +46,7 @@ def pad_vocabulary(tokenizer: Tokenizer, rows: int) -> tuple[Tokenizer, tuple[st
         rows: of its embeddings; fewer than the tokenizer has tokens, or far more, are for others to refuse.
     """
     size = tokenizer.vocab_size
-    if not size < rows <= size * (1 + _MOST_NAMELESS_SHARE):
+    if not size < rows <= size * (1 + _MAX_NAMELESS_SHARE):
         return tokenizer, ()
     tokens = [tokenizer.token(i) for i in range(size)]
     names = [f"[row{number}]" for number in range(size, rows)]

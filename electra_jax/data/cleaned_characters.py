@@ -15,8 +15,8 @@ CHARACTERS_COUNTED_ALL = 2_000_000
 ONE_DOCUMENT_IN = 16
 
 # Shares of a script's characters from which on its damage is spoken of: é in an English text is no more than a name.
-_LEAST_SHARE = 0.001
-_MOST_SCRIPTS = 8
+_MIN_SHARE = 0.001
+_MAX_SCRIPTS = 8
 # Unicode names begin with the script, behind these words.
 _WIDTHS = ("FULLWIDTH", "HALFWIDTH")
 _NO_SCRIPT = "signs and digits"
@@ -62,7 +62,7 @@ def cleaning_lines(counts: Mapping[str, int], tokenizer: Tokenizer) -> list[str]
     if not changed:
         return ["cleaning changes none of the characters"] if total else []
     ranked = sorted(scripts.items(), key=lambda item: -item[1].characters)
-    shown = ", ".join(script.described(name) for name, script in ranked[:_MOST_SCRIPTS])
+    shown = ", ".join(script.described(name) for name, script in ranked[:_MAX_SCRIPTS])
     lines = [f"cleaning changes {changed / total:.2%} of the characters: {shown}"]
     damaged = [script.example(name) for name, script in ranked if script.is_damaged]
     if damaged:
@@ -71,7 +71,7 @@ def cleaning_lines(counts: Mapping[str, int], tokenizer: Tokenizer) -> list[str]
             if tokenizer.options["strip_accents"]
             else f"; cleaning for WordPiece removes private characters and those that Unicode {UNICODE} has not"
         )
-        lines.append(f"note: more than case is lost in {listed(damaged, _MOST_SCRIPTS)}{remedy}")
+        lines.append(f"note: more than case is lost in {listed(damaged, _MAX_SCRIPTS)}{remedy}")
     return lines
 
 
@@ -87,7 +87,7 @@ class _Script:
 
     @property
     def is_damaged(self) -> bool:
-        return self.damaged_share >= _LEAST_SHARE
+        return self.damaged_share >= _MIN_SHARE
 
     def described(self, name: str) -> str:
         alone = ", case alone" if self.changed and not self.damaged else ""

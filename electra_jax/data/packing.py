@@ -17,7 +17,7 @@ import numpy as np
 MIN_PIECE = 8
 SINGLE_SEGMENT_PROBABILITY = 0.1
 SHORT_TARGET_PROBABILITY = 0.05
-SHORTEST_TARGET = 5
+MIN_TARGET_LENGTH = 5
 # Rows that a packer fills before it hands them on.
 _BUFFER_ROWS = 1024
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
@@ -186,4 +186,4 @@ class PairPacker:
         length = self._rows.length
         self._target = length
         if self._draw() < SHORT_TARGET_PROBABILITY:
-            self._target = SHORTEST_TARGET + int(self._draw() * (length - SHORTEST_TARGET + 1))
+            self._target = MIN_TARGET_LENGTH + int(self._draw() * (length - MIN_TARGET_LENGTH + 1))

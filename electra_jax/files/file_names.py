@@ -4,7 +4,7 @@ from pathlib import Path
 
 from electra_jax.errors import UserError
 
-LONGEST_BYTES = 200  # a file system takes 255, and something is put before or behind
+MAX_NAME_BYTES = 200  # a file system takes 255, and something is put before or behind
 
 
 def is_file_name(name: object) -> bool:
@@ -18,7 +18,7 @@ def is_file_name(name: object) -> bool:
         and name.isprintable()
         and "/" not in name
         and not name.startswith(".")
-        and 0 < len(name.encode()) <= LONGEST_BYTES
+        and 0 < len(name.encode()) <= MAX_NAME_BYTES
     )
 
 

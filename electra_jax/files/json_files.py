@@ -17,12 +17,12 @@ from electra_jax.files.json_text import NotJson, json_value
 from electra_jax.files.regular_files import read_regular
 
 # The largest of them are descriptions of tokenizers, with a quarter of a million entries in 20 MB.
-MOST_BYTES = 64 << 20
+MAX_BYTES = 64 << 20
 
 _HALF = re.compile("[\ud800-\udfff]")
 
 
-def read_json(path: Path, remedy: str = "restore it from a copy", most: int = MOST_BYTES) -> Any:
+def read_json(path: Path, remedy: str = "restore it from a copy", most: int = MAX_BYTES) -> Any:
     """Return the value in a JSON file.
 
     Args:
@@ -42,7 +42,7 @@ def read_json(path: Path, remedy: str = "restore it from a copy", most: int = MO
     return parse_json(content, str(path), remedy)
 
 
-def read_object(path: Path, remedy: str = "restore it from a copy", most: int = MOST_BYTES) -> dict[str, Any]:
+def read_object(path: Path, remedy: str = "restore it from a copy", most: int = MAX_BYTES) -> dict[str, Any]:
     """Return the object in a JSON file, as `read_json`.
 
     Raises:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 # What a value is made of; each part takes tens of bytes of memory, whatever it takes in the text.
-MOST_VALUES = 4_000_000
+MAX_VALUES = 4_000_000
 
 
 class NotJson(Exception):
@@ -25,7 +25,7 @@ class NotJson(Exception):
 
 def json_value(
     text: str,
-    most_values: int = MOST_VALUES,
+    most_values: int = MAX_VALUES,
     make_object: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None,
 ) -> Any:
     """Return the value that a JSON text spells.

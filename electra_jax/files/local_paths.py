@@ -14,7 +14,7 @@ from electra_jax.errors import UserError
 # pathlib makes gs:/bucket of gs://bucket. One letter before the colon is no scheme anybody has.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 _FILE_URL = re.compile(r"file:(//(localhost)?(?=/)|(?=/(?!/)))", re.IGNORECASE)
-_LONGEST_NAME = 255  # bytes, of nearly every file system
+_MAX_NAME_LENGTH = 255  # bytes, of nearly every file system
 _MOUNTS = {
     "gs": "gcsfuse",
     "s3": "mountpoint-s3",
@@ -53,8 +53,9 @@ def path_problem(given: str) -> str | None:
         given.encode()
     except UnicodeEncodeError:
         return "is not UTF-8, which what writes checkpoints and tokens needs: rename it, or give a link to it"
-    if longest := max((part for part in encoded.split(b"/")), key=len)[_LONGEST_NAME:]:
-        return f"has a name {_LONGEST_NAME + len(longest)} bytes long, and {_LONGEST_NAME} is the most there can be"
+    longest = max(len(part) for part in encoded.split(b"/"))
+    if longest > _MAX_NAME_LENGTH:
+        return f"has a name {longest} bytes long, and {_MAX_NAME_LENGTH} is the most there can be"
     return None
 
 

@@ -23,8 +23,8 @@ from electra_jax.tasks.sources.word_columns import looks_like_columns, word_sent
 
 _WORD_COLUMNS = (".conll", ".bio", ".iob")
 # So much of a file is looked at to tell what it is.
-_MOST_LINES = 1000
-_MOST_CHARACTERS = 1 << 20
+_MAX_LINES = 1000
+_MAX_CHARACTERS = 1 << 20
 
 Numbered = Iterator[tuple[int, "dict[str, Any] | UserError"]]
 Records = Iterator[Record | UserError]
@@ -92,7 +92,7 @@ def read_records(source: Source, file_format: TrainingFileFormat = TrainingFileF
     name = name_of(source)
     tags = file_format.kind == "tagging"
     asks = file_format.kind == "question_answering"
-    head, lines = _peeked(read_lines(source), _MOST_LINES if tags else 1)
+    head, lines = _peeked(read_lines(source), _MAX_LINES if tags else 1)
     if extension == ".csv":
         found = _table(lines, name, tabs=False)
     elif extension == ".tsv" and not (tags and not _names_words(head, file_format)):
@@ -126,7 +126,7 @@ def _peeked(lines: Lines, most: int) -> tuple[list[str], Lines]:
             taken.append(line)
             first = first or bool(line[1])
             characters += len(line[1]) if isinstance(line[1], str) else 1
-            if (first and len(taken) >= most) or len(taken) >= _MOST_LINES or characters >= _MOST_CHARACTERS:
+            if (first and len(taken) >= most) or len(taken) >= _MAX_LINES or characters >= _MAX_CHARACTERS:
                 break
     except UserError as error:
         failed = error

@@ -23,9 +23,9 @@ from electra_jax.files.atomic import write_atomically
 
 # Bytes of all programs together, of every version and processor. One of a CPU takes up to a few megabytes. JAX's own
 # setting, JAX_COMPILATION_CACHE_MAX_SIZE, is followed where it is given.
-MOST_BYTES = 2 * 10**9
+MAX_BYTES = 2 * 10**9
 # Programs that were compiled faster than this are compiled again: there are hundreds of them, and nobody waits.
-LEAST_SECONDS = 0.2
+MIN_SECONDS = 0.2
 _SUFFIX = ".program"
 _CPUINFO = Path("/proc/cpuinfo")
 # What of it says which instructions a processor has, and how they are best put together.
@@ -54,10 +54,10 @@ def use_compilation_cache(compute: ComputeConfig, data: DataConfig, platform: st
         print_on_host_0(f"note: compiled programs are not kept in {folder}: {refused}")
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST_SECONDS)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_SECONDS)
     compilation_cache.reset_cache()  # what was compiled before this had no cache, and jax asks only once
     most = jax.config.values["jax_compilation_cache_max_size"]
-    _install(ProgramFolder(folder, root, MOST_BYTES if most < 0 else most, print_on_host_0))
+    _install(ProgramFolder(folder, root, MAX_BYTES if most < 0 else most, print_on_host_0))
 
 
 def cache_root(compute: ComputeConfig, data: DataConfig) -> Path | None:

@@ -5,7 +5,7 @@ import os
 import jax
 
 # Each holds a copy of the parameters, and all share the cores.
-_MOST_DEVICES = 4
+_MAX_DEVICES = 4
 _FLAG = "xla_force_host_platform_device_count"
 
 
@@ -23,6 +23,6 @@ def one_device_per_core() -> int | None:
     if _FLAG in os.environ.get("XLA_FLAGS", "") or jax.config.values["jax_num_cpu_devices"] != -1:
         return None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    devices = min(cores, _MOST_DEVICES)
+    devices = min(cores, _MAX_DEVICES)
     jax.config.update("jax_num_cpu_devices", devices)
     return devices

@@ -9,8 +9,8 @@ from electra_jax.tokenizers.protocol import Tokenizer
 from electra_jax.tokenizers.wordpiece_tokenizer import CONTINUATION
 
 # BERT's uncased vocabulary has a handful of such entries itself.
-_LEAST_UNREACHABLE_SHARE = 0.01
-_MOST_NAMED = 5
+_MIN_UNREACHABLE_SHARE = 0.01
+_MAX_NAMED = 5
 NORMALIZERS: dict[str, type[BertNormalizer] | type[PlainNormalizer]] = {
     "wordpiece": BertNormalizer,
     "sentencepiece": PlainNormalizer,
@@ -46,7 +46,7 @@ def _repeated(tokens: Sequence[str]) -> list[str]:
     named = [f"{token!r:.40} in lines {' and '.join(map(str, numbers[:3]))}" for token, numbers in repeated]
     return [
         f"the vocabulary has {'an entry' if len(repeated) == 1 else f'{len(repeated):,} entries'} more than once "
-        f"({listed(named, _MOST_NAMED)}): the last line of each counts, as in BERT's own "
+        f"({listed(named, _MAX_NAMED)}): the last line of each counts, as in BERT's own "
         "reader, and no text gives the ids of the others"
     ]
 
@@ -58,7 +58,7 @@ def _unreachable_share(kind: str, tokens: Sequence[str], option: str) -> float:
     cleaned = NORMALIZERS[kind](**options)
     words = [token.removeprefix(CONTINUATION) for token in tokens if not _is_name(token)]
     share = sum(cleaned(word) != plain(word) for word in words) / max(len(words), 1)
-    return share if share >= _LEAST_UNREACHABLE_SHARE else 0.0
+    return share if share >= _MIN_UNREACHABLE_SHARE else 0.0
 
 
 def _is_name(token: str) -> bool:

@@ -9,11 +9,11 @@ from heapq import heappop, heappush
 # SentencePiece skips longer lines, without a word, so they are cut before.
 SENTENCE_CHARACTERS = 1000
 # SentencePiece counts equal words once; a run of more characters than this is hardly a word, and will not come again.
-LONGEST_WORD = 50
+MAX_WORD_LENGTH = 50
 # What a character of such a run costs in training, set against one of English (measured: docs/data.md).
 COST_WITHOUT_BLANKS = 8
 
-_LONG_RUN = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
+_LONG_RUN = re.compile(rf"\S{{{MAX_WORD_LENGTH + 1},}}")
 
 
 @dataclass(frozen=True)

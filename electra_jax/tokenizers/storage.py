@@ -10,7 +10,7 @@ from typing import Any
 
 from electra_jax.errors import UserError
 from electra_jax.files.file_names import is_file_name
-from electra_jax.files.json_files import MOST_BYTES, read_object
+from electra_jax.files.json_files import MAX_BYTES, read_object
 from electra_jax.files.regular_files import read_regular
 from electra_jax.tokenizers.normalize import RULES
 from electra_jax.tokenizers.pinned_unicode import UNICODE
@@ -81,7 +81,7 @@ def read_tokenizer(directory: Path) -> tuple[str, dict[str, Any], bytes]:
         file = description["file"]
         if not is_file_name(file):
             raise ValueError(f"{file} is not a file beside it")
-        content = read_regular(directory / file, MOST_BYTES)
+        content = read_regular(directory / file, MAX_BYTES)
         sha256, fingerprint = description["sha256"], description["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(

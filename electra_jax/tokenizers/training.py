@@ -16,7 +16,7 @@ from electra_jax.tokenizers import sentencepiece_worker
 from electra_jax.tokenizers.normalize import PlainNormalizer
 from electra_jax.tokenizers.protocol import CLS, MASK, PAD, SEP, SPECIAL_TOKENS, UNK
 from electra_jax.tokenizers.sampling import (
-    LONGEST_WORD,
+    MAX_WORD_LENGTH,
     SENTENCE_CHARACTERS,
     Sample,
     sample_sentences,
@@ -36,7 +36,7 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 # So many characters and fewer are no language's letters with their capitals and signs.
 _SMALL_ALPHABET = 40
 # SentencePiece refuses less.
-LEAST_COVERAGE = 0.98
+MIN_COVERAGE = 0.98
 NO_TEXT = "there is no text to train a tokenizer on: the training documents of data.source are empty"
 
 
@@ -160,7 +160,8 @@ def _slow(config: TokenizerConfig, sample: Sample) -> str | None:
         return None
     line = (
         f"note: the text has hardly any blanks ({sample.share_without_blanks:.0%} of it in runs of more than "
-        f"{LONGEST_WORD} characters), on which a unigram vocabulary trains slowly: tokenizer.model_type=bpe is faster"
+        f"{MAX_WORD_LENGTH} characters), on which a unigram vocabulary trains slowly: tokenizer.model_type=bpe is "
+        "faster"
     )
     alphabet = len(set("".join(sample.sentences)) - {" "})
     if alphabet > _SMALL_ALPHABET:
@@ -182,10 +183,10 @@ def check_trainable(config: TokenizerConfig) -> int:
             f"tokenizer.vocab_size {vocab_size} is too small: the special tokens"
             f"{' and 256 bytes' if config.byte_fallback else ''} take {least} already"
         )
-    if config.character_coverage < LEAST_COVERAGE:
+    if config.character_coverage < MIN_COVERAGE:
         raise UserError(
             f"tokenizer.character_coverage {config.character_coverage} is too small: "
-            f"SentencePiece takes {LEAST_COVERAGE} to 1.0"
+            f"SentencePiece takes {MIN_COVERAGE} to 1.0"
         )
     return vocab_size
 

@@ -7,7 +7,7 @@ from electra_jax.errors import UserError
 from electra_jax.files.regular_files import read_regular
 
 # The largest vocabularies in use, of a million entries, take 20 MB.
-MOST_VOCABULARY_BYTES = 64 << 20
+MAX_VOCABULARY_BYTES = 64 << 20
 
 
 def vocabulary_path(vocab_file: str) -> Path:
@@ -22,7 +22,7 @@ def read_vocabulary(path: Path, where: str) -> bytes:
         UserError: there is no such regular file, or it is larger than any vocabulary; ``where`` begins the message.
     """
     try:
-        return read_regular(path, MOST_VOCABULARY_BYTES)
+        return read_regular(path, MAX_VOCABULARY_BYTES)
     except FileNotFoundError:
         raise UserError(f"{where} does not exist") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name

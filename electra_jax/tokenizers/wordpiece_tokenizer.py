@@ -17,7 +17,7 @@ from electra_jax.tokenizers.storage import fingerprint_of, write_tokenizer
 
 CONTINUATION = "##"
 # Longer words become [UNK]: the limit of the original (Hugging Face's is 100).
-MAX_CHARACTERS_A_WORD = 200
+MAX_CHARACTERS_PER_WORD = 200
 CACHED_WORDS = 1 << 18
 # A run of other characters, or one of ASCII punctuation (all that is neither letter, digit nor control).
 _WORD = re.compile(r"[^\s!-/:-@\[-`{-~]+|[!-/:-@\[-`{-~]")
@@ -48,7 +48,7 @@ class WordPieceTokenizer:
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (ids[t] for t in SPECIAL_TOKENS)
         self.vocab_size = len(self._tokens)
         # The bare model knows no special tokens: a typed "[MASK]" is split at its brackets like any other text.
-        model = WordPiece(ids, unk_token=UNK, max_input_chars_per_word=MAX_CHARACTERS_A_WORD)
+        model = WordPiece(ids, unk_token=UNK, max_input_chars_per_word=MAX_CHARACTERS_PER_WORD)
         self._word_ids = _WordIds(lambda word: [token.id for token in model.tokenize(word)])
         self._starts = np.array([not token.startswith(CONTINUATION) for token in self._tokens])
         self._starts.setflags(write=False)
@@ -130,7 +130,7 @@ class _WordIds(dict[str, list[int]]):
 
     def __missing__(self, word: str) -> list[int]:
         ids = self._tokenize(word)
-        if len(self) < CACHED_WORDS and len(word) <= MAX_CHARACTERS_A_WORD:
+        if len(self) < CACHED_WORDS and len(word) <= MAX_CHARACTERS_PER_WORD:
             self[word] = ids
         return ids
 

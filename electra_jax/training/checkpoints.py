@@ -132,12 +132,12 @@ def _disk_errors(directory: Path) -> Iterator[None]:
         raise
 
 
-MOST_STEPS = 2**31 - 1  # steps are int32
+MAX_STEPS = 2**31 - 1  # steps are int32
 
 
 def is_step(name: str) -> bool:
     """Whether a directory of this name is a checkpoint's: its step as it is written, 17 and not 017 or ¹⁷."""
-    return re.fullmatch("0|[1-9][0-9]{0,9}", name) is not None and int(name) <= MOST_STEPS
+    return re.fullmatch("0|[1-9][0-9]{0,9}", name) is not None and int(name) <= MAX_STEPS
 
 
 def saved_steps(directory: Path) -> list[int]:

@@ -30,10 +30,10 @@ from electra_jax.convert.huggingface_heads import detect_head
 from electra_jax.convert.tensorflow_format import find_prefix
 from electra_jax.convert.vocabulary import find_tokenizer
 from electra_jax.convert.weight_files import read_file, read_folder
-from electra_jax.errors import LONGEST_MESSAGE, UserError, one_line
+from electra_jax.errors import MAX_MESSAGE_LENGTH, UserError, one_line
 
-MOST_MEMORY = 1 << 30  # beyond what the process has when it begins
-MOST_SECONDS = 300  # of processor time, for all
+MAX_MEMORY = 1 << 30  # beyond what the process has when it begins
+MAX_SECONDS = 300  # of processor time, for all
 LARGE = [0, 1, 127, 128, 255, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1]
 
 _edit = st.tuples(
@@ -257,7 +257,7 @@ def _property(path: Path, contents: st.SearchStrategy[bytes], read: Callable[[Pa
             read(path.parent)
         except UserError as error:
             text = str(error)
-            assert text.isprintable() and 10 < len(text) <= LONGEST_MESSAGE, text  # noqa: PT018
+            assert text.isprintable() and 10 < len(text) <= MAX_MESSAGE_LENGTH, text  # noqa: PT018
 
     return holds
 
@@ -266,9 +266,9 @@ def main(examples: int) -> None:
     """Tries every reader."""
     begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
-    most = pages * resource.getpagesize() + 2 * MOST_MEMORY
+    most = pages * resource.getpagesize() + 2 * MAX_MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS, MOST_SECONDS))
+    resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS))
     with tempfile.TemporaryDirectory() as place:
         names = list(readers(Path(place)))
     for name in names:
@@ -280,7 +280,7 @@ def main(examples: int) -> None:
                 print(one_line(f"{name}: {type(error).__name__} {error} {getattr(error, '__notes__', '')}"))
                 continue
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - begin
-        print(f"{name}: held" if grown < MOST_MEMORY else f"{name}: took {grown >> 20} MB", flush=True)
+        print(f"{name}: held" if grown < MAX_MEMORY else f"{name}: took {grown >> 20} MB", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pytest
 
 from electra_jax.errors import UserError
 from electra_jax.files.json_files import read_json, read_object
-from electra_jax.files.json_text import MOST_VALUES
+from electra_jax.files.json_text import MAX_VALUES
 
 GOOD = {
     "empty": (b"{}", {}),
@@ -28,8 +28,8 @@ BAD = {
     "deep": (b"[" * 100_000, "nested too deeply"),
     "deep objects": (b'{"a":' * 100_000, "nested too deeply"),
     "a huge number": (b'{"a": ' + b"9" * 5000 + b"}", "a number of more digits"),
-    "too many values": (b"[" + b"1," * MOST_VALUES + b"1]", "more than 4,000,000 values"),
-    "too many objects": (b"[" + b"{}" * (MOST_VALUES + 1), "more than 4,000,000 values"),
+    "too many values": (b"[" + b"1," * MAX_VALUES + b"1]", "more than 4,000,000 values"),
+    "too many objects": (b"[" + b"{}" * (MAX_VALUES + 1), "more than 4,000,000 values"),
 }
 
 

@@ -64,7 +64,7 @@ HIT = "/jax/compilation_cache/cache_hits"
 
 
 def test_a_second_start_compiles_no_step_and_computes_the_same(tmp_path, cache_settings, monkeypatch, seen):
-    monkeypatch.setattr(module, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(module, "MIN_SECONDS", 0.0)
     config = small_config(model={"num_layers": 1}, compute={"compilation_cache": str(tmp_path)})
     use_compilation_cache(config.compute, config.data, "cpu")
 
@@ -85,7 +85,7 @@ def test_a_second_start_compiles_no_step_and_computes_the_same(tmp_path, cache_s
 
 
 def test_a_damaged_program_is_compiled_again(tmp_path, cache_settings, monkeypatch, seen, recwarn):
-    monkeypatch.setattr(module, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(module, "MIN_SECONDS", 0.0)
     use_compilation_cache(
         ComputeConfig.model_validate({"compilation_cache": str(tmp_path)}), DataConfig(), "cpu"
     )

@@ -17,13 +17,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from electra_jax.config.schema import TokenizerConfig
-from electra_jax.errors import LONGEST_MESSAGE, UserError, one_line
+from electra_jax.errors import MAX_MESSAGE_LENGTH, UserError, one_line
 from electra_jax.tokenizers import build_tokenizer, load_tokenizer, vocabulary_notes
 from electra_jax.tokenizers.storage import DESCRIPTION
 from electra_jax.tokenizers.training import train_sentencepiece
 
-MOST_MEMORY = 1 << 30  # beyond what the process has when it begins
-MOST_SECONDS = 120  # of processor time, for all
+MAX_MEMORY = 1 << 30  # beyond what the process has when it begins
+MAX_SECONDS = 120  # of processor time, for all
 TEXT = "The école [MASK] \ud800 日本 ｶﾞ \u0301\0 \U0001fae8 ▁ 12"
 
 _PARTS = [
@@ -113,7 +113,7 @@ def check(file: Path, content: bytes, read: Callable[[], object]) -> None:
     except UserError as error:
         sentence = str(error)
     assert sentence == one_line(sentence)
-    assert len(sentence) <= LONGEST_MESSAGE
+    assert len(sentence) <= MAX_MESSAGE_LENGTH
 
 
 def _property(file: Path, right: bytes, read: Callable[[], object], examples: int) -> Callable[[], None]:
@@ -137,8 +137,8 @@ def main(examples: int) -> None:
         where = Path(folder)
         found = readers(where)
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + MOST_MEMORY,) * 2)
-        resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS,) * 2)
+        resource.setrlimit(resource.RLIMIT_AS, (used + MAX_MEMORY,) * 2)
+        resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS,) * 2)
         for name, (file, right, read) in found.items():
             path = where / file
             before = path.read_bytes() if path.exists() else None

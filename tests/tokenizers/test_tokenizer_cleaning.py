@@ -154,7 +154,7 @@ def test_only_files_that_can_be_a_vocabulary_are_read(tmp_path, monkeypatch):
         config = TokenizerConfig(kind="wordpiece", vocab_file=str(tmp_path / name), strip_accents=False)
         with pytest.raises(UserError, match=message):
             build_tokenizer(config, lambda: iter(()))
-    monkeypatch.setattr("electra_jax.tokenizers.vocabulary_file.MOST_VOCABULARY_BYTES", 10)
+    monkeypatch.setattr("electra_jax.tokenizers.vocabulary_file.MAX_VOCABULARY_BYTES", 10)
     config = TokenizerConfig(kind="wordpiece", vocab_file=vocabulary(tmp_path), strip_accents=False)
     with pytest.raises(UserError, match="more than the 10 bytes"):
         build_tokenizer(config, lambda: iter(()))

@@ -12,7 +12,7 @@ from electra_jax.errors import UserError
 from electra_jax.files.regular_files import open_regular
 
 # A tree of a thousand arrays takes some ten thousand.
-MOST_ITEMS = 1_000_000
+MAX_ITEMS = 1_000_000
 _WEIGHT = {"kernel", "embedding", "scale"}
 # Where optimizers keep trees of the same names as the parameters.
 _OPTIMIZER = "opt_state"
@@ -31,9 +31,9 @@ def read_flax_weights(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...
     try:
         with open_regular(path) as file:
             content = file.read()
-        if has_more_items(content, MOST_ITEMS):
+        if has_more_items(content, MAX_ITEMS):
             raise UserError(
-                f"{path} holds more than {MOST_ITEMS:,} values beside its arrays: it is no model's"
+                f"{path} holds more than {MAX_ITEMS:,} values beside its arrays: it is no model's"
             )
         tree = msgpack_restore(content)
         for parts, leaf in _leaves(tree, ()):

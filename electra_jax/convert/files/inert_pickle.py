@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, BinaryIO, NamedTuple
 
 # A state dict of a thousand tensors takes 100 kB.
-MOST_BYTES = 16 << 20
+MAX_BYTES = 16 << 20
 
 _INTEGERS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"}
 _FLOATS = {"FLOAT", "BINFLOAT"}
@@ -54,9 +54,9 @@ def read_pickle(
         persistent: what a reference to something outside the pickle stands for; it may raise.
 
     Raises:
-        Exception: of any kind, for what is no pickle, or not a whole one, or one larger than `MOST_BYTES`.
+        Exception: of any kind, for what is no pickle, or not a whole one, or one larger than `MAX_BYTES`.
     """
-    content = io.BytesIO(file.read(MOST_BYTES))
+    content = io.BytesIO(file.read(MAX_BYTES))
     machine = _Machine(find, persistent)
     for opcode, argument, _ in pickletools.genops(content):
         machine.carry_out(opcode.name, argument)

@@ -10,8 +10,8 @@ from electra_jax.files.json_files import parse_json
 from electra_jax.files.regular_files import open_regular
 
 # A header takes about 100 bytes a tensor.
-MOST_HEADER_BYTES = 16 << 20
-MOST_TENSORS = 100_000
+MAX_HEADER_BYTES = 16 << 20
+MAX_TENSORS = 100_000
 _READABLE = {
     "F64",
     "F32",
@@ -34,11 +34,11 @@ def check_header(path: Path) -> None:
     """
     with open_regular(path) as file:
         length = int.from_bytes(file.read(8), "little")
-        header = file.read(length) if length <= MOST_HEADER_BYTES else b""
+        header = file.read(length) if length <= MAX_HEADER_BYTES else b""
     if not header.startswith(b"{") or len(header) < length:
         return
     described = parse_json(header, f"{path} (its header)", "it is damaged, download it again")
-    if len(described) > MOST_TENSORS:
+    if len(described) > MAX_TENSORS:
         raise UserError(f"{path} holds {len(described):,} tensors, more than any model: download it again")
     for name, tensor in described.items():
         kind = tensor.get("dtype") if isinstance(tensor, dict) else None

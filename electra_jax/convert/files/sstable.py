@@ -20,7 +20,7 @@ BLOCK_BYTES = 256 * 1024
 RESTART_INTERVAL = 16
 
 # What a file may ask for.
-MOST_KEY_BYTES = 2048
+MAX_KEY_BYTES = 2048
 
 
 class SnappyError(Exception):
@@ -90,7 +90,7 @@ def _decode_block(block: bytes) -> Iterator[tuple[bytes, bytes]]:
         length, at = decode_varint(block, at)
         if shared > len(key) or at + rest + length > end:
             raise ValueError("an entry ends behind its block")
-        if shared + rest > MOST_KEY_BYTES:
+        if shared + rest > MAX_KEY_BYTES:
             raise ValueError("a name that is too long")
         key = key[:shared] + block[at : at + rest]
         at += rest

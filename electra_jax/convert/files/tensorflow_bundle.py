@@ -32,7 +32,7 @@ from electra_jax.convert.files.protobuf_fields import (
 )
 from electra_jax.convert.files.sstable import (
     FOOTER_BYTES,
-    MOST_KEY_BYTES,
+    MAX_KEY_BYTES,
     SnappyError,
     decode_table,
     encode_table,
@@ -65,9 +65,9 @@ DTYPE_CODES = {name: code for code, name in DTYPES.items()}
 OTHER_DTYPES = {7: "string", 20: "resource", 21: "variant"}
 
 # What a file may ask for. The index of the largest ELECTRA, with its optimizer, takes 100 kB.
-MOST_INDEX_BYTES = 64 << 20
-MOST_NAMES_BYTES = 64 << 20  # of all, which the index shortens by what they share
-MOST_DIMENSIONS = 32
+MAX_INDEX_BYTES = 64 << 20
+MAX_NAMES_BYTES = 64 << 20  # of all, which the index shortens by what they share
+MAX_DIMENSIONS = 32
 
 RESAVE = "load it with TensorFlow and save it again with tf.compat.v1.train.Saver"
 
@@ -230,7 +230,7 @@ def _check_readable(prefix: Path, name: str, entry: _Entry) -> None:
         raise UserError(
             f"tensor {name} of {prefix} is of type {entry.dtype}, which is not read: ask for other tensors by name"
         )
-    fits = len(entry.shape) <= MOST_DIMENSIONS and all(size < 1 << 48 for size in entry.shape)
+    fits = len(entry.shape) <= MAX_DIMENSIONS and all(size < 1 << 48 for size in entry.shape)
     if not fits or entry.size != math.prod(entry.shape) * np.dtype(entry.dtype).itemsize:
         raise UserError(
             f"{_index_file(prefix)} is damaged: it gives tensor {name} {entry.size} bytes, which does not fit "
@@ -244,7 +244,7 @@ def _check_readable(prefix: Path, name: str, entry: _Entry) -> None:
 def _read_index(prefix: Path) -> _Index:
     file = _index_file(prefix)
     try:
-        table = read_regular(file, MOST_INDEX_BYTES)
+        table = read_regular(file, MAX_INDEX_BYTES)
     except FileNotFoundError:
         raise UserError(_why_no_index(prefix)) from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
@@ -292,7 +292,7 @@ def _decode_index(table: Iterable[tuple[bytes, bytes]]) -> _Index:
     names_bytes = 0
     for key, value in table:
         names_bytes += len(key)
-        if len(key) > MOST_KEY_BYTES or names_bytes > MOST_NAMES_BYTES:
+        if len(key) > MAX_KEY_BYTES or names_bytes > MAX_NAMES_BYTES:
             raise ValueError("names of tensors that are too long")
         items[key] = value
     if b"" not in items:

@@ -28,14 +28,14 @@ from electra_jax.files.regular_files import open_regular
 _MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 # Names of tensors, and how often the same numbers may be among them: tied tables are twice in a state dict.
-_MOST_TENSORS = 100_000
-_MOST_NAMES_A_NUMBER = 4
-_MOST_DIMENSIONS = 32
+_MAX_TENSORS = 100_000
+_MAX_NAMES_PER_NUMBER = 4
+_MAX_DIMENSIONS = 32
 # Dictionaries in dictionaries; trainers have three.
 _DEEPEST = 8
-_LONGEST_NAME = 1000
+_MAX_NAME_LENGTH = 1000
 # Of the zip file's list of entries; a thousand tensors take 100 kB.
-_MOST_LIST_BYTES = 16 << 20
+_MAX_LIST_BYTES = 16 << 20
 
 
 class _StorageType(NamedTuple):
@@ -195,7 +195,7 @@ def _read_zip(file: BinaryIO, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
     """The unpickled object, and each storage as a flat array."""
     length = file.seek(0, io.SEEK_END)
     try:
-        bounded = _Bounded(file, _MOST_LIST_BYTES)
+        bounded = _Bounded(file, _MAX_LIST_BYTES)
         archive = zipfile.ZipFile(bounded)  # type: ignore[arg-type]
         bounded.most = length
         entries = {entry.filename: entry for entry in archive.infolist()}
@@ -327,7 +327,7 @@ def _leaves(value: Any, name: str, depth: int, walked: set[int]) -> Iterator[tup
     Numbered things (an optimizer's state of each parameter) and lists are no state dict, and stay whole.
     """
     words = isinstance(value, dict) and all(isinstance(key, str) for key in value)
-    if not words or depth == _DEEPEST or len(name) > _LONGEST_NAME or id(value) in walked:
+    if not words or depth == _DEEPEST or len(name) > _MAX_NAME_LENGTH or id(value) in walked:
         yield name, value
         return
     walked.add(id(value))
@@ -343,7 +343,7 @@ def _check_size(arrays: dict[str, np.ndarray], flat: dict[str, np.ndarray], path
     """
     named = sum(array.size for array in arrays.values())
     held = sum(items.size for items in flat.values())
-    if named > _MOST_NAMES_A_NUMBER * held or len(arrays) > _MOST_TENSORS:
+    if named > _MAX_NAMES_PER_NUMBER * held or len(arrays) > _MAX_TENSORS:
         raise UserError(
             f"{path} names {named:,} numbers in {len(arrays):,} tensors and holds {held:,}: it is no model's, or save "
             "the state dict without views of the same tensor"
@@ -358,7 +358,7 @@ def _array(name: str, tensor: _Tensor, flat: dict[str, np.ndarray], path: Path) 
         and _is_count(offset)
         and isinstance(size, tuple)
         and isinstance(stride, tuple)
-        and len(size) == len(stride) <= _MOST_DIMENSIONS
+        and len(size) == len(stride) <= _MAX_DIMENSIONS
         and all(map(_is_count, size + stride))
     ):
         raise _damaged(path, f"describes tensor {name!r:.80} wrongly")

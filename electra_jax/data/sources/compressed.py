@@ -23,15 +23,15 @@ _INPUT_BYTES = 1 << 16
 _ZSTD_INPUT_BYTES = 1 << 9  # All that it expands to is in memory at once, at most 16 MB.
 _ZSTD_MAX_WINDOW = 1 << 31  # Files made with --long are ordinary in corpora.
 # How a stream begins. Zstandard has frames that are skipped besides, as pzstd writes them.
-_BEGINNINGS = {
+_MAGIC_BYTES = {
     ".gz": (b"\x1f\x8b",),
     ".xz": (b"\xfd7zXZ\0",),
     ".bz2": (b"BZh",),
     ".zst": (b"\x28\xb5\x2f\xfd", *(bytes([0x50 + i]) + b"\x2a\x4d\x18" for i in range(16))),
 }
-_LONGEST_BEGINNING = 10
+_MAX_MAGIC_BYTES = 10
 # Where these are files, they are what a shell hands over (`<(zcat a.gz)`), and not files of the user's.
-_HANDED_OVER = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
+_SHELL_PATHS = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 
 
 def split_extension(path: str) -> tuple[str, str]:
@@ -56,7 +56,7 @@ def open_bytes(path: str) -> BinaryIO:
         UserError: it cannot be read.
     """
     try:
-        return open(path, "rb") if path.startswith(_HANDED_OVER) else open_regular(Path(path))
+        return open(path, "rb") if path.startswith(_SHELL_PATHS) else open_regular(Path(path))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
@@ -76,7 +76,7 @@ def read_blocks(source: Source) -> Iterator[bytes]:
     compression = ""
     try:
         with io.BufferedReader(opened) as file:  # type: ignore[type-var]
-            head = file.peek(_LONGEST_BEGINNING)
+            head = file.peek(_MAX_MAGIC_BYTES)
             compression = _recognised(head, source)
             yield from _equal_blocks(_decompressed(file, compression, source))
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
@@ -106,12 +106,12 @@ class _Unclosed(io.RawIOBase):
 
 def _recognised(head: bytes, source: Source) -> str:
     """Return the extension that goes with a file's first bytes, "" for a file that is not compressed."""
-    for compression, beginnings in _BEGINNINGS.items():
+    for compression, beginnings in _MAGIC_BYTES.items():
         if head.startswith(beginnings) and (compression != ".bz2" or _is_bzip2(head)):
             return compression
     # A few bytes are too little to tell; then the name does.
     named = split_extension(name_of(source))[1]
-    if named and head and any(beginning.startswith(head) for beginning in _BEGINNINGS[named]):
+    if named and head and any(beginning.startswith(head) for beginning in _MAGIC_BYTES[named]):
         return named
     return ""
 

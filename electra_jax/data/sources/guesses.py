@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_BEGINNINGS = (
+_MAGIC_BYTES = (
     (b"\x1f\x8b", "compressed with gzip"),
     (b"\xfd7zXZ\0", "compressed with xz"),
     (b"\x28\xb5\x2f\xfd", "compressed with Zstandard"),
@@ -32,7 +32,7 @@ _BEGINNINGS = (
     (b"\xff\xfe", "UTF-16"),
     (b"\xfe\xff", "UTF-16"),
 )
-GUESSED_FROM_BYTES = 512
+SIGNATURE_BYTES = 512
 _TAR_AT = 257
 
 
@@ -40,9 +40,9 @@ def probable_kind(head: bytes) -> str | None:
     """Return what a file most likely is, None where its first bytes do not say.
 
     Args:
-        head: its first bytes; `GUESSED_FROM_BYTES` are enough.
+        head: its first bytes; `SIGNATURE_BYTES` are enough.
     """
-    for beginning, kind in _BEGINNINGS:
+    for beginning, kind in _MAGIC_BYTES:
         if head.startswith(beginning):
             return kind
     if head[_TAR_AT : _TAR_AT + 5] == b"ustar":

@@ -9,7 +9,7 @@ from typing import Any
 from electra_jax.data.sources.compressed import Source, name_of
 from electra_jax.data.sources.text import REMEDY, UTF8, read_lines, without_surrogates
 from electra_jax.errors import UserError
-from electra_jax.files.json_text import MOST_VALUES, NotJson, json_value
+from electra_jax.files.json_text import MAX_VALUES, NotJson, json_value
 
 _SPELLED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -46,7 +46,7 @@ def json_record(line: str, name: str, number: int) -> dict[str, Any] | UserError
         return error
 
 
-def parse_json(text: str, name: str, first_line: int = 1, most_values: int = MOST_VALUES) -> Any:
+def parse_json(text: str, name: str, first_line: int = 1, most_values: int = MAX_VALUES) -> Any:
     """Return the value that a text spells; halves of characters in it are replaced.
 
     Args:

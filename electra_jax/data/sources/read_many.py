@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from electra_jax.errors import UserError, one_line
 
-MOST_NAMED = 10
-_LONGEST_OF_SEVERAL = 150  # Ten of them fit a message.
+MAX_NAMED = 10
+_MAX_MESSAGE_LENGTH = 150  # Ten of them fit a message.
 
 T = TypeVar("T")
 
@@ -29,8 +29,8 @@ def read_all(reads: Iterable[Callable[[], T]]) -> list[T]:
     if len(set(failed)) == 1:  # A setting that all lack is one fault, not one a file.
         raise UserError(failed[0])
     if failed:
-        named = "; ".join(_brief(message) for message in failed[:MOST_NAMED])
-        more = len(failed) - MOST_NAMED
+        named = "; ".join(_brief(message) for message in failed[:MAX_NAMED])
+        more = len(failed) - MAX_NAMED
         raise UserError(
             f"{len(failed)} files cannot be read: {named}" + (f"; and {more:,} more" if more > 0 else "")
         )
@@ -40,6 +40,6 @@ def read_all(reads: Iterable[Callable[[], T]]) -> list[T]:
 def _brief(message: str) -> str:
     """Return a message without its advice, where it is too long with it."""
     message = one_line(message).rstrip(".")
-    if len(message) > _LONGEST_OF_SEVERAL:
+    if len(message) > _MAX_MESSAGE_LENGTH:
         message = message.rpartition(";")[0] or message
     return message

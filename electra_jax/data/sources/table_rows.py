@@ -13,7 +13,7 @@ from electra_jax.errors import UserError
 # A longer row is most likely a quote that is never closed.
 MAX_ROW_CHARACTERS = 1 << 24
 # Characters of lines behind stray quotes that are read again; beyond it a row is one line, until those are done.
-_MOST_READ_AGAIN = 1 << 22
+_MAX_REREAD = 1 << 22
 
 Line = tuple[int, str | UserError]
 Rows = Iterator[tuple[int, list[str] | UserError]]
@@ -118,7 +118,7 @@ class _CommaSeparated:
                     used.append(following)
                 characters += len(text := _text(following[1]))
                 yield text + "\n"
-                more = self._read_again < _MOST_READ_AGAIN and characters <= MAX_ROW_CHARACTERS
+                more = self._read_again < _MAX_REREAD and characters <= MAX_ROW_CHARACTERS
                 following = self._next() if more else None
             closed = False
 

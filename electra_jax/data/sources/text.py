@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from electra_jax.data.sources.compressed import Source, name_of, read_blocks
-from electra_jax.data.sources.guesses import GUESSED_FROM_BYTES, probable_kind
+from electra_jax.data.sources.guesses import SIGNATURE_BYTES, probable_kind
 from electra_jax.errors import UserError
 
 # A longer line is refused: whoever reads lines has a whole one in memory.
@@ -153,7 +153,7 @@ def _decoded(source: Source, encoding: str, errors: str, place: _Place) -> Itera
     start_of_file = True
     for block in _with_end(read_blocks(source)):
         if start_of_file:
-            place.head = place.head or block[:GUESSED_FROM_BYTES]
+            place.head = place.head or block[:SIGNATURE_BYTES]
         try:
             text = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:

@@ -11,7 +11,7 @@ from electra_jax.errors import UserError, listed, quoted
 
 # A file that is one JSON value is in memory as a whole.
 MAX_JSON_CHARACTERS = 1 << 30
-MOST_VALUES = 1 << 25
+MAX_VALUES = 1 << 25
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -38,7 +38,7 @@ def read_json(path: Path) -> Any:
             raise UserError(
                 f"{path} has more than {MAX_JSON_CHARACTERS:,} characters; cut it into several files."
             )
-    return parse_json("".join(pieces), str(path), most_values=MOST_VALUES)
+    return parse_json("".join(pieces), str(path), most_values=MAX_VALUES)
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

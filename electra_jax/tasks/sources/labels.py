@@ -18,7 +18,7 @@ SEPARATOR = "|"  # between the labels in a cell, unless label_separator says oth
 # joiners, marks of direction and byte order marks.
 _UNSEEN = "[\\s\u00ad\u200b-\u200f\u2060\ufeff]+"
 _AROUND = re.compile(f"^{_UNSEEN}|{_UNSEEN}$")
-_MOST_EXACT = 2**53  # Beyond it floats are whole numbers because they cannot be others.
+_MAX_EXACT = 2**53  # Beyond it floats are whole numbers because they cannot be others.
 
 
 def strip_label(label: str) -> str:
@@ -61,7 +61,7 @@ def label_reader(
         if isinstance(raw, float):
             if not math.isfinite(raw):
                 raise UserError(f"{where}: the label is {json.dumps(raw)}, which is no class; mend the file.")
-            if raw.is_integer() and abs(raw) < _MOST_EXACT:
+            if raw.is_integer() and abs(raw) < _MAX_EXACT:
                 raw = int(raw)
         # JSON's own spelling: 1 is "1" and true is "true"; 1.0 is 1.
         name = raw if isinstance(raw, str) else json.dumps(raw)

@@ -468,7 +468,7 @@ def test_tables_that_unfold(tmp_path):
 def test_names_that_are_too_long_together(tmp_path, monkeypatch):
     write_tensors(tmp_path / "x", {f"a/name/{n}": np.zeros(1) for n in range(10)})
     assert len(read_tensors(tmp_path / "x")) == 10
-    monkeypatch.setattr(bundle, "MOST_NAMES_BYTES", 50)
+    monkeypatch.setattr(bundle, "MAX_NAMES_BYTES", 50)
     assert "names of tensors that are too long" in _refusal(tensor_shapes, tmp_path / "x")
 
 

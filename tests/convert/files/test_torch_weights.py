@@ -327,7 +327,7 @@ def test_zip_entries_inside_one_another(tmp_path):
 
 
 def test_a_list_of_zip_entries_that_is_too_long(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch_weights, "_MOST_LIST_BYTES", 300)
+    monkeypatch.setattr(torch_weights, "_MAX_LIST_BYTES", 300)
     write_one(tmp_path / "w.bin", "zip")
     assert len(tensors_of(tmp_path / "w.bin")) == 1
     with zipfile.ZipFile(tmp_path / "w.bin", "a") as archive:

@@ -22,15 +22,15 @@ from hypothesis import strategies as st
 from task_sections import task_section
 
 from electra_jax.data.sources.text_documents import file_documents
-from electra_jax.errors import LONGEST_MESSAGE, UserError
+from electra_jax.errors import MAX_MESSAGE_LENGTH, UserError
 from electra_jax.inference.reading import TrainingFileFormat, read_records
 from electra_jax.inference.records import Record, chunk_records, extract_inputs
 from electra_jax.tasks.sources.benchmarks import BENCHMARKS
 from electra_jax.tasks.sources.official import find_official, read_official
 from electra_jax.tasks.sources.own_files import read_own_file
 
-MOST_MEMORY = 1 << 30  # beyond what the process has when it begins
-MOST_SECONDS = 120  # of processor time, for all
+MAX_MEMORY = 1 << 30  # beyond what the process has when it begins
+MAX_SECONDS = 120  # of processor time, for all
 
 _QUESTION = {"id": "1", "question": "Who?", "answers": [{"text": "Ann", "answer_start": 0}]}
 _MRQA = {"qid": "1", "question": "Who?", "answers": ["Ann"], "detected_answers": [{"char_spans": [[0, 2]]}]}
@@ -142,7 +142,7 @@ def held(name: str, examples: int, folder: Path) -> str:
         try:
             read(path)
         except UserError as error:
-            if not (str(error).isprintable() and len(str(error)) <= LONGEST_MESSAGE):
+            if not (str(error).isprintable() and len(str(error)) <= MAX_MESSAGE_LENGTH):
                 wrong.append(f"message {str(error)!r} for {content[:200]!r}")
         except Exception as error:
             wrong.append(f"{type(error).__name__}: {error} for {content[:200]!r}")
@@ -158,8 +158,8 @@ def main() -> None:
     """Prints what became of every reader."""
     with open("/proc/self/statm") as file:
         now = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (now + MOST_MEMORY, now + MOST_MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS, MOST_SECONDS))
+    resource.setrlimit(resource.RLIMIT_AS, (now + MAX_MEMORY, now + MAX_MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS))
     examples = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     with tempfile.TemporaryDirectory() as folder:
         for name in READERS:

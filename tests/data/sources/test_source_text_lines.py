@@ -41,7 +41,7 @@ def test_a_line_that_is_too_long_is_passed_over_in_bounded_memory(monkeypatch):
 
 
 def test_json_lines_one_by_one(monkeypatch):
-    monkeypatch.setattr(json_lines, "MOST_VALUES", 50)
+    monkeypatch.setattr(json_lines, "MAX_VALUES", 50)
     data = "\n".join([
         '{"a": "\\ud83d", "b\\ud83d": [{"c": "\\ud83d\\ude00"}]}',
         "",
@@ -128,7 +128,7 @@ def test_only_the_bad_row_of_csv_is_lost(data, expected):
 def test_quotes_that_never_close_are_looked_for_in_bounded_time(monkeypatch):
     lines = [(n, 'x","z') for n in range(2000)]
     given = []
-    monkeypatch.setattr(table_rows, "_MOST_READ_AGAIN", 20_000)
+    monkeypatch.setattr(table_rows, "_MAX_REREAD", 20_000)
     monkeypatch.setattr(table_rows, "_text", lambda line: given.append(1) or line)
     found = list(table_rows.rows_of(iter([(0, "a,b"), *lines]), "a.csv", tabs=False))
     assert len(found) == 2001
