@@ -70,7 +70,7 @@ def _slices(
 ) -> list[list[jax.Device]]:
     """Return the devices of each slice, in the order of the slices.
 
-    Devices that say nothing of slices, such as CPUs, are cut in their order, which is that of the processes.
+    Devices that say nothing of slices, such as CPUs, are cut by id, which is the order of the processes.
 
     Raises:
         UserError: mesh.dcn_data is not the number of slices, or does not divide the axis data.
@@ -78,7 +78,8 @@ def _slices(
     said: dict[int, list[jax.Device]] = {}
     for device in devices:
         said.setdefault(getattr(device, "slice_index", 0), []).append(device)
-    groups = [said[index] for index in sorted(said)]
+    # By id: versions of jax differ in whether `create_device_mesh` sorts them.
+    groups = [sorted(said[index], key=lambda device: device.id) for index in sorted(said)]
     count = len(groups) if config.dcn_data == -1 else config.dcn_data
     if len(groups) > 1 and count not in (1, len(groups)):
         raise UserError(

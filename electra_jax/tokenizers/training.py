@@ -93,7 +93,7 @@ def train_sentencepiece(
         lambda: clock.say(f"training the vocabulary on {sample.characters:,} characters"),
     )
     if answer[:1] == REFUSED:
-        raise _explain(answer[1:].decode(), vocab_size)
+        raise _explain(answer[1:].decode(), vocab_size, _least_size(config))
     return answer[1:]
 
 
@@ -196,8 +196,13 @@ def _least_size(config: TokenizerConfig) -> int:
     return len(SPECIAL_TOKENS) + (256 if config.byte_fallback else 0)
 
 
-def _explain(message: str, vocab_size: int) -> UserError:
-    if largest := re.search(r"set it to a value <= (\d+)", message):
+def _explain(message: str, vocab_size: int, least_size: int) -> UserError:
+    """Say in our words why SentencePiece could not train; 0.2.2 says in others than 0.2.3 that nothing was left."""
+    largest = re.search(r"set it to a value <= (\d+)", message)
+    nothing_left = "all_chars_count" in message or "!required_chars_.empty()" in message
+    if nothing_left or (largest and int(largest[1]) <= least_size):
+        return UserError(NO_TEXT)  # all characters are ones that cleaning drops
+    if largest:
         return UserError(
             f"tokenizer.vocab_size {vocab_size} is more than the text of data.source can fill: "
             f"set it to {largest[1]} or less, or use more text"
@@ -207,6 +212,4 @@ def _explain(message: str, vocab_size: int) -> UserError:
             f"tokenizer.vocab_size {vocab_size} is less than the {required[1]} single characters it must hold: "
             "raise it, or lower tokenizer.character_coverage"
         )
-    if "all_chars_count" in message:  # nothing but characters that are dropped
-        return UserError(NO_TEXT)
     return UserError(f"the tokenizer cannot be trained: {message}")
