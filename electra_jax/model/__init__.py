@@ -1,1 +1,1 @@
-"""Both networks as small Linen modules over pure functions."""
+"""The networks, as small Linen modules over pure functions."""

@@ -1,4 +1,4 @@
-"""What a transformer block and a stack of blocks are made of, each as one frozen value."""
+"""Settings of a transformer block, of a stack of blocks and of the embedding layer, each as one frozen value."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -18,11 +18,11 @@ class BlockConfig:
     A block of another kind (pre-norm, rotary positions, gated) gets its fields here, with the code that reads them.
 
     Attributes:
-        hidden_size: Width of what goes in and comes out.
+        hidden_size: Width of input and output.
         num_heads: Attention heads; they divide the width.
         intermediate_size: Width of the feed-forward layer.
-        hidden_dropout: Dropout of what attention and feed-forward give.
-        attention_dropout: Dropout of the attention probabilities.
+        hidden_dropout: Dropout rate of the outputs of attention and feed-forward.
+        attention_dropout: Dropout rate of the attention probabilities.
         initializer_range: Standard deviation of the truncated normal that kernels start from.
         local_attention: Whether heads start out looking at neighbouring tokens (`local_init`).
         layer_norm_epsilon: Epsilon of both LayerNorms.
@@ -46,13 +46,13 @@ class BlockConfig:
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """A stack of alike blocks.
+    """A stack of identical blocks.
 
     Attributes:
         block: Each of them.
-        num_layers: How many.
-        scan_layers: Compile one and loop over it.
-        remat: What of a block is computed again in the backward pass.
+        num_layers: How many there are.
+        scan_layers: Whether to compile one layer and loop over it.
+        remat: What of a block is recomputed in the backward pass.
     """
 
     block: BlockConfig
@@ -71,10 +71,10 @@ class EmbeddingsConfig:
         embedding_size: Width.
         max_positions: Learned positions.
         type_vocab_size: Token types.
-        dropout: Dropout of the result.
+        dropout: Dropout rate of the result.
         initializer_range: Standard deviation of the truncated normal that the tables start from.
-        local_attention: Whether positions start as waves (`local_init`).
-        layer_norm_epsilon: Of the LayerNorm.
+        local_attention: Whether positions start as sinusoids (`local_init`).
+        layer_norm_epsilon: Epsilon of the LayerNorm.
         dtype: Of the result.
     """
 

@@ -1,10 +1,10 @@
-"""Gradients spelt out in the orders that XLA's CPU compiler is fast at; used on CPUs alone.
+"""Gradients written out in the orders that XLA's CPU compiler is fast at; used on CPUs alone.
 
-The compiler makes no transposed copy of what is multiplied only where contracted axes lead on both sides; and what it
-makes anew instead of keeping (a GELU, say) it makes element by element if the product wants it transposed. Both
-together made the gradient of a kernel several times slower than the product itself. Figures are processor time, before
--> after, of ELECTRA-small's step or a part of it (docs/performance.md, "What makes the step fast on a CPU"). Values and
-gradients are those of `operations.PLAIN`.
+The compiler makes no transposed copy of what is multiplied only where contracted axes come first on both sides. And
+what it recomputes instead of storing (a GELU, say) it recomputes element by element if the product wants it transposed.
+Both together made the gradient of a kernel several times slower than the product itself. Figures are processor time,
+before -> after, of ELECTRA-small's step or a part of it (docs/performance.md, "What makes the step fast on a CPU").
+Values and gradients are those of `operations.PLAIN_OPERATIONS`.
 """
 
 import math
@@ -20,9 +20,9 @@ from electra_jax.model.operations import Operations, normal_cdf
 
 @jax.custom_vjp
 def gelu(x: Array) -> Array:
-    """The exact GELU, x · Φ(x) by erf (not the tanh approximation), as BERT and ELECTRA use it; in float32.
+    """Compute the exact GELU, x · Φ(x) by erf (not the tanh approximation), as BERT and ELECTRA use it; in float32.
 
-    The backward pass computes Φ and its density anew out of ``x``, which alone is kept: 3.9 -> 2.2 ms.
+    The backward pass recomputes Φ and its density from ``x``, which alone is stored: 3.9 -> 2.2 ms.
     """
     wide = x.astype(jnp.float32)
     return (wide * normal_cdf(wide)).astype(x.dtype)
@@ -43,9 +43,9 @@ gelu.defvjp(_gelu_forward, _gelu_backward)
 
 @jax.custom_vjp
 def softmax(x: Array) -> Array:
-    """Softmax over the last axis; the backward pass needs its result y alone: y · (dy - Σ y · dy).
+    """Compute softmax over the last axis; the backward pass needs its result y alone: y · (dy - Σ y · dy).
 
-    Derived by JAX, it divides by the sum of exponentials, and by its square, once more: 1.49 -> 1.47 times what the
+    JAX's own derivative divides by the sum of exponentials, and by its square, once more: 1.49 -> 1.47 times what the
     step's products take.
     """
     return jax.nn.softmax(x)
@@ -65,9 +65,9 @@ softmax.defvjp(_softmax_forward, _softmax_backward)
 
 @jax.custom_vjp
 def unstack(x: Array) -> list[Array]:
-    """The parts of ``x`` along its first axis.
+    """Split ``x`` into its parts along the first axis.
 
-    Their gradients are put together at once, not each added to an array of zeros: 1.47 -> 1.44 times what the step's
+    Their gradients are stacked at once, not each added to an array of zeros: 1.47 -> 1.44 times what the step's
     products take.
     """
     return list(x)
@@ -85,14 +85,14 @@ unstack.defvjp(_unstack_forward, _unstack_backward)
 
 
 def _barrier(x: Array) -> Array:
-    """``x``, with a barrier to rewriting. Fusion comes after it is gone: see `called`."""
+    """Return ``x`` behind an optimization barrier, which is gone before fusion; see `call_without_inlining`."""
     return lax.optimization_barrier(x)
 
 
-def called(function: Callable[..., Array], *arrays: Array) -> Array:
-    """``function(*arrays)`` as a call that is not inlined, so that its arguments are arrays in memory.
+def call_without_inlining(function: Callable[..., Array], *arrays: Array) -> Array:
+    """Compute ``function(*arrays)`` as a call that XLA does not inline, so that its arguments are arrays in memory.
 
-    Fusion does not cross a call. An optimization barrier does not keep it from making LayerNorm and dropout a second
+    Fusion does not cross a call. An optimization barrier does not keep it from computing LayerNorm and dropout a second
     time, transposed and element by element, instead of copying what is there. Step 16 x 128, with softmax's gradient
     and `unstack`: 2,864 -> 2,733 ms.
     """
@@ -102,11 +102,11 @@ def called(function: Callable[..., Array], *arrays: Array) -> Array:
 
 @jax.custom_vjp
 def matmul(x: Array, kernel: Array) -> Array:
-    """``[..., in]`` · ``[in, out]`` → ``[..., out]``.
+    """Multiply ``[..., in]`` · ``[in, out]`` → ``[..., out]``.
 
-    The kernel's gradient is xᵀ · dy, or (dyᵀ · x)ᵀ where x is the wider: what is transposed is copied for it, and
-    a copy of the wider one takes twice as long as the product. JAX always asks for (dyᵀ · x)ᵀ: 12.4 -> 5.2 ms for
-    256 -> 1,024.
+    The kernel's gradient is xᵀ · dy, or (dyᵀ · x)ᵀ where x is the wider: the transposed side is copied for it, and a
+    copy of the wider one takes twice as long as the product. JAX always asks for (dyᵀ · x)ᵀ: 12.4 -> 5.2 ms for 256 ->
+    1,024.
     """
     return x @ kernel
 
@@ -124,9 +124,9 @@ def _dense_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array,
         return lax.dot_general(left, right, ((rows, rows), ((), ())))
 
     if x.shape[-1] <= gradient.shape[-1]:
-        by_kernel = called(product, x, gradient)
+        by_kernel = call_without_inlining(product, x, gradient)
     else:
-        by_kernel = called(product, gradient, x).T
+        by_kernel = call_without_inlining(product, gradient, x).T
     return by_x, by_kernel
 
 
@@ -135,7 +135,7 @@ matmul.defvjp(_dense_forward, _dense_backward)
 
 @jax.custom_vjp
 def vocabulary_logits(x: Array, table: Array, bias: Array) -> Array:
-    """``[..., features]`` · ``[rows, features]``ᵀ + ``[rows]`` → float32 ``[..., rows]``.
+    """Multiply ``[..., features]`` · ``[rows, features]``ᵀ + ``[rows]`` → float32 ``[..., rows]``.
 
     The bias's gradient is a product with ones: a sum over so few rows of so many columns is slow, 128 -> 103 ms.
     """
@@ -162,7 +162,7 @@ vocabulary_logits.defvjp(_logits_forward, _logits_backward)
 
 @jax.custom_vjp
 def attention_scores(query: Array, key: Array) -> Array:
-    """q · kᵀ of ``[batch, heads, length, head_dim]`` → float32 ``[batch, heads, query, key]``."""
+    """Multiply q · kᵀ of ``[batch, heads, length, head_dim]`` → float32 ``[batch, heads, query, key]``."""
     return jnp.einsum("bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32)
 
 
@@ -181,7 +181,7 @@ attention_scores.defvjp(_scores_forward, _scores_backward)
 
 @jax.custom_vjp
 def weighted_values(weights: Array, value: Array) -> Array:
-    """``[batch, heads, query, key]`` · ``[batch, heads, key, head_dim]`` → ``[batch, heads, query, head_dim]``."""
+    """Multiply weights ``[batch, heads, query, key]`` by values ``[batch, heads, key, head_dim]``."""
     return jnp.einsum("bhqk,bhkd->bhqd", weights, value)
 
 
@@ -202,7 +202,7 @@ _PER_HEAD = (((3,), (2,)), ((0, 1), (0, 1)))
 
 
 def _transposed_product(square: Array, narrow: Array, dtype: jnp.dtype) -> Array:
-    """squareᵀ · narrow of each head, as (narrowᵀ · square)ᵀ: what is copied transposed is the narrow one.
+    """Compute squareᵀ · narrow of each head as (narrowᵀ · square)ᵀ, so that the narrow one is copied transposed.
 
     ``[batch, heads, query, key]``, ``[batch, heads, query, head_dim]`` → ``[batch, heads, key, head_dim]``. At 512
     tokens 8.6 -> 4.1 ms a layer.
@@ -211,7 +211,7 @@ def _transposed_product(square: Array, narrow: Array, dtype: jnp.dtype) -> Array
     return lax.dot_general(turned, square, _PER_HEAD, preferred_element_type=dtype).swapaxes(2, 3)
 
 
-CPU = Operations(
+CPU_OPERATIONS = Operations(
     gelu=gelu,
     softmax=softmax,
     matmul=matmul,

@@ -31,13 +31,13 @@ class MaskedLMNetwork(TextEncoder):
         self.generator_head = MaskedLMHead(self.sizes.vocab_size, self.config.encoder.block)
 
     def generate(self, inputs: EncoderInputs, positions: Array, rng: Array | None = None) -> Array:
-        """The logits, float32 ``[batch, masked, vocab_rows]``, at ``positions`` ``[batch, masked]``."""
+        """Return the logits, float32 ``[batch, masked, vocab_rows]``, at ``positions`` ``[batch, masked]``."""
         return logits_at(
             positions, self.encode(inputs, rng), self.generator_head, self.embeddings.word_table()
         )
 
     def __call__(self, inputs: EncoderInputs, positions: Array) -> Any:
-        """Runs what the objective trains; used to create the parameters."""
+        """Run what the objective trains, so that all parameters are created."""
         return self.generate(inputs, positions)
 
 
@@ -55,7 +55,7 @@ class Electra(TextEncoder):
         self.discriminator_head = DiscriminatorHead(config.encoder.block)
 
     def generate(self, inputs: EncoderInputs, positions: Array, rng: Array | None = None) -> Array:
-        """The generator's logits, float32 ``[batch, masked, vocab_rows]``, at ``positions`` ``[batch, masked]``."""
+        """Return the generator's logits at ``positions`` ``[batch, masked]``: float32 ``[batch, masked, vocab_rows]``."""
         sharing = self.config.sharing
         embeddings = self.generator_embeddings if sharing == "none" else self.embeddings
         encoder = self.encoder if sharing == "all" else self.generator_encoder
@@ -64,18 +64,18 @@ class Electra(TextEncoder):
         return logits_at(positions, hidden, self.generator_head, embeddings.word_table())
 
     def discriminate(self, inputs: EncoderInputs, rng: Array | None = None) -> Array:
-        """The discriminator's logits, float32 ``[batch, length]``; > 0 says 'replaced'."""
+        """Return the discriminator's logits, float32 ``[batch, length]``; > 0 says 'replaced'."""
         return self.discriminator_head(self.encode(inputs, rng))
 
     def __call__(self, inputs: EncoderInputs, positions: Array) -> Any:
-        """Runs both; used to create the parameters."""
+        """Run both networks, so that all parameters are created."""
         return self.generate(inputs, positions), self.discriminate(inputs)
 
 
 def logits_at(positions: Array, hidden: Array, head: MaskedLMHead, word_table: Array) -> Array:
-    """``head`` of the states ``[batch, length, hidden]`` at ``positions`` ``[batch, masked]``.
+    """Apply ``head`` to the states ``[batch, length, hidden]`` at ``positions`` ``[batch, masked]``.
 
-    Gathered before the head, so the vocabulary is met only where a token was masked.
+    States are gathered before the head, so the product with the vocabulary is computed only where a token was masked.
     """
     gathered = jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
     return head(gathered, word_table)

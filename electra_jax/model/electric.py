@@ -38,7 +38,7 @@ class Electric(TextEncoder):
         self.discriminator_head = DiscriminatorHead(config.encoder.block)
 
     def cloze(self, inputs: EncoderInputs, rng: Array | None = None) -> Array:
-        """The two towers' logits, float32 ``[batch, length, vocab_rows]``, at every position of unmasked rows.
+        """Return the cloze model's logits, float32 ``[batch, length, vocab_rows]``, at every position of unmasked rows.
 
         Those at position t do not depend on the token there, but on all others of its document.
         """
@@ -49,21 +49,21 @@ class Electric(TextEncoder):
         return self.cloze_head(joined, self.embeddings.word_table())
 
     def discriminate(self, inputs: EncoderInputs, rng: Array | None = None) -> Array:
-        """The energies, float32 ``[batch, length]``."""
+        """Return the energies, float32 ``[batch, length]``."""
         return self.discriminator_head(self.encode(inputs, rng))
 
     def __call__(self, inputs: EncoderInputs, positions: Array) -> Any:
-        """Runs both; used to create the parameters."""
+        """Run both networks, so that all parameters are created."""
         del positions
         return self.cloze(inputs), self.discriminate(inputs)
 
 
 def shift_in_segment(hidden: Array, segment_ids: Array, offset: int) -> Array:
-    """What the neighbour ``offset`` columns to the left holds (right, if negative); 0 where there is none.
+    """Return the states of the neighbour ``offset`` columns to the left (right, if negative); 0 where there is none.
 
     Args:
         hidden: ``[batch, length, width]``.
-        segment_ids: int ``[batch, length]``, 0 for padding; a neighbour in another segment is none.
+        segment_ids: int ``[batch, length]``, 0 for padding; a neighbour in another segment does not count.
         offset: 1 or -1.
     """
     column = jnp.arange(segment_ids.shape[1]) - offset
@@ -73,14 +73,17 @@ def shift_in_segment(hidden: Array, segment_ids: Array, offset: int) -> Array:
 
 
 def join_towers(left_to_right: Array, right_to_left: Array, segment_ids: Array, *, wrap: bool) -> Array:
-    """Hidden states that know all of a segment but the token itself, ``[batch, length, 2 · width]``.
+    """Join the towers' states into states that know all of a segment but the token itself.
 
     Args:
         left_to_right: ``[batch, length, width]``; column t has seen the tokens up to t.
         right_to_left: ``[batch, length, width]``; column t has seen the tokens from t on.
         segment_ids: int ``[batch, length]``.
-        wrap: the original's way. It rolls the whole row, so the first token gets what stands at the row's other
-            end, and [SEP] what stands at the padding or the document after it.
+        wrap: The original's way. It rolls the whole row, so the first token gets what stands at the row's other end,
+            and [SEP] what stands at the padding or the document after it.
+
+    Returns:
+        ``[batch, length, 2 · width]``.
     """
     if wrap:
         before, after = jnp.roll(left_to_right, 1, axis=1), jnp.roll(right_to_left, -1, axis=1)

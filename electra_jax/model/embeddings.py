@@ -23,7 +23,7 @@ class Table(nn.Module):
         self.embedding = self.param("embedding", self.initializer, (self.rows, self.features))
 
     def __call__(self, ids: Array) -> Array:
-        """int ``[...]`` → float32 ``[..., features]``."""
+        """Look up int ``[...]`` → float32 ``[..., features]``."""
         return jnp.take(self.embedding, ids, axis=0)
 
 
@@ -42,19 +42,22 @@ class Embeddings(nn.Module):
         self.layer_norm = LayerNorm(config.layer_norm_epsilon, config.dtype)
 
     def __call__(self, inputs: EncoderInputs, rng: Array | None) -> Array:
-        """Embeds ``inputs`` → ``[batch, length, embedding_size]``."""
+        """Embed ``inputs`` → ``[batch, length, embedding_size]``; ``rng`` None means no dropout."""
         x = self.word(inputs.input_ids)
         x = x + self.token_type(inputs.token_type_ids) + self.position(inputs.position_ids)
         x = constrain(x, "batch", "length", "activation")
         return dropout(self.layer_norm(x), self.config.dropout, rng)
 
     def word_table(self) -> Array:
-        """The word table ``[vocab_rows, embedding_size]``, also the generator's output matrix."""
+        """Return the word table ``[vocab_rows, embedding_size]``, which is also the generator's output matrix."""
         return self.word.embedding
 
 
 def _zeros_below(rows: int, init: Initializer) -> Initializer:
-    """``init`` for the first ``rows`` rows; those that only round a table up are zeros, and training keeps them so."""
+    """Apply ``init`` to the first ``rows`` rows, and fill the others with zeros.
+
+    Those only round a table up; training keeps them 0.
+    """
 
     def padded(key: Array, shape: tuple[int, int]) -> Array:
         return jnp.where(jnp.arange(shape[0])[:, None] < rows, init(key, shape), 0.0)

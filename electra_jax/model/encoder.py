@@ -1,7 +1,7 @@
 """The post-LN transformer encoder.
 
-Parameters of all layers are stacked on a leading axis whether the layers are scanned or unrolled, so a
-checkpoint does not depend on how it was computed.
+Parameters of all layers are stacked on a leading axis whether the layers are scanned or unrolled, so a checkpoint does
+not depend on how it was computed.
 """
 
 from dataclasses import replace
@@ -30,7 +30,7 @@ class EncoderLayer(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, mask: AttentionMask, rng: Array | None) -> Array:
-        """``[batch, length, hidden]`` → the same shape."""
+        """Map ``[batch, length, hidden]`` to the same shape; ``rng`` None means no dropout."""
         block = self.block
         init = truncated_normal(block.initializer_range)
         dense = partial(Dense, dtype=block.dtype, kernel_init=init, operations=block.operations)
@@ -53,14 +53,17 @@ class EncoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Embedded tokens → hidden states; projects first where the embedding size is another."""
+    """Embedded tokens → hidden states; a projection comes first where the embedding size is another."""
 
     config: EncoderConfig
     direction: Direction = "both"
 
     @nn.compact
     def __call__(self, embedded: Array, inputs: EncoderInputs, rng: Array | None) -> Array:
-        """``[batch, length, embedding]`` → ``[batch, length, hidden]`` of the last layer."""
+        """Map ``[batch, length, embedding]`` to the last layer's ``[batch, length, hidden]``.
+
+        No dropout where ``rng`` is None.
+        """
         block, x = self.config.block, embedded
         if x.shape[-1] != block.hidden_size:
             glorot = nn.initializers.glorot_uniform()

@@ -15,8 +15,8 @@ UNUSED_ROW_LOGIT = -1e9
 class MaskedLMHead(nn.Module):
     """Generator head: dense(E, gelu) → LayerNorm → · word_tableᵀ + bias.
 
-    For gathered positions only, but in Electric, whose two towers it reads at every position. Of ``block`` it takes
-    initialisation, epsilon, dtype and operations.
+    It reads gathered positions only, except in Electric, whose two towers it reads at every position. Of ``block`` it
+    uses initialisation, epsilon, dtype and operations.
     """
 
     vocab_size: int
@@ -24,7 +24,7 @@ class MaskedLMHead(nn.Module):
 
     @nn.compact
     def __call__(self, hidden: Array, word_table: Array) -> Array:
-        """``[batch, positions, hidden]``, ``[rows, E]`` → float32 logits ``[batch, positions, rows]``."""
+        """Map states ``[batch, positions, hidden]`` to float32 logits ``[batch, positions, rows]``."""
         block = self.block
         rows, embedding_size = word_table.shape
         init = truncated_normal(block.initializer_range)
@@ -39,13 +39,16 @@ class MaskedLMHead(nn.Module):
 
 
 class DiscriminatorHead(nn.Module):
-    """Replaced-token detection: dense(hidden, gelu) → dense(1), initialised and computed as ``block`` is."""
+    """Discriminator head: dense(hidden, gelu) → dense(1).
+
+    Of ``block`` it uses initialisation, dtype and operations.
+    """
 
     block: BlockConfig
 
     @nn.compact
     def __call__(self, hidden: Array) -> Array:
-        """``[batch, length, hidden]`` → float32 logits ``[batch, length]``; > 0 says 'replaced'."""
+        """Map ``[batch, length, hidden]`` to float32 logits ``[batch, length]``; > 0 says 'replaced'."""
         block = self.block
         init, glorot = truncated_normal(block.initializer_range), nn.initializers.glorot_uniform()
         x = Dense(hidden.shape[-1], block.dtype, init, block.operations, name="dense")(hidden)

@@ -7,10 +7,13 @@ from jax import Array, lax
 
 @struct.dataclass
 class EncoderInputs:
-    """Four int32 arrays ``[batch, length]``.
+    """What an encoder reads: four int32 arrays ``[batch, length]``.
 
-    ``segment_ids`` is 0 for padding and 1, 2, … for the documents packed in a row; attention stays inside
-    each. ``token_type_ids`` are BERT's segments A and B inside one document.
+    Attributes:
+        input_ids: Token ids.
+        token_type_ids: BERT's segments A and B inside one document, 0 and 1.
+        position_ids: Positions, from 0 on in every document.
+        segment_ids: 0 for padding and 1, 2, … for the documents packed in a row; attention stays inside each.
     """
 
     input_ids: Array
@@ -20,10 +23,10 @@ class EncoderInputs:
 
 
 def packed_inputs(input_ids: Array, *, pad_id: int, cls_id: int, sep_id: int) -> EncoderInputs:
-    """Derives segments, positions and token types of packed rows from their ids ``[batch, length]``.
+    """Derive segments, positions and token types of packed rows from their ids ``[batch, length]``.
 
-    Every [CLS] starts a segment, and positions start again there; what follows the first [SEP] of a segment
-    is its second sentence, of type 1.
+    Every [CLS] starts a segment, and positions start again there; what follows the first [SEP] of a segment is its
+    second sentence, of type 1.
     """
     real = input_ids != pad_id
     starts = input_ids == cls_id

@@ -1,4 +1,4 @@
-"""Pure functions and initialisers that every module is made of."""
+"""Layers and initialisers that every module is made of."""
 
 from collections.abc import Callable
 
@@ -8,19 +8,19 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from electra_jax.model.operations import PLAIN, Operations
+from electra_jax.model.operations import PLAIN_OPERATIONS, Operations
 
 Dtype = DTypeLike
 Initializer = Callable[..., Array]
 
 
 def truncated_normal(stddev: float) -> Initializer:
-    """Normal of the given deviation, cut at two of them, as the reference initialises (no rescaling)."""
+    """Return a normal initialiser cut at two deviations, without rescaling, as the reference initialises."""
     return nn.initializers.truncated_normal(stddev)
 
 
 def split_or_none(rng: Array | None, n: int) -> list[Array | None]:
-    """``n`` independent keys, or ``n`` times None in evaluation."""
+    """Split a key into ``n`` independent ones; None, which is evaluation, into ``n`` times None."""
     return [None] * n if rng is None else list(jax.random.split(rng, n))
 
 
@@ -33,11 +33,11 @@ class Dense(nn.Module):
     features: int
     dtype: Dtype
     kernel_init: Initializer
-    operations: Operations = PLAIN
+    operations: Operations = PLAIN_OPERATIONS
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """``[..., in]`` → ``[..., features]``."""
+        """Map ``[..., in]`` to ``[..., features]``."""
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         product = self.operations.matmul(x.astype(self.dtype), kernel.astype(self.dtype))
@@ -52,7 +52,7 @@ class LayerNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """``[..., features]`` → the same shape."""
+        """Map ``[..., features]`` to the same shape."""
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
         x = x.astype(jnp.float32)

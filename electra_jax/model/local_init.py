@@ -1,10 +1,10 @@
-"""An initialisation in which heads start out looking at neighbouring tokens.
+"""An initialisation in which attention heads start out looking at neighbouring tokens.
 
-With the reference's initialisation attention starts out uniform, and a network must find by chance that
-neighbours matter before it learns anything from context: that is the plateau at the start of every run. A very
-small network on a small budget may never leave it, since the same noise that hides the signal drives its hidden
-states together. Starting with positions made of waves, and with heads that turn one position's waves into its
-neighbour's, removes the search. Only the start differs: every parameter is learned, and their shapes are the same.
+With the reference's initialisation attention starts out uniform, and a network must find by chance that neighbours
+matter before it learns anything from context: that is the plateau at the start of every run. A very small network on a
+small budget may never leave it, since the same noise that hides the signal drives its hidden states together. Starting
+with sinusoidal positions, and with heads that rotate a position's sinusoids into those of its neighbour, removes the
+search. Only the start differs: every parameter is learned, and their shapes are the same.
 """
 
 import math
@@ -22,13 +22,20 @@ POSITION_SHARE = 1 / 3
 
 
 def _frequencies(features: int) -> np.ndarray:
-    """``[features / 2]`` frequencies evenly over (0, π): waves of two positions are nearly orthogonal."""
+    """Return ``[features / 2]`` frequencies evenly over (0, π).
+
+    Sinusoids of two positions are nearly orthogonal then.
+    """
     count = features // 2
     return np.pi * (np.arange(count) + 0.5) / count
 
 
 def sinusoidal_init(stddev: float) -> Initializer:
-    """Positions ``[rows, features]`` as sines and cosines of the row number, of the given deviation."""
+    """Return an initialiser of positions ``[rows, features]``: sines and cosines of the row number.
+
+    Args:
+        stddev: Standard deviation of the result.
+    """
 
     def init(key: Array, shape: tuple[int, int], dtype: Dtype = jnp.float32) -> Array:
         del key
@@ -41,16 +48,21 @@ def sinusoidal_init(stddev: float) -> Initializer:
 
 
 def head_offset(head: int) -> int:
-    """Where a head looks: -1, 1, -2, 2, ... for heads 0, 1, 2, 3, ..."""
+    """Return where a head looks: -1, 1, -2, 2, ... for heads 0, 1, 2, 3, ..."""
     distance = head // 2 + 1
     return distance if head % 2 else -distance
 
 
 def query_key_init(stddev: float, num_heads: int, *, role: str) -> Initializer:
-    """Kernels ``[hidden, hidden]`` of ``role`` "query" or "key": waves in, the head's share of them out.
+    """Return an initialiser of query or key kernels ``[hidden, hidden]``, under which heads look at neighbours.
 
-    A head's key is turned by its offset, so that query i and key j agree where j - i is the offset. Truncated
-    normal noise of ``stddev`` is added, as elsewhere.
+    Each head selects its share of the sinusoids. Its key is rotated by the head's offset, so that query i and key j
+    agree where j - i is the offset.
+
+    Args:
+        stddev: Of the truncated normal noise that is added, as elsewhere.
+        num_heads: Attention heads.
+        role: "query" or "key".
     """
 
     def init(key: Array, shape: tuple[int, int], dtype: Dtype = jnp.float32) -> Array:
@@ -73,5 +85,8 @@ def query_key_init(stddev: float, num_heads: int, *, role: str) -> Initializer:
 
 
 def can_start_local(embedding_size: int, hidden_size: int, num_heads: int) -> bool:
-    """Whether an encoder can start that way: positions reach its heads unprojected, and come in pairs."""
+    """Return whether an encoder can start that way.
+
+    Positions must reach its heads unprojected, and heads must be of even width.
+    """
     return embedding_size == hidden_size and hidden_size % (2 * num_heads) == 0

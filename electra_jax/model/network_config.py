@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from electra_jax.config.schema import Config
 from electra_jax.model.attention.choice import choose_attention
 from electra_jax.model.block import BlockConfig, EmbeddingsConfig, EncoderConfig
-from electra_jax.model.cpu_gradients import CPU
-from electra_jax.model.layer_loop import loops_over_layers
-from electra_jax.model.operations import PLAIN
+from electra_jax.model.cpu_gradients import CPU_OPERATIONS
+from electra_jax.model.operations import PLAIN_OPERATIONS
+from electra_jax.model.scan_layers import resolve_scan_layers
 from electra_jax.model.sizes import EncoderSizes, NetworkSizes, network_sizes
 
 
@@ -37,12 +37,12 @@ class NetworkConfig:
 
 
 def network_config(config: Config, vocab_size: int, platform: str | None = None) -> NetworkConfig:
-    """Sizes, attention back end and the loop over layers, settled for ``platform``.
+    """Resolve sizes, attention back end and the loop over layers for the devices.
 
     Args:
         config: Sections ``model``, ``generator``, ``compute``, and of ``data`` the length of rows.
         vocab_size: Entries of the vocabulary.
-        platform: Of the devices it will run on (cpu, gpu, tpu); None: JAX's default.
+        platform: Of the devices it will run on (cpu, gpu, tpu); None takes JAX's default.
 
     Raises:
         UserError: compute.attention names a back end that cannot do what the configuration asks.
@@ -53,7 +53,7 @@ def network_config(config: Config, vocab_size: int, platform: str | None = None)
     dtype = jnp.dtype(compute.dtype)
     local_attention = model.attention_init == "local"
     attention = choose_attention(config, platform).backend
-    scan_layers = loops_over_layers(compute.scan_layers, model.num_layers, platform)
+    scan_layers = resolve_scan_layers(compute.scan_layers, model.num_layers, platform)
 
     def embeddings(size: int) -> EmbeddingsConfig:
         return EmbeddingsConfig(
@@ -81,7 +81,7 @@ def network_config(config: Config, vocab_size: int, platform: str | None = None)
             layer_norm_epsilon=model.layer_norm_epsilon,
             dtype=dtype,
             attention=attention,
-            operations=CPU if platform == "cpu" else PLAIN,
+            operations=CPU_OPERATIONS if platform == "cpu" else PLAIN_OPERATIONS,
         )
         return EncoderConfig(block, encoder_sizes.num_layers, scan_layers, compute.remat)
 

@@ -1,4 +1,4 @@
-"""The operations that blocks and heads are made of, as plain array code; a CPU has its own (`cpu_gradients`)."""
+"""The operations that blocks and heads are made of, as plain array code; CPUs have their own (`cpu_gradients`)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -35,32 +35,32 @@ class Operations:
 
 @partial(jax.checkpoint, prevent_cse=False)  # ``x`` alone is kept for the backward pass
 def gelu(x: Array) -> Array:
-    """The exact GELU, x · Φ(x) by erf (not the tanh approximation), as BERT and ELECTRA use it; in float32."""
+    """Compute the exact GELU, x · Φ(x) by erf (not the tanh approximation), as BERT and ELECTRA use it; in float32."""
     wide = x.astype(jnp.float32)
     return (wide * normal_cdf(wide)).astype(x.dtype)
 
 
 def normal_cdf(x: Array) -> Array:
-    """Φ(x), the distribution function of the standard normal distribution."""
+    """Return Φ(x), the cumulative distribution function of the standard normal distribution."""
     return 0.5 * (1.0 + jax.lax.erf(x * math.sqrt(0.5)))
 
 
 def vocabulary_logits(x: Array, table: Array, bias: Array) -> Array:
-    """See `Operations`."""
+    """Multiply ``[..., features]`` · ``[rows, features]``ᵀ + ``[rows]`` → float32 ``[..., rows]``."""
     return jnp.einsum("...e,ve->...v", x, table, preferred_element_type=jnp.float32) + bias
 
 
 def attention_scores(query: Array, key: Array) -> Array:
-    """See `Operations`."""
+    """Multiply q · kᵀ of ``[batch, heads, length, head_dim]`` → float32 ``[batch, heads, queries, keys]``."""
     return jnp.einsum("bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32)
 
 
 def weighted_values(weights: Array, value: Array) -> Array:
-    """See `Operations`."""
+    """Multiply ``[batch, heads, queries, keys]`` · ``[batch, heads, keys, head_dim]``."""
     return jnp.einsum("bhqk,bhkd->bhqd", weights, value)
 
 
-PLAIN = Operations(
+PLAIN_OPERATIONS = Operations(
     gelu=gelu,
     softmax=jax.nn.softmax,
     matmul=jnp.matmul,

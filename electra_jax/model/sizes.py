@@ -1,4 +1,4 @@
-"""Sizes of the two encoders, worked out from the configuration (google-research/electra, util/training_utils.py)."""
+"""Sizes of the two encoders, computed from the configuration (google-research/electra, util/training_utils.py)."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from electra_jax.config.schema import GeneratorConfig, ModelConfig
 
 @dataclass(frozen=True)
 class EncoderSizes:
-    """One transformer encoder."""
+    """Sizes of one transformer encoder."""
 
     hidden_size: int
     num_layers: int
@@ -30,17 +30,21 @@ class NetworkSizes:
 
 
 def round_up(n: int, multiple: int) -> int:
-    """The smallest multiple of ``multiple`` that is at least ``n``."""
+    """Return the smallest multiple of ``multiple`` that is at least ``n``."""
     return -(-n // multiple) * multiple
 
 
 def default_heads(width: int) -> int:
-    """Heads of 64, as the reference has them; where those do not divide the width, the next fewer that do."""
+    """Return the number of heads of width 64, as the reference has them; else the next fewer that divide ``width``."""
     return next(heads for heads in range(max(1, width // 64), 0, -1) if width % heads == 0)
 
 
 def network_sizes(model: ModelConfig, generator: GeneratorConfig, vocab_size: int) -> NetworkSizes:
-    """Resolves fractions and defaults: generator width round(h x f), heads max(1, width // 64), ffn 4 x width."""
+    """Resolve fractions and defaults of the configuration.
+
+    The generator's width is round(hidden x size_fraction), its depth round(layers x layers_fraction); heads are
+    max(1, width // 64) (see `default_heads`), feed-forward layers 4 x as wide as the encoder.
+    """
     hidden = model.hidden_size
     embedding = model.embedding_size or hidden
     discriminator = EncoderSizes(

@@ -1,5 +1,6 @@
-"""Heads for fine-tuning, on the hidden states of `Electra.encode` (google-research/electra, finetune/; transformers,
-models/electra).
+"""Heads for fine-tuning, on the hidden states of `TextEncoder.encode`.
+
+Sources: google-research/electra, finetune/; transformers, models/electra.
 
 The parameters of a task live under ``heads/<task name>/…`` beside ``embeddings`` and ``encoder``. The last layer of
 every head is called ``prediction`` (``start``, ``end``, ``answerable_prediction`` for questions); logits are float32.
@@ -26,21 +27,21 @@ from electra_jax.model.operations import gelu
 HeadStyle = Literal["reference", "huggingface"]
 
 # What the reference adds to the logits of tokens that cannot be an answer.
-NOT_AN_ANSWER = -1000.0
+MASKED_ANSWER_LOGIT = -1000.0
 
 # Width of the hidden layers of question answering, whatever the width of the encoder.
 ANSWER_HIDDEN_SIZE = 512
 
 
 def head_initializer(style: HeadStyle, initializer_range: float) -> Initializer:
-    """How kernels start: Glorot-uniform (reference) or normal (Hugging Face). Biases start at 0."""
+    """Return how kernels start: Glorot-uniform (reference) or normal (Hugging Face). Biases start at 0."""
     if style == "reference":
         return nn.initializers.glorot_uniform()
     return nn.initializers.normal(initializer_range)
 
 
 class ClassificationHead(nn.Module):
-    """One label, or with ``num_labels=1`` one number, for a whole row, out of the state of its [CLS].
+    """One label, or with ``num_labels=1`` one number, for a whole row, from the state of its [CLS].
 
     reference: dropout → dense. huggingface: dropout → dense(gelu) → dropout → dense.
     """
@@ -53,7 +54,7 @@ class ClassificationHead(nn.Module):
 
     @nn.compact
     def __call__(self, hidden: Array, rng: Array | None = None) -> Array:
-        """``[batch, length, hidden]`` → float32 logits ``[batch, num_labels]``; ``rng`` None is evaluation."""
+        """Map ``[batch, length, hidden]`` to float32 logits ``[batch, num_labels]``; ``rng`` None means no dropout."""
         init = head_initializer(self.style, self.initializer_range)
         first_rng, second_rng = split_or_none(rng, 2)
         x = dropout(hidden[:, 0], self.dropout_rate, first_rng)
@@ -64,7 +65,10 @@ class ClassificationHead(nn.Module):
 
 
 class TaggingHead(nn.Module):
-    """A label for every token that is asked for. reference: dense. huggingface: dropout → dense."""
+    """A label for every token that is asked for.
+
+    reference: dense. huggingface: dropout → dense.
+    """
 
     num_labels: int
     style: HeadStyle
@@ -74,12 +78,12 @@ class TaggingHead(nn.Module):
 
     @nn.compact
     def __call__(self, hidden: Array, positions: Array | None = None, rng: Array | None = None) -> Array:
-        """``[batch, length, hidden]`` → float32 logits ``[batch, labelled, num_labels]``.
+        """Map ``[batch, length, hidden]`` to float32 logits ``[batch, labelled, num_labels]``.
 
         Args:
-            hidden: the encoder's states.
+            hidden: The encoder's states.
             positions: int ``[batch, labelled]``, of the first wordpiece of each word; None is every token.
-            rng: None is evaluation.
+            rng: A key; None means no dropout.
         """
         x = hidden
         if positions is not None:
@@ -92,10 +96,13 @@ class TaggingHead(nn.Module):
 
 @struct.dataclass
 class AnswerLogits:
-    """What a question-answering head says of each row, float32.
+    """A question-answering head's logits for each row, float32.
 
-    ``start`` and ``end`` are ``[batch, length]``. ``answerable`` is ``[batch]``, > 0 says that there is **no** answer
-    (the reference's name, trained on ``is_impossible``); None where the head has no such classifier.
+    Attributes:
+        start: ``[batch, length]``.
+        end: ``[batch, length]``.
+        answerable: ``[batch]``, > 0 says that there is **no** answer (the reference's name, trained on
+            ``is_impossible``); None where the head has no such classifier.
     """
 
     start: Array
@@ -107,10 +114,10 @@ class AnswerLogits:
 class AnswerBeam:
     """The ``k`` best starts of each row, and for each of them its ``k`` best ends, best first.
 
-    Scores float32 ``[batch, k]`` and ``[batch, k, k]``, positions int32 of the same shapes. A span is scored by the
-    sum of its two scores. They are log-probabilities from a joint head and logits from an independent one, as the
-    reference has them. Ends before their start are not sorted out, nor tokens outside the passage where it is shorter
-    than ``k`` (those have scores near −1000).
+    Scores are float32 ``[batch, k]`` and ``[batch, k, k]``, positions int32 of the same shapes. A span is scored by the
+    sum of its two scores. They are log-probabilities from a joint head and logits from an independent one, as in the
+    reference. Ends before their start are not sorted out, nor tokens outside the passage where it is shorter than ``k``
+    (those have scores near −1000).
     """
 
     start_scores: Array
@@ -120,16 +127,19 @@ class AnswerBeam:
 
 
 def answer_mask(inputs: EncoderInputs) -> Array:
-    """Tokens that may start or end an answer, bool ``[batch, length]``: the second sentence, and [CLS] for 'none'.
+    """Return which tokens may start or end an answer: the second sentence, and [CLS] for 'none'.
 
     The [SEP] that closes the passage is among them, as in the reference.
+
+    Returns:
+        bool ``[batch, length]``.
     """
     passage = (inputs.segment_ids != 0) & (inputs.token_type_ids == 1)
     return passage | (jnp.arange(passage.shape[1]) == 0)
 
 
 def independent_beam(start_logits: Array, end_logits: Array, size: int) -> AnswerBeam:
-    """The best starts and ends of ``[batch, length]`` logits that do not depend on each other.
+    """Return the best starts and ends of ``[batch, length]`` logits that are independent of each other.
 
     ``size`` is cut to the length.
     """
@@ -142,7 +152,7 @@ def independent_beam(start_logits: Array, end_logits: Array, size: int) -> Answe
 
 
 class PairHidden(nn.Module):
-    """gelu(dense([left; right])) without making the pairs: each side meets its own half of the kernel."""
+    """gelu(dense([left; right])) without storing the pairs: each side is multiplied by its half of the kernel."""
 
     features: int
     dtype: Dtype
@@ -150,7 +160,7 @@ class PairHidden(nn.Module):
 
     @nn.compact
     def __call__(self, left: Array, right: Array) -> Array:
-        """``[…, m]``, ``[…, n]`` with leading axes that broadcast → ``[…, features]``.
+        """Map ``[…, m]`` and ``[…, n]``, with leading axes that broadcast, to ``[…, features]``.
 
         The kernel is that of the concatenation, ``[m + n, features]``.
         """
@@ -164,8 +174,8 @@ class PairHidden(nn.Module):
 class QuestionAnsweringHead(nn.Module):
     """The reference's head for SQuAD; no dropout.
 
-    start: dense(1). end, joint: dense512-gelu([h_start; h_token]) → 1, the gold start in training and each of the best
-    starts in evaluation; independent: dense(1). answerable: dense512-gelu([h_cls; Σ softmax(start)·h]) → 1.
+    start: dense(1). end, joint: dense512-gelu([h_start; h_token]) → 1, with the gold start in training and each of the
+    best starts in evaluation; independent: dense(1). answerable: dense512-gelu([h_cls; Σ softmax(start)·h]) → 1.
     """
 
     joint: bool
@@ -187,13 +197,13 @@ class QuestionAnsweringHead(nn.Module):
             self.answerable_prediction = Dense(1, jnp.float32, init)
 
     def __call__(self, hidden: Array, mask: Array, start_positions: Array) -> AnswerLogits:
-        """Logits for the loss.
+        """Compute the logits for the loss.
 
         Args:
-            hidden: the encoder's states ``[batch, length, hidden]``.
+            hidden: The encoder's states ``[batch, length, hidden]``.
             mask: bool ``[batch, length]``, of `answer_mask`.
             start_positions: int ``[batch]``, the gold starts, 0 where there is no answer. A joint head's ``end`` is
-                that after these starts; an independent one does not look at them.
+                conditioned on these starts; an independent one does not read them.
         """
         start = self.start_logits(hidden, mask)
         if self.joint:
@@ -204,7 +214,7 @@ class QuestionAnsweringHead(nn.Module):
         return AnswerLogits(start, _masked(end, mask), self.answerable_logits(hidden, start))
 
     def beam(self, hidden: Array, mask: Array, size: int) -> tuple[AnswerBeam, Array | None]:
-        """The best spans, and the answerable logits ``[batch]`` (None without that classifier), for evaluation.
+        """Compute the best spans, and the answerable logits ``[batch]`` (None without that classifier), for evaluation.
 
         ``size`` is cut to the length. A joint head makes ``[batch, size, length, 512]`` on the way.
         """
@@ -221,11 +231,11 @@ class QuestionAnsweringHead(nn.Module):
         return AnswerBeam(start_scores, start_positions, end_scores, end_positions), answerable
 
     def start_logits(self, hidden: Array, mask: Array) -> Array:
-        """Float32 ``[batch, length]``, masked."""
+        """Return float32 ``[batch, length]``, masked."""
         return _masked(self.start(hidden)[..., 0], mask)
 
     def answerable_logits(self, hidden: Array, start: Array) -> Array | None:
-        """Float32 ``[batch]`` from the hidden states and the masked start logits; None without the classifier."""
+        """Return float32 ``[batch]`` from hidden states and masked start logits; None without the classifier."""
         if not self.answerable:
             return None
         probabilities = jax.nn.softmax(start)
@@ -235,7 +245,7 @@ class QuestionAnsweringHead(nn.Module):
 
 def _masked(logits: Array, mask: Array) -> Array:
     # Added and not put in place: the reference's scores of forbidden tokens keep their order.
-    return logits + jnp.where(mask, 0.0, NOT_AN_ANSWER)
+    return logits + jnp.where(mask, 0.0, MASKED_ANSWER_LOGIT)
 
 
 class SpanHead(nn.Module):
@@ -246,7 +256,7 @@ class SpanHead(nn.Module):
 
     @nn.compact
     def __call__(self, hidden: Array) -> AnswerLogits:
-        """``[batch, length, hidden]`` → start and end logits of every token, padding too; no ``answerable``."""
+        """Map ``[batch, length, hidden]`` to start and end logits of every token, padding too; no ``answerable``."""
         init = head_initializer("huggingface", self.initializer_range)
         logits = Dense(2, jnp.float32, init, name="prediction")(hidden)
         return AnswerLogits(logits[..., 0], logits[..., 1], None)

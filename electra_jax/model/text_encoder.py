@@ -15,7 +15,7 @@ from electra_jax.model.sizes import NetworkSizes
 
 
 class TextEncoder(nn.Module):
-    """Parameters ``embeddings`` and ``encoder``; the networks of pre-training add to it what their objective needs.
+    """Parameters ``embeddings`` and ``encoder``; the networks of pre-training add what their objective needs.
 
     Call it by its methods.
     """
@@ -32,18 +32,18 @@ class TextEncoder(nn.Module):
         return self.config.sizes
 
     def encode(self, inputs: EncoderInputs, rng: Array | None = None) -> Array:
-        """The hidden states ``[batch, length, hidden]``; dropout unless ``rng`` is None."""
+        """Return the hidden states ``[batch, length, hidden]``; dropout unless ``rng`` is None."""
         embedding_rng, encoder_rng = split_or_none(rng, 2)
         return self.encoder(self.embeddings(inputs, embedding_rng), inputs, encoder_rng)
 
     def __call__(self, inputs: EncoderInputs, positions: Array) -> Any:
-        """Runs all there is; used to create the parameters. ``positions`` int ``[batch, masked]``."""
+        """Run the whole network, so that all parameters are created; ``positions`` int ``[batch, masked]``."""
         del positions
         return self.encode(inputs)
 
 
 def init_params(network: TextEncoder, rng: Array) -> Any:
-    """Fresh float32 parameters; trace with ``jax.eval_shape`` or jit to shard them as they are made."""
+    """Initialise fresh float32 parameters; trace it with ``jax.eval_shape`` or jit to shard them as they are made."""
     ids = jnp.ones((1, 8), jnp.int32)
     inputs = EncoderInputs(ids, jnp.zeros_like(ids), jnp.zeros_like(ids), ids)
     return network.init(rng, inputs, jnp.zeros((1, 1), jnp.int32))["params"]

@@ -14,7 +14,7 @@ from electra_jax.config.tasks import QuestionAnsweringConfig
 from electra_jax.errors import UserError
 from electra_jax.model.layers import Dtype
 from electra_jax.model.task_heads import (
-    NOT_AN_ANSWER,
+    MASKED_ANSWER_LOGIT,
     HeadStyle,
     QuestionAnsweringHead,
     SpanHead,
@@ -131,7 +131,7 @@ class QuestionAnsweringTask:
         if self.head_style == "huggingface":
             logits = head(hidden)
             # Hugging Face's own scripts look at the best tokens of the whole row, and throw those of the question away.
-            forbidden = jnp.where(mask, 0.0, NOT_AN_ANSWER)
+            forbidden = jnp.where(mask, 0.0, MASKED_ANSWER_LOGIT)
             beam = independent_beam(logits.start + forbidden, logits.end + forbidden, self.config.beam)
         else:
             beam, answerable = head.beam(hidden, mask, self.config.beam)

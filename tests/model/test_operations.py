@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from small_run import small_config
 
-from electra_jax.model.cpu_gradients import CPU, called
+from electra_jax.model.cpu_gradients import CPU_OPERATIONS, call_without_inlining
 from electra_jax.model.network_config import network_config
-from electra_jax.model.operations import PLAIN
+from electra_jax.model.operations import PLAIN_OPERATIONS
 
-SETS = pytest.mark.parametrize("operations", [PLAIN, CPU], ids=["plain", "cpu"])
+SETS = pytest.mark.parametrize("operations", [PLAIN_OPERATIONS, CPU_OPERATIONS], ids=["plain", "cpu"])
 
 
 def _exact(x):
@@ -44,7 +44,7 @@ def test_gelu_of_a_narrow_type_is_the_wide_one_rounded(operations):
 def test_the_gradient_of_a_product_is_what_jax_derives(shape, features):
     keys = jax.random.split(jax.random.key(0), 3)
     x, kernel = jax.random.normal(keys[0], shape), jax.random.normal(keys[1], (7, features))
-    y, back = jax.vjp(CPU.matmul, x, kernel)
+    y, back = jax.vjp(CPU_OPERATIONS.matmul, x, kernel)
     expected, expected_back = jax.vjp(lambda x, kernel: x @ kernel, x, kernel)
     np.testing.assert_array_equal(y, expected)
     gradient = jax.random.normal(keys[2], y.shape)
@@ -55,7 +55,7 @@ def test_the_gradient_of_a_product_is_what_jax_derives(shape, features):
 @pytest.mark.parametrize(("features", "outputs"), [(3, 7), (7, 3), (5, 5)])
 def test_the_narrower_operand_comes_first_in_the_gradient_of_a_kernel(features, outputs):
     x, kernel = jnp.ones((2, 5, features)), jnp.ones((features, outputs))
-    backward = jax.make_jaxpr(jax.grad(lambda kernel: CPU.matmul(x, kernel).sum()))(kernel)
+    backward = jax.make_jaxpr(jax.grad(lambda kernel: CPU_OPERATIONS.matmul(x, kernel).sum()))(kernel)
     (by_kernel,) = [
         product
         for called in backward.eqns
@@ -74,9 +74,11 @@ def test_what_is_called_stays_a_call_when_it_is_compiled():
     def compiled(function):
         return jax.jit(lambda x: function(jnp.sin(x))).lower(jnp.ones((5, 7))).compile().as_text()
 
-    assert " call(" in compiled(lambda x: called(thrice, x))
+    assert " call(" in compiled(lambda x: call_without_inlining(thrice, x))
     assert " call(" not in compiled(jax.jit(thrice))
-    np.testing.assert_array_equal(called(thrice, jnp.arange(6.0).reshape(2, 3))[:, 1], [9.0, 12.0, 15.0])
+    np.testing.assert_array_equal(
+        call_without_inlining(thrice, jnp.arange(6.0).reshape(2, 3))[:, 1], [9.0, 12.0, 15.0]
+    )
 
 
 @SETS
@@ -95,11 +97,13 @@ def test_softmax_and_its_gradient_are_the_exact_ones(operations):
 
 def test_gradients_of_parts_are_put_together():
     x = jnp.arange(12.0).reshape(3, 2, 2)
-    parts, back = jax.vjp(CPU.unstack, x)
+    parts, back = jax.vjp(CPU_OPERATIONS.unstack, x)
     np.testing.assert_array_equal(parts, x)
     (by_x,) = back([jnp.full((2, 2), float(n)) for n in (5, 6, 7)])
     np.testing.assert_array_equal(by_x[:, 0, 0], [5.0, 6.0, 7.0])
-    lowered = jax.jit(jax.grad(lambda x: sum(part.sum() for part in CPU.unstack(x)))).lower(x).as_text()
+    lowered = (
+        jax.jit(jax.grad(lambda x: sum(part.sum() for part in CPU_OPERATIONS.unstack(x)))).lower(x).as_text()
+    )
     assert "concatenate" in lowered
     assert "stablehlo.pad" not in lowered
 
@@ -123,28 +127,31 @@ def test_gradients_of_attentions_products_are_what_jax_derives(dtype, rtol):
         for i, shape in enumerate([(2, 3, 5, 4), (2, 3, 6, 4), (2, 3, 5, 6)])
     )
 
-    _same_gradients(CPU.attention_scores, PLAIN.attention_scores, query, key, rtol=rtol)
-    _same_gradients(CPU.weighted_values, PLAIN.weighted_values, weights, key, rtol=rtol)
+    _same_gradients(CPU_OPERATIONS.attention_scores, PLAIN_OPERATIONS.attention_scores, query, key, rtol=rtol)
+    _same_gradients(CPU_OPERATIONS.weighted_values, PLAIN_OPERATIONS.weighted_values, weights, key, rtol=rtol)
 
 
 def test_gradients_of_the_vocabularys_logits_are_what_jax_derives():
     x, table, bias = (
         jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate([(2, 5, 4), (9, 4), (9,)])
     )
-    _same_gradients(CPU.vocabulary_logits, PLAIN.vocabulary_logits, x, table, bias)
-    _same_gradients(PLAIN.vocabulary_logits, lambda x, t, b: x @ t.T + b, x, table, bias)
+    _same_gradients(CPU_OPERATIONS.vocabulary_logits, PLAIN_OPERATIONS.vocabulary_logits, x, table, bias)
+    _same_gradients(PLAIN_OPERATIONS.vocabulary_logits, lambda x, t, b: x @ t.T + b, x, table, bias)
 
 
 def test_a_gelu_keeps_only_what_it_read():
     """Neither set keeps Φ(x) for the backward pass: one array a GELU, in its own narrow type."""
     x = jnp.ones((64, 64), jnp.bfloat16)
-    for operations in (PLAIN, CPU):
+    for operations in (PLAIN_OPERATIONS, CPU_OPERATIONS):
         _, back = jax.vjp(operations.gelu, x)
         kept = [leaf for leaf in jax.tree.leaves(back) if leaf.size == x.size]
         assert [leaf.dtype for leaf in kept] == [x.dtype]
 
 
-@pytest.mark.parametrize(("platform", "operations"), [("cpu", CPU), ("tpu", PLAIN), ("gpu", PLAIN)])
+@pytest.mark.parametrize(
+    ("platform", "operations"),
+    [("cpu", CPU_OPERATIONS), ("tpu", PLAIN_OPERATIONS), ("gpu", PLAIN_OPERATIONS)],
+)
 def test_a_cpu_has_its_own(platform, operations):
     config = small_config(model={"attention_dropout": 0.1}, compute={"attention": "xla"})
     assert network_config(config, 10, platform).encoder.block.operations == operations

@@ -1,4 +1,4 @@
 """Softmax attention: who may attend to whom, the back ends, which of them a run uses, and the module.
 
-`mask` says who may attend to whom; `attend` computes it by the back end that `choice` names.
+`mask` says who may attend to whom; `attend` computes attention by the back end that `choice` names.
 """

@@ -6,7 +6,7 @@ from electra_jax.model.attention.blocked import blocked_attention
 from electra_jax.model.attention.mask import AttentionMask
 from electra_jax.model.attention.plain import plain_attention
 from electra_jax.model.block import Backend
-from electra_jax.model.operations import PLAIN, Operations
+from electra_jax.model.operations import PLAIN_OPERATIONS, Operations
 
 
 def attend(
@@ -18,16 +18,16 @@ def attend(
     *,
     rate: float,
     rng: Array | None,
-    operations: Operations = PLAIN,
+    operations: Operations = PLAIN_OPERATIONS,
 ) -> Array:
-    """Softmax attention, softmax(q kᵀ / √d) v, where ``mask`` allows it.
+    """Compute softmax attention, softmax(q kᵀ / √d) v, where ``mask`` allows it.
 
     Args:
         backend: cudnn and splash need the platform that `attention.choice` asks for.
         query: ``[batch, heads, queries, head_dim]``.
-        key: ``[batch, heads, keys, head_dim]``, in the type that products are computed in.
+        key: ``[batch, heads, keys, head_dim]``, in the dtype that products are computed in.
         value: As key.
-        mask: A padding query gives something finite that nothing may depend on.
+        mask: A padding query's result is finite, and nothing may depend on it.
         rate: Dropout of the probabilities.
         rng: Its key; None in evaluation.
         operations: Products and softmax of xla and blocked.

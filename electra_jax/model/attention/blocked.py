@@ -1,4 +1,4 @@
-"""Attention a block of queries at a time: exact, on every platform, in memory linear in the length."""
+"""Attention one block of queries at a time: exact, on every platform, in memory linear in the length."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from jax import Array
 
 from electra_jax.model.attention.mask import AttentionMask
 from electra_jax.model.attention.plain import attention_probabilities
-from electra_jax.model.operations import PLAIN, Operations
+from electra_jax.model.operations import PLAIN_OPERATIONS, Operations
 
 # Queries whose scores exist at one time; memory is batch x heads x this x length.
 QUERY_BLOCK = 128
@@ -25,9 +25,9 @@ def blocked_attention(
     *,
     rate: float,
     rng: Array | None,
-    operations: Operations = PLAIN,
+    operations: Operations = PLAIN_OPERATIONS,
 ) -> Array:
-    """What `plain_attention` gives, but for rounding and other dropout masks."""
+    """Compute what `plain_attention` computes, but for rounding and other dropout masks."""
 
     def attend(query: Array, key: Array, value: Array, allowed: Array, number: Array) -> Array:
         block_rng = None if rng is None else jax.random.fold_in(rng, number)
@@ -50,9 +50,17 @@ def over_query_blocks(
     *,
     block: int,
 ) -> Array:
-    """``attend`` for ``block`` queries after ``block`` queries; each is computed again in the backward pass.
+    """Apply ``attend`` to one block of queries after the other; each is recomputed in the backward pass.
 
     A query's softmax is over all keys at once, so nothing is approximated and nothing has to be rescaled.
+
+    Args:
+        attend: Attention of one block of queries to all keys.
+        query: ``[batch, heads, queries, head_dim]``.
+        key: ``[batch, heads, keys, head_dim]``.
+        value: As key.
+        mask: Who may attend to whom.
+        block: Queries of a block.
     """
     batch, heads, length, head_dim = query.shape
     blocks = -(-length // block)

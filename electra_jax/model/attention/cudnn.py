@@ -21,7 +21,7 @@ def cudnn_attention(
     *,
     implementation: Literal["cudnn", "xla"] = "cudnn",
 ) -> Array:
-    """Attention without dropout; arrays bfloat16 ``[batch, heads, length, head_dim]``.
+    """Compute attention without dropout; arrays are bfloat16 ``[batch, heads, length, head_dim]``.
 
     ``implementation="xla"`` computes the same call without a GPU, so that its mask and layout can be tested.
     """

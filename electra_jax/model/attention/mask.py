@@ -16,7 +16,7 @@ class AttentionMask:
 
     A key must be real, of the query's segment, on the side that ``direction`` allows, and at most ``window`` columns
     away. Query i stands at column ``first_query`` + i, key j at column j. Padding queries (segment 0) see every real
-    key that direction and window allow, as in the reference; what they compute is finite, and never used.
+    key that direction and window allow, as in the reference; their results are finite, and never used.
 
     Attributes:
         query_segments: int ``[batch, queries]``, 0 for padding.
@@ -24,7 +24,7 @@ class AttentionMask:
         first_query: The column of the first query: an int, or an int array ``[batch]`` where rows differ, as when a
             cache of keys is filled row by row.
         direction: Which side a query sees; other than "both", columns of queries and keys must mean the same.
-        window: How many columns away on either side a key may be; None: any.
+        window: How many columns away on either side a key may be; None is any.
     """
 
     query_segments: Array
@@ -37,11 +37,11 @@ class AttentionMask:
     def within(
         cls, segment_ids: Array, direction: Direction = "both", window: int | None = None
     ) -> "AttentionMask":
-        """Self-attention inside segments ``[batch, length]``."""
+        """Return the mask of self-attention inside segments ``[batch, length]``."""
         return cls(segment_ids, segment_ids, direction=direction, window=window)
 
     def allowed(self) -> Array:
-        """The whole mask, bool ``[batch, 1, queries, keys]``."""
+        """Return the whole mask, bool ``[batch, 1, queries, keys]``."""
         query, key = self.query_segments[:, None, :, None], self.key_segments[:, None, None, :]
         mask = (key != 0) & ((query == key) | (query == 0))
         if self.direction == "both" and self.window is None:
@@ -57,5 +57,5 @@ class AttentionMask:
         return mask
 
     def of_queries(self, query_segments: Array, offset: int | Array) -> "AttentionMask":
-        """The same for consecutive queries ``[batch, some]`` of it, the first of which is query ``offset``."""
+        """Return the mask of consecutive queries ``[batch, some]`` of it, the first of which is query ``offset``."""
         return self.replace(query_segments=query_segments, first_query=self.first_query + offset)  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ class SelfAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, mask: AttentionMask, rng: Array | None) -> Array:
-        """``[batch, length, hidden]`` → the same shape; dropout of the probabilities unless ``rng`` is None."""
+        """Map ``[batch, length, hidden]`` to the same shape; dropout of the probabilities unless ``rng`` is None."""
         block = self.block
         batch, length, hidden = x.shape
         init = truncated_normal(block.initializer_range)

@@ -1,4 +1,4 @@
-"""Splash attention, the Pallas kernel that JAX brings along for TPUs: scores are never stored."""
+"""Splash attention, the Pallas kernel for TPUs that comes with JAX: scores are never stored."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,16 +21,16 @@ BLOCKS = (512, 256, 128)
 def splash_attention(
     query: Array, key: Array, value: Array, mask: AttentionMask, *, interpret: bool = False
 ) -> Array:
-    """Attention without dropout; arrays ``[batch, heads, queries or keys, head_dim]``.
+    """Compute attention without dropout; arrays are ``[batch, heads, queries or keys, head_dim]``.
 
-    Padding is a segment like any other here: what padding queries give differs from the other back ends, and is
-    never used.
+    Padding is a segment like any other here: results of padding queries differ from those of the other back ends, and
+    are never used.
 
     Args:
         query: As key and value, float32 or bfloat16.
         key: As query.
         value: As query.
-        mask: Its ``first_query`` must be an int: the kernel is made for one place of the queries.
+        mask: Its ``first_query`` must be an int: the kernel is compiled for one position of the queries.
         interpret: Run the kernel's steps as plain operations, on any platform; for tests.
 
     Raises:
@@ -60,14 +60,17 @@ def splash_attention(
 
 
 def _padded(x: Array, axis: int) -> Array:
-    """Filled up with zeros to a multiple of the kernel's lanes."""
+    """Fill ``axis`` up with zeros to a multiple of the kernel's lanes."""
     widths = [(0, 0)] * x.ndim
     widths[axis] = (0, -x.shape[axis] % LANES)
     return jnp.pad(x, widths)
 
 
 def _pattern(mask: AttentionMask, first_query: int, shape: tuple[int, int]) -> masks.Mask:
-    """Direction and window, ``[queries, keys]``; blocks that nothing is allowed in are skipped."""
+    """Return direction and window as the kernel's mask ``[queries, keys]``.
+
+    The kernel skips blocks without an allowed pair.
+    """
     if mask.direction == "both" and mask.window is None:
         return masks.FullMask(shape)
     before = mask.window if mask.direction != "right_to_left" else 0
@@ -76,7 +79,7 @@ def _pattern(mask: AttentionMask, first_query: int, shape: tuple[int, int]) -> m
 
 
 def _cut(axis: str, size: int) -> str:
-    """The logical axis where the mesh divides it; else one that every device has whole."""
+    """Return the logical axis where the mesh divides it; else one that every device has whole."""
     return axis if size % parts_on_mesh(axis) == 0 else "activation"
 
 

@@ -3,15 +3,15 @@
 import pytest
 from small_run import small_config
 
-from electra_jax.model.layer_loop import LOOPED_FROM, loops_over_layers
 from electra_jax.model.network_config import network_config
+from electra_jax.model.scan_layers import SCAN_FROM_LAYERS, resolve_scan_layers
 
 
 @pytest.mark.parametrize(
     ("asked", "layers", "platform", "looped"),
     [
-        (None, LOOPED_FROM, "cpu", True),
-        (None, LOOPED_FROM - 1, "cpu", False),
+        (None, SCAN_FROM_LAYERS, "cpu", True),
+        (None, SCAN_FROM_LAYERS - 1, "cpu", False),
         (None, 24, "tpu", False),
         (None, 24, "gpu", False),
         (False, 24, "cpu", False),
@@ -21,5 +21,5 @@ from electra_jax.model.network_config import network_config
 )
 def test_a_loop_is_chosen_by_depth_and_platform_unless_it_is_asked_for(asked, layers, platform, looped):
     config = small_config(model={"num_layers": layers}, compute={"scan_layers": asked})
-    assert loops_over_layers(asked, layers, platform) is looped
+    assert resolve_scan_layers(asked, layers, platform) is looped
     assert network_config(config, 10, platform).encoder.scan_layers is looped
