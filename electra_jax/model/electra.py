@@ -55,7 +55,7 @@ class Electra(TextEncoder):
         self.discriminator_head = DiscriminatorHead(config.encoder.block)
 
     def generate(self, inputs: EncoderInputs, positions: Array, rng: Array | None = None) -> Array:
-        """Return the generator's logits at ``positions`` ``[batch, masked]``: float32 ``[batch, masked, vocab_rows]``."""
+        """Return the generator's float32 logits [batch, masked, vocab_rows]; positions are [batch, masked]."""
         sharing = self.config.sharing
         embeddings = self.generator_embeddings if sharing == "none" else self.embeddings
         encoder = self.encoder if sharing == "all" else self.generator_encoder
