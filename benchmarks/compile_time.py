@@ -43,7 +43,7 @@ def compile_seconds(config: Config) -> dict[str, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints a line for every depth, scanned and unrolled."""
+    """Print a line for every depth, scanned and unrolled."""
     parser = argparse.ArgumentParser(
         "python -m benchmarks.compile_time",
         description="Measure how long the training step takes to compile.",

@@ -25,7 +25,7 @@ from electra_jax.training.workdir import WorkDir
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
+    """Run the command line."""
     parser = cli.bare_parser(
         "electra_jax.evaluate",
         "Evaluates a checkpoint of a run on every row of its held-out text, or of another text "

@@ -2,8 +2,8 @@
 
 In Python ``electra_jax.train(config, workdir, …)``, which is `run`.
 
-A run from top to bottom: check → prepare → run (`training.run`: program → restore or begin → loop) → show. Fine-tuning
-does the same for each of its seeds (`tasks.finetune`).
+A run from top to bottom: check → prepare → run (`training.run`: program → restore or initialise → loop) → show.
+Fine-tuning does the same for each of its seeds (`tasks.finetune`).
 """
 
 import sys
@@ -16,7 +16,7 @@ import numpy as np
 
 from electra_jax import cli
 from electra_jax.config.loading import load_config, with_overrides
-from electra_jax.config.schema import Config
+from electra_jax.config.schema import Config, OptimizerConfig, TrainConfig
 from electra_jax.data.prepare import check_prepare, prepare
 from electra_jax.distributed.agreement import host_0_first, print_on_host_0
 from electra_jax.distributed.common_settings import check_common_settings, common_settings
@@ -38,19 +38,19 @@ from electra_jax.training.start import (
     check_data,
     check_run,
     check_tokenizer,
-    with_cleaning_of,
+    resolve_cleaning,
 )
 from electra_jax.training.workdir import WorkDir
 
 
 def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
-    """Pre-trains (or goes on training) in ``workdir`` and returns the last held-out metrics.
+    """Pre-train (or go on training) in ``workdir`` and return the last held-out metrics.
 
     Raises:
-        UserError: anything the user can put right; nothing already written is lost.
+        UserError: Anything the user can put right; nothing already written is lost.
     """
     # Check what can be known at once: first without the devices, which another program may need, then with them
-    config = with_cleaning_of(config, workdir)
+    config = resolve_cleaning(config, workdir)
     check_run(config, workdir)
     changes = workdir.check_usable(config)
     check_prepare(config.data, config.tokenizer)
@@ -74,10 +74,16 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     )
     check_data(workdir, prepared.train.fingerprint)
 
-    # Run: program → restore or begin → loop
+    # Run: program → restore or initialise → loop
     def startup_lines(program: Program[Any], start: int, origin: list[str]) -> list[str]:
         layout = describe_layout(program.abstract, mesh)
-        return [*changes, *origin, *_about_steps(config, start), attention.line, *layout]
+        return [
+            *changes,
+            *origin,
+            *_step_notes(config.train, config.optimizer, start),
+            attention.line,
+            *layout,
+        ]
 
     finished = run_experiment(
         Experiment(
@@ -104,9 +110,9 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     return finished.metrics
 
 
-def _about_steps(config: Config, start: int) -> list[str]:
-    """What is odd about the steps that are left, and the warm-up."""
-    steps, warmup = config.train.total_steps, config.optimizer.total_warmup
+def _step_notes(train: TrainConfig, optimizer: OptimizerConfig, start: int) -> list[str]:
+    """Return notes on the steps that are left, and on the warm-up."""
+    steps, warmup = train.total_steps, optimizer.total_warmup
     if start >= steps:
         return [f"already trained to step {start}; raise train.steps to go on"]
     if warmup >= steps:
@@ -120,7 +126,7 @@ def _about_steps(config: Config, start: int) -> list[str]:
 def run(
     config: Config | str | Path, workdir: str | Path, *overrides: str, submission: Path | None = None
 ) -> dict[str, Any]:
-    """Pre-trains, or fine-tunes, or goes on with it; what ``electra_jax.train(config, workdir, …)`` does.
+    """Pre-train, or fine-tune, or go on with it; what ``electra_jax.train(config, workdir, …)`` does.
 
     >>> import electra_jax
     >>> metrics = electra_jax.train("mine.yaml", "runs/mine", "train.show_examples=0")
@@ -157,7 +163,7 @@ def run(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
+    """Run the command line."""
     parser = cli.parser(
         "electra_jax.train",
         "Pre-trains ELECTRA: prepares tokenizer and tokens where they are missing, trains, evaluates on held-out "
@@ -189,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Callable(ModuleType):
-    """Makes ``electra_jax.train`` what it says, whether it is asked for before or after this module was imported."""
+    """Makes ``electra_jax.train`` callable, whether it is asked for before or after this module was imported."""
 
     def __call__(self, *args: Any, **options: Any) -> dict[str, Any]:
         return run(*args, **options)

@@ -15,7 +15,7 @@ from electra_jax.training.checkpoints import RunIdentity
 from electra_jax.training.loop import run_loop
 from electra_jax.training.pretraining import PretrainingWorkload
 from electra_jax.training.program import build_program
-from electra_jax.training.start import starting_state
+from electra_jax.training.start import restore_or_initialize
 from electra_jax.training.workdir import WorkDir
 
 # Tokens that spoil the step in which they come.
@@ -120,8 +120,12 @@ class ToyRun:
 
     def __call__(self):
         """Trains to the end, or until stopped; (state, last held-out metrics, signal or None)."""
-        start, state, self.notes = starting_state(
-            self.config, self.program, self.prepared.tokenizer, self.workdir
+        start, state, self.notes = restore_or_initialize(
+            self.program,
+            self.prepared.tokenizer,
+            self.workdir,
+            objective=self.config.objective,
+            init_from=self.config.init_from,
         )
         if is_host_0():
             self.workdir.truncate_metrics(start)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from electra_jax.config.fields import Section
 from electra_jax.config.schema import (
     Config,
     ElectraObjective,
@@ -80,6 +81,9 @@ def build_objective(
     return kind.objective(config.objective, network, SpecialIds.of(tokenizer))
 
 
-def parts_mean_the_same(config: Config, other: Config) -> bool:
-    """Whether parameters of one name, those of the kept encoder aside, are the same thing in both runs."""
-    return type(config.objective) is type(other.objective)
+def same_objective(settings: Section, other: Section) -> bool:
+    """Return whether two sections ``objective`` are of one kind.
+
+    Only then do parameters of one name, those of the kept encoder aside, mean the same in both runs.
+    """
+    return type(settings) is type(other)

@@ -55,7 +55,7 @@ from electra_jax.training.loop import Metrics
 from electra_jax.training.program import Program
 from electra_jax.training.run import Experiment, run_experiment
 from electra_jax.training.seed_selection import RESULTS, nan_as_worst, started_seeds
-from electra_jax.training.start import begin, check_data, check_run, check_tokenizer
+from electra_jax.training.start import check_data, check_run, check_tokenizer, initialize_workdir
 from electra_jax.training.workdir import WorkDir
 
 Splits = Mapping[str, Sequence[Example]]
@@ -138,7 +138,7 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
     notes.append(choose_attention(config, mesh.devices.flat[0].platform).line)
     use_compilation_cache(config.compute, config.data, mesh.devices.flat[0].platform)
 
-    begin(config, workdir, tokenizer, start=0)
+    initialize_workdir(config, workdir, tokenizer, start=0)
     if is_host_0() and begun is None and not started_seeds(workdir.root):
         write_inputs(workdir.root, inputs)
     for line in [*changes, *notes]:

@@ -12,7 +12,7 @@ from jax import Array
 
 from electra_jax.errors import listed
 from electra_jax.tasks.settings import FILE, TaskSettings, read_settings
-from electra_jax.training.initialisation import Adaptation, Origin
+from electra_jax.training.initialisation import Adaptation, InitialCheckpoint
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -23,7 +23,7 @@ class HeadTransfer:
 
     tasks: Mapping[str, TaskSettings]
 
-    def __call__(self, origin: Origin, saved: Shapes, wanted: Shapes) -> Adaptation:
+    def __call__(self, origin: InitialCheckpoint, saved: Shapes, wanted: Shapes) -> Adaptation:
         """Return which heads of a checkpoint are taken over, and what is changed in them.
 
         Args:

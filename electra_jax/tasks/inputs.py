@@ -21,7 +21,7 @@ from electra_jax.partitioning.axes import path_name
 from electra_jax.tasks.protocol import Example
 from electra_jax.tasks.sources import examples_fingerprint
 from electra_jax.training.checkpoints import read_params
-from electra_jax.training.initialisation import find_origin
+from electra_jax.training.initialisation import find_initial_checkpoint
 from electra_jax.training.records import read_record
 
 FILE = "inputs.json"
@@ -101,7 +101,7 @@ def current_inputs(
     }
     start = None
     if init_from is not None:
-        origin = find_origin(init_from)
+        origin = find_initial_checkpoint(init_from)
         start = ContentHash(str(origin.path), params_digest(read_params(origin.directory, origin.step)))
     return FineTuningInputs(contents, dict(classes), start)
 

@@ -6,7 +6,11 @@ from electra_jax.config.yaml_format import show
 from electra_jax.errors import UserError
 from electra_jax.tokenizers import Tokenizer, load_tokenizer, vocabulary_notes, with_cleaning
 from electra_jax.tokenizers.build import build_tokenizer
-from electra_jax.training.initialisation import Origin, check_origin, find_origin
+from electra_jax.training.initialisation import (
+    InitialCheckpoint,
+    check_initial_checkpoint,
+    find_initial_checkpoint,
+)
 
 
 def starting_point(config: Config) -> tuple[Config, Tokenizer, list[str]]:
@@ -27,7 +31,7 @@ def starting_point(config: Config) -> tuple[Config, Tokenizer, list[str]]:
         config = config.model_copy(update={"tokenizer": with_cleaning(config.tokenizer)})
         tokenizer = build_tokenizer(config.tokenizer, lambda: iter(()))
         return config, tokenizer, [f"note: {note}" for note in vocabulary_notes(tokenizer)]
-    origin = find_origin(config.init_from)
+    origin = find_initial_checkpoint(config.init_from)
     if not origin.tokenizer.is_dir():
         raise UserError(
             f"init_from {config.init_from} came without a vocabulary, so no text can be encoded: convert it again with "
@@ -50,11 +54,11 @@ def starting_point(config: Config) -> tuple[Config, Tokenizer, list[str]]:
         values["init_from"] = None
     resolved = validate(values, config.init_from)
     if resolved.init_from is not None:
-        check_origin(resolved, resolved.init_from)
+        check_initial_checkpoint(resolved, resolved.init_from)
     return resolved, tokenizer, notes
 
 
-def _check_vocabulary(config: TokenizerConfig, init_from: str, origin: Origin) -> None:
+def _check_vocabulary(config: TokenizerConfig, init_from: str, origin: InitialCheckpoint) -> None:
     """Refuse tokenizer settings that differ from those of the checkpoint's vocabulary, which is used."""
     used = origin.config.tokenizer
     for name in sorted(config.model_fields_set):

@@ -1,1 +1,1 @@
-"""The training loop's parts: state, step, checkpoints, metrics, logs."""
+"""The parts of training: state, step, loop, checkpoints, metrics, logs."""

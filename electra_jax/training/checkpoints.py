@@ -1,8 +1,8 @@
 """Checkpoints as one unit of state and description, written asynchronously by Orbax.
 
-``checkpoints/<step>/`` holds three items: ``params``, which can be read alone; ``progress``, the rest of the
-state; ``run``, what it belongs to. Orbax writes under another name and renames, so a numbered directory is whole
-unless something damaged it later.
+``checkpoints/<step>/`` holds three items: ``params``, which can be read alone; ``progress``, the rest of the state;
+``run``, what it belongs to. Orbax writes under another name and renames, so a numbered directory is whole unless
+something damaged it later.
 """
 
 import errno
@@ -35,10 +35,10 @@ class RunIdentity:
     """What a checkpoint belongs to, saved beside the state.
 
     Attributes:
-        tokenizer: fingerprint of the tokenizer; None for converted weights that came without a vocabulary.
-        data: fingerprint of the prepared training tokens, which with the seed decides the data order; None for
+        tokenizer: Fingerprint of the tokenizer; None for converted weights that came without a vocabulary.
+        data: Fingerprint of the prepared training tokens, which with the seed decides the data order; None for
             converted weights, which any text may follow.
-        config: the resolved configuration, as plain values.
+        config: The resolved configuration, as plain values.
     """
 
     tokenizer: str | None
@@ -47,10 +47,10 @@ class RunIdentity:
 
 
 class CheckpointWriter:
-    """Writes the checkpoints of a run, and removes old ones as ``train`` says."""
+    """Writes the checkpoints of a run, and removes old ones as the section ``train`` says."""
 
     def __init__(self, directory: Path, train: TrainConfig, identity: RunIdentity):
-        """Creates ``directory`` where it is missing."""
+        """Create ``directory`` where it is missing."""
         self._directory = directory
         self._identity = identity
         self._manager = ocp.CheckpointManager(
@@ -64,50 +64,50 @@ class CheckpointWriter:
         )
 
     def save(self, step: int, state: TrainState) -> None:
-        """Starts to write ``state``; what it holds may change as soon as this returns.
+        """Start to write ``state``; its buffers may change as soon as this returns.
 
         Raises:
-            OSError: the one before could not be written; earlier checkpoints are intact.
+            OSError: The one before could not be written; earlier checkpoints are intact.
         """
         if step in self._manager.all_steps():
             return
-        with _disk_errors(self._directory):
+        with _full_disk_as_os_error(self._directory):
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
                     params=ocp.args.StandardSave(state.params),
-                    progress=ocp.args.StandardSave(_progress(state)),
+                    progress=ocp.args.StandardSave(_progress_items(state)),
                     run=ocp.args.JsonSave(asdict(self._identity)),
                 ),
             )
 
     def wait(self) -> None:
-        """Waits until what was saved is on disk.
+        """Wait until what was saved is on disk.
 
         Raises:
-            OSError: it could not be written; earlier checkpoints are intact.
+            OSError: It could not be written; earlier checkpoints are intact.
         """
-        with _disk_errors(self._directory):
+        with _full_disk_as_os_error(self._directory):
             self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits and lets go of the directory.
+        """Wait until what was saved is on disk, and let go of the directory.
 
         Raises:
-            OSError: what was saved last could not be written; earlier checkpoints are intact.
+            OSError: What was saved last could not be written; earlier checkpoints are intact.
         """
-        with _disk_errors(self._directory):
+        with _full_disk_as_os_error(self._directory):
             self._manager.close()
 
 
 def write_params(directory: Path, step: int, params: Any, identity: RunIdentity) -> None:
-    """Writes a checkpoint of parameters alone, from which a run can start but not resume, and waits for it.
+    """Write a checkpoint of parameters alone, from which a run can start but not resume, and wait for it.
 
     Raises:
-        OSError: it could not be written.
+        OSError: It could not be written.
     """
     with (
-        _disk_errors(directory),
+        _full_disk_as_os_error(directory),
         ocp.CheckpointManager(
             literal(directory), options=ocp.CheckpointManagerOptions(create=True)
         ) as manager,
@@ -121,8 +121,8 @@ def write_params(directory: Path, step: int, params: Any, identity: RunIdentity)
 
 
 @contextmanager
-def _disk_errors(directory: Path) -> Iterator[None]:
-    """A full disk, which tensorstore reports as a ValueError, becomes the OSError that it is."""
+def _full_disk_as_os_error(directory: Path) -> Iterator[None]:
+    """Turn tensorstore's ValueError for a full disk into the OSError that it is."""
     try:
         yield
     except ValueError as error:
@@ -136,24 +136,30 @@ MAX_STEPS = 2**31 - 1  # steps are int32
 
 
 def is_step(name: str) -> bool:
-    """Whether a directory of this name is a checkpoint's: its step as it is written, 17 and not 017 or ¹⁷."""
+    """Return whether a directory of this name is a checkpoint's: its step as it is written, 17 and not 017 or ¹⁷."""
     return re.fullmatch("0|[1-9][0-9]{0,9}", name) is not None and int(name) <= MAX_STEPS
 
 
 def saved_steps(directory: Path) -> list[int]:
-    """Steps with a checkpoint in ``directory``, oldest first."""
+    """Return the steps with a checkpoint in ``directory``, oldest first."""
     if not directory.is_dir():
         return []
     return sorted(int(path.name) for path in directory.iterdir() if is_step(path.name) and path.is_dir())
 
 
 def find_checkpoint(path: Path, step: int | None = None) -> tuple[int, Path]:
-    """The step and the checkpoints directory that ``path`` means: a work directory, or ``…/checkpoints/STEP``.
+    """Find the step and the ``checkpoints`` directory that a path means.
 
-    Of a fine-tuning with several seeds it is the best one's, see `select_run`.
+    Args:
+        path: A work directory, or ``…/checkpoints/STEP``. Of a fine-tuning with several seeds the best one is taken;
+            see `select_run`.
+        step: Which step; None is the newest.
+
+    Returns:
+        The step, and the ``checkpoints`` directory it is in.
 
     Raises:
-        UserError: there is no checkpoint there, or not that step.
+        UserError: There is no checkpoint there, or not that step.
     """
     path = local_path(path).absolute()
     check_literal(path)
@@ -179,10 +185,10 @@ def find_checkpoint(path: Path, step: int | None = None) -> tuple[int, Path]:
 
 
 def read_identity(directory: Path, step: int) -> RunIdentity:
-    """What the checkpoint of ``step`` belongs to.
+    """Read what the checkpoint of ``step`` belongs to.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: It cannot be read.
     """
     checkpoint = directory / str(step)
     try:
@@ -195,45 +201,48 @@ def read_identity(directory: Path, step: int) -> RunIdentity:
 
 
 def saved_shapes(directory: Path, step: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the parameters in the checkpoint of ``step``.
+    """Read names and shapes of the parameters in the checkpoint of ``step``.
 
     Raises:
-        UserError: they cannot be read.
+        UserError: They cannot be read.
     """
     leaves = jax.tree_util.tree_leaves_with_path(_saved_tree(directory / str(step) / "params"))
     return {path_name(path): tuple(leaf.shape) for path, leaf in leaves}
 
 
 def has_progress(directory: Path, step: int) -> bool:
-    """Whether the checkpoint of ``step`` can be resumed; converted weights have no state of an optimizer."""
+    """Return whether the checkpoint of ``step`` can be resumed; converted weights have no state of an optimizer."""
     return (directory / str(step) / "progress").is_dir()
 
 
 def read_params(directory: Path, step: int) -> Any:
-    """The parameters of ``step`` as NumPy arrays, whatever mesh wrote them.
+    """Read the parameters of ``step`` as NumPy arrays, whatever mesh wrote them.
 
     Raises:
-        UserError: they cannot be read.
+        UserError: They cannot be read.
     """
     path = directory / str(step) / "params"
     as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), _saved_tree(path))
-    with _readable(path), _tree_reader() as reader:
+    with _refuse_unreadable(path), _tree_reader() as reader:
         return reader.restore(literal(path), args=ocp.args.PyTreeRestore(restore_args=as_numpy))
 
 
 def restore_params(directory: Path, step: int, abstract: Any) -> Any:
-    """The parameters of ``step``, laid out as ``abstract`` (shapes with shardings) says, on any mesh.
+    """Restore the parameters of ``step`` onto devices, on any mesh.
 
-    What the checkpoint has besides is left out.
+    Args:
+        directory: The ``checkpoints`` directory.
+        step: Which checkpoint.
+        abstract: Shapes with shardings of the parameters wanted. What the checkpoint has besides is not read.
 
     Raises:
-        UserError: they cannot be read, or some of them are missing or have other shapes; it lists those.
+        UserError: They cannot be read, or some of them are missing or have other shapes; it lists those.
     """
     path = directory / str(step) / "params"
     saved = saved_shapes(directory, step)
     wanted = {path_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(abstract)}
     wrong = [
-        f"{name} {_size(saved[name])}, not {_size(shape)}"
+        f"{name} {_format_shape(saved[name])}, not {_format_shape(shape)}"
         for name, shape in wanted.items()
         if name in saved and saved[name] != shape
     ]
@@ -245,7 +254,7 @@ def restore_params(directory: Path, step: int, abstract: Any) -> Any:
         lambda leaf: ocp.ArrayRestoreArgs(sharding=leaf.sharding, global_shape=leaf.shape, dtype=leaf.dtype),
         abstract,
     )
-    with _readable(path), _tree_reader() as reader:
+    with _refuse_unreadable(path), _tree_reader() as reader:
         return reader.restore(
             literal(path),
             args=ocp.args.PyTreeRestore(item=abstract, restore_args=layout, partial_restore=True),
@@ -253,12 +262,12 @@ def restore_params(directory: Path, step: int, abstract: Any) -> Any:
 
 
 def restore_state(directory: Path, step: int, abstract: TrainState) -> TrainState:
-    """The whole state of ``step``, laid out as ``abstract`` says, on any mesh.
+    """Restore the whole state of ``step`` onto devices, laid out as ``abstract`` says, on any mesh.
 
     Raises:
-        UserError: it cannot be read, or has other names or shapes.
+        UserError: It cannot be read, or has other names or shapes.
     """
-    progress = _restore_item(directory / str(step) / "progress", _progress(abstract))
+    progress = _restore_item(directory / str(step) / "progress", _progress_items(abstract))
     return TrainState(
         step=progress["step"],
         params=restore_params(directory, step, abstract.params),
@@ -268,15 +277,17 @@ def restore_state(directory: Path, step: int, abstract: TrainState) -> TrainStat
 
 
 def restore_newest(directory: Path, abstract: TrainState) -> tuple[int, TrainState, list[str]] | None:
-    """The newest checkpoint that can be read, its state, and a line about every newer one that could not.
+    """Restore the newest checkpoint that can be read.
 
-    Those are moved to ``damaged_checkpoints/`` beside ``directory``, so that their steps can be written again.
+    Newer ones that cannot be read are moved to ``damaged_checkpoints/`` beside ``directory``, so that their steps can
+    be written again.
 
     Returns:
-        (step, state, notes), or None where there is no checkpoint at all.
+        The step, its state, and a line about every newer checkpoint that could not be read; None where there is no
+        checkpoint at all.
 
     Raises:
-        UserError: there are checkpoints, and none can be read.
+        UserError: There are checkpoints, and none can be read.
     """
     notes: list[str] = []
     damaged: list[Path] = []
@@ -295,7 +306,7 @@ def restore_newest(directory: Path, abstract: TrainState) -> tuple[int, TrainSta
             damaged.append(directory / str(step))
             notes.append(f"{next(filter(None, problems))}; falling back to the one before")
             continue
-        _set_aside(damaged)
+        _move_damaged(damaged)
         return step, state, notes
     if damaged:
         raise UserError(
@@ -305,7 +316,7 @@ def restore_newest(directory: Path, abstract: TrainState) -> tuple[int, TrainSta
     return None
 
 
-def _set_aside(checkpoints: list[Path]) -> None:
+def _move_damaged(checkpoints: list[Path]) -> None:
     if not is_host_0():
         return
     for checkpoint in checkpoints:
@@ -315,22 +326,28 @@ def _set_aside(checkpoints: list[Path]) -> None:
         checkpoint.rename(aside)
 
 
-def _progress(state: TrainState) -> dict[str, Any]:
+def _progress_items(state: TrainState) -> dict[str, Any]:
     # "window" is what checkpoints have always called the metric sums
     return {"step": state.step, "opt_state": state.opt_state, "window": state.metric_sums}
 
 
 def _restore_item(path: Path, abstract: Any) -> Any:
-    with _readable(path), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
+    with (
+        _refuse_unreadable(path),
+        ocp.StandardCheckpointer(multiprocessing_options=_this_host_only()) as checkpointer,
+    ):
         return checkpointer.restore(literal(path), abstract)
 
 
 def _tree_reader() -> ocp.Checkpointer:
-    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(), multiprocessing_options=_alone())
+    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(), multiprocessing_options=_this_host_only())
 
 
-def _alone() -> ocp.options.MultiprocessingOptions:
-    """A host reads without waiting for the others: one that meets a damaged file would leave them waiting."""
+def _this_host_only() -> ocp.options.MultiprocessingOptions:
+    """Return options under which a host reads without waiting for the others.
+
+    A host that meets a damaged file would leave the others waiting.
+    """
     host = jax.process_index()
     return ocp.options.MultiprocessingOptions(
         primary_host=host, active_processes={host}, barrier_sync_key_prefix=f"host{host}"
@@ -338,20 +355,20 @@ def _alone() -> ocp.options.MultiprocessingOptions:
 
 
 def _saved_tree(path: Path) -> Any:
-    with _readable(path), closing(ocp.StandardCheckpointHandler()) as handler:
+    with _refuse_unreadable(path), closing(ocp.StandardCheckpointHandler()) as handler:
         metadata: Any = handler.metadata(literal(path))
         return metadata.tree
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def _refuse_unreadable(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # Orbax and tensorstore raise many kinds for a damaged file
         raise UserError(f"checkpoint {path} cannot be restored: {_first_line(error)}") from error
 
 
-def _size(shape: tuple[int, ...]) -> str:
+def _format_shape(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape)) or "scalar"
 
 

@@ -14,7 +14,16 @@ from electra_jax.training.program import Program
 def evaluate(
     program: Program[Any], params: Any, rows: TokenRows, *, batch_size: int, pad_id: int, limit: int | None
 ) -> dict[str, float | None]:
-    """Metrics over ``rows``, or over their first ``limit`` batches."""
+    """Compute the held-out metrics of ``params``.
+
+    Args:
+        program: Of the run.
+        params: The parameters, on the program's mesh.
+        rows: Held-out rows.
+        batch_size: Rows of a batch, over all hosts.
+        pad_id: Id of padding.
+        limit: The most batches to read; None reads all rows.
+    """
     total: Sums | None = None
     host, hosts = program.share
     batches = eval_batches(rows, batch_size=batch_size, pad_id=pad_id, limit=limit, host=host, hosts=hosts)

@@ -1,4 +1,4 @@
-"""What a trained model does on held-out text, printed when a run ends."""
+"""Examples of what a trained model does on held-out text, printed when a run ends."""
 
 import sys
 from typing import Any, TextIO
@@ -24,15 +24,15 @@ def show_examples(
     seed: int,
     out: TextIO | None = None,
 ) -> None:
-    """Prints the examples of the program's objective on some held-out rows; nothing where it has none.
+    """Print the examples of the program's objective on some held-out rows; nothing where it has none.
 
     Args:
         program: Of the run.
         params: Trained parameters.
         prepared: Held-out rows, and the tokenizer.
         count: The most rows to show.
-        seed: Of the run; the same examples each time.
-        out: Where to; None: standard output.
+        seed: Of the run; the examples are the same each time.
+        out: Where to print; None is standard output.
     """
     examples = program.objective.examples
     if examples is None:

@@ -1,4 +1,4 @@
-"""Stopping a run whose numbers have gone bad, with what is needed to mend it."""
+"""Stopping a run whose loss or gradient is no longer finite, with advice on how to go on."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,33 +14,36 @@ from electra_jax.training.logs import Console, NullConsole
 def read_report(
     step: int, report: Any, console: Console | NullConsole, subnetworks: Sequence[Subnetwork]
 ) -> dict[str, float]:
-    """Waits for the scalars of a step and counts it as done.
+    """Wait for the scalars of a step, refuse what is not finite, and count the step as done.
 
     Args:
-        step: its number.
-        report: its scalars.
-        console: where it is counted.
-        subnetworks: the networks that a message may name.
+        step: Its number.
+        report: Its scalars.
+        console: Where it is counted.
+        subnetworks: The networks that a message may name.
+
+    Returns:
+        The scalars as floats, by name.
 
     Raises:
-        UserError: its loss or gradient is not finite. A state is saved only after its step was read here, so
-            every checkpoint is from before.
+        UserError: Its loss or gradient is not finite. A state is saved only after its step was read here, so every
+            checkpoint is from before.
     """
     values = {name: float(value) for name, value in jax.device_get(report).items()}
     if not (np.isfinite(values["loss"]) and np.isfinite(values["grad_norm"])):
         console.close()
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         raise UserError(
-            f"{_culprit(values, subnetworks)} is not finite at step {step} ({numbers}); the last checkpoint is from "
-            "before and is kept. A lower optimizer.learning_rate, more optimizer.warmup_steps or "
-            "compute.dtype=float32 may help"
+            f"{_what_is_not_finite(values, subnetworks)} is not finite at step {step} ({numbers}); the last "
+            "checkpoint is from before and is kept. A lower optimizer.learning_rate, more optimizer.warmup_steps "
+            "or compute.dtype=float32 may help"
         )
     console.step(values["loss"])
     return values
 
 
-def _culprit(values: dict[str, float], subnetworks: Sequence[Subnetwork]) -> str:
-    """The network whose loss has gone bad, or else whose gradient has."""
+def _what_is_not_finite(values: dict[str, float], subnetworks: Sequence[Subnetwork]) -> str:
+    """Name the network whose loss is not finite, or else whose gradient is not."""
     for kind, names in (
         ("loss", {part.name: part.loss for part in subnetworks}),
         ("gradient", {part.name: f"{part.name}_grad_norm" for part in subnetworks}),

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from electra_jax.config.compare import differences, format_differences
+from electra_jax.config.fields import Section
 from electra_jax.config.loading import validate
-from electra_jax.config.schema import Config
+from electra_jax.config.schema import Config, GeneratorConfig
 from electra_jax.errors import UserError
 from electra_jax.model.sizes import NetworkSizes, network_sizes
-from electra_jax.objectives.kinds import parts_mean_the_same
+from electra_jax.objectives.kinds import same_objective
 from electra_jax.partitioning.axes import KeyPath, parameter_axes, path_name
 from electra_jax.partitioning.mesh import replicated
 from electra_jax.tokenizers import Tokenizer, load_tokenizer
@@ -37,14 +38,14 @@ _MODEL_SIZES = (
 
 
 @dataclass(frozen=True)
-class Origin:
+class InitialCheckpoint:
     """The checkpoint that ``init_from`` names.
 
     Attributes:
-        step: its step.
-        directory: the ``checkpoints`` directory it is in.
-        identity: what it belongs to.
-        config: the configuration it was trained or converted with.
+        step: Its step.
+        directory: The ``checkpoints`` directory it is in.
+        identity: What it belongs to.
+        config: The configuration it was trained or converted with.
     """
 
     step: int
@@ -73,27 +74,29 @@ class Adaptation:
     """What of a checkpoint is not taken, or not as it is.
 
     Attributes:
-        left: names that start anew though the checkpoint has them.
-        source: the names that parameters have in the checkpoint, by ours, where they differ.
-        changed: what is done to a parameter, by name; it keeps its shape.
-        notes: lines that say so.
+        reinitialized: Names that start anew though the checkpoint has them.
+        source_names: The names that parameters have in the checkpoint, by ours, where they differ.
+        transforms: What is done to a parameter, by name; it keeps its shape.
+        notes: Lines that say so.
     """
 
-    left: frozenset[str] = frozenset()
-    source: Mapping[str, str] = field(default_factory=dict)
-    changed: Mapping[str, Callable[[jax.Array], jax.Array]] = field(default_factory=dict)
+    reinitialized: frozenset[str] = frozenset()
+    source_names: Mapping[str, str] = field(default_factory=dict)
+    transforms: Mapping[str, Callable[[jax.Array], jax.Array]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
 # (the checkpoint, shapes of its parameters, shapes of the run's) → what is to be done.
-Adapt = Callable[[Origin, Mapping[str, tuple[int, ...]], Mapping[str, tuple[int, ...]]], Adaptation]
+Adapt = Callable[
+    [InitialCheckpoint, Mapping[str, tuple[int, ...]], Mapping[str, tuple[int, ...]]], Adaptation
+]
 
 
-def find_origin(init_from: str) -> Origin:
-    """The checkpoint of ``init_from``.
+def find_initial_checkpoint(init_from: str) -> InitialCheckpoint:
+    """Find the checkpoint of ``init_from``, and read what it belongs to.
 
     Raises:
-        UserError: there is none, or it cannot be read.
+        UserError: There is none, or it cannot be read.
     """
     try:
         step, directory = find_checkpoint(Path(init_from))
@@ -103,19 +106,20 @@ def find_origin(init_from: str) -> Origin:
             "python -m electra_jax.convert --help)"
         ) from None
     identity = read_identity(directory, step)
-    return Origin(step, directory, identity, validate(identity.config, str(directory / str(step))))
+    return InitialCheckpoint(step, directory, identity, validate(identity.config, str(directory / str(step))))
 
 
-def check_origin(config: Config, init_from: str) -> None:
-    """Refuses a checkpoint of another model.
+def check_initial_checkpoint(config: Config, init_from: str) -> None:
+    """Refuse a checkpoint of another model.
 
     Raises:
-        UserError: the encoders differ, or it has a generator and that differs.
+        UserError: The encoders differ, or it has a generator and that differs.
     """
-    origin = find_origin(init_from)
+    origin = find_initial_checkpoint(init_from)
     ours, theirs = (network_sizes(c.model, c.generator, vocab_size=1) for c in (config, origin.config))
     keys: tuple[str, ...] = _MODEL_SIZES if _encoder(ours) != _encoder(theirs) else ()
-    if _has_our_generator(config, origin) and _generator(config, ours) != _generator(origin.config, theirs):
+    same_generator = _generator(config.generator, ours) == _generator(origin.config.generator, theirs)
+    if _has_our_generator(config.objective, origin) and not same_generator:
         keys = (*_MODEL_SIZES, "generator.")
     if keys:
         changes = [change for change in differences(origin.config, config) if change.key.startswith(keys)]
@@ -129,27 +133,27 @@ def _encoder(sizes: NetworkSizes) -> tuple[object, ...]:
     return sizes.discriminator, sizes.embedding_size, sizes.max_positions, sizes.type_vocab_size
 
 
-def _generator(config: Config, sizes: NetworkSizes) -> tuple[object, ...]:
-    return sizes.generator, sizes.generator_embedding_size, config.generator.sharing
+def _generator(generator: GeneratorConfig, sizes: NetworkSizes) -> tuple[object, ...]:
+    return sizes.generator, sizes.generator_embedding_size, generator.sharing
 
 
-def _has_our_generator(config: Config, origin: Origin) -> bool:
-    """Whether the checkpoint has a generator at all, and for the same objective, so that its parts mean the same."""
-    return parts_mean_the_same(config, origin.config) and any(
+def _has_our_generator(objective: Section, origin: InitialCheckpoint) -> bool:
+    """Return whether the checkpoint has a generator at all, and for the same kind of objective."""
+    return same_objective(objective, origin.config.objective) and any(
         _scope(name) not in DISCRIMINATOR for name in saved_shapes(origin.directory, origin.step)
     )
 
 
 def check_vocabulary(init_from: str, tokenizer: Tokenizer) -> int:
-    """Refuses a tokenizer whose ids do not mean what they meant in the checkpoint.
+    """Refuse a tokenizer whose ids do not mean what they meant in the checkpoint.
 
     Returns:
         How many ids the checkpoint knows; a larger vocabulary, the same up to there, extends it.
 
     Raises:
-        UserError: they mean something else.
+        UserError: They mean something else.
     """
-    origin = find_origin(init_from)
+    origin = find_initial_checkpoint(init_from)
     if origin.identity.tokenizer is None:
         known = origin.config.tokenizer.vocab_size or 0
         if tokenizer.vocab_size < known:
@@ -171,39 +175,42 @@ def check_vocabulary(init_from: str, tokenizer: Tokenizer) -> int:
 
 
 def initial_params(
-    config: Config,
+    objective: Section,
     init_from: str,
     tokenizer: Tokenizer,
     program: Program[Any],
     fresh: Any,
     adapt: Adapt | None = None,
 ) -> tuple[Any, list[str]]:
-    """Parameters to start from, laid out as ``program`` says, and lines about where they come from.
+    """Restore the parameters to start from.
 
     Args:
-        config: the run's.
-        init_from: the checkpoint's path, already checked.
-        tokenizer: the run's.
-        program: of the run, for layouts.
-        fresh: newly initialised parameters, used where the checkpoint has none.
-        adapt: says what of the checkpoint is not taken as it is; None: all is.
+        objective: The section ``objective`` of the run.
+        init_from: The checkpoint's path, already checked.
+        tokenizer: Of the run.
+        program: Of the run, for layouts.
+        fresh: Newly initialised parameters, used where the checkpoint has none.
+        adapt: Says what of the checkpoint is not taken as it is; None takes all.
+
+    Returns:
+        Parameters laid out as ``program`` says, and lines about where they come from.
 
     Raises:
-        UserError: parameters that cannot be read, or of other shapes.
+        UserError: Parameters that cannot be read, or of other shapes.
     """
-    origin = find_origin(init_from)
+    origin = find_initial_checkpoint(init_from)
     known = check_vocabulary(init_from, tokenizer)
     saved = saved_shapes(origin.directory, origin.step)
-    usable = _has_our_generator(config, origin)
+    usable = _has_our_generator(objective, origin)
     flat = flatten_dict(fresh, sep="/")
     adaptation = Adaptation()
     if adapt is not None and usable:
         adaptation = adapt(origin, saved, {name: tuple(leaf.shape) for name, leaf in flat.items()})
-    theirs = {name: adaptation.source.get(name, name) for name in flat}
+    theirs = {name: adaptation.source_names.get(name, name) for name in flat}
     there = {name for name in flat if theirs[name] in saved and (usable or _scope(name) in DISCRIMINATOR)}
-    taken = there - adaptation.left
+    taken = there - adaptation.reinitialized
     notes = [f"parameters from {origin.path}, optimizer fresh", *adaptation.notes]
-    if absent := _summarised(flat.keys() - adaptation.left, taken):
+    if absent := _summarize(flat.keys() - adaptation.reinitialized, taken):
         notes.append(f"initialised as configured, since {origin.path} has none for it: {', '.join(absent)}")
     if origin.identity.tokenizer is None:
         notes.append(f"note: {origin.path} does not hold its vocabulary: only the size was compared")
@@ -212,42 +219,42 @@ def initial_params(
 
     abstract = flatten_dict(program.abstract.params, sep="/")
     renamed = unflatten_dict({theirs[name]: abstract[name] for name in taken}, sep="/")
-    read = restore_params(origin.directory, origin.step, _as_saved(renamed, saved, program))
+    read = restore_params(origin.directory, origin.step, _with_saved_rows(renamed, saved, program))
     read = flatten_dict(read, sep="/")
     loaded = unflatten_dict({name: read[theirs[name]] for name in taken}, sep="/")
 
     def merge(path: KeyPath, old: Any, new: Any) -> Any:
-        if (change := adaptation.changed.get(path_name(path))) is not None:
+        if (change := adaptation.transforms.get(path_name(path))) is not None:
             return jax.jit(change, out_shardings=new.sharding)(old)
         if not _is_vocabulary(path, new):
             return old
-        return jax.jit(_kept_rows, static_argnums=2, out_shardings=new.sharding)(old, new, known)
+        return jax.jit(_merge_rows, static_argnums=2, out_shardings=new.sharding)(old, new, known)
 
-    merged = jax.tree_util.tree_map_with_path(merge, loaded, _only(fresh, taken))
+    merged = jax.tree_util.tree_map_with_path(merge, loaded, _select(fresh, taken))
     return unflatten_dict({**flat, **flatten_dict(merged, sep="/")}, sep="/"), notes
 
 
-def _only(tree: Any, names: Collection[str]) -> Any:
-    """The leaves of these names."""
+def _select(tree: Any, names: Collection[str]) -> Any:
+    """Return the leaves of these names."""
     return unflatten_dict({n: leaf for n, leaf in flatten_dict(tree, sep="/").items() if n in names}, sep="/")
 
 
-def _summarised(names: Collection[str], taken: Collection[str]) -> list[str]:
-    """The names that are not taken; a part of the network as one where none of its names is."""
+def _summarize(names: Collection[str], taken: Collection[str]) -> list[str]:
+    """Return the names that are not taken; a module of which nothing is taken is named as a whole."""
     partly = {_scope(name) for name in taken}
     return sorted({name if _scope(name) in partly else _scope(name) for name in names if name not in taken})
 
 
-def _kept_rows(old: Any, new: Any, known: int) -> Any:
-    """The first ``known`` rows of ``old``, the others of ``new``."""
+def _merge_rows(old: Any, new: Any, known: int) -> Any:
+    """Return the first ``known`` rows of ``old``, and the others of ``new``."""
     rows = [(0, max(0, new.shape[0] - old.shape[0]))] + [(0, 0)] * (new.ndim - 1)
     old = jnp.pad(old, rows)[: new.shape[0]]
     kept = jnp.arange(new.shape[0]) < known
     return jnp.where(kept.reshape(-1, *[1] * (new.ndim - 1)), old, new)
 
 
-def _as_saved(abstract: Any, saved: Mapping[str, tuple[int, ...]], program: Program[Any]) -> Any:
-    """``abstract`` with as many rows of the vocabulary as the checkpoint has, each device holding all of them."""
+def _with_saved_rows(abstract: Any, saved: Mapping[str, tuple[int, ...]], program: Program[Any]) -> Any:
+    """Return ``abstract`` with as many rows of the vocabulary as the checkpoint has, whole on each device."""
 
     def leaf(path: KeyPath, shape: Any) -> Any:
         name = path_name(path)

@@ -16,12 +16,12 @@ _SAVE = 1  # below SIGINT and SIGTERM, which are saved for besides
 
 
 @dataclass(frozen=True)
-class Agreed:
+class StepDecision:
     """What is to be done after a step, the same on every host.
 
     Attributes:
-        stop: the name of the signal to stop by; None to go on.
-        save: whether the time for a checkpoint has come.
+        stop: The name of the signal to stop by; None goes on.
+        save: Whether a checkpoint is due.
     """
 
     stop: str | None
@@ -38,9 +38,9 @@ class StopRequest:
         self._stack = ExitStack()
         self._alone = jax.process_count() == 1
         self._stepped = False
-        self._one_each = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
-        self._largest = jax.jit(lambda numbers: numbers.max(), out_shardings=replicated(mesh))
-        self._asked: Array | None = None
+        self._one_per_device = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+        self._max = jax.jit(lambda numbers: numbers.max(), out_shardings=replicated(mesh))
+        self._pending_answer: Array | None = None
 
     def __enter__(self) -> "StopRequest":
         self._watch = self._stack.enter_context(stopping.watching())
@@ -55,26 +55,26 @@ class StopRequest:
             return None
         return f"stopping after this step{' (again: at once)' if number == signal.SIGINT else ''}"
 
-    def stepped(self) -> None:
-        """A step is done, so that from now on there is something to save."""
+    def step_done(self) -> None:
+        """Note that a step is done, so that from now on there is something to save."""
         self._stepped = True
 
-    def agreed(self, *, save: bool = False) -> Agreed:
-        """What to do after the step just dispatched. Called once a step.
+    def decide(self, *, save: bool = False) -> StepDecision:
+        """Decide, with all other hosts, what to do after the step just dispatched; called once per step.
 
-        Several hosts ask each other on the devices, behind that step, and read the answer one step later, when it has
-        long been there: nothing waits.
+        Several hosts take the maximum of their requests on the devices, behind that step, and read the result one step
+        later, when it has long been there: nothing waits.
 
         Args:
-            save: whether this host finds it time for a checkpoint.
+            save: Whether this host finds a checkpoint due.
         """
         number = self._watch.requested or (_SAVE if save else 0)
         if not self._alone:
-            answer, self._asked = self._asked, self._ask(number)
+            answer, self._pending_answer = self._pending_answer, self._reduce(number)
             number = 0 if answer is None else int(jax.device_get(answer))
-        return Agreed(signal.Signals(number).name if number > _SAVE else None, number > 0)
+        return StepDecision(signal.Signals(number).name if number > _SAVE else None, number > 0)
 
-    def _ask(self, number: int) -> Array:
-        shape = (self._one_each.mesh.size,)
+    def _reduce(self, number: int) -> Array:
+        shape = (self._one_per_device.mesh.size,)
         mine = np.full(1, number, np.int32)
-        return self._largest(jax.make_array_from_callback(shape, self._one_each, lambda _: mine))
+        return self._max(jax.make_array_from_callback(shape, self._one_per_device, lambda _: mine))

@@ -1,6 +1,6 @@
 """Paths for Orbax that mean the directory of that name, whatever characters are in it.
 
-Orbax finds a checkpoint's parts by patterns that begin with the directory's own path: in ``lr=[0.1, 0.2]`` it finds
+Orbax finds a checkpoint's items by patterns that begin with the directory's own path: in ``lr=[0.1, 0.2]`` it finds
 none of them, and in ``run*`` those of other runs too.
 """
 
@@ -15,18 +15,18 @@ from electra_jax.errors import UserError
 
 
 class LiteralPath(PosixGPath):  # type: ignore[misc]
-    """A path whose own characters are no pattern; what is made of it (its parts, its parents) is one too."""
+    """A path whose own characters are no pattern; paths made from it (children, parents) are literal too."""
 
     def glob(self, pattern: str) -> Iterator[Any]:
-        """What matches ``pattern`` below this path."""
+        """Return what matches ``pattern`` below this path."""
         return (self._new(name) for name in glob.glob(f"{glob.escape(str(self))}/{pattern}"))
 
 
 def check_literal(path: Path) -> None:
-    """Refuses a directory that checkpoints cannot be kept in.
+    """Refuse a directory that checkpoints cannot be kept in.
 
     Raises:
-        UserError: tensorstore takes a backslash in its name for a slash, and would write beside it.
+        UserError: It has a backslash in its name, which tensorstore takes for a slash, and would write beside it.
     """
     if "\\" in str(path.absolute()):
         raise UserError(
@@ -36,10 +36,10 @@ def check_literal(path: Path) -> None:
 
 
 def literal(path: Path) -> LiteralPath:
-    """The absolute ``path``, as Orbax may be given it.
+    """Return the absolute ``path``, as Orbax may be given it.
 
     Raises:
-        UserError: as `check_literal`.
+        UserError: As `check_literal`.
     """
     check_literal(path)
     return LiteralPath(path.absolute())

@@ -31,7 +31,7 @@ class MetricsWriter:
         self._board = SummaryWriter(str(workdir.tensorboard), purge_step=resumed_step + 1)
 
     def write(self, step: int, split: str, metrics: Metrics) -> None:
-        """One line: step, split and the metrics; None becomes null."""
+        """Write one line: step, split and the metrics; None becomes null."""
         append_metrics(self._file, step, split, metrics)
         for name, value in metrics.items():
             if isinstance(value, (int, float)):
@@ -39,13 +39,13 @@ class MetricsWriter:
         self._board.flush()
 
     def close(self) -> None:
-        """Closes both."""
+        """Close both files."""
         self._file.close()
         self._board.close()
 
 
 def append_metrics(file: TextIO, step: int, split: str, metrics: Metrics) -> None:
-    """Writes one JSON line; a number JSON does not know (NaN, infinity) becomes null."""
+    """Write one JSON line; a number JSON does not know (NaN, infinity) becomes null."""
     values = {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in metrics.items()
@@ -55,7 +55,7 @@ def append_metrics(file: TextIO, step: int, split: str, metrics: Metrics) -> Non
 
 
 def append_to(path: Path, step: int, split: str, metrics: Metrics) -> None:
-    """Appends one line to a metrics.jsonl that nobody has open."""
+    """Append one line to a metrics.jsonl that is not open."""
     with path.open("a") as file:
         append_metrics(file, step, split, metrics)
 
@@ -87,12 +87,12 @@ class NullConsole:
 
 
 def open_writer(workdir: WorkDir, *, resumed_step: int) -> "MetricsWriter | NullWriter":
-    """The writer of this host."""
+    """Return the writer of this host: host 0 writes, the others do not."""
     return MetricsWriter(workdir, resumed_step=resumed_step) if is_host_0() else NullWriter()
 
 
 def open_console(*, start: int, steps: int, tokens_per_step: int) -> "Console | NullConsole":
-    """The console of this host."""
+    """Return the console of this host: host 0 prints, the others do not."""
     return (
         Console(start=start, steps=steps, tokens_per_step=tokens_per_step) if is_host_0() else NullConsole()
     )
@@ -118,13 +118,13 @@ class Console:
         )
 
     def step(self, loss: float) -> None:
-        """One more step is done, its loss known."""
+        """Count a step as done and show its loss."""
         speed = (self._bar.format_dict["rate"] or math.nan) * self._tokens_per_step
         self._bar.set_postfix_str(f"loss {loss:.3f}, {_rate(speed)}", refresh=False)
         self._bar.update(1)
 
     def metrics(self, step: int, metrics: Mapping[str, float | None], seconds_per_step: float) -> None:
-        """A line of train metrics was written."""
+        """Show train metrics that were logged: a plain line where there is no live one."""
         if not self._live:
             speed = _rate(metrics.get("tokens_per_second") or math.nan)
             left = duration((self._steps - step) * seconds_per_step)
@@ -138,14 +138,14 @@ class Console:
             self.print_line(ALL_ORIGINAL_NOTICE.format(recall=recall))
 
     def print_line(self, text: str) -> None:
-        """A line above the live one."""
+        """Print a line, above the live one where there is one."""
         if self._live:
             self._bar.write(text, file=self._stream)
         else:
             print(text, file=self._stream, flush=True)
 
     def close(self) -> None:
-        """Ends the live line."""
+        """End the live line."""
         self._bar.close()
 
 
@@ -154,7 +154,7 @@ def _rate(tokens_per_second: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as h:mm:ss or m:ss."""
+    """Format seconds as h:mm:ss or m:ss."""
     if not math.isfinite(seconds):
         return "?"
     minutes, second = divmod(round(seconds), 60)
@@ -163,7 +163,7 @@ def duration(seconds: float) -> str:
 
 
 def format_metrics(metrics: Mapping[str, float | None]) -> str:
-    """Metrics on one line."""
+    """Format metrics on one line."""
     return ", ".join(
         f"{name} {'-' if value is None else format(value, '.4f')}" for name, value in metrics.items()
     )

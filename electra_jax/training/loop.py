@@ -25,8 +25,8 @@ class Workload(Protocol):
     """What the loop trains on, and how it is evaluated.
 
     Attributes:
-        tokens_per_step: tokens in a batch, padding included (the most, where batches differ).
-        command: what to type to go on after an interruption.
+        tokens_per_step: Tokens in a batch, padding included (the most, where batches differ).
+        command: What to type to go on after an interruption.
     """
 
     @property
@@ -36,13 +36,13 @@ class Workload(Protocol):
     def command(self) -> str: ...  # noqa: D102
 
     def batches(self, start: int) -> Iterator[Any]:
-        """This host's part of the batches of steps ``start`` + 1, ``start`` + 2, …"""
+        """Yield this host's part of the batches of the steps after ``start``."""
 
     def evaluate(self, params: Any, step: int) -> Metrics:
-        """Held-out metrics of the parameters after ``step`` updates."""
+        """Compute held-out metrics of the parameters after ``step`` updates."""
 
     def throughput(self, seconds_per_step: float | None) -> Metrics:
-        """Speeds to log."""
+        """Compute the speeds to log; None where no step was timed."""
 
 
 def run_loop(
@@ -54,10 +54,10 @@ def run_loop(
     start: int,
     state: TrainState,
 ) -> tuple[TrainState, Metrics, str | None]:
-    """`train_loop` with checkpoints in ``workdir``, all on disk when it returns or raises.
+    """Run `train_loop` with checkpoints in ``workdir``, all on disk when it returns or raises.
 
     Raises:
-        OSError: something could not be written; it names a file or the directory.
+        OSError: Something could not be written; it names a file or the directory.
     """
     checkpoints = CheckpointWriter(workdir.checkpoints, settings, identity)
     try:
@@ -78,7 +78,20 @@ def train_loop(
     start: int,
     state: TrainState,
 ) -> tuple[TrainState, Metrics, str | None]:
-    """Steps from ``start`` to train.steps; (state, last held-out metrics, the signal that stopped it or None)."""
+    """Train from step ``start`` to train.steps, or until a signal.
+
+    Args:
+        settings: The section ``train``.
+        workload: Batches and evaluation.
+        program: Of the run.
+        workdir: Where metrics and a profile are written.
+        checkpoints: Where the state is saved.
+        start: Updates that ``state`` has already had.
+        state: Given up to the first step, which donates its buffers.
+
+    Returns:
+        The last state, the last held-out metrics, and the signal that stopped it or None.
+    """
     subnetworks = program.objective.subnetworks
     last = settings.total_steps
     batches = workload.batches(start)
@@ -103,13 +116,13 @@ def train_loop(
             if pending is not None:
                 read_report(*pending, console, subnetworks)
             pending = (step, report)
-            agreed = stop.agreed(save=clock.due())  # asked once: what comes later is for the next step
+            decision = stop.decide(save=clock.due())  # asked once: what comes later is for the next step
             logs = step % settings.log_every == 0 or step == last
             evaluates = step % settings.evaluation_interval == 0 or step == last
-            saves = step % settings.checkpoint_every == 0 or step == last or agreed.save
+            saves = step % settings.checkpoint_every == 0 or step == last or decision.save
             if step == start + 1:
                 jax.block_until_ready(report)
-                stop.stepped()
+                stop.step_done()
                 watch.restart()  # compilation does not count
             else:
                 watch.step()
@@ -134,11 +147,11 @@ def train_loop(
                 checkpoints.save(step, state)
                 clock.restart()
             watch.restart()
-            if agreed.stop is not None and step < last:
+            if decision.stop is not None and step < last:
                 checkpoints.wait()
                 console.print_line(
-                    f"stopped by {agreed.stop} after step {step}, which is saved; to go on: {workload.command}"
+                    f"stopped by {decision.stop} after step {step}, which is saved; to go on: {workload.command}"
                 )
-                return state, metrics, agreed.stop
+                return state, metrics, decision.stop
         checkpoints.wait()
     return state, metrics, None

@@ -34,12 +34,12 @@ class PretrainingWorkload:
 
     @property
     def command(self) -> str:
-        """What goes on with this run."""
+        """The command that goes on with this run."""
         config, folder = (shlex.quote(str(path)) for path in (self.workdir.config, self.workdir.root))
         return f"python -m electra_jax.train --config {config} --workdir {folder}"
 
     def batches(self, start: int) -> Iterator[np.ndarray]:
-        """This host's rows of the steps after ``start``, int32 ``[rows, length]``."""
+        """Yield this host's rows of the steps after ``start``, int32 ``[rows, length]``."""
         host, hosts = self.program.share
         return train_batches(
             self.prepared.train,
@@ -52,7 +52,7 @@ class PretrainingWorkload:
         )
 
     def evaluate(self, params: Any, step: int) -> Metrics:
-        """Over train.eval_batches batches, and over all of them at the end."""
+        """Evaluate on train.eval_batches batches, and at the end on all of them."""
         settings = self.config.train
         return evaluate(
             self.program,
@@ -64,7 +64,7 @@ class PretrainingWorkload:
         )
 
     def throughput(self, seconds_per_step: float | None) -> Metrics:
-        """Sequences, tokens and the share of the chips' peak."""
+        """Compute sequences and tokens per second, and the utilization of the chips' peak."""
         return Throughput(
             self.program.objective, self.config.train.batch_size, self.config.data.sequence_length
         )(seconds_per_step)

@@ -26,12 +26,15 @@ AnyObjective = TypeVar("AnyObjective", bound=Objective[Any, Any, Any])
 
 @dataclass(frozen=True)
 class Program(Generic[AnyObjective]):
-    """Jitted functions; call them inside `on_mesh`.
+    """Jitted functions of a run; call them inside `on_mesh`.
 
-    abstract: shapes, types and shardings of the state.
-    init: () → state, created already sharded.
-    train_step: (state, batch) → (state, report); the state passed in is given up.
-    eval_step: (params, batch, number) → metric sums.
+    Attributes:
+        mesh: The devices.
+        objective: What is trained.
+        abstract: Shapes, dtypes and shardings of the state.
+        init: () → state, created already sharded.
+        train_step: (state, batch) → (state, report); the state passed in is donated.
+        eval_step: (params, batch, number) → metric sums.
     """
 
     mesh: Mesh
@@ -43,27 +46,31 @@ class Program(Generic[AnyObjective]):
 
     @property
     def share(self) -> tuple[int, int]:
-        """(which part, of how many) of a batch's rows this host reads."""
+        """(Which part, of how many) of a batch's rows this host reads."""
         return row_share(self.mesh)
 
     @contextmanager
     def on_mesh(self) -> Iterator[None]:
-        """Activations are pinned to this mesh while functions are traced inside."""
+        """Make the mesh current, so that activations of functions traced inside are pinned to it."""
         with jax.set_mesh(self.mesh):
             yield
 
     def put_batch(self, rows: Any) -> Any:
-        """This host's rows, an array or a tree of arrays ``[rows, …]``, as its part of the global batch."""
+        """Put this host's rows on the devices, as its part of the global batch.
+
+        Args:
+            rows: An array, or a tree of arrays, ``[rows, …]``.
+        """
         return put_batch(self.mesh, rows)
 
 
 def build_program(
     config: Config, tokenizer: Tokenizer, mesh: Mesh
 ) -> Program[PretrainingObjective[Any, Any]]:
-    """The program of a pre-training run; compiles nothing yet.
+    """Build the program of a pre-training run; it compiles nothing yet.
 
     Raises:
-        UserError: a parameter that the mesh does not divide; an attention back end that its devices have not.
+        UserError: A parameter that the mesh does not divide; an attention back end that its devices do not have.
     """
     objective = build_objective(config, tokenizer, mesh.devices.flat[0].platform)
     shape = (config.train.batch_size, config.data.sequence_length)
@@ -71,7 +78,10 @@ def build_program(
 
 
 def run_once_options(mesh: Mesh) -> dict[str, int] | None:
-    """Compiler options of a program that runs once: on a CPU optimizing takes longer than it saves; same numbers."""
+    """Return compiler options of a program that runs once; the numbers are the same.
+
+    On a CPU optimizing such a program takes longer than it saves.
+    """
     cpu = mesh.devices.flat[0].platform == "cpu"
     lower_still = jax.config.values["jax_disable_most_optimizations"]
     return {"xla_backend_optimization_level": 1} if cpu and not lower_still else None
@@ -80,16 +90,16 @@ def run_once_options(mesh: Mesh) -> dict[str, int] | None:
 def program_for_objective(
     config: Config, objective: AnyObjective, batch: Any, mesh: Mesh
 ) -> Program[AnyObjective]:
-    """Builds optimizer and jitted steps for an objective; compiles nothing yet.
+    """Build optimizer and jitted steps for an objective; it compiles nothing yet.
 
     Args:
-        config: the run's.
-        objective: what is trained.
-        batch: any batch of it; only shapes count.
-        mesh: the devices.
+        config: Of the run.
+        objective: What is trained.
+        batch: Any batch of it; only shapes count.
+        mesh: The devices.
 
     Raises:
-        UserError: a parameter that the mesh does not divide.
+        UserError: A parameter that the mesh does not divide.
     """
     whole, rows = replicated(mesh), batch_sharding(mesh)
     rng = stream(config.seed, INIT_STREAM)

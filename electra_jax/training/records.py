@@ -14,14 +14,14 @@ T = TypeVar("T")
 
 
 def read_record(path: Path, shape: TypeAdapter[T]) -> T | None:
-    """What a JSON file holds; None where there is no such file.
+    """Read a JSON file; return None where there is no such file.
 
     Args:
-        path: of the file.
-        shape: the type it must have, exactly: no text where a number belongs.
+        path: Of the file.
+        shape: The type it must have, exactly: no text where a number belongs.
 
     Raises:
-        UserError: it cannot be read, is not JSON, or has another shape.
+        UserError: It cannot be read, is not JSON, or has another shape.
     """
     if not os.path.lexists(path):
         return None

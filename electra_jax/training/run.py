@@ -1,4 +1,4 @@
-"""One run from its parts to its end, pre-training and fine-tuning alike: program → restore or begin → loop."""
+"""One run from its parts to its end, pre-training and fine-tuning alike: program → restore or initialise → loop."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from electra_jax.training.checkpoints import RunIdentity
 from electra_jax.training.initialisation import Adapt
 from electra_jax.training.loop import Metrics, Workload, run_loop
 from electra_jax.training.program import AnyObjective, Program, program_for_objective
-from electra_jax.training.start import begin, starting_state
+from electra_jax.training.start import initialize_workdir, restore_or_initialize
 from electra_jax.training.state import TrainState
 from electra_jax.training.workdir import WorkDir
 
@@ -23,7 +23,7 @@ class Experiment(Generic[AnyObjective]):
     """A run that has been checked and whose data are there: what pre-training and fine-tuning make differently.
 
     Attributes:
-        config: Its settings, all decided.
+        config: Its settings, all resolved.
         workdir: Where it is written, or resumed.
         tokenizer: Its vocabulary.
         data: Fingerprint of what it is trained on.
@@ -31,10 +31,10 @@ class Experiment(Generic[AnyObjective]):
         batch: Any batch of it; only shapes count.
         mesh: The devices.
         make_workload: Batches and evaluation, from the program.
-        adapt: What is done to parameters of ``init_from``; None: nothing.
-        saved_config: Its settings as they are written down, where some were decided from the data; None: ``config``.
-        write_files: Writes what a work directory of its kind holds besides, on the first host.
-        startup_lines: What to say before it starts, from the program, the first step, and where the state comes from.
+        adapt: What is done to parameters of ``init_from``; None does nothing.
+        saved_config: Its settings as they are written down, where some were derived from the data; None is ``config``.
+        write_files: Writes what else a work directory of its kind holds, on host 0.
+        startup_lines: What to print before it starts, from the program, the first step, and where the state comes from.
     """
 
     config: Config
@@ -75,7 +75,7 @@ class RunResult(Generic[AnyObjective]):
 
 
 def run_experiment(experiment: Experiment[AnyObjective]) -> RunResult[AnyObjective]:
-    """Trains to the end, or until a signal.
+    """Train to the end, or until a signal.
 
     Raises:
         UserError: Parameters that the mesh does not divide, checkpoints that cannot be read; nothing is lost.
@@ -86,11 +86,18 @@ def run_experiment(experiment: Experiment[AnyObjective]) -> RunResult[AnyObjecti
     program = program_for_objective(config, experiment.objective, experiment.batch, experiment.mesh)
 
     # The newest checkpoint, else the parameters of init_from, else fresh ones
-    start, state, origin = starting_state(config, program, tokenizer, workdir, experiment.adapt)
+    start, state, origin = restore_or_initialize(
+        program,
+        tokenizer,
+        workdir,
+        objective=config.objective,
+        init_from=config.init_from,
+        adapt=experiment.adapt,
+    )
 
     # The work directory is written from here on
     saved_config = experiment.saved_config or config
-    begin(saved_config, workdir, tokenizer, start)
+    initialize_workdir(saved_config, workdir, tokenizer, start)
     if is_host_0():
         experiment.write_files()
     for line in experiment.startup_lines(program, start, origin):

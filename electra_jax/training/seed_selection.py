@@ -32,9 +32,9 @@ _SUMMARY = TypeAdapter(_Summary)
 
 
 def best_seed(root: Path) -> int | None:
-    """The seed with the best dev metrics of a finished fine-tuning; None where ``root`` is none.
+    """Return the seed with the best dev metrics of a finished fine-tuning; None where ``root`` is none.
 
-    Of several tasks the mean of their deciding metrics counts; see `nan_as_worst`.
+    Of several tasks the mean of their deciding metrics counts; NaN is worst, see `nan_as_worst`.
 
     Raises:
         UserError: results.json is not what was written.
@@ -55,14 +55,19 @@ def best_seed(root: Path) -> int | None:
 
 
 def nan_as_worst(value: float) -> float:
-    """What a metric counts when the best is looked for: one that is not a number is worse than any."""
+    """Return ``value`` as it counts when the best is looked for: NaN is worse than any number."""
     return -math.inf if math.isnan(value) else value
 
 
 def select_run(root: Path) -> tuple[Path, Path]:
-    """(run, directory of its checkpoints): of a finished fine-tuning the best seed's, and there the best if kept.
+    """Return which run, and which of its checkpoint directories, a path means.
 
-    Any other directory is both; the ``best`` of a run belongs to that run.
+    Args:
+        root: A work directory. Of a finished fine-tuning the best seed is taken, and of that the checkpoint ``best`` if
+            it was kept. Any other directory is itself a run; the ``best`` of a run belongs to that run.
+
+    Returns:
+        The run's directory, and the directory that holds its ``checkpoints``.
 
     Raises:
         UserError: results.json is not what was written, or the seed it names is gone.
@@ -80,14 +85,14 @@ def select_run(root: Path) -> tuple[Path, Path]:
 
 
 def run_directory(checkpoints: Path) -> Path:
-    """The run, with its configuration and tokenizer, that a directory of checkpoints belongs to."""
+    """Return the run, with its configuration and tokenizer, that a directory of checkpoints belongs to."""
     holder = checkpoints.parent
     inside = holder.name == "best" and not (holder / "config.yaml").exists()
     return holder.parent if inside else holder
 
 
 def started_seeds(root: Path) -> list[Path]:
-    """The seeds' directories of a fine-tuning, in the order of their numbers."""
+    """Return the seeds' directories of a fine-tuning, in the order of their numbers."""
     folders = [path for path in root.iterdir() if _SEED.fullmatch(path.name)] if root.is_dir() else []
     return sorted(
         (path for path in folders if path.is_dir()), key=lambda path: int(path.name[len("seed-") :])

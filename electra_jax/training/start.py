@@ -1,7 +1,7 @@
-"""Where a run's first state comes from: its newest checkpoint, another run's parameters, or chance.
+"""Where a run's first state comes from: its newest checkpoint, another run's parameters, or fresh parameters.
 
-Precedence: a checkpoint in the work directory, then init_from, then fresh parameters. The ``check_`` functions
-refuse what does not fit before anything is written.
+Precedence: a checkpoint in the work directory, then init_from, then fresh parameters. The ``check_`` functions refuse
+what does not fit before anything is written.
 """
 
 from collections.abc import Collection
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax.config.compare import differences, format_differences
+from electra_jax.config.fields import Section
 from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config
 from electra_jax.distributed.agreement import broadcast_from_host_0, gather_from_hosts
@@ -25,9 +26,9 @@ from electra_jax.training.checkpoints import (
 )
 from electra_jax.training.initialisation import (
     Adapt,
-    check_origin,
+    check_initial_checkpoint,
     check_vocabulary,
-    find_origin,
+    find_initial_checkpoint,
     initial_params,
 )
 from electra_jax.training.program import Program
@@ -35,24 +36,30 @@ from electra_jax.training.state import TrainState
 from electra_jax.training.workdir import WorkDir
 
 
-def starting_state(
-    config: Config,
+def restore_or_initialize(
     program: Program[Any],
     tokenizer: Tokenizer,
     workdir: WorkDir,
+    *,
+    objective: Section,
+    init_from: str | None,
     adapt: Adapt | None = None,
 ) -> tuple[int, TrainState, list[str]]:
-    """(step, state, lines that say where it comes from).
+    """Restore the newest checkpoint, or else take the parameters of ``init_from``, or else initialise fresh ones.
 
     Args:
-        config: the run's.
-        program: of the run.
-        tokenizer: of the run.
-        workdir: its directory.
-        adapt: what is done to the parameters of ``init_from``; None: nothing.
+        program: Of the run.
+        tokenizer: Of the run.
+        workdir: Its directory.
+        objective: The section ``objective`` of the run.
+        init_from: The checkpoint to start from; None starts from fresh parameters.
+        adapt: What is done to the parameters of ``init_from``; None does nothing.
+
+    Returns:
+        The step, the state, and lines that say where it comes from.
 
     Raises:
-        UserError: there are checkpoints, and none can be read.
+        UserError: There are checkpoints, and none can be read.
     """
     newest = restore_newest(workdir.checkpoints, program.abstract)
     if newest is not None:
@@ -60,17 +67,17 @@ def starting_state(
         return step, state, [*notes, f"resumed at step {step} from {workdir.checkpoints / str(step)}"]
     with program.on_mesh():
         state = program.init()
-    if config.init_from is None:
+    if init_from is None:
         return 0, state, []
-    params, notes = initial_params(config, config.init_from, tokenizer, program, state.params, adapt)
+    params, notes = initial_params(objective, init_from, tokenizer, program, state.params, adapt)
     return 0, replace(state, params=params), notes
 
 
-def begin(config: Config, workdir: WorkDir, tokenizer: Tokenizer, start: int) -> None:
-    """Writes what a work directory holds before its first step; on several hosts the first does, and all see it.
+def initialize_workdir(config: Config, workdir: WorkDir, tokenizer: Tokenizer, start: int) -> None:
+    """Write what a work directory holds before its first step; host 0 writes, and all hosts must see it.
 
     Raises:
-        UserError: it cannot be made, or not all hosts see it.
+        UserError: It cannot be made, or not all hosts see it.
     """
 
     def write() -> None:
@@ -88,33 +95,35 @@ def begin(config: Config, workdir: WorkDir, tokenizer: Tokenizer, start: int) ->
         )
 
 
-def with_cleaning_of(config: Config, workdir: WorkDir) -> Config:
-    """The configuration with ``tokenizer.strip_accents`` said: where it is null, as in this run so far, else as in
-    the run it starts from, else as the vocabulary was made.
+def resolve_cleaning(config: Config, workdir: WorkDir) -> Config:
+    """Return the configuration with ``tokenizer.strip_accents`` set.
+
+    Where it is null, it becomes what it is in this run so far, else in the run it starts from, else as the vocabulary
+    was made.
 
     Raises:
-        UserError: what says it cannot be read.
+        UserError: What decides it cannot be read.
     """
     strip_accents = config.tokenizer.strip_accents
     if strip_accents is None and workdir.config.is_file():
         strip_accents = workdir.load_config().tokenizer.strip_accents
     elif strip_accents is None and config.init_from is not None:
-        strip_accents = find_origin(config.init_from).config.tokenizer.strip_accents
+        strip_accents = find_initial_checkpoint(config.init_from).config.tokenizer.strip_accents
     tokenizer = config.tokenizer.model_copy(update={"strip_accents": strip_accents})
     return config.model_copy(update={"tokenizer": with_cleaning(tokenizer)})
 
 
 def check_run(config: Config, workdir: WorkDir, *, free: Collection[str] = ()) -> None:
-    """Refuses, before anything is prepared, what does not fit the checkpoints there are.
+    """Refuse, before anything is prepared, what does not fit the checkpoints there are.
 
     Args:
-        config: of the run.
-        workdir: its directory.
-        free: keys that may change here, besides those that always may.
+        config: Of the run.
+        workdir: Its directory.
+        free: Keys that may change here, besides those that always may.
 
     Raises:
-        UserError: the run's saved tokenizer was altered, its settings are not those it was trained with so far,
-            or init_from has no checkpoint, or one of another model.
+        UserError: The run's saved tokenizer was altered, its settings are not those it was trained with so far, or
+            init_from has no checkpoint, or one of another model.
     """
     if workdir.tokenizer.exists():
         load_tokenizer(workdir.tokenizer)
@@ -134,14 +143,14 @@ def check_run(config: Config, workdir: WorkDir, *, free: Collection[str] = ()) -
                 "set them back"
             )
     elif config.init_from is not None:
-        check_origin(config, config.init_from)
+        check_initial_checkpoint(config, config.init_from)
 
 
 def check_tokenizer(init_from: str | None, workdir: WorkDir, tokenizer: Tokenizer) -> None:
-    """Refuses another tokenizer than the one this run, or the one it starts from, began with.
+    """Refuse another tokenizer than the one this run, or the one it starts from, began with.
 
     Raises:
-        UserError: it is another one.
+        UserError: It is another one.
     """
     if workdir.tokenizer.exists():
         saved = load_tokenizer(workdir.tokenizer).fingerprint
@@ -154,15 +163,15 @@ def check_tokenizer(init_from: str | None, workdir: WorkDir, tokenizer: Tokenize
 
 
 def check_data(workdir: WorkDir, fingerprint: str, what: str = "prepared training text") -> None:
-    """Refuses to resume with training text that is not what the run began with.
+    """Refuse to resume with training text that is not what the run began with.
 
     Args:
-        workdir: of the run.
-        fingerprint: of what it is to be trained on now.
-        what: that is, for the message.
+        workdir: Of the run.
+        fingerprint: Of what it is to be trained on now.
+        what: What that is, for the message.
 
     Raises:
-        UserError: it is other text.
+        UserError: It is other text.
     """
     if (newest := _newest_identity(workdir)) is not None:
         where, identity = newest
@@ -170,7 +179,7 @@ def check_data(workdir: WorkDir, fingerprint: str, what: str = "prepared trainin
 
 
 def _newest_identity(workdir: WorkDir) -> tuple[Path, RunIdentity] | None:
-    """What the newest checkpoint belongs to of which that can be read; a damaged one counts as absent."""
+    """Return what the newest readable checkpoint belongs to; a damaged one counts as absent."""
     for step in reversed(saved_steps(workdir.checkpoints)):
         with suppress(UserError):
             return workdir.checkpoints / str(step), read_identity(workdir.checkpoints, step)

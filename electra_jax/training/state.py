@@ -18,11 +18,12 @@ from electra_jax.partitioning.axes import parameter_specs
 class TrainState:
     """Everything a step changes; a checkpoint holds just this and the step decides the data.
 
-    step: int32 scalar, updates done.
-    params: float32 parameters of both networks.
-    opt_state: the optimizer's.
-    metric_sums: metric sums since the last line of metrics.jsonl, kept here so that a resumed run logs what an
-        uninterrupted one would have.
+    Attributes:
+        step: int32 scalar, updates done.
+        params: float32 parameters of all networks.
+        opt_state: The optimizer's.
+        metric_sums: Metric sums since the last line of metrics.jsonl, kept here so that a resumed run logs what an
+            uninterrupted one would have.
     """
 
     step: Array
@@ -34,7 +35,7 @@ class TrainState:
 def init_state(
     objective: Objective[Any, Any, Any], optimizer: optax.GradientTransformation, batch: Any, rng: Array
 ) -> TrainState:
-    """A fresh state; ``batch`` gives shapes only."""
+    """Make a fresh state; ``batch`` gives shapes only."""
     params = objective.init(rng)
     inputs = objective.draw_inputs(batch, rng)
     sums = jax.eval_shape(
@@ -49,10 +50,10 @@ def init_state(
 
 
 def state_shardings(abstract: TrainState, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
-    """A `NamedSharding` for every leaf: parameters and optimizer moments by the table, the rest replicated.
+    """Return a `NamedSharding` for every leaf: parameters and optimizer moments by the table, the rest replicated.
 
     Raises:
-        UserError: a parameter that the mesh does not divide.
+        UserError: A parameter that the mesh does not divide.
     """
     specs = parameter_specs(abstract.params, mesh)
     whole = PartitionSpec()

@@ -21,7 +21,7 @@ INIT_STREAM, TRAIN_STREAM, EVAL_STREAM, SHOW_STREAM = range(4)
 
 
 def stream(seed: int, which: int) -> Array:
-    """The key of one of the streams."""
+    """Return the key of one of the independent streams."""
     return jax.random.fold_in(jax.random.key(seed), which)
 
 
@@ -34,10 +34,10 @@ def make_train_step(
     accumulation_steps: int,
     log_every: int,
 ) -> Callable[[TrainState, Array], tuple[TrainState, Report]]:
-    """The update of a state by a batch int32 ``[batch, length]``.
+    """Return the update of a state by a batch int32 ``[batch, length]``.
 
-    Every random number comes from ``fold_in(seed, step)``, and the gradient is that of the whole batch
-    however many microbatches it is computed in: each microbatch's loss is divided by the whole batch's totals.
+    Every random number comes from ``fold_in(seed, step)``, and the gradient is that of the whole batch however many
+    microbatches it is computed in: each microbatch's loss is divided by the normalizers of the whole batch.
     """
     base = stream(seed, TRAIN_STREAM)
 
@@ -72,7 +72,7 @@ def make_train_step(
 
 
 def _gradient_norms(gradients: Any, subnetworks: Sequence[Subnetwork]) -> Report:
-    """Norm of all gradients, and of those that only one part has, which tell where one has gone bad."""
+    """Return the norm of all gradients, and of those of each subnetwork, which tell where one is not finite."""
     alone = {
         part.name: [gradients[name] for name in gradients if name in part.parameters] for part in subnetworks
     }
@@ -85,7 +85,7 @@ def _gradient_norms(gradients: Any, subnetworks: Sequence[Subnetwork]) -> Report
 def _accumulate(
     objective: Objective[Any, Any, Any], params: Any, inputs: Any, normalizers: Any, rng: Array, pieces: int
 ) -> tuple[Array, Sums, Any]:
-    """Loss, metric sums and gradient of the whole batch, computed in ``pieces`` microbatches."""
+    """Compute loss, metric sums and gradient of the whole batch in ``pieces`` microbatches."""
 
     def piece_loss(params: Any, piece: Any, piece_rng: Array) -> tuple[Array, Sums]:
         return objective.loss(params, piece, normalizers, piece_rng)
@@ -113,7 +113,7 @@ def _accumulate(
 
 
 def make_eval_step(objective: Objective[Any, Any, Any], *, seed: int) -> Callable[[Any, Array, Array], Sums]:
-    """Metric sums of one held-out batch; its masks depend on the seed and the batch's number alone.
+    """Return the metric sums of one held-out batch; its masks depend on the seed and the batch's number alone.
 
     Every evaluation of a run therefore meets the same masks, and evaluations can be compared.
     """

@@ -1,4 +1,4 @@
-"""How fast a run goes: seconds a step, and what follows from them."""
+"""How fast a run goes: seconds per step, and what follows from them."""
 
 import time
 from typing import Any
@@ -18,20 +18,20 @@ class StepTimer:
         self._steps = 0
 
     def step(self) -> None:
-        """One more step was dispatched."""
+        """Count a step that was dispatched."""
         self._steps += 1
 
     def restart(self) -> None:
-        """Starts to count anew."""
+        """Start to count anew."""
         self._started, self._steps = time.perf_counter(), 0
 
     def seconds_per_step(self) -> float | None:
-        """Mean seconds a step since the last start; None before the first."""
+        """Return mean seconds per step since the last start; None before the first step."""
         return (time.perf_counter() - self._started) / self._steps if self._steps else None
 
 
 class Throughput:
-    """Speeds from seconds a step: sequences, tokens, and the share of the chips' peak."""
+    """Speeds from seconds per step: sequences, tokens, and the utilization of the chips' peak."""
 
     def __init__(self, objective: PretrainingObjective[Any, Any], batch_size: int, length: int):
         self._rows, self._length = batch_size, length
@@ -40,7 +40,7 @@ class Throughput:
         self._flops = train_step_flops(objective, batch_size, length)
 
     def __call__(self, seconds_per_step: float | None) -> dict[str, float | None]:
-        """The three metrics; None where there is nothing to measure or no peak is known."""
+        """Return the three metrics; None where nothing was timed or no peak is known."""
         rows = self._rows / seconds_per_step if seconds_per_step else None
         utilization = self._flops / seconds_per_step / self._peak if seconds_per_step and self._peak else None
         return {

@@ -18,10 +18,10 @@ class WorkDir:
     """Paths of a work directory."""
 
     def __init__(self, root: Path):
-        """Takes a path as a user gives it.
+        """Take a path as a user gives it.
 
         Raises:
-            UserError: it is a URL, or no name that can be written.
+            UserError: It is a URL, or no name that can be written.
         """
         self.root = root = local_path(root, "work directory")
         self.config = root / "config.yaml"
@@ -31,10 +31,10 @@ class WorkDir:
         self.tokenizer = root / "tokenizer"
 
     def load_config(self, overrides: list[str] | None = None) -> Config:
-        """The configuration of the run in this directory.
+        """Load the configuration of the run in this directory.
 
         Raises:
-            UserError: it is not a work directory.
+            UserError: It is not a work directory.
         """
         if not self.config.is_file():
             problem = "it has no config.yaml" if self.root.is_dir() else "there is no such directory"
@@ -43,17 +43,17 @@ class WorkDir:
         return load_config(self.config, overrides) if overrides else own
 
     def check_usable(self, config: Config, *, free: Collection[str] = ()) -> list[str]:
-        """Refuses a directory that belongs to something else; writes nothing.
+        """Refuse a directory that belongs to something else; nothing is written.
 
         Args:
-            config: of the run that is to be in it.
-            free: keys that may change here, besides those that always may.
+            config: Of the run that is to be in it.
+            free: Keys that may change here, besides those that always may.
 
         Returns:
             The changes from the last run that are allowed, as lines to show.
 
         Raises:
-            UserError: another run's directory, one that is no work directory at all, or none that can be written.
+            UserError: Another run's directory, one that is no work directory at all, or none that can be written.
         """
         check_literal(self.root)
         if self.root.exists() and not self.root.is_dir():
@@ -76,10 +76,10 @@ class WorkDir:
         return [format_differences([change]) for change in changes]
 
     def write_config(self, config: Config) -> None:
-        """Creates the directory and writes config.yaml, whole or not at all.
+        """Create the directory and write config.yaml, whole or not at all.
 
         Raises:
-            UserError: the directory cannot be made.
+            UserError: The directory cannot be made.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -88,14 +88,17 @@ class WorkDir:
         write_atomically(self.config, dump_config(config))
 
     def appears(self, seconds: float = 60) -> bool:
-        """Whether config.yaml is there; what another host wrote may take a while to be seen."""
+        """Wait up to ``seconds`` for config.yaml, and return whether it is there.
+
+        What another host wrote may take a while to be seen.
+        """
         end = time.monotonic() + seconds
         while not (there := self.config.exists()) and time.monotonic() < end:
             time.sleep(1)
         return there
 
     def truncate_metrics(self, step: int) -> None:
-        """Drops the lines of steps after ``step``, which a resumed run will write again."""
+        """Drop the lines of steps after ``step``, which a resumed run will write again."""
         if not self.metrics.exists():
             return
         lines = self.metrics.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -115,7 +118,7 @@ def _load_own(path: Path) -> Config:
 
 
 def _step_of(line: str) -> int | None:
-    """The step of a line of metrics; None for one cut short when its writer was killed."""
+    """Return the step of a line of metrics; None for one cut short when its writer was killed."""
     try:
         step = parse_json(line.encode(), "metrics", "")["step"]
     except (UserError, LookupError, TypeError):

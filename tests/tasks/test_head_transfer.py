@@ -7,7 +7,7 @@ from electra_jax.config.schema import Config
 from electra_jax.tasks.head_transfer import HeadTransfer
 from electra_jax.tasks.settings import TaskSettings, write_settings
 from electra_jax.training.checkpoints import RunIdentity
-from electra_jax.training.initialisation import Origin
+from electra_jax.training.initialisation import InitialCheckpoint
 
 WIDTH = 4
 
@@ -28,10 +28,10 @@ def test_a_head_of_one_class_is_not_one_of_any_number(tmp_path):
     one, any_number = _classes("a", "b"), _classes("a", "b", multi_label=True)
     for theirs, ours in ((one, any_number), (any_number, one)):
         adaptation, wanted = _transfer(tmp_path, theirs, ours)
-        assert adaptation.left == set(wanted)
+        assert adaptation.reinitialized == set(wanted)
         assert "multi_label is" in adaptation.notes[0]
     adaptation, _ = _transfer(tmp_path, any_number, any_number)
-    assert not adaptation.left
+    assert not adaptation.reinitialized
 
 
 def _tags(*names):
@@ -49,15 +49,15 @@ def _transfer(tmp_path, theirs, ours, saved=None, wanted=None):
     outputs = [max(1, len(settings.classes)) for settings in (theirs or ours, ours)]
     saved = _shapes("huggingface", outputs[0]) if saved is None else saved
     wanted = _shapes("huggingface", outputs[1]) if wanted is None else wanted
-    origin = Origin(3, tmp_path / "checkpoints", RunIdentity(None, None, {}), Config())
+    origin = InitialCheckpoint(3, tmp_path / "checkpoints", RunIdentity(None, None, {}), Config())
     return HeadTransfer({"mine": ours})(origin, saved, wanted), wanted
 
 
 def _taken(adaptation, wanted, arrays):
-    assert not adaptation.left
-    assert set(adaptation.changed) <= set(wanted)
+    assert not adaptation.reinitialized
+    assert set(adaptation.transforms) <= set(wanted)
     return {
-        name: np.asarray(adaptation.changed.get(name, lambda array: array)(array))
+        name: np.asarray(adaptation.transforms.get(name, lambda array: array)(array))
         for name, array in arrays.items()
     }
 
@@ -96,7 +96,7 @@ def test_classes_keep_their_logits_whatever_their_order(tmp_path, style, theirs,
 
 def test_the_same_classes_are_taken_as_they_are(tmp_path):
     adaptation, _ = _transfer(tmp_path, _classes("a", "b", "c"), _classes("a", "b", "c"))
-    assert (adaptation.left, adaptation.changed) == (frozenset(), {})
+    assert (adaptation.reinitialized, adaptation.transforms) == (frozenset(), {})
     assert adaptation.notes == ("the head of mine is taken over with its 3 classes",)
 
 
@@ -140,8 +140,8 @@ _QUESTIONS = TaskSettings(kind="question_answering")
 )
 def test_what_does_not_fit_starts_anew_as_a_whole_and_says_why(tmp_path, theirs, ours, saved, wanted, words):
     adaptation, wanted = _transfer(tmp_path, theirs, ours, saved, wanted)
-    assert adaptation.left == set(wanted)
-    assert adaptation.changed == {}
+    assert adaptation.reinitialized == set(wanted)
+    assert adaptation.transforms == {}
     (note,) = adaptation.notes
     assert note.startswith("the head of mine starts anew: in ")
     assert words in note
@@ -149,24 +149,24 @@ def test_what_does_not_fit_starts_anew_as_a_whole_and_says_why(tmp_path, theirs,
 
 def test_a_head_of_another_name_is_named(tmp_path):
     write_settings(tmp_path, {"theirs": _classes("a", "b")})
-    origin = Origin(3, tmp_path / "checkpoints", RunIdentity(None, None, {}), Config())
+    origin = InitialCheckpoint(3, tmp_path / "checkpoints", RunIdentity(None, None, {}), Config())
     saved = {"heads/theirs/prediction/bias": (2,)}
     adaptation = HeadTransfer({"mine": _classes("a", "b")})(origin, saved, _shapes("huggingface", 2))
     (note,) = adaptation.notes
     assert "heads of other tasks, theirs among them" in note
-    assert not adaptation.left  # the checkpoint has no such names
-    assert not adaptation.source
+    assert not adaptation.reinitialized  # the checkpoint has no such names
+    assert not adaptation.source_names
 
 
 def test_a_head_that_came_from_elsewhere_is_called_after_its_kind(tmp_path):
     write_settings(tmp_path, {"classification": _classes("a", "b")})
-    origin = Origin(3, tmp_path / "checkpoints", RunIdentity(None, None, {}), Config())
+    origin = InitialCheckpoint(3, tmp_path / "checkpoints", RunIdentity(None, None, {}), Config())
     shapes = _shapes("huggingface", 2)
     saved = {name.replace("/mine/", "/classification/"): shape for name, shape in shapes.items()}
     adaptation = HeadTransfer({"mine": _classes("b", "a")})(origin, saved, shapes)
-    assert adaptation.source == {name: name.replace("/mine/", "/classification/") for name in shapes}
-    assert set(adaptation.changed) == {f"heads/mine/prediction/{leaf}" for leaf in ("kernel", "bias")}
+    assert adaptation.source_names == {name: name.replace("/mine/", "/classification/") for name in shapes}
+    assert set(adaptation.transforms) == {f"heads/mine/prediction/{leaf}" for leaf in ("kernel", "bias")}
     two = {"mine": _classes("b", "a"), "other": _classes("a", "b")}
     adaptation = HeadTransfer(two)(origin, saved, shapes)
-    assert not adaptation.source  # which of them is meant is not known
+    assert not adaptation.source_names  # which of them is meant is not known
     assert all("classification among them" in note for note in adaptation.notes)

@@ -20,7 +20,7 @@ from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.protocol import TextExample
 from electra_jax.tasks.settings import TaskSettings
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
-from electra_jax.training.initialisation import check_origin, check_vocabulary, initial_params
+from electra_jax.training.initialisation import check_initial_checkpoint, check_vocabulary, initial_params
 from electra_jax.training.program import build_program, program_for_objective
 
 # As in `huggingface_folder`, so that its folders fit.
@@ -59,7 +59,7 @@ def pair(tmp_path):
 def _start(origin, tokenizer, mesh="data", **sections):
     """(flat parameters to start with, fresh ones, notes); all lie as the mesh wants them."""
     config = small_config(**{**SIZES, **sections}, mesh=MESHES[mesh])
-    check_origin(config, str(origin))
+    check_initial_checkpoint(config, str(origin))
     program = build_program(config, tokenizer, make_mesh(config.mesh))
     rng = np.random.default_rng(
         1
@@ -69,7 +69,7 @@ def _start(origin, tokenizer, mesh="data", **sections):
         program.abstract.params,
     )
     before = flatten(jax.device_get(fresh), tokenizer.vocab_size)
-    params, notes = initial_params(config, str(origin), tokenizer, program, fresh)
+    params, notes = initial_params(config.objective, str(origin), tokenizer, program, fresh)
     assert jax.tree.structure(params) == jax.tree.structure(program.abstract.params)
     for leaf, wanted in zip(jax.tree.leaves(params), jax.tree.leaves(program.abstract.params), strict=True):
         assert (leaf.shape, leaf.dtype) == (wanted.shape, wanted.dtype)
@@ -194,13 +194,13 @@ def test_without_a_vocabulary_the_size_counts(tmp_path):
 )
 def test_another_model_is_refused(sections, words_of_it, pair):
     with pytest.raises(UserError, match=f"has the parameters of another model: .*{words_of_it}"):
-        check_origin(small_config(**{**SIZES, **sections}), str(pair[0]))
+        check_initial_checkpoint(small_config(**{**SIZES, **sections}), str(pair[0]))
 
 
 def test_a_foreign_folder_is_to_be_converted_first(tmp_path):
     write_folder(tmp_path / "theirs", "discriminator")
     with pytest.raises(UserError, match=r"are converted first: python -m electra_jax\.convert"):
-        check_origin(small_config(), str(tmp_path / "theirs"))
+        check_initial_checkpoint(small_config(), str(tmp_path / "theirs"))
 
 
 def _classifier_folder(path, labels):
@@ -248,7 +248,7 @@ def test_a_converted_head_keeps_its_classes_in_the_order_of_the_run(mesh, tmp_pa
         lambda leaf: jax.device_put(np.zeros(leaf.shape, leaf.dtype), leaf.sharding), program.abstract.params
     )
     params, notes = initial_params(
-        config, str(tmp_path / "ours"), tokenizer, program, fresh, HeadTransfer(settings)
+        config.objective, str(tmp_path / "ours"), tokenizer, program, fresh, HeadTransfer(settings)
     )
     assert "the head of mine is taken over, its classes put in this run's order by their names" in notes
     assert not any("initialised as configured" in note for note in notes)

@@ -249,9 +249,9 @@ def test_signal_that_came_in_the_last_step_stops_the_next_loop(monkeypatch, tmp_
 
 def test_second_ctrl_c_stops_at_once():
     with StopRequest(make_mesh(MeshConfig())) as stop:
-        stop.stepped()
+        stop.step_done()
         os.kill(os.getpid(), signal.SIGINT)
-        assert stop.agreed().stop == "SIGINT"
+        assert stop.decide().stop == "SIGINT"
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 

@@ -4,7 +4,7 @@ import pytest
 from small_run import small_config
 
 from electra_jax.training import start
-from electra_jax.training.start import with_cleaning_of
+from electra_jax.training.start import resolve_cleaning
 from electra_jax.training.workdir import WorkDir
 
 
@@ -28,9 +28,9 @@ def test_accents_of_runs(tmp_path, monkeypatch, given, run, origin, expected):
         workdir.write_config(config(run))
     if origin is not None:
         found = type("Origin", (), {"config": config(origin)})
-        monkeypatch.setattr(start, "find_origin", lambda _: found)
+        monkeypatch.setattr(start, "find_initial_checkpoint", lambda _: found)
     asked = config(given, init_from=None if origin is None else "older")
-    resolved = with_cleaning_of(asked, workdir)
+    resolved = resolve_cleaning(asked, workdir)
     assert resolved.tokenizer.strip_accents is expected
     workdir.write_config(resolved)
-    assert with_cleaning_of(workdir.load_config(), workdir) == resolved
+    assert resolve_cleaning(workdir.load_config(), workdir) == resolved
