@@ -18,7 +18,7 @@ from electra_jax.runtime.malloc import keep_freed_memory
 
 
 def starter(name: str, workload: Workload) -> Callable[[int], None]:
-    """The function that runs ``n`` steps; libraries are imported only here, after the threads are limited."""
+    """Return the function that runs ``n`` steps; libraries are imported only here, after the threads are limited."""
     if name == "electra_jax":
         from benchmarks import ours
 

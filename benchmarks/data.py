@@ -90,7 +90,7 @@ def measure_loader(config: Config, prepared: Prepared, runs: int) -> list[Measur
 
 
 def measure_step(config: Config, prepared: Prepared, runs: int) -> list[Measurement]:
-    """The whole update of both networks on this machine's devices, on batches that are there already."""
+    """Measure the whole update of both networks on this machine's devices, on batches that are already there."""
     program = build_program(config, prepared.tokenizer, make_mesh(config.mesh))
     batches = train_batches(
         prepared.train, batch_size=config.train.batch_size, seed=config.seed, start_step=0, prefetch=1
@@ -123,7 +123,7 @@ class Sample:
         self.name, self.fingerprint, self.num_documents = source.name, source.fingerprint, None
 
     def documents(self) -> Iterator[str]:
-        """Yields documents until there is enough text."""
+        """Yield documents until there is enough text."""
         characters = 0
         for text in self._source.documents():
             yield text
@@ -133,7 +133,7 @@ class Sample:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints a table of the measurements."""
+    """Print a table of the measurements."""
     parser = argparse.ArgumentParser(
         "python -m benchmarks.data", description="Measure prepare, the loader and the step."
     )
@@ -155,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _seconds(action: Callable[[], None]) -> tuple[float, float]:
-    """Returns wall-clock and CPU seconds."""
+    """Return wall-clock and CPU seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
     action()
     return time.perf_counter() - wall, time.process_time() - cpu

@@ -22,7 +22,7 @@ from electra_jax.objectives.masking import max_masked
 
 
 def start(workload: Workload, *, compiled: bool) -> Callable[[int], None]:
-    """A function that runs ``n`` steps of ``workload``; the first call compiles, where that is asked for."""
+    """Return a function that runs ``n`` steps of ``workload``; the first call compiles, where that is asked for."""
     torch.manual_seed(0)
     torch.set_num_threads(workload.threads)
     rows = torch.from_numpy(workload.rows().astype(np.int64))
@@ -97,7 +97,7 @@ def _loss(
 
 
 def _networks(config: Config) -> tuple[ElectraForMaskedLM, ElectraForPreTraining]:
-    """Generator and discriminator with one embedding layer between them."""
+    """Build generator and discriminator with one embedding layer between them."""
     sizes = network_sizes(config.model, config.generator, config.tokenizer.vocab_size)
 
     def settings(encoder: EncoderSizes) -> ElectraConfig:
@@ -123,7 +123,7 @@ def _networks(config: Config) -> tuple[ElectraForMaskedLM, ElectraForPreTraining
 
 
 def _decayed(generator: torch.nn.Module, discriminator: torch.nn.Module, config: Config) -> list[dict]:
-    """Groups of AdamW: biases and LayerNorm are not decayed."""
+    """Return the parameter groups of AdamW: biases and LayerNorm are not decayed."""
     named = {id(p): (name, p) for net in (generator, discriminator) for name, p in net.named_parameters()}
     plain = [p for name, p in named.values() if name.endswith("bias") or "LayerNorm" in name]
     rest = [p for name, p in named.values() if not (name.endswith("bias") or "LayerNorm" in name)]

@@ -15,7 +15,7 @@ from electra_jax.training.program import build_program
 
 
 def start(workload: Workload) -> Callable[[int], None]:
-    """A function that runs ``n`` steps of ``workload``; its first call compiles."""
+    """Return a function that runs ``n`` steps of ``workload``; its first call compiles."""
     return _inference(workload) if workload.kind == "inference" else _training(workload)
 
 

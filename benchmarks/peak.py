@@ -11,7 +11,7 @@ from benchmarks.step import PEAK_SIZE
 
 
 def start() -> Callable[[int], None]:
-    """A function that multiplies two square matrices ``n`` times."""
+    """Return a function that multiplies two square matrices ``n`` times."""
     left = jax.random.normal(jax.random.key(0), (PEAK_SIZE, PEAK_SIZE))
     product = jax.jit(jnp.matmul)
 

@@ -104,7 +104,7 @@ ROWS = (
 
 
 def plan(row: Row, kept: Path | None) -> dict[str, Any]:
-    """What ``electra_jax.plan`` says of a row, or said before if it is in ``kept``.
+    """Plan a row with ``electra_jax.plan``, or read the plan from ``kept`` if it is there.
 
     Raises:
         UserError: it failed.
@@ -123,7 +123,7 @@ def plan(row: Row, kept: Path | None) -> dict[str, Any]:
 
 
 def line(row: Row, said: dict[str, Any]) -> str:
-    """The row of the table."""
+    """Format the row of the table."""
     best, worst = said["times"]["best"], said["times"]["worst"]
     mesh = " × ".join(f"{axis} {size}" for axis, size in said["mesh"].items() if size > 1)
     memory = sum(size for size in said["memory"].values() if size is not None)
@@ -151,7 +151,7 @@ def _between(best: float, worst: float, form: str, unit: str = "") -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints a line for every run as soon as it is planned."""
+    """Print a line for every run as soon as it is planned."""
     parser = argparse.ArgumentParser(
         "python -m benchmarks.scaling", description="Plan the runs of docs/scaling.md and print its table."
     )

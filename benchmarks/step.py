@@ -65,7 +65,7 @@ class Contender:
         self.memory = answer["memory"]
 
     def close(self) -> None:
-        """Ends the process."""
+        """End the process."""
         self._process.communicate()
 
     def _ask(self, steps: int) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Contender:
 
 
 def measure(workload: Workload, names: Sequence[str], rounds: int) -> list[dict[str, Any]]:
-    """A row for each contender: medians, and the median ratio to PyTorch eager (None without it)."""
+    """Return a row for each contender: medians, and the median ratio to PyTorch eager (None without it)."""
     contenders = [Contender(name, workload) for name in (PEAK, *names)]
     try:
         for number in range(rounds):
@@ -175,7 +175,7 @@ def rivals(asked: str) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints a table, and writes it with every round as JSON where that is asked for."""
+    """Print a table, and write it with every round as JSON where that is asked for."""
     parser = argparse.ArgumentParser(
         "python -m benchmarks.step",
         description="Measure the step and inference against Hugging Face PyTorch.",

@@ -58,7 +58,7 @@ class Workload:
         return config
 
     def rows(self) -> np.ndarray:
-        """The same random rows for everyone, int32 ``[batch, length]``."""
+        """Return the same random rows for every contender, int32 ``[batch, length]``."""
         rows = np.random.default_rng(0).integers(1000, 30522, (self.batch, self.length), dtype=np.int32)
         rows[:, 0], rows[:, -1] = self.cls_id, self.sep_id
         return rows

@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(config: Config, workdir: WorkDir, step: int | None) -> int:
-    step, found = broadcast_from_host_0("checkpoint", lambda: _found(workdir.root, step))
+    step, found = broadcast_from_host_0("checkpoint", lambda: _find_checkpoint(workdir.root, step))
     directory = Path(found)
     tokenizer = load_tokenizer(workdir.tokenizer)
     check_prepare_eval(config.data)
@@ -89,7 +89,7 @@ def _evaluate(config: Config, workdir: WorkDir, step: int | None) -> int:
     return 0
 
 
-def _found(root: Path, step: int | None) -> tuple[int, str]:
+def _find_checkpoint(root: Path, step: int | None) -> tuple[int, str]:
     step, directory = find_checkpoint(root, step)
     return step, str(directory)
 

@@ -147,7 +147,7 @@ def run(
         config = load_config(config, overrides)
     elif overrides:
         config = with_overrides(config.model_dump(), overrides, "the configuration")
-    place = WorkDir(local_path(workdir, "the work directory"))
+    directory = WorkDir(local_path(workdir, "the work directory"))
     if submission is not None and not config.finetuning:
         raise UserError("--submission goes with fine-tuning on tasks of GLUE (objective.kind=finetune)")
     if submission is not None:
@@ -158,8 +158,8 @@ def run(
         if config.finetuning:
             from electra_jax.tasks.finetune import finetune  # brings the libraries of its metrics along
 
-            return finetune(config, place, submission)
-        return train(config, place)
+            return finetune(config, directory, submission)
+        return train(config, directory)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

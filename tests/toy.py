@@ -132,7 +132,10 @@ class ToyRun:
         program = self.program
         if self._wrap is not None:
             program = SimpleNamespace(
-                **vars(program), on_mesh=program.on_mesh, put_batch=program.put_batch, share=program.share
+                **vars(program),
+                on_mesh=program.on_mesh,
+                put_batch=program.put_batch,
+                host_share=program.host_share,
             )
             program.train_step = self._wrap(self.program.train_step)
         workload = PretrainingWorkload(self.config, self.prepared, program, self.workdir)

@@ -71,7 +71,7 @@ class Encoder(nn.Module):
         local = block.local_attention and can_start_local(
             embedded.shape[-1], block.hidden_size, block.num_heads
         )
-        # Parameters do not depend on the back end, and may be made where it does not run.
+        # Parameters do not depend on the back end, and may be initialised on devices where it does not run.
         attention = "xla" if self.is_initializing() else block.attention
         layer = EncoderLayer(replace(block, local_attention=local, attention=attention), parent=None)
         mask = AttentionMask.within(inputs.segment_ids, self.direction)

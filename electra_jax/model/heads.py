@@ -8,7 +8,7 @@ from electra_jax.model.block import BlockConfig
 from electra_jax.model.layers import Dense, LayerNorm, truncated_normal
 from electra_jax.partitioning.constraints import constrain
 
-# Added to the logits of the rows that only round the embedding table up.
+# The logit of rows that only round the embedding table up.
 UNUSED_ROW_LOGIT = -1e9
 
 

@@ -15,9 +15,9 @@ from jax import Array
 
 from electra_jax.model.layers import Dtype, Initializer, truncated_normal
 
-# Score of the neighbour a head looks at over that of a position elsewhere: a quarter of its attention at length 64.
+# How much higher than others the neighbour scores that a head looks at: a quarter of its attention at length 64.
 PEAK_SCORE = 4.0
-# What is left of the positions' variance after the first LayerNorm: word, position and token type share it.
+# Share of the positions in the variance after the first LayerNorm: word and token type have the rest.
 POSITION_SHARE = 1 / 3
 
 
@@ -69,16 +69,16 @@ def query_key_init(stddev: float, num_heads: int, *, role: str) -> Initializer:
         hidden, per_head = shape[0], shape[1] // num_heads // 2
         gain = math.sqrt(PEAK_SCORE / POSITION_SHARE / math.sqrt(2 * per_head))
         frequencies = _frequencies(hidden)
-        # Heads share the frequencies out at random; a regular choice would repeat itself a few positions on.
-        shares = np.random.RandomState(0).permutation(hidden // 2).reshape(num_heads, per_head)
+        # Heads get frequencies at random: those of a regular choice would be periodic after a few positions.
+        frequencies_of_heads = np.random.RandomState(0).permutation(hidden // 2).reshape(num_heads, per_head)
         kernel = np.zeros(shape, np.float32)
-        for head, share in enumerate(shares):
-            turn = frequencies[share] * head_offset(head) if role == "key" else np.zeros(per_head)
-            sine, cosine = share, share + hidden // 2
+        for head, chosen in enumerate(frequencies_of_heads):
+            angle = frequencies[chosen] * head_offset(head) if role == "key" else np.zeros(per_head)
+            sine, cosine = chosen, chosen + hidden // 2
             out_sine = 2 * per_head * head + np.arange(per_head)
             out_cosine = out_sine + per_head
-            kernel[sine, out_sine], kernel[cosine, out_sine] = np.cos(turn), -np.sin(turn)
-            kernel[sine, out_cosine], kernel[cosine, out_cosine] = np.sin(turn), np.cos(turn)
+            kernel[sine, out_sine], kernel[cosine, out_sine] = np.cos(angle), -np.sin(angle)
+            kernel[sine, out_cosine], kernel[cosine, out_cosine] = np.sin(angle), np.cos(angle)
         return jnp.asarray(gain * kernel, dtype) + truncated_normal(stddev)(key, shape, dtype)
 
     return init

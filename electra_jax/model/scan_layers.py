@@ -1,7 +1,7 @@
 """Whether layers are scanned or unrolled: ``compute.scan_layers``, and what null means."""
 
-# From so many layers on, a loop on a CPU pays: it compiles in the time of one layer, needs less memory, and takes
-# 2 to 5 % more processor time a step. Fewer compile as fast written out, and then are faster (docs/performance.md).
+# From this depth on, scanning pays on a CPU: it compiles in the time of one layer, needs less memory, and takes
+# 2 to 5 % more processor time per step. Fewer layers compile as fast unrolled, and run faster (docs/performance.md).
 SCAN_FROM_LAYERS = 6
 
 

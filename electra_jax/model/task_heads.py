@@ -244,7 +244,7 @@ class QuestionAnsweringHead(nn.Module):
 
 
 def _masked(logits: Array, mask: Array) -> Array:
-    # Added and not put in place: the reference's scores of forbidden tokens keep their order.
+    # Added, not replaced, as in the reference: forbidden tokens keep their order.
     return logits + jnp.where(mask, 0.0, MASKED_ANSWER_LOGIT)
 
 

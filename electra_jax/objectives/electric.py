@@ -198,7 +198,7 @@ class EnergyBasedCloze:
         cloze_logits, corruption = self.run_generator(params, inputs, generator_rng)
         nll = token_nll(cloze_logits, original.input_ids)
         text = text_tokens(original.input_ids, self.special)
-        # Over the chosen tokens alone, to be set against the other objectives; the cloze model learns from all.
+        # Over the chosen tokens alone, to compare it with other objectives; the cloze model learns from all.
         _, masked_sums = masked_lm_terms(at_positions(cloze_logits, masked.positions), masked)
         logits = self.run_discriminator(params, inputs, corruption, cloze_logits, discriminator_rng)
         real = (original.segment_ids != 0).astype(jnp.float32)

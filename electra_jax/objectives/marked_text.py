@@ -30,19 +30,19 @@ class ShownToken:
 
 
 def marked_lines(
-    rows: np.ndarray, found: Mapping[str, np.ndarray], tokenizer: Tokenizer, colour: bool
+    rows: np.ndarray, outputs: Mapping[str, np.ndarray], tokenizer: Tokenizer, colour: bool
 ) -> list[str]:
     """Return a legend, and a line for the longest document of each row.
 
     Args:
         rows: The original rows, int32 ``[rows, length]``.
-        found: ``segment_ids``, ``input_ids`` with replacements, and the discriminator's ``logits``, shaped as ``rows``.
+        outputs: ``segment_ids``, ``input_ids`` with replacements, and ``logits``, shaped as ``rows``.
         tokenizer: For the tokens' texts.
         colour: Whether marks are colours; else they are signs.
     """
     lines = [_legend(colour)]
     for row, segments, corrupted, logits in zip(
-        rows, found["segment_ids"], found["input_ids"], found["logits"], strict=True
+        rows, outputs["segment_ids"], outputs["input_ids"], outputs["logits"], strict=True
     ):
         inside = segments == np.bincount(segments[segments > 0]).argmax()
         tokens = shown_tokens(tokenizer, row[inside], corrupted[inside], logits[inside] > 0)

@@ -61,7 +61,7 @@ def choose_positions(
         positions = jax.random.categorical(rng, logits, shape=(slots, batch)).T
         count = jnp.where(eligible.any(axis=1), count, 0)
     else:
-        # The largest of independent uniforms: a uniform draw without replacement.
+        # The positions of the largest of independent uniforms are a uniform sample without replacement.
         scores = jnp.where(eligible, jax.random.uniform(rng, eligible.shape), -1.0)
         positions = jax.lax.top_k(scores, slots)[1]
         count = jnp.minimum(count, eligible.sum(axis=1))

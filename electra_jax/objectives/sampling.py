@@ -59,14 +59,15 @@ def sample_by_inverse_cdf(logits: Array, uniforms: Array) -> Array:
     """
     vocab = logits.shape[-1]
     block = block_size(vocab)
-    # Empty blocks at the end change no draw; with as many as the devices divide, no device sees all the logits.
+    # Empty blocks at the end change no sample. They make the number of blocks a multiple of the vocabulary's shards, so
+    # that no device gathers all the logits.
     blocks = round_up(-(-vocab // block), parts_on_mesh("vocab_logits"))
     mass = jnp.exp(logits - logits.max(axis=-1, keepdims=True))
     mass = jnp.pad(mass, [(0, 0)] * (mass.ndim - 1) + [(0, blocks * block - vocab)])
     mass = mass.reshape(*mass.shape[:-1], blocks, block)
 
     def invert(weights: Array, uniform: Array) -> Array:
-        # u < 1, so the target is below the total, and an entry of no mass is never counted up to.
+        # u < 1, so the target is below the total, and an entry without mass is never sampled.
         cumulative = jnp.cumsum(weights, axis=-1)
         target = uniform[..., None] * cumulative[..., -1:]
         return jnp.minimum((cumulative <= target).sum(axis=-1), weights.shape[-1] - 1)

@@ -398,7 +398,7 @@ class FineTuningWorkload:
         for name, plan in data.order(self._config.seed).plans(start, self._config.train.total_steps):
             batch = make_batch(name, data.rows[name], plan, data.tokenizer.pad_id, targets=True)
             self._lengths.append(plan.length)
-            yield share_of(batch, *self._program.share)
+            yield share_of(batch, *self._program.host_share)
 
     def throughput(self, seconds_per_step: float | None) -> Metrics:
         """Return sequences and tokens per second, padding included, since the last call."""

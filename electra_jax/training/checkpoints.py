@@ -299,9 +299,8 @@ def restore_newest(directory: Path, abstract: TrainState) -> tuple[int, TrainSta
             state = restore_state(directory, step, abstract)
         except UserError as error:
             problem = str(error)
-        problems = gather_from_hosts(
-            f"reading step {step} in {directory}", problem
-        )  # what one cannot read none uses
+        # A checkpoint that one host cannot read is used by none
+        problems = gather_from_hosts(f"reading step {step} in {directory}", problem)
         if state is None or any(problems):
             damaged.append(directory / str(step))
             notes.append(f"{next(filter(None, problems))}; falling back to the one before")

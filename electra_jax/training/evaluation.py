@@ -25,7 +25,7 @@ def evaluate(
         limit: The most batches to read; None reads all rows.
     """
     total: Sums | None = None
-    host, hosts = program.share
+    host, hosts = program.host_share
     batches = eval_batches(rows, batch_size=batch_size, pad_id=pad_id, limit=limit, host=host, hosts=hosts)
     with program.on_mesh():
         for number, batch in enumerate(batches):

@@ -46,8 +46,8 @@ def show_examples(
         compiler_options=run_once_options(program.mesh),
     )
     with program.on_mesh(), compile_message("the examples"):
-        found = jax.device_get(compute(params, rows, stream(seed, SHOW_STREAM)))
+        outputs = jax.device_get(compute(params, rows, stream(seed, SHOW_STREAM)))
     if not is_host_0():
         return
-    for line in examples.lines(rows, found, prepared.tokenizer, out.isatty()):
+    for line in examples.lines(rows, outputs, prepared.tokenizer, out.isatty()):
         print(line, file=out)

@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from electra_jax import stopping
 from electra_jax.partitioning.mesh import replicated
 
-_SAVE = 1  # below SIGINT and SIGTERM, which are saved for besides
+_SAVE = 1  # below the numbers of SIGINT and SIGTERM, for which a checkpoint is saved too
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,9 @@ def run_loop(
     try:
         return train_loop(settings, workload, program, workdir, checkpoints, start, state)
     except OSError as error:
-        error.filename = error.filename or workdir.root  # a write to an open file does not say which
+        error.filename = (
+            error.filename or workdir.root
+        )  # an error of writing to an open file does not name it
         raise
     finally:
         checkpoints.close()
@@ -109,14 +111,16 @@ def train_loop(
     ):
         for step in range(start + 1, last + 1):
             batch = program.put_batch(next(batches))
-            # Nothing else goes to the devices, so dispatch waits for nothing.
+            # Nothing else is transferred to the devices, so dispatch waits for nothing.
             with profile.step(step), jax.transfer_guard("disallow"):
                 state, report = program.train_step(state, batch)
             profile.done(step, report)
             if pending is not None:
                 read_report(*pending, console, subnetworks)
             pending = (step, report)
-            decision = stop.decide(save=clock.due())  # asked once: what comes later is for the next step
+            decision = stop.decide(
+                save=clock.due()
+            )  # called once: what is requested later is for the next step
             logs = step % settings.log_every == 0 or step == last
             evaluates = step % settings.evaluation_interval == 0 or step == last
             saves = step % settings.checkpoint_every == 0 or step == last or decision.save

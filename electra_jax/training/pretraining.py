@@ -40,7 +40,7 @@ class PretrainingWorkload:
 
     def batches(self, start: int) -> Iterator[np.ndarray]:
         """Yield this host's rows of the steps after ``start``, int32 ``[rows, length]``."""
-        host, hosts = self.program.share
+        host, hosts = self.program.host_share
         return train_batches(
             self.prepared.train,
             batch_size=self.config.train.batch_size,

@@ -45,8 +45,8 @@ class Program(Generic[AnyObjective]):
     eval_step: Callable[[Any, Array, Any], Sums]
 
     @property
-    def share(self) -> tuple[int, int]:
-        """(Which part, of how many) of a batch's rows this host reads."""
+    def host_share(self) -> tuple[int, int]:
+        """Which part, of how many, of a batch's rows this host reads."""
         return row_share(self.mesh)
 
     @contextmanager
@@ -113,7 +113,7 @@ def program_for_objective(
     def fresh(rng: Array) -> TrainState:
         return init_state(objective, optimizer, batch, rng)
 
-    with jax.set_mesh(mesh):  # as where it will run, so that it is traced once
+    with jax.set_mesh(mesh):  # the mesh it will run on, so that it is traced once
         shapes = jax.eval_shape(fresh, rng)
     shardings = state_shardings(shapes, optimizer, mesh)
     abstract = jax.tree.map(

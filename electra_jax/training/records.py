@@ -13,12 +13,12 @@ from electra_jax.files.json_files import read_json
 T = TypeVar("T")
 
 
-def read_record(path: Path, shape: TypeAdapter[T]) -> T | None:
+def read_record(path: Path, expected: TypeAdapter[T]) -> T | None:
     """Read a JSON file; return None where there is no such file.
 
     Args:
         path: Of the file.
-        shape: The type it must have, exactly: no text where a number belongs.
+        expected: The type it must have, exactly: no text where a number belongs.
 
     Raises:
         UserError: It cannot be read, is not JSON, or has another shape.
@@ -27,7 +27,7 @@ def read_record(path: Path, shape: TypeAdapter[T]) -> T | None:
         return None
     value = read_json(path)
     try:
-        return shape.validate_json(json.dumps(value), strict=True)  # from JSON, where a tuple is a list
+        return expected.validate_json(json.dumps(value), strict=True)  # as JSON, where a tuple is a list
     except RecursionError:
         raise UserError(f"{path} is nested too deeply: restore it from a copy") from None
     except ValidationError as error:

@@ -72,9 +72,8 @@ def select_run(root: Path) -> tuple[Path, Path]:
     Raises:
         UserError: results.json is not what was written, or the seed it names is gone.
     """
-    seed = (
-        None if (root / "checkpoints").is_dir() else best_seed(root)
-    )  # a run is no set of seeds, whatever it holds
+    # A directory with checkpoints of its own is a run, even if it holds results too
+    seed = None if (root / "checkpoints").is_dir() else best_seed(root)
     run = root if seed is None else root / f"seed-{seed}"
     if not run.is_dir() and seed is not None:
         raise UserError(

@@ -13,7 +13,7 @@ from electra_jax.objectives.metrics import Sums, add
 from electra_jax.objectives.protocol import Subnetwork
 from electra_jax.training.state import TrainState
 
-# float32 scalars of one step: loss, grad_norm (of everything, and of each part alone), learning_rate, each *_loss
+# float32 scalars of one step: loss, grad_norm (of everything, and of each subnetwork), learning_rate, each *_loss
 Report = dict[str, Array]
 
 # Independent streams of random numbers from the one seed.
@@ -59,8 +59,8 @@ def make_train_step(
             "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
             **{name: pair[0] / (pair[1] + 1e-6) for name, pair in sums.items() if name.endswith("_loss")},
         }
-        starts_window = state.step % log_every == 0
-        kept = jax.tree.map(lambda s: jnp.where(starts_window, jnp.zeros_like(s), s), state.metric_sums)
+        starts_anew = state.step % log_every == 0
+        kept = jax.tree.map(lambda s: jnp.where(starts_anew, jnp.zeros_like(s), s), state.metric_sums)
         return TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),

@@ -39,8 +39,8 @@ class WorkDir:
         if not self.config.is_file():
             problem = "it has no config.yaml" if self.root.is_dir() else "there is no such directory"
             raise UserError(f"{self.root} is not a work directory: {problem}")
-        own = _load_own(self.config)  # first without the overrides: a mistake in them is another one
-        return load_config(self.config, overrides) if overrides else own
+        saved = _load_saved_config(self.config)  # without the overrides: a mistake in them is no damage
+        return load_config(self.config, overrides) if overrides else saved
 
     def check_usable(self, config: Config, *, free: Collection[str] = ()) -> list[str]:
         """Refuse a directory that belongs to something else; nothing is written.
@@ -107,7 +107,7 @@ class WorkDir:
             write_atomically(self.metrics, "".join(line + "\n" for line in kept))
 
 
-def _load_own(path: Path) -> Config:
+def _load_saved_config(path: Path) -> Config:
     try:
         return load_config(path)
     except UserError as error:

@@ -13,7 +13,7 @@ from electra_jax.model.operations import PLAIN_OPERATIONS, Operations
 # Queries whose scores exist at one time; memory is batch x heads x this x length.
 QUERY_BLOCK = 128
 
-# (query, key, value, allowed [batch, 1, block, keys], number of the block) → what the queries of a block attend to.
+# (query, key, value, allowed [batch, 1, block, keys], number of the block) → attention output of a block of queries.
 AttendBlock = Callable[[Array, Array, Array, Array, Array], Array]
 
 
@@ -70,12 +70,12 @@ def over_query_blocks(
     queries = jnp.pad(mask.query_segments, ((0, 0), (0, missing)))
     query = jnp.moveaxis(query.reshape(batch, heads, blocks, block, head_dim), 2, 0)
     queries = jnp.moveaxis(queries.reshape(batch, blocks, block), 1, 0)
-    # Gradients of keys and values are summed over the blocks, in the type that the loop is given them in.
+    # Gradients of keys and values are summed over the blocks in the dtype that the scan gets them in: float32.
     dtype, key, value = value.dtype, key.astype(jnp.float32), value.astype(jnp.float32)
 
     @jax.checkpoint
     def one_block(query: Array, queries: Array, number: Array) -> Array:
-        # Tied to the query, or a loop over layers would make the masks of all blocks once, and keep them.
+        # Tied to the query by a barrier; else a scan over layers would compute all masks once, and keep them.
         query, queries = jax.lax.optimization_barrier((query, queries))
         allowed = mask.of_queries(queries, number * block).allowed()
         return attend(query, key.astype(dtype), value.astype(dtype), allowed, number)

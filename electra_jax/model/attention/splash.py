@@ -41,17 +41,16 @@ def splash_attention(
             "splash attention takes one first_query for all rows, as an int: use another back end"
         )
     queries = query.shape[2]
-    query, key, value = (_padded(x, 2) for x in (query, key, value))
-    segments = kernel.SegmentIds(_padded(mask.query_segments, 1), _padded(mask.key_segments, 1))
+    query, key, value = (_pad_to_lanes(x, 2) for x in (query, key, value))
+    segments = kernel.SegmentIds(_pad_to_lanes(mask.query_segments, 1), _pad_to_lanes(mask.key_segments, 1))
     shape = (query.shape[2], key.shape[2])
     attend: Callable[..., Array] = partial(
-        _one_device, pattern=_pattern(mask, mask.first_query, shape), interpret=interpret
+        _one_device, kernel_mask=_build_mask(mask, mask.first_query, shape), interpret=interpret
     )
-    if (
-        not jax.sharding.get_abstract_mesh().empty
-    ):  # the compiler does not cut kernels up: rows and heads are ours
-        batch = _cut("batch", query.shape[0])
-        by_heads = partition_spec((batch, _cut("heads", query.shape[1]), "length", "activation"))
+    if not jax.sharding.get_abstract_mesh().empty:
+        # The compiler does not partition Pallas kernels, so rows and heads are sharded by hand.
+        batch = _axis_if_divided("batch", query.shape[0])
+        by_heads = partition_spec((batch, _axis_if_divided("heads", query.shape[1]), "length", "activation"))
         rows = partition_spec((batch, "length"))
         attend = jax.shard_map(
             attend, in_specs=(by_heads, by_heads, by_heads, rows), out_specs=by_heads, check_vma=False
@@ -59,14 +58,14 @@ def splash_attention(
     return attend(query, key, value, segments)[:, :, :queries].astype(value.dtype)
 
 
-def _padded(x: Array, axis: int) -> Array:
+def _pad_to_lanes(x: Array, axis: int) -> Array:
     """Fill ``axis`` up with zeros to a multiple of the kernel's lanes."""
     widths = [(0, 0)] * x.ndim
     widths[axis] = (0, -x.shape[axis] % LANES)
     return jnp.pad(x, widths)
 
 
-def _pattern(mask: AttentionMask, first_query: int, shape: tuple[int, int]) -> masks.Mask:
+def _build_mask(mask: AttentionMask, first_query: int, shape: tuple[int, int]) -> masks.Mask:
     """Return direction and window as the kernel's mask ``[queries, keys]``.
 
     The kernel skips blocks without an allowed pair.
@@ -78,7 +77,7 @@ def _pattern(mask: AttentionMask, first_query: int, shape: tuple[int, int]) -> m
     return masks.LocalMask(shape, (before, after), first_query)
 
 
-def _cut(axis: str, size: int) -> str:
+def _axis_if_divided(axis: str, size: int) -> str:
     """Return the logical axis where the mesh divides it; else one that every device has whole."""
     return axis if size % parts_on_mesh(axis) == 0 else "activation"
 
@@ -89,7 +88,7 @@ def _one_device(
     value: Array,
     segments: kernel.SegmentIds,
     *,
-    pattern: masks.Mask,
+    kernel_mask: masks.Mask,
     interpret: bool,
 ) -> Array:
     heads, queries, head_dim = query.shape[1:]
@@ -97,7 +96,7 @@ def _one_device(
         next(size for size in BLOCKS if length % size == 0) for length in (queries, key.shape[2])
     )
     attend = kernel.make_splash_mha_single_device(
-        masks.MultiHeadMask([pattern] * heads),
+        masks.MultiHeadMask([kernel_mask] * heads),
         block_sizes=kernel.BlockSizes(
             block_q=by_query,
             block_kv=by_key,
