@@ -97,7 +97,7 @@ def measure_step(config: Config, prepared: Prepared, runs: int) -> list[Measurem
     )
     rates = []
     with program.on_mesh():
-        batch = program.put_batch(next(batches))
+        batch = program.to_global_batch(next(batches))
         state = program.init()
 
         def steps(number: int) -> float:

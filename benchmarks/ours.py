@@ -23,7 +23,7 @@ def _training(workload: Workload) -> Callable[[int], None]:
     config = workload.config()
     program = build_program(config, Vocabulary(), make_mesh(config.mesh))
     with program.on_mesh():
-        batch, state = program.put_batch(workload.rows()), program.init()
+        batch, state = program.to_global_batch(workload.rows()), program.init()
 
     def run(steps: int) -> None:
         nonlocal state
@@ -48,7 +48,7 @@ def _inference(workload: Workload) -> Callable[[int], None]:
         return found
 
     with program.on_mesh():
-        params, ids = program.init().params, program.put_batch(workload.rows())
+        params, ids = program.init().params, program.to_global_batch(workload.rows())
 
     def run(steps: int) -> None:
         with program.on_mesh():

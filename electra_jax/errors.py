@@ -37,16 +37,16 @@ def _without_middle(text: str, longest: int) -> str:
     return f"{text[: longest - end - 1]}…{text[-end:]}"
 
 
-def listed(names: Iterable[object], most: int = 8) -> str:
-    """Join names for a message with commas; those beyond ``most`` are counted. No names are no text."""
+def listed(names: Iterable[object], limit: int = 8) -> str:
+    """Join names for a message with commas; those beyond ``limit`` are counted. No names are no text."""
     texts = [str(name) for name in names]
-    more = len(texts) - most
-    return ", ".join(texts[:most]) + (f" and {more:,} more" if more > 0 else "")
+    more = len(texts) - limit
+    return ", ".join(texts[:limit]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def quoted(names: Iterable[object], most: int = 30) -> str:
+def quoted(names: Iterable[object], limit: int = 30) -> str:
     """Join names as `listed`, each in quotation marks; "none" if there are none."""
-    return listed(map(repr, names), most) or "none"
+    return listed(map(repr, names), limit) or "none"
 
 
 class UserError(Exception):

@@ -101,7 +101,7 @@ def draw(runs: Sequence[Run], metrics: Sequence[str], out: Path) -> None:
         raise UserError(f"--out {out}: {error}") from None
 
 
-def available(runs: Sequence[Run]) -> list[str]:
+def available_metrics(runs: Sequence[Run]) -> list[str]:
     """Return those of the default metrics that a run has."""
     return [name for name in DEFAULT_METRICS if any(name in s for run in runs for s in run.curves.values())]
 
@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"--out {args.out} names no picture: give a file that ends in .png, .svg or .pdf")
     runs = [read_run(WorkDir(root)) for root in args.workdirs]
     out = args.out or args.workdirs[0] / "curves.png"
-    draw(runs, args.metric or available(runs), out)
+    draw(runs, args.metric or available_metrics(runs), out)
     print(out)
     return 0
 

@@ -25,7 +25,7 @@ GRACE = 3.0
 Acknowledgement = Callable[[int], str | None]
 
 
-class Watch:
+class SignalWatch:
     """Signals of this process: who is told, and what ends.
 
     A first signal ends what runs, by KeyboardInterrupt in the main thread, unless somebody has asked to `defer` it:
@@ -85,7 +85,7 @@ class Watch:
         finally:
             self._acknowledge = before
 
-    def at_the_end(self, act: Callable[[], None]) -> None:
+    def on_end(self, act: Callable[[], None]) -> None:
         """Register ``act`` to be called when a signal ends the process, in place of what Python would do at exit."""
         self._last_acts.append(act)
 
@@ -181,20 +181,20 @@ def _say(sentence: str) -> None:
         os.write(2, f"{chr(10) if len(bars) or os.isatty(2) else ''}{sentence}\n".encode())
 
 
-def active() -> Watch | None:
+def active() -> SignalWatch | None:
     """Return the watch that has the signals now, if any."""
     owner = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
-    return owner if isinstance(owner, Watch) else None
+    return owner if isinstance(owner, SignalWatch) else None
 
 
 @contextmanager
-def watching(*, ends_process: bool = False) -> Iterator[Watch]:
+def watching(*, ends_process: bool = False) -> Iterator[SignalWatch]:
     """Yield the watch there is, or a new one while entered; in another thread than the main one it hears nothing."""
     watch = active()
     if watch is not None:
         yield watch
         return
-    watch = Watch(ends_process=ends_process, unwinds=True)
+    watch = SignalWatch(ends_process=ends_process, unwinds=True)
     if threading.current_thread() is not threading.main_thread():
         yield watch
         return
@@ -211,7 +211,7 @@ def watch_command() -> None:
     A program that imports the package keeps them, and so do the processes that a command starts for itself.
     """
     if _is_command(sys.argv[:1], sys.orig_argv) and active() is None:
-        watch = Watch(ends_process=True, unwinds=False)
+        watch = SignalWatch(ends_process=True, unwinds=False)
         watch.open()
         # A copy of this process has no thread that listens.
         os.register_at_fork(after_in_child=lambda: watch.leave(signal.SIG_DFL))

@@ -66,8 +66,8 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
         lambda: prepare(
             config.data,
             config.tokenizer,
-            accept=lambda tokenizer: check_tokenizer(config.init_from, workdir, tokenizer),
-            begun=workdir.tokenizer if saved_steps(workdir.checkpoints) else None,
+            validate_tokenizer=lambda tokenizer: check_tokenizer(config.init_from, workdir, tokenizer),
+            saved_tokenizer=workdir.tokenizer if saved_steps(workdir.checkpoints) else None,
         ),
         lambda made: f"{made.tokenizer.fingerprint} {made.train.fingerprint} {made.eval.fingerprint}",
         timeout=config.hosts.prepare_timeout,

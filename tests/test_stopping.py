@@ -83,7 +83,7 @@ def test_what_was_begun_is_undone_and_what_was_printed_arrives():
 
 def test_last_acts_take_the_place_of_what_python_does_at_exit():
     process = Process(
-        f"stopping.active().at_the_end(lambda: os.write(1, b'last act'))\nready(); {LONG}",
+        f"stopping.active().on_end(lambda: os.write(1, b'last act'))\nready(); {LONG}",
         before="import atexit\natexit.register(print, 'at exit')",
         grace=0.3,
     )

@@ -134,7 +134,7 @@ class ToyRun:
             program = SimpleNamespace(
                 **vars(program),
                 on_mesh=program.on_mesh,
-                put_batch=program.put_batch,
+                to_global_batch=program.to_global_batch,
                 host_share=program.host_share,
             )
             program.train_step = self._wrap(self.program.train_step)

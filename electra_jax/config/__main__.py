@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from electra_jax import cli
-from electra_jax.config.fields import FINETUNING, PRETRAINING, marks
+from electra_jax.config.fields import FINETUNING, PRETRAINING, key_metadata
 from electra_jax.config.keys import NAME, Key, entry_keys, keys
 from electra_jax.config.yaml_format import show
 
@@ -29,11 +29,11 @@ def _type(key: Key) -> str:
     default = key.field.default
     if not (values and NAME in key.name):  # an entry's kind may follow from its name
         parts.append(f"default {default if isinstance(default, str) else show(default)}")
-    if "in_finetuning" in (extra := marks(key.field)):
+    if "in_finetuning" in (extra := key_metadata(key.field)):
         parts[-1] += f", in fine-tuning {show(extra['in_finetuning'])}"
     if key.free_on_resume:
         parts.append("may change on resume")
-    if key.runs != Key.runs and not key.is_objectives and NAME not in key.name:
+    if key.runs != Key.runs and not key.in_objective and NAME not in key.name:
         parts.append(_RUNS.get(key.runs) or f"objective.kind={'|'.join(key.runs)} only")
     if key.kinds != key.all_kinds:
         parts.append(f"{key.name.rpartition('.')[0]}.kind={'|'.join(key.kinds)} only")

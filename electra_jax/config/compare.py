@@ -57,7 +57,7 @@ def _bound(old: Config, new: Config) -> frozenset[str]:
         return frozenset()
     recipe = {key.name for key in keys() if key.name.startswith("optimizer.")} | {"train.steps"}
     if "best" in (old.finetune.select, new.finetune.select):
-        recipe |= {"train.eval_every", *(key.name for key in entry_keys() if key.scores)}
+        recipe |= {"train.eval_every", *(key.name for key in entry_keys() if key.affects_score)}
     return frozenset(recipe)
 
 

@@ -106,11 +106,11 @@ def _unknown(name: str, kind: str | None) -> str:
     section, _, leaf = name.rpartition(".")
     own = {key: value for key, value in known.items() if not value.kinds or kind in (None, *value.kinds)}
     if name in known:
-        near = _close(leaf, _siblings(section, own), 0.75)
+        near = _closest(leaf, _siblings(section, own), 0.75)
         meant = f"; did you mean {near[0]}?" if near else ""
         return f"unknown key {name}: it belongs to {_chosen_by(section, known[name])}, not to {kind}{meant}"
-    near = _close(leaf, _siblings(section, own), 0.75) or _close(leaf, _siblings(section, known), 0.75)
-    near = near or (_nearest(name, own) if name.count(".") < 2 else _close(leaf, own, 0.6))
+    near = _closest(leaf, _siblings(section, own), 0.75) or _closest(leaf, _siblings(section, known), 0.75)
+    near = near or (_nearest(name, own) if name.count(".") < 2 else _closest(leaf, own, 0.6))
     others = set(known) - set(own)
     named = (
         f"{key}, which belongs to {_chosen_by(section, known[key])}" if key in others else key for key in near
@@ -124,7 +124,7 @@ def _siblings(section: str, known: Mapping[str, Key]) -> list[str]:
     return [key for key in known if key.rpartition(".")[0] == section]
 
 
-def _close(leaf: str, known: Iterable[str], cutoff: float) -> list[str]:
+def _closest(leaf: str, known: Iterable[str], cutoff: float) -> list[str]:
     """Return the key whose last part is spelled most like ``leaf``, or none."""
     leaves = {key.rpartition(".")[2]: key for key in known}
     return [leaves[near] for near in difflib.get_close_matches(leaf, leaves, n=1, cutoff=cutoff)]
@@ -144,4 +144,4 @@ def _nearest(name: str, known: Mapping[str, Key]) -> list[str]:
         return difflib.get_close_matches(name, same, n=1, cutoff=0.7) if section else same
     if near := difflib.get_close_matches(name, known, n=1, cutoff=0.75):
         return near
-    return _close(leaf, known, 0.6)
+    return _closest(leaf, known, 0.6)

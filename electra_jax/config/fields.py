@@ -24,7 +24,7 @@ def field(
     doc: str | None,
     *,
     free: bool = False,
-    scores: bool = False,
+    affects_score: bool = False,
     kinds: tuple[str, ...] = (),
     in_finetuning: Any = _SAME,
     **constraints: Any,
@@ -35,12 +35,12 @@ def field(
         default: its value where it is not set.
         doc: what it means.
         free: whether it may change when a run is resumed.
-        scores: whether it decides what a task's predictions are worth, and so which parameters are best.
+        affects_score: whether it decides what a task's predictions are worth, and so which parameters are best.
         kinds: the kinds of run that read it; empty: those that read its section.
         in_finetuning: its default in fine-tuning, where that is another.
         **constraints: its range.
     """
-    extra: dict[str, Any] = {"free_on_resume": free, "scores": scores, "kinds": kinds}
+    extra: dict[str, Any] = {"free_on_resume": free, "affects_score": affects_score, "kinds": kinds}
     if in_finetuning is not _SAME:
         extra["in_finetuning"] = in_finetuning
     return Field(default, description=doc, json_schema_extra=extra, **constraints)
@@ -52,7 +52,7 @@ def section(default: Any, kinds: tuple[str, ...]) -> Any:
     return Field(default, json_schema_extra=extra)
 
 
-def marks(of: FieldInfo) -> dict[str, Any]:
+def key_metadata(of: FieldInfo) -> dict[str, Any]:
     """Return what `field` and `section` noted beside a key, such as ``free_on_resume`` and ``kinds``."""
     return of.json_schema_extra if isinstance(of.json_schema_extra, dict) else {}
 

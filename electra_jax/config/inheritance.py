@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from electra_jax.config.fields import FINETUNING, marks
+from electra_jax.config.fields import FINETUNING, key_metadata
 from electra_jax.config.keys import keys
 from electra_jax.config.legacy import without_keys
 from electra_jax.config.schema import ALTERNATIVES, kind_of_run
@@ -36,7 +36,7 @@ def compatible_values(given: Mapping[str, Any], chosen: Mapping[str, Any]) -> di
             key.name
             for key in keys()
             if key.name != "objective.kind"
-            and (after not in key.runs or (crosses and "in_finetuning" in marks(key.field)))
+            and (after not in key.runs or (crosses and "in_finetuning" in key_metadata(key.field)))
         ]
     return without_keys(given, left_out)
 

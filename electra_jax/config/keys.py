@@ -8,7 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from electra_jax.config.fields import FINETUNING, PRETRAINING, marks
+from electra_jax.config.fields import FINETUNING, PRETRAINING, key_metadata
 from electra_jax.config.schema import Config
 
 Sections = tuple[type[BaseModel], ...]
@@ -37,15 +37,15 @@ class Key:
     @property
     def free_on_resume(self) -> bool:
         """Whether it may change when a run is resumed."""
-        return bool(marks(self.field).get("free_on_resume"))
+        return bool(key_metadata(self.field).get("free_on_resume"))
 
     @property
-    def scores(self) -> bool:
+    def affects_score(self) -> bool:
         """Whether it decides what a task's predictions are worth."""
-        return bool(marks(self.field).get("scores"))
+        return bool(key_metadata(self.field).get("affects_score"))
 
     @property
-    def is_objectives(self) -> bool:
+    def in_objective(self) -> bool:
         """Whether the kind of its section is the kind of run."""
         return self.name.startswith("objective.")
 
@@ -79,7 +79,7 @@ def keys(section: type[BaseModel] = Config, prefix: str = "", runs: tuple[str, .
     """
     for name, field in section.model_fields.items():
         path = f"{prefix}{name}"
-        read_by = marks(field).get("kinds") or runs or Key.runs
+        read_by = key_metadata(field).get("kinds") or runs or Key.runs
         if members := sections_of(field.annotation):
             yield from _keys_of(members, f"{path}.", read_by)
         else:
@@ -96,15 +96,15 @@ def _keys_of(members: Sections, prefix: str, runs: tuple[str, ...]) -> Iterator[
         for key in keys(member, prefix, runs):
             owners.setdefault(key.name, {})[kind_of(member)] = key
     every = tuple(kind_of(member) for member in members)
-    yield from (_joined(name, by_kind, every) for name, by_kind in owners.items())
+    yield from (_merge_kinds(name, by_kind, every) for name, by_kind in owners.items())
 
 
-def _joined(name: str, by_kind: dict[str, Key], every: tuple[str, ...]) -> Key:
+def _merge_kinds(name: str, by_kind: dict[str, Key], every: tuple[str, ...]) -> Key:
     docs = list(dict.fromkeys(key.doc for key in by_kind.values()))
-    several = "; ".join(f"{kind}: {key.doc.rstrip('.')}" for kind, key in by_kind.items()) + "."
+    doc_by_kind = "; ".join(f"{kind}: {key.doc.rstrip('.')}" for kind, key in by_kind.items()) + "."
     first, kinds = next(iter(by_kind.values())), tuple(by_kind)
-    runs = kinds if first.is_objectives else first.runs
-    return Key(name, first.field, docs[0] if len(docs) == 1 else several, kinds, every, runs)
+    runs = kinds if first.in_objective else first.runs
+    return Key(name, first.field, docs[0] if len(docs) == 1 else doc_by_kind, kinds, every, runs)
 
 
 NAME = "NAME"  # stands for a name that the user chooses

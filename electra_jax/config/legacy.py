@@ -28,7 +28,7 @@ _OPTIMIZER = frozenset(
     }
 )
 # In fine-tuning these were always worked out from the examples, whatever was set.
-_WORKED_OUT = ("train.steps", "train.eval_every", "train.keep_checkpoints", "optimizer.warmup_steps")
+_DERIVED = ("train.steps", "train.eval_every", "train.keep_checkpoints", "optimizer.warmup_steps")
 
 
 def is_complete(values: Mapping[str, Any]) -> bool:
@@ -40,7 +40,7 @@ def is_complete(values: Mapping[str, Any]) -> bool:
 def upgrade(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return values of an earlier version without the keys that their run never read; other values as they are."""
     kind = kind_of_run(values)
-    unread = [key.name for key in keys() if kind not in key.runs and not key.is_objectives]
+    unread = [key.name for key in keys() if kind not in key.runs and not key.in_objective]
     if not is_complete(values) or not _has_unread_section(values, unread):
         return values
     kept = without_keys(values, unread)
@@ -49,10 +49,10 @@ def upgrade(values: Mapping[str, Any]) -> Mapping[str, Any]:
         return kept
     tasks = finetune.get("tasks")
     if isinstance(tasks, Mapping):
-        own = {name: _of_its_kind(name, task) for name, task in tasks.items()}
+        own = {name: _keys_of_its_kind(name, task) for name, task in tasks.items()}
         kept = {**kept, "finetune": {**finetune, "tasks": own}}
     if kept["train"].get("steps") is not None and finetune.get("epochs") is not None:
-        kept = without_keys(kept, _WORKED_OUT)
+        kept = without_keys(kept, _DERIVED)
     return kept
 
 
@@ -76,7 +76,7 @@ def without_keys(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, A
     return kept
 
 
-def _of_its_kind(name: str, task: Any) -> Any:
+def _keys_of_its_kind(name: str, task: Any) -> Any:
     """Return a task without the keys of other kinds, which it had before each kind got a section of its own."""
     if not isinstance(task, Mapping):
         return task

@@ -24,7 +24,7 @@ from electra_jax.config.fields import (
     Section,
     SourceName,
     field,
-    marks,
+    key_metadata,
     require,
     section,
 )
@@ -651,7 +651,7 @@ class Config(Section):
             if name == "objective" or not isinstance(values, Section):
                 continue  # the objective's keys are those of its kind already
             for key, key_field in type(values).model_fields.items():
-                kinds = marks(key_field).get("kinds") or marks(of).get("kinds") or ()
+                kinds = key_metadata(key_field).get("kinds") or key_metadata(of).get("kinds") or ()
                 was_set = key in values.model_fields_set and getattr(values, key) != key_field.default
                 if was_set and kinds and kind not in kinds:
                     readers.setdefault(kinds, []).append(f"{name}.{key}")
@@ -696,7 +696,7 @@ def _finetuning_defaults(of: FieldInfo) -> dict[str, Any]:
     """Return, by key, those defaults of a section that are others in fine-tuning."""
     if not (isinstance(of.annotation, type) and issubclass(of.annotation, Section)):
         return {}
-    noted = {key: marks(key_field) for key, key_field in of.annotation.model_fields.items()}
+    noted = {key: key_metadata(key_field) for key, key_field in of.annotation.model_fields.items()}
     return {key: extra["in_finetuning"] for key, extra in noted.items() if "in_finetuning" in extra}
 
 

@@ -76,7 +76,7 @@ class TaskConfig(Section):
         None,
         "The metric that decides what is best; null: the benchmark's, or the first of the kind.",
         free=True,
-        scores=True,
+        affects_score=True,
     )
     weight: float | None = field(
         None,
@@ -121,13 +121,13 @@ class ClassificationConfig(TextsConfig):
         None,
         "multi_label: labels at least so probable are predicted; tune: the best on the dev examples; null: 0.5.",
         free=True,
-        scores=True,
+        affects_score=True,
     )
     positive: ClassName | None = field(
         None,
         "The class that F1 is of; null: of two the second (a benchmark's 1), else the mean over all.",
         free=True,
-        scores=True,
+        affects_score=True,
     )
 
     @model_validator(mode="after")
@@ -168,7 +168,9 @@ class QuestionAnsweringConfig(TaskConfig):
     kind: Literal["question_answering"] = field("question_answering", _KIND)
     joint: bool = field(True, "The end is predicted knowing the start, as in the reference.")
     answerable: bool = field(True, "A classifier says whether there is an answer.")
-    beam: int = field(20, "Starts, and ends for each, that are looked at.", free=True, scores=True, ge=1)
+    beam: int = field(
+        20, "Starts, and ends for each, that are looked at.", free=True, affects_score=True, ge=1
+    )
     n_best: int = field(20, "Answers kept for each question.", free=True, ge=1)
     max_question_tokens: int = field(64, "Longer questions are cut.", ge=1)
     max_answer_tokens: int = field(30, "Longer answers are not given, and windows overlap by as much.", ge=1)

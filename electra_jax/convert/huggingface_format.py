@@ -47,7 +47,7 @@ from electra_jax.convert.weights import (
     check_vocabulary,
 )
 from electra_jax.errors import UserError, listed
-from electra_jax.files.file_names import folder_in
+from electra_jax.files.file_names import subfolder
 from electra_jax.model.sizes import EncoderSizes, network_sizes
 from electra_jax.tasks.settings import FILE
 from electra_jax.tokenizers import Tokenizer
@@ -330,7 +330,7 @@ def _translated(
             found[row.ours] = np.ascontiguousarray(array.T) if row.transposed else array
     if not found:
         raise UserError(
-            f"{folder} holds no weights of ELECTRA, but {listed(unexpected, most=3) or 'nothing'}: give the folder of "
+            f"{folder} holds no weights of ELECTRA, but {listed(unexpected, limit=3) or 'nothing'}: give the folder of "
             f"an {' or '.join(ARCHITECTURES.values())}"
         )
     return found, unexpected
@@ -447,7 +447,7 @@ def _write_finetuned(weights: Weights, directory: Path) -> list[str]:
     sizes = network_sizes(weights.config.model, weights.config.generator, weights.vocab_size)
     heads = heads_from_settings(weights.tasks)
     for head in heads:
-        folder_in(directory, head.task)
+        subfolder(directory, head.task)
         check_exportable(weights.config.finetune.head_style, weights.config.model.hidden_size, head)
     exported = {
         head.task: with_hidden_layer(head, on_label_scale(head, weights.parameters)) for head in heads
@@ -461,7 +461,7 @@ def _write_finetuned(weights: Weights, directory: Path) -> list[str]:
         description = _description(weights, architecture, sizes.discriminator, sizes.embedding_size)
         description |= head_config_json(weights.config.finetune.head_dropout, head)
         notes = _write_folder(
-            weights, folder_in(directory, head.task), _with_head(head), parameters, description
+            weights, subfolder(directory, head.task), _with_head(head), parameters, description
         )
     return notes
 

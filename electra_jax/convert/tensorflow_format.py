@@ -70,7 +70,7 @@ def find_prefix(path: Path) -> Path | None:
 
 def _text(state: Path) -> str:
     try:
-        return read_regular(state, most=1 << 20).decode(errors="replace")
+        return read_regular(state, max_bytes=1 << 20).decode(errors="replace")
     except OSError as error:
         raise UserError(
             f"{state} cannot be read ({error.strerror}): give the prefix of a checkpoint"
@@ -112,7 +112,7 @@ def read_tensorflow(
     if "embeddings/word/embedding" not in known.values():
         raise UserError(
             f"{prefix} is not a checkpoint of ELECTRA: it has no electra/embeddings/word_embeddings, but "
-            f"{listed(shapes, most=3) or 'nothing'}"
+            f"{listed(shapes, limit=3) or 'nothing'}"
         )
     found_shapes = {ours: shapes[name][1] for name, ours in known.items()}
     values = _configuration(prefix, found_shapes)
@@ -134,7 +134,7 @@ def read_tensorflow(
     tensors = read_tensors(prefix, wanted)
     parameters = {ours: _float32(tensors[name], name, prefix) for name, ours in known.items()}
     if rounded := [name for name, ours in known.items() if is_rounded(tensors[name], parameters[ours])]:
-        notes = (*notes, f"{prefix}: rounded from float64 to float32: {listed(rounded, most=3)}")
+        notes = (*notes, f"{prefix}: rounded from float64 to float32: {listed(rounded, limit=3)}")
     ours = {*expected, *parameters}
     spellings = {*ours, *(table.foreign_or_same(name).foreign for name in ours), *unexpected}
     check_patterns_used(str(prefix), spellings, allow_missing)

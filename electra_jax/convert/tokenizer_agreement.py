@@ -141,7 +141,7 @@ def check_agreement(tokenizer: Tokenizer, where: Path) -> list[str]:
         told |= set(tokens)
         if tokens:
             notes.append(
-                f"{file} finds {quoted(tokens, most=5)} whole wherever a text has them "
+                f"{file} finds {quoted(tokens, limit=5)} whole wherever a text has them "
                 f"({len(tokens)} added tokens); here they are text like any other"
             )
     return [*notes, *_notes(tokenizer, fast)]

@@ -131,7 +131,7 @@ def _read_usual(folder: Path, name: str) -> StoredTensors:
                 tensors[key], home[key] = array, shard
         if wrong := [key for key, file in places.items() if file == shard and key not in read.tensors]:
             raise UserError(
-                f"{index} says that {listed(wrong, most=3)} is in {shard}, which lacks it: download both again"
+                f"{index} says that {listed(wrong, limit=3)} is in {shard}, which lacks it: download both again"
             )
     return StoredTensors(index, tensors, notes=tuple(notes))
 
@@ -218,7 +218,7 @@ def _floats(path: Path, tensors: Mapping[str, np.ndarray], others: tuple[str, ..
             floats[name] = np.asarray(array, np.float32)
         if is_rounded(array, floats[name]):
             rounded.append(name)
-    notes = (f"{path}: rounded from float64 to float32: {listed(rounded, most=3)}",) if rounded else ()
+    notes = (f"{path}: rounded from float64 to float32: {listed(rounded, limit=3)}",) if rounded else ()
     return StoredTensors(path, floats, others, notes)
 
 

@@ -25,7 +25,7 @@ def key_of(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:20]
 
 
-def as_os_error(error: RuntimeError) -> OSError:
+def to_os_error(error: RuntimeError) -> OSError:
     """Convert an error of array_record, which are all RuntimeErrors; its words tell a full disk from other failures."""
     for code in _FULL:
         if os.strerror(code) in str(error):
@@ -64,7 +64,7 @@ def new_directory(final: Path) -> Iterator[Path]:
             temporary = final.with_name(f".{final.name}.{secrets.token_hex(8)}{_SUFFIX}")
             temporary.mkdir()
             # Held for as long as this process lives, so that others can tell a slow one from a dead one.
-            alive = os.open(_alive_file(temporary), os.O_CREAT | os.O_RDWR, 0o666)
+            alive = os.open(_lock_file(temporary), os.O_CREAT | os.O_RDWR, 0o666)
             with contextlib.suppress(OSError):
                 fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
@@ -76,7 +76,7 @@ def new_directory(final: Path) -> Iterator[Path]:
                     temporary.rename(final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        _alive_file(temporary).unlink(missing_ok=True)
+        _lock_file(temporary).unlink(missing_ok=True)
         os.close(alive)
 
 
@@ -96,20 +96,20 @@ def _remove_abandoned(parent: Path) -> None:
     """Remove what killed processes left: unfinished directories on which nobody holds a lock."""
     for temporary in parent.glob(f".*{_SUFFIX}"):
         try:
-            handle = os.open(_alive_file(temporary), os.O_CREAT | os.O_RDWR, 0o666)
+            handle = os.open(_lock_file(temporary), os.O_CREAT | os.O_RDWR, 0o666)
         except OSError:
             continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(temporary, ignore_errors=True)
-            _alive_file(temporary).unlink(missing_ok=True)
+            _lock_file(temporary).unlink(missing_ok=True)
         except OSError:  # held, or the file system cannot say
             pass
         finally:
             os.close(handle)
 
 
-def _alive_file(temporary: Path) -> Path:
+def _lock_file(temporary: Path) -> Path:
     """Return the lock file of an unfinished directory; beside it, so that renaming takes nothing else along."""
     return temporary.with_name(temporary.name + ".lock")
 

@@ -75,8 +75,8 @@ def prepare(
     tokenizer: TokenizerConfig,
     *,
     progress: bool = True,
-    accept: Callable[[Tokenizer], None] | None = None,
-    begun: Path | None = None,
+    validate_tokenizer: Callable[[Tokenizer], None] | None = None,
+    saved_tokenizer: Path | None = None,
 ) -> Prepared:
     """Find or make the tokenizer, the training rows and the evaluation rows of a configuration.
 
@@ -84,9 +84,9 @@ def prepare(
         data: the section ``data``: sources, rows and where the cache is.
         tokenizer: the section ``tokenizer``.
         progress: whether to say on stderr what is being done.
-        accept: is given the tokenizer before the rows are made, which takes longest, and may refuse it.
-        begun: directory of the tokenizer that a run with these settings began with; it is used where another version
-            of this program could train another one.
+        validate_tokenizer: is given the tokenizer before the rows are made, which takes longest, and may refuse it.
+        saved_tokenizer: directory of the tokenizer that a run with these settings began with; used where another
+            version of this program could train another one.
 
     Raises:
         UserError: the source, the tokenizer or the cache cannot be used, or there is too little text.
@@ -94,9 +94,9 @@ def prepare(
     check_prepare(data, tokenizer)
     source = open_source(data.source, data)
     eval_source = _open_eval_source(data)
-    directory, made = _prepare_tokenizer(data, tokenizer, source, progress, begun)
-    if accept is not None:
-        accept(made)
+    directory, made = _prepare_tokenizer(data, tokenizer, source, progress, saved_tokenizer)
+    if validate_tokenizer is not None:
+        validate_tokenizer(made)
     job = _rows_job(data, made, progress)
     if eval_source is None:
         rows = prepare_rows(job, source, ("train", "eval"))
@@ -146,7 +146,11 @@ def _rows_job(data: DataConfig, tokenizer: Tokenizer, progress: bool) -> RowsJob
 
 
 def _prepare_tokenizer(
-    data: DataConfig, config: TokenizerConfig, source: TextSource, progress: bool, begun: Path | None
+    data: DataConfig,
+    config: TokenizerConfig,
+    source: TextSource,
+    progress: bool,
+    saved_tokenizer: Path | None,
 ) -> tuple[Path, Tokenizer]:
     """Return a tokenizer and the directory it is saved in; training it reads training documents only."""
     fraction = _held_out_fraction(data)
@@ -162,8 +166,8 @@ def _prepare_tokenizer(
         for note in vocabulary_notes(tokenizer):
             print_progress(progress, f"note: {note}")
         return directory, tokenizer
-    if begun is not None:
-        return begun, load_tokenizer(begun)
+    if saved_tokenizer is not None:
+        return saved_tokenizer, load_tokenizer(saved_tokenizer)
     key = key_of(
         {
             "tokenizer": settings.model_dump(),

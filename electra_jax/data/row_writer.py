@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from electra_jax.data.cache import as_os_error, cache_errors
+from electra_jax.data.cache import cache_errors, to_os_error
 
 MANIFEST = "manifest.json"
 # Of the layout on disk and of what packing does; a change leaves earlier caches unused.
@@ -99,11 +99,11 @@ class RowWriter:
             self._write_blocks(held[start : start + chunk])
         self._held = held[whole:]
 
-    def finish(self, facts: Mapping[str, Any]) -> None:
+    def finish(self, metadata: Mapping[str, Any]) -> None:
         """Write what is held back, close the last shard and write the manifest.
 
         Args:
-            facts: what else the manifest is to say, such as settings and sources.
+            metadata: what else the manifest is to say, such as settings and sources.
 
         Raises:
             UserError: the disk is full, or another failure to write.
@@ -111,7 +111,7 @@ class RowWriter:
         with cache_errors(self._directory.parent):
             self._write_blocks(self._held)
             self._close_shard()
-            manifest = json.dumps({**self._summary(), **facts}, indent=1)
+            manifest = json.dumps({**self._summary(), **metadata}, indent=1)
             (self._directory / MANIFEST).write_text(manifest + "\n", encoding="utf-8")
 
     def _summary(self) -> dict[str, Any]:
@@ -161,7 +161,7 @@ class RowWriter:
         try:
             writer.close()
         except RuntimeError as error:
-            raise as_os_error(error) from error
+            raise to_os_error(error) from error
         shard = self._shards[-1]
         shard["num_bytes"] = (self._directory / shard["file"]).stat().st_size
 
@@ -170,4 +170,4 @@ def _write_record(writer: Any, record: bytes) -> None:
     try:
         writer.write(record)
     except RuntimeError as error:
-        raise as_os_error(error) from error
+        raise to_os_error(error) from error

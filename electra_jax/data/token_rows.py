@@ -32,7 +32,7 @@ class Shard(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a directory of prepared rows says about itself; `facts` it also holds are for people."""
+    """What a directory of prepared rows says about itself; other entries in its file are for people to read."""
 
     model_config = ConfigDict(frozen=True)
     num_rows: int = Field(ge=1)

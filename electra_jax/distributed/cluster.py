@@ -21,14 +21,14 @@ class ClusterInfo:
     """Which process of how many this is.
 
     Attributes:
-        found: what said so, for messages.
+        source: what said so, for messages.
         coordinator: ``address:port`` of host 0; None with the next two: jax asks the machine.
         num_processes: how many there are.
         process_id: which one this is.
         local_device: the only device to use where several processes share a machine's; None: all.
     """
 
-    found: str
+    source: str
     coordinator: str | None = None
     num_processes: int | None = None
     process_id: int | None = None
@@ -50,7 +50,7 @@ def detect_cluster(
     """
     if config.join == "off":
         return None
-    place = _named(config, environment) or _slurm(environment) or _tpu(environment, on_tpu)
+    place = _from_settings(config, environment) or _from_slurm(environment) or _from_tpu(environment, on_tpu)
     if place is None and config.join == "on":
         raise UserError(
             "hosts.join=on, but nothing says which hosts there are: neither hosts.coordinator, hosts.num_processes and "
@@ -60,7 +60,7 @@ def detect_cluster(
     return place
 
 
-def _named(config: HostsConfig, environment: Mapping[str, str]) -> ClusterInfo | None:
+def _from_settings(config: HostsConfig, environment: Mapping[str, str]) -> ClusterInfo | None:
     """Return what the keys say, or the variables of the same meaning; an indexed Kubernetes Job numbers its pods."""
     coordinator = config.coordinator or environment.get("JAX_COORDINATOR_ADDRESS")
     number = config.process_id
@@ -90,7 +90,7 @@ def _named(config: HostsConfig, environment: Mapping[str, str]) -> ClusterInfo |
     return ClusterInfo("the configuration or the JAX_ variables", coordinator, count, number)
 
 
-def _slurm(environment: Mapping[str, str]) -> ClusterInfo | None:
+def _from_slurm(environment: Mapping[str, str]) -> ClusterInfo | None:
     """Return which task of a ``srun`` this is; several on a node have a device each."""
     count = _integer(environment, "SLURM_STEP_NUM_TASKS")
     if count is None or count < 2 or "SLURM_STEP_NODELIST" not in environment:
@@ -116,7 +116,7 @@ def first_node(nodes: str) -> str:
     return name + re.split(r"[,\-\]]", rest)[0]
 
 
-def _tpu(environment: Mapping[str, str], on_tpu: bool) -> ClusterInfo | None:
+def _from_tpu(environment: Mapping[str, str], on_tpu: bool) -> ClusterInfo | None:
     """Return that jax is to ask the TPU for its pod.
 
     Returns:

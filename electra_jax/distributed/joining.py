@@ -11,7 +11,12 @@ import jax
 from electra_jax.config.schema import HostsConfig
 from electra_jax.distributed.agreement import barrier
 from electra_jax.distributed.cluster import ClusterInfo, detect_cluster, has_tpu
-from electra_jax.distributed.lost_hosts import LOST, is_lost_host_error, leave_at_once, report_abort
+from electra_jax.distributed.lost_hosts import (
+    LOST_HOST_MESSAGE,
+    is_lost_host_error,
+    leave_at_once,
+    report_abort,
+)
 from electra_jax.errors import HostLost, UserError
 
 
@@ -37,7 +42,7 @@ def joined(config: HostsConfig) -> Iterator[None]:
         if not is_lost_host_error(error):
             raise
         leave_at_once(ended, HostLost.status)
-        raise HostLost(LOST) from error
+        raise HostLost(LOST_HOST_MESSAGE) from error
     # One that is still writing is waited for; then all leave together.
     barrier("end")
 
@@ -85,6 +90,6 @@ def _fail_to_join(cluster: ClusterInfo, why: str) -> NoReturn:
         else "one of the hosts of a TPU"
     )
     raise UserError(
-        f"joining the other hosts failed: {why}; this is {where}, as {cluster.found} said. Start the same command on "
+        f"joining the other hosts failed: {why}; this is {where}, as {cluster.source} said. Start the same command on "
         "all of them and see that they reach that address; hosts.join=off trains on this machine alone"
     )

@@ -11,7 +11,7 @@ import jax
 
 from electra_jax.stopping import active
 
-LOST = (
+LOST_HOST_MESSAGE = (
     "another host of this run was lost, or this one was cut off from them: see the logs of the others; everything up "
     "to the last checkpoint is kept, and the same command on every host goes on from it"
 )
@@ -49,7 +49,7 @@ def report_abort() -> Callable[[], None]:
         What to call when the process ends in order.
     """
     watcher = subprocess.Popen(
-        ["/bin/sh", "-c", 'trap "" TERM INT; read -r _ || printf "error: %s\\n" "$0" >&2', LOST],
+        ["/bin/sh", "-c", 'trap "" TERM INT; read -r _ || printf "error: %s\\n" "$0" >&2', LOST_HOST_MESSAGE],
         stdin=subprocess.PIPE,
         start_new_session=True,
     )
@@ -63,5 +63,5 @@ def report_abort() -> Callable[[], None]:
 
     atexit.register(ended)
     if (watch := active()) is not None:
-        watch.at_the_end(ended)
+        watch.on_end(ended)
     return ended

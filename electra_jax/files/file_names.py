@@ -22,7 +22,7 @@ def is_file_name(name: object) -> bool:
     )
 
 
-def folder_in(directory: Path, name: str) -> Path:
+def subfolder(directory: Path, name: str) -> Path:
     """Return the folder of this name in a directory; names come from files, and some would lead elsewhere.
 
     Raises:

@@ -19,22 +19,22 @@ from electra_jax.files.regular_files import read_regular
 # The largest of them are descriptions of tokenizers, with a quarter of a million entries in 20 MB.
 MAX_BYTES = 64 << 20
 
-_HALF = re.compile("[\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def read_json(path: Path, remedy: str = "restore it from a copy", most: int = MAX_BYTES) -> Any:
+def read_json(path: Path, remedy: str = "restore it from a copy", max_bytes: int = MAX_BYTES) -> Any:
     """Return the value in a JSON file.
 
     Args:
         path: of the file.
         remedy: what the reader of the message is to do, if it is not JSON.
-        most: the bytes it may have.
+        max_bytes: it may have.
 
     Raises:
         UserError: it is not there, cannot be read, or is not JSON; it says where.
     """
     try:
-        content = read_regular(path, most)
+        content = read_regular(path, max_bytes)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: {remedy}") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
@@ -42,13 +42,15 @@ def read_json(path: Path, remedy: str = "restore it from a copy", most: int = MA
     return parse_json(content, str(path), remedy)
 
 
-def read_object(path: Path, remedy: str = "restore it from a copy", most: int = MAX_BYTES) -> dict[str, Any]:
+def read_object(
+    path: Path, remedy: str = "restore it from a copy", max_bytes: int = MAX_BYTES
+) -> dict[str, Any]:
     """Return the object in a JSON file, as `read_json`.
 
     Raises:
         UserError: see `read_json`; or it holds something else.
     """
-    value = read_json(path, remedy, most)
+    value = read_json(path, remedy, max_bytes)
     if not isinstance(value, dict):
         raise UserError(f"{path} does not hold a JSON object in braces but {_kind(value)}: {remedy}")
     return value
@@ -81,14 +83,14 @@ def parse_json(content: bytes, where: str, remedy: str) -> Any:
                 f"{where}, line {error.line}: not valid JSON ({error.syntax}): {remedy}"
             ) from None
         raise UserError(f"{where} {error.reason}: {remedy}") from None
-    except _Twice as error:
+    except _DuplicateName as error:
         raise UserError(f"{where} names {error.args[0]!r} twice in one object: {remedy}") from None
-    if b"\\u" in content and _has_halves(value):
+    if b"\\u" in content and _has_surrogates(value):
         raise UserError(f"{where} holds half of a character (\\ud800 to \\udfff): {remedy}")
     return value
 
 
-class _Twice(Exception):
+class _DuplicateName(Exception):
     """A name that is in an object twice."""
 
 
@@ -96,17 +98,17 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
         seen: set[str] = set()
-        raise _Twice(next(name for name, _ in pairs if name in seen or seen.add(name)))  # type: ignore[func-returns-value]
+        raise _DuplicateName(next(name for name, _ in pairs if name in seen or seen.add(name)))  # type: ignore[func-returns-value]
     return made
 
 
-def _has_halves(value: Any) -> bool:
+def _has_surrogates(value: Any) -> bool:
     """Return whether a string in it holds a surrogate; without recursion, since JSON nests deeper than Python calls."""
     left = [value]
     while left:
         match left.pop():
             case str(text):
-                if _HALF.search(text):
+                if _SURROGATE.search(text):
                     return True
             case Mapping() as inner:
                 left += inner.keys()

@@ -25,21 +25,21 @@ class NotJson(Exception):
 
 def json_value(
     text: str,
-    most_values: int = MAX_VALUES,
+    max_values: int = MAX_VALUES,
     make_object: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None,
 ) -> Any:
     """Return the value that a JSON text spells.
 
     Args:
         text: the JSON.
-        most_values: how many values it may hold.
+        max_values: how many values it may hold.
         make_object: makes an object of its pairs; None: the last value of a name that is there twice counts.
 
     Raises:
         NotJson: it spells none, or one that is too large.
     """
-    if len(text) > most_values and sum(map(text.count, ",[{")) > most_values:
-        raise NotJson(f"holds more than {most_values:,} values")
+    if len(text) > max_values and sum(map(text.count, ",[{")) > max_values:
+        raise NotJson(f"holds more than {max_values:,} values")
     try:
         return json.loads(text, object_pairs_hook=make_object)
     except json.JSONDecodeError as error:

@@ -34,17 +34,17 @@ def open_regular(path: Path) -> BinaryIO:
         raise
 
 
-def read_regular(path: Path, most: int) -> bytes:
-    """Return what a regular file of at most ``most`` bytes holds.
+def read_regular(path: Path, max_bytes: int) -> bytes:
+    """Return what a regular file of at most ``max_bytes`` bytes holds.
 
     Raises:
         OSError: as `open_regular`, or it is larger.
     """
     with open_regular(path) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
         raise OSError(
-            errno.EINVAL, f"it has more than the {most:,} bytes that such a file can need", str(path)
+            errno.EINVAL, f"it has more than the {max_bytes:,} bytes that such a file can need", str(path)
         )
     return content
 

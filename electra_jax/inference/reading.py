@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from electra_jax.config.tasks import TaskConfig, TaskKind
-from electra_jax.data.sources.compressed import Source, name_of, split_extension
+from electra_jax.data.sources.compressed import Source, source_name, split_extension
 from electra_jax.data.sources.json_lines import json_record
 from electra_jax.data.sources.table_rows import repeats_header, rows_of
 from electra_jax.data.sources.text import Lines, read_lines
@@ -89,7 +89,7 @@ def read_records(source: Source, file_format: TrainingFileFormat = TrainingFileF
         UserError: the file cannot be read, or its first line does not name columns.
     """
     extension = split_extension(source)[0] if isinstance(source, str) else ""
-    name = name_of(source)
+    name = source_name(source)
     tags = file_format.kind == "tagging"
     asks = file_format.kind == "question_answering"
     head, lines = _peeked(read_lines(source), _MAX_LINES if tags else 1)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from electra_jax.model.sizes import round_up
-from electra_jax.partitioning.constraints import parts_on_mesh
+from electra_jax.partitioning.constraints import num_shards
 
 DISALLOWED_LOGIT = -1000.0
 
@@ -61,7 +61,7 @@ def sample_by_inverse_cdf(logits: Array, uniforms: Array) -> Array:
     block = block_size(vocab)
     # Empty blocks at the end change no sample. They make the number of blocks a multiple of the vocabulary's shards, so
     # that no device gathers all the logits.
-    blocks = round_up(-(-vocab // block), parts_on_mesh("vocab_logits"))
+    blocks = round_up(-(-vocab // block), num_shards("vocab_logits"))
     mass = jnp.exp(logits - logits.max(axis=-1, keepdims=True))
     mass = jnp.pad(mass, [(0, 0)] * (mass.ndim - 1) + [(0, blocks * block - vocab)])
     mass = mass.reshape(*mass.shape[:-1], blocks, block)

@@ -11,7 +11,7 @@ from jax import Array
 from electra_jax.partitioning.axes import KeyPath, path_name
 
 
-def layer_rates(params: Any, decay: float, *, twice_at_the_top: bool) -> Any:
+def layer_rates(params: Any, decay: float, *, reference_quirk: bool) -> Any:
     """Return what each parameter's learning rate is multiplied by.
 
     It is 1 for heads, ``decay`` for the top layer, its square for the next one below, and so on. The embeddings, and
@@ -21,12 +21,12 @@ def layer_rates(params: Any, decay: float, *, twice_at_the_top: bool) -> Any:
     Args:
         params: arrays or shapes, with ``embeddings``, ``encoder`` and ``heads``.
         decay: the factor.
-        twice_at_the_top: as the original computes it, d^(n+2-depth) with the heads at n + 2 and the top layer at n, so
+        reference_quirk: as the original computes it, d^(n+2-depth) with the heads at n + 2 and the top layer at n, so
             that all of the encoder is decayed once more than the paper says.
     """
     leaves = jax.tree_util.tree_leaves_with_path(params)
     depth = next(leaf.shape[0] for path, leaf in leaves if path_name(path).startswith("encoder/layers/"))
-    extra = 1 if twice_at_the_top else 0
+    extra = 1 if reference_quirk else 0
 
     def rate(path: KeyPath, leaf: Any) -> Array:
         name = path_name(path)
@@ -42,12 +42,12 @@ def layer_rates(params: Any, decay: float, *, twice_at_the_top: bool) -> Any:
     return jax.tree_util.tree_map_with_path(rate, params)
 
 
-def scale_by_layer(decay: float, *, twice_at_the_top: bool) -> optax.GradientTransformation:
+def scale_by_layer(decay: float, *, reference_quirk: bool) -> optax.GradientTransformation:
     """Multiply updates by `layer_rates`; after weight decay, so that it is scaled too."""
 
     def update(updates: optax.Updates, state: optax.EmptyState, params: Any = None) -> Any:
         del params
-        rates = layer_rates(updates, decay, twice_at_the_top=twice_at_the_top)
+        rates = layer_rates(updates, decay, reference_quirk=reference_quirk)
         return jax.tree.map(jnp.multiply, updates, rates), state
 
     return optax.GradientTransformation(lambda _: optax.EmptyState(), update)

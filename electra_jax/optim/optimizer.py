@@ -35,7 +35,7 @@ def build_optimizer(
     ]
     if finetune is not None and config.layer_decay != 1.0:
         quirk = finetune.reference_quirks
-        steps.insert(-1, scale_by_layer(config.layer_decay, twice_at_the_top=quirk))
+        steps.insert(-1, scale_by_layer(config.layer_decay, reference_quirk=quirk))
     if config.clip_norm is not None:
         steps.insert(0, optax.clip_by_global_norm(config.clip_norm))
     return optax.chain(*steps)

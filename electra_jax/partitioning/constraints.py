@@ -15,7 +15,7 @@ def constrain(x: Array, *axes: str) -> Array:
     return jax.lax.with_sharding_constraint(x, partition_spec(axes))
 
 
-def parts_on_mesh(axis: str) -> int:
+def num_shards(axis: str) -> int:
     """Return into how many parts the current mesh cuts a dimension of this logical axis; 1 outside a mesh."""
     sizes = jax.sharding.get_abstract_mesh().shape
     return math.prod(sizes.get(mesh_axis, 1) for mesh_axis in RULES[axis])

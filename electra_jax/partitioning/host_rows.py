@@ -7,7 +7,7 @@ from electra_jax.errors import UserError
 from electra_jax.partitioning.axes import BATCH_AXES
 
 
-def row_share(mesh: Mesh) -> tuple[int, int]:
+def host_shard(mesh: Mesh) -> tuple[int, int]:
     """Return which part of a batch's rows this host reads, and of how many parts.
 
     Hosts that a tensor axis connects hold the same rows, and read the same.

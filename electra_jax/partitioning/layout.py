@@ -88,13 +88,13 @@ def describe_layout(state: Any, mesh: Mesh) -> list[str]:
         groups.items(), key=lambda group: -sum(p.bytes_per_device for p in group[1])
     ):
         where = f"on {' and '.join(cut)}" if cut else "whole on every device"
-        kinds = list(dict.fromkeys(_kind(placement.name) for placement in placements))
+        kinds = list(dict.fromkeys(_role(placement.name) for placement in placements))
         size = sum(placement.bytes_per_device for placement in placements) / 1e6
         lines.append(f"  {where}, {size:,.1f} MB a device: {', '.join(kinds)}")
     return lines
 
 
-def _kind(name: str) -> str:
+def _role(name: str) -> str:
     """Return a parameter's name without its network and layer, so that those with the same role have one name."""
     parts = name.split("/")
     if parts[-1] in ("scale", "bias") and "output_bias" not in parts:

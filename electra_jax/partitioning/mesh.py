@@ -146,7 +146,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def put_batch(mesh: Mesh, rows: Any) -> Any:
+def to_global_batch(mesh: Mesh, rows: Any) -> Any:
     """Put this host's rows, an array or a tree of arrays ``[rows, …]``, as its part of the global batch."""
     sharding = batch_sharding(mesh)
     return jax.tree.map(lambda array: jax.make_array_from_process_local_data(sharding, array), rows)

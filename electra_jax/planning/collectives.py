@@ -136,7 +136,7 @@ def _operands(step: Executed) -> list[Array]:
 
 def _names(operands: list[Array]) -> str:
     names = [f"{a.dtype}[{','.join(map(str, a.shape))}]" for a in sorted(operands, key=lambda a: -a.bytes)]
-    return listed(names, most=3)
+    return listed(names, limit=3)
 
 
 def _operation(instruction: Instruction) -> str:

@@ -22,7 +22,7 @@ from electra_jax.training.program import build_program
 
 
 @dataclass(frozen=True)
-class Vocabulary:
+class StandInTokenizer:
     """What a step needs of a tokenizer: the size of the vocabulary, and any special ids."""
 
     vocab_size: int
@@ -34,7 +34,7 @@ class Vocabulary:
 
 
 @dataclass(frozen=True)
-class Compiled:
+class CompiledStep:
     """A step compiled for a machine; bytes are those of one device.
 
     Attributes:
@@ -69,7 +69,7 @@ class Compiled:
     bytes_accessed: float | None = None
 
 
-def vocabulary(config: TokenizerConfig) -> Tokenizer:
+def tokenizer_for_plan(config: TokenizerConfig) -> Tokenizer:
     """Return the tokenizer if a file is named, else a stand-in of the configured size; nothing is trained.
 
     Raises:
@@ -77,10 +77,10 @@ def vocabulary(config: TokenizerConfig) -> Tokenizer:
     """
     if config.vocab_file is not None:
         return build_tokenizer(config, lambda: iter(()))
-    return cast(Tokenizer, Vocabulary(check_trainable(config)))
+    return cast(Tokenizer, StandInTokenizer(check_trainable(config)))
 
 
-def compile_step(config: Config, tokenizer: Tokenizer, mesh: Mesh) -> Compiled:
+def compile_step(config: Config, tokenizer: Tokenizer, mesh: Mesh) -> CompiledStep:
     """Compile the step of `training.program` for the devices of ``mesh``, which may be a topology's.
 
     Raises:
@@ -106,7 +106,7 @@ def compile_step(config: Config, tokenizer: Tokenizer, mesh: Mesh) -> Compiled:
             memory = parse_out_of_memory(str(error))
             if memory is None:
                 raise
-            return Compiled(
+            return CompiledStep(
                 **given,
                 seconds=time.perf_counter() - started,
                 temporaries=memory.needed,
@@ -117,7 +117,7 @@ def compile_step(config: Config, tokenizer: Tokenizer, mesh: Mesh) -> Compiled:
     analysis = compiled.memory_analysis()
     text, text_error = _text(compiled)
     costs = compiled.cost_analysis() or {}
-    return Compiled(
+    return CompiledStep(
         **given,
         seconds=seconds,
         temporaries=temporaries(analysis, mesh.devices.flat[0].platform),

@@ -35,10 +35,12 @@ def _traffic(module: Module, computation: Computation, instruction: Instruction)
             return _fusion_traffic(module, module.computations[called[0]], instruction, operands)
     written = _written(computation, instruction)
     if instruction.opcode.removesuffix("-start") in _SLICING:
-        return _main(operands[0].arrays and (_like(operands[0].arrays[0], written[0]),)) + _main(written)
+        return _main_memory_bytes(
+            operands[0].arrays and (_resized(operands[0].arrays[0], written[0]),)
+        ) + _main_memory_bytes(written)
     if instruction.opcode == "dynamic-update-slice":
-        return 2 * _main((_like(written[0], operands[1].arrays[0]),))
-    return sum(_main(operand.arrays) for operand in operands) + _main(written)
+        return 2 * _main_memory_bytes((_resized(written[0], operands[1].arrays[0]),))
+    return sum(_main_memory_bytes(operand.arrays) for operand in operands) + _main_memory_bytes(written)
 
 
 def _written(computation: Computation, instruction: Instruction) -> tuple[Array, ...]:
@@ -59,13 +61,14 @@ def _fusion_traffic(
     module: Module, fused: Computation, fusion: Instruction, operands: list[Instruction]
 ) -> float:
     total = sum(
-        _share_read(module, fused, number) * _main(operand.arrays) for number, operand in enumerate(operands)
+        _share_read(module, fused, number) * _main_memory_bytes(operand.arrays)
+        for number, operand in enumerate(operands)
     )
     results = _results(fused)
     if len(results) != len(fusion.arrays):
-        return total + _main(fusion.arrays)
+        return total + _main_memory_bytes(fusion.arrays)
     return total + sum(
-        _share_written(module, fused, result) * _main((array,))
+        _share_written(module, fused, result) * _main_memory_bytes((array,))
         for result, array in zip(results, fusion.arrays)
     )
 
@@ -115,10 +118,10 @@ def _share_written(module: Module, fused: Computation, result: Instruction) -> f
     return fused.operands(result)[1].bytes / result.bytes
 
 
-def _main(arrays: tuple[Array, ...]) -> float:
+def _main_memory_bytes(arrays: tuple[Array, ...]) -> float:
     return sum(array.bytes for array in arrays if array.space == 0)
 
 
-def _like(array: Array, size_of: Array) -> Array:
+def _resized(array: Array, size_of: Array) -> Array:
     """Return an array in the memory of ``array`` and of the size of another."""
     return Array(array.dtype, size_of.shape, array.space)

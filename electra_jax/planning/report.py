@@ -8,7 +8,7 @@ from electra_jax.config.schema import Config
 from electra_jax.objectives import build_objective
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.planning.collectives import Collective, find_collectives, merge
-from electra_jax.planning.compiling import Compiled, compile_step, vocabulary
+from electra_jax.planning.compiling import CompiledStep, compile_step, tokenizer_for_plan
 from electra_jax.planning.hlo import executed, parse_hlo
 from electra_jax.planning.machine import Machine
 from electra_jax.planning.memory_traffic import memory_bytes
@@ -105,7 +105,7 @@ def make_plan(config: Config, machine: Machine) -> Plan:
     """
     mesh = make_mesh(config.mesh, machine.devices)
     check_batch(config.train, config.model, mesh)
-    tokenizer = vocabulary(config.tokenizer)
+    tokenizer = tokenizer_for_plan(config.tokenizer)
     model_flops = train_step_flops(
         build_objective(config, tokenizer, machine.devices[0].platform),
         config.train.batch_size,
@@ -164,7 +164,7 @@ def _capacity(machine: Machine) -> float | None:
 
 
 def _step_cost(
-    compiled: Compiled, flops: float, machine: Machine
+    compiled: CompiledStep, flops: float, machine: Machine
 ) -> tuple[StepCost, list[Collective] | None, list[str]]:
     if compiled.text is None:
         moved = compiled.bytes_accessed or 0.0

@@ -56,8 +56,8 @@ def use_compilation_cache(compute: ComputeConfig, data: DataConfig, platform: st
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_SECONDS)
     compilation_cache.reset_cache()  # what was compiled before this had no cache, and jax asks only once
-    most = jax.config.values["jax_compilation_cache_max_size"]
-    _install(ProgramFolder(folder, root, MAX_BYTES if most < 0 else most, print_on_host_0))
+    max_bytes = jax.config.values["jax_compilation_cache_max_size"]
+    _install(ProgramFolder(folder, root, MAX_BYTES if max_bytes < 0 else max_bytes, print_on_host_0))
 
 
 def cache_root(compute: ComputeConfig, data: DataConfig) -> Path | None:
@@ -137,15 +137,15 @@ class ProgramFolder:
     Attributes:
         folder: of the programs that this process can run.
         root: of all folders like it, which are bounded together.
-        most_bytes: the bound.
-        tell: called once, with one line, if nothing can be written.
+        max_bytes: the bound.
+        report: called once, with one line, if nothing can be written.
     """
 
     folder: Path
     root: Path
-    most_bytes: int
-    tell: Callable[[str], None]
-    _told: bool = field(default=False, init=False)
+    max_bytes: int
+    report: Callable[[str], None]
+    _reported: bool = field(default=False, init=False)
 
     @property
     def _path(self) -> Path:  # jax asks for it
@@ -155,7 +155,7 @@ class ProgramFolder:
         """Return the program of ``key``; None if there is none, or a damaged one."""
         path = self._file(key)
         try:
-            if not path.is_file() or path.stat().st_size > self.most_bytes:
+            if not path.is_file() or path.stat().st_size > self.max_bytes:
                 return None
             content = path.read_bytes()
         except OSError:
@@ -169,14 +169,14 @@ class ProgramFolder:
 
     def put(self, key: str, value: bytes) -> None:
         """Keep a program, in place of one of the same key."""
-        if len(value) + 32 > self.most_bytes:
+        if len(value) + 32 > self.max_bytes:
             return
         try:
             write_atomically(self._file(key), _digest(key, value) + value, flush=False)
         except OSError as error:
-            if not self._told:
-                self._told = True
-                self.tell(
+            if not self._reported:
+                self._reported = True
+                self.report(
                     f"note: compiled programs cannot be kept in {self.folder} ({error.strerror or error}): the next "
                     "start compiles them again"
                 )
@@ -190,7 +190,7 @@ class ProgramFolder:
         entries = sorted(self._entries())
         total = sum(size for _, size, _ in entries)
         for _, size, path in entries:
-            if total <= self.most_bytes:
+            if total <= self.max_bytes:
                 return
             with suppress(OSError):
                 path.unlink()

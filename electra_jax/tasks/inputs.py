@@ -144,7 +144,7 @@ def _changes(begun: FineTuningInputs, now: FineTuningInputs) -> Iterator[str]:
     for name in dict.fromkeys((*begun.classes, *now.classes)):
         before, after = begun.classes.get(name, ()), now.classes.get(name, ())
         if before != after:
-            yield f"classes of finetune.tasks.{name}: [{listed(before, most=20)}] -> [{listed(after, most=20)}]"
+            yield f"classes of finetune.tasks.{name}: [{listed(before, limit=20)}] -> [{listed(after, limit=20)}]"
     if _hash(begun.start) != _hash(now.start):
         yield f"init_from: {_show(begun.start)} -> {_show(now.start)}"
 

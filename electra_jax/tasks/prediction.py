@@ -8,8 +8,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from electra_jax.partitioning.host_rows import row_share
-from electra_jax.partitioning.mesh import batch_sharding, put_batch
+from electra_jax.partitioning.host_rows import host_shard
+from electra_jax.partitioning.mesh import batch_sharding, to_global_batch
 from electra_jax.tasks.batches import make_batch, plan_batches, share_of
 from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.protocol import Rows, TaskBatch
@@ -59,8 +59,8 @@ def predict_rows(
     with jax.set_mesh(mesh):
         for plan in plans:
             batch = make_batch(task, rows, plan, pad_id, targets=False)
-            mine = share_of(batch, *row_share(mesh))
-            outputs = step(params, put_batch(mesh, mine))
+            mine = share_of(batch, *host_shard(mesh))
+            outputs = step(params, to_global_batch(mesh, mine))
             whole = multihost_utils.process_allgather(outputs, tiled=True)
             pieces.append((plan.rows, {name: np.asarray(array) for name, array in whole.items()}))
     return {name: _in_order(name, pieces, len(lengths)) for name in pieces[0][1]}

@@ -48,7 +48,7 @@ def sentences(documents: Iterable[str]) -> Iterator[str]:
 
 
 def sample_sentences(
-    items: Iterable[str], most_sentences: int, most_characters: int, read: Callable[[int], None]
+    items: Iterable[str], max_sentences: int, max_characters: int, read: Callable[[int], None]
 ) -> Sample:
     """Draw sentences, each equally likely to be taken, until one of the two bounds is met.
 
@@ -57,8 +57,8 @@ def sample_sentences(
 
     Args:
         items: all sentences.
-        most_sentences: at most so many are kept.
-        most_characters: at most so many characters, unless a single sentence has more.
+        max_sentences: at most so many are kept.
+        max_characters: at most so many characters, unless a single sentence has more.
         read: is called now and then with the number of characters read.
     """
     rng = random.Random(0)
@@ -75,7 +75,7 @@ def sample_sentences(
         paid = len(item) + (COST_WITHOUT_BLANKS - 1) * _without_blanks(item)
         heappush(kept, (key, number, item, paid))
         cost += paid
-        while len(kept) > 1 and (len(kept) > most_sentences or cost > most_characters):
+        while len(kept) > 1 and (len(kept) > max_sentences or cost > max_characters):
             bar, _, _, paid = heappop(kept)  # nothing with a larger number has a place any more
             cost -= paid
     taken = [item for _, _, item, _ in sorted(kept, key=lambda entry: entry[1])]

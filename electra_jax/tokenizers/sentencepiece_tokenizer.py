@@ -77,12 +77,12 @@ class SentencePieceTokenizer:
         normalized, origin = self._normalize.aligned(text)
         pieces = self._processor.encode(normalized, return_type="proto").pieces
         # What the model's own rules make of it, and from which character on they read to write each of theirs.
-        written, read_from = self._processor.normalize(normalized, with_offsets=True)
+        normalized_text, read_from = self._processor.normalize(normalized, with_offsets=True)
         read_to = _ends(read_from)
         visible = [bool(self._visible[ord(char)]) for char in normalized]
         offsets = []
-        for first, last in self._spans(pieces, written):
-            while first < last and written[first] == SPACE:
+        for first, last in self._spans(pieces, normalized_text):
+            while first < last and normalized_text[first] == SPACE:
                 first += 1
             begin = read_from[first]
             end = read_to[last - 1] if first < last else len(normalized)
@@ -99,14 +99,14 @@ class SentencePieceTokenizer:
         ids = [piece.id for piece in pieces]
         return Encoding(ids, offsets)
 
-    def _spans(self, pieces: Any, written: str) -> Iterator[tuple[int, int]]:
+    def _spans(self, pieces: Any, normalized_text: str) -> Iterator[tuple[int, int]]:
         """Yield (first, last + 1) of the characters of normalised text that each piece spells; bytes share theirs."""
         at = used = 0
         for piece in pieces:
             if self._processor.is_byte(piece.id):
                 yield at, at + 1
                 used += 1
-                if used == len(written[at].encode()):
+                if used == len(normalized_text[at].encode()):
                     at, used = at + 1, 0
             else:
                 yield at, at + len(piece.piece)

@@ -41,15 +41,15 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not end up in the answer
     with os.fdopen(os.dup(0), "rb", buffering=0) as requests:
-        length = int.from_bytes(_exactly(requests, 8), "little")
-        request = json.loads(_exactly(requests, length))
+        length = int.from_bytes(_read_exactly(requests, 8), "little")
+        request = json.loads(_read_exactly(requests, length))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     answers.write(train(request["settings"], request["sentences"]))
     answers.flush()
     os._exit(0)
 
 
-def _exactly(requests: io.RawIOBase, length: int) -> bytes:
+def _read_exactly(requests: io.RawIOBase, length: int) -> bytes:
     content = bytearray()
     while len(content) < length:
         part = requests.read(min(length - len(content), 1 << 20))

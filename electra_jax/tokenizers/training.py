@@ -55,12 +55,12 @@ def train_sentencepiece(
     """
     vocab_size = check_trainable(config)
     normalize = PlainNormalizer(lowercase=config.lowercase, strip_accents=bool(config.strip_accents))
-    clock = _Clock(report)
+    clock = _Progress(report)
     sample = sample_sentences(
         sentences(documents),
         config.training_sentences,
         config.training_characters,
-        lambda read: clock.say(f"reading text for the vocabulary, {read:,} characters"),
+        lambda read: clock.report(f"reading text for the vocabulary, {read:,} characters"),
     )
     if not sample.sentences:
         raise UserError(NO_TEXT)
@@ -68,7 +68,7 @@ def train_sentencepiece(
         report(
             f"the vocabulary: trained on {sample.characters:,} of {sample.characters_read:,} characters, at random"
         )
-    if note := _slow(config, sample):
+    if note := _slow_training_note(config, sample):
         report(note)
     settings = {
         "vocab_size": vocab_size,
@@ -88,16 +88,16 @@ def train_sentencepiece(
         "minloglevel": 2,
     }
     lines = [normalize(sentence).replace(RESERVED, " ") for sentence in sample.sentences]
-    answer = _in_a_process(
+    answer = _run_worker(
         {"settings": settings, "sentences": lines},
-        lambda: clock.say(f"training the vocabulary on {sample.characters:,} characters"),
+        lambda: clock.report(f"training the vocabulary on {sample.characters:,} characters"),
     )
     if answer[:1] == REFUSED:
         raise _explain(answer[1:].decode(), vocab_size, _least_size(config))
     return answer[1:]
 
 
-def _in_a_process(request: dict[str, Any], waiting: Callable[[], None]) -> bytes:
+def _run_worker(request: dict[str, Any], waiting: Callable[[], None]) -> bytes:
     """Return what `sentencepiece_worker` answers; whatever ends the wait for it ends it too."""
     worker = subprocess.Popen(
         [sys.executable, "-P", sentencepiece_worker.__file__],
@@ -140,21 +140,21 @@ def _in_a_process(request: dict[str, Any], waiting: Callable[[], None]) -> bytes
     return answers[0]
 
 
-class _Clock:
+class _Progress:
     """Passes on what is being done, with the time it has taken, every few seconds."""
 
     def __init__(self, report: Callable[[str], None]):
         self._report = report
         self._begun = self._said = time.monotonic()
 
-    def say(self, what: str) -> None:
+    def report(self, what: str) -> None:
         now = time.monotonic()
         if now - self._said >= SECONDS_BETWEEN_LINES:
             self._said = now
             self._report(f"{what}, {now - self._begun:.0f} s")
 
 
-def _slow(config: TokenizerConfig, sample: Sample) -> str | None:
+def _slow_training_note(config: TokenizerConfig, sample: Sample) -> str | None:
     """Return a sentence on text that has hardly any blanks, which a unigram model is slow on; None for other text."""
     if config.model_type != "unigram" or sample.share_without_blanks < 0.5 or sample.characters < 100_000:
         return None

@@ -29,6 +29,6 @@ def evaluate(
     batches = eval_batches(rows, batch_size=batch_size, pad_id=pad_id, limit=limit, host=host, hosts=hosts)
     with program.on_mesh():
         for number, batch in enumerate(batches):
-            sums = program.eval_step(params, program.put_batch(batch), np.int32(number))
+            sums = program.eval_step(params, program.to_global_batch(batch), np.int32(number))
             total = sums if total is None else add(total, sums)
     return program.objective.summarize(jax.device_get(total))

@@ -110,7 +110,7 @@ def train_loop(
         program.on_mesh(),
     ):
         for step in range(start + 1, last + 1):
-            batch = program.put_batch(next(batches))
+            batch = program.to_global_batch(next(batches))
             # Nothing else is transferred to the devices, so dispatch waits for nothing.
             with profile.step(step), jax.transfer_guard("disallow"):
                 state, report = program.train_step(state, batch)

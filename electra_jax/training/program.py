@@ -14,8 +14,8 @@ from electra_jax.config.schema import Config
 from electra_jax.objectives import Objective, PretrainingObjective, build_objective
 from electra_jax.objectives.metrics import Sums
 from electra_jax.optim import build_optimizer, learning_rate_schedule
-from electra_jax.partitioning.host_rows import row_share
-from electra_jax.partitioning.mesh import batch_sharding, put_batch, replicated
+from electra_jax.partitioning.host_rows import host_shard
+from electra_jax.partitioning.mesh import batch_sharding, replicated, to_global_batch
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.compile_messages import WithCompileMessage, compile_message
 from electra_jax.training.state import TrainState, init_state, state_shardings
@@ -47,7 +47,7 @@ class Program(Generic[AnyObjective]):
     @property
     def host_share(self) -> tuple[int, int]:
         """Which part, of how many, of a batch's rows this host reads."""
-        return row_share(self.mesh)
+        return host_shard(self.mesh)
 
     @contextmanager
     def on_mesh(self) -> Iterator[None]:
@@ -55,13 +55,13 @@ class Program(Generic[AnyObjective]):
         with jax.set_mesh(self.mesh):
             yield
 
-    def put_batch(self, rows: Any) -> Any:
+    def to_global_batch(self, rows: Any) -> Any:
         """Put this host's rows on the devices, as its part of the global batch.
 
         Args:
             rows: An array, or a tree of arrays, ``[rows, …]``.
         """
-        return put_batch(self.mesh, rows)
+        return to_global_batch(self.mesh, rows)
 
 
 def build_program(

@@ -16,7 +16,7 @@ from electra_jax.config.loading import validate
 from electra_jax.errors import UserError
 
 KINDS = (*PRETRAINING, *FINETUNING)
-RESTRICTED = [key for key in keys() if key.runs != Key.runs and not key.is_objectives]
+RESTRICTED = [key for key in keys() if key.runs != Key.runs and not key.in_objective]
 # Where a run of a kind begins; what it reads is read there or in what that imports.
 BEGINS = {"finetune": "electra_jax.tasks.finetune"}
 TRAIN = "electra_jax.train"

@@ -16,7 +16,7 @@ from electra_jax.convert.weight_files import read_folder
 from electra_jax.convert.weights import Weights
 from electra_jax.data.token_rows import TokenRows
 from electra_jax.errors import UserError
-from electra_jax.files.file_names import folder_in, is_file_name
+from electra_jax.files.file_names import is_file_name, subfolder
 from electra_jax.tasks.settings import TaskSettings, read_settings
 from electra_jax.training.checkpoints import saved_steps
 from electra_jax.training.seed_selection import best_seed
@@ -27,7 +27,7 @@ INSIDE = ["mnli", "my task", "…", "STS-B", "a.b", "-x", "任务", "a..b"]
 
 @pytest.mark.parametrize("name", INSIDE)
 def test_names_that_are_taken(name):
-    assert folder_in(Path("out"), name) == Path("out") / name
+    assert subfolder(Path("out"), name) == Path("out") / name
     tasks = {name: {"kind": "classification", "train": "a"}}
     assert list(FinetuneConfig.model_validate({"tasks": tasks}).tasks) == [name]
 

@@ -80,5 +80,5 @@ def test_only_regular_files_of_bounded_size_are_read(tmp_path):
         (tmp_path / "there" / "below", "cannot be read (Not a directory)"),
     ):
         with pytest.raises(UserError) as error:
-            read_json(path, "fetch it again", most=10)
+            read_json(path, "fetch it again", max_bytes=10)
         assert expected in str(error.value)

@@ -58,9 +58,9 @@ def test_it_learns_the_entropy_of_the_text_and_not_the_token_it_predicts(added):
     with program.on_mesh():
         state = program.init()
         for _ in range(400):
-            state, _ = program.train_step(state, program.put_batch(_rows(rng, 64, length)))
+            state, _ = program.train_step(state, program.to_global_batch(_rows(rng, 64, length)))
         sums = [
-            program.eval_step(state.params, program.put_batch(_rows(rng, 64, length)), np.int32(number))
+            program.eval_step(state.params, program.to_global_batch(_rows(rng, 64, length)), np.int32(number))
             for number in range(40)
         ]
     total = jax.tree.map(lambda *x: np.sum(x, axis=0), *sums)

@@ -22,7 +22,7 @@ PARAMS = {
 
 @pytest.mark.parametrize(("quirk", "top"), [(False, 1), (True, 2)])
 def test_rates_fall_by_the_factor_from_layer_to_layer(quirk, top):
-    rates = layer_rates(PARAMS, 0.5, twice_at_the_top=quirk)
+    rates = layer_rates(PARAMS, 0.5, reference_quirk=quirk)
     assert rates["heads"]["mine"]["prediction"]["kernel"] == 1
     layers = rates["encoder"]["layers"]["output"]
     for leaf in layers.values():
@@ -36,7 +36,7 @@ def test_rates_fall_by_the_factor_from_layer_to_layer(quirk, top):
 
 def test_an_unknown_parameter_is_an_error():
     with pytest.raises(ValueError, match="no layer-wise rate covers pooler/kernel"):
-        layer_rates({**PARAMS, "pooler": {"kernel": jnp.ones(2)}}, 0.5, twice_at_the_top=False)
+        layer_rates({**PARAMS, "pooler": {"kernel": jnp.ones(2)}}, 0.5, reference_quirk=False)
 
 
 def test_updates_and_weight_decay_are_both_scaled():
@@ -63,6 +63,6 @@ def test_updates_and_weight_decay_are_both_scaled():
         return optimizer.update(gradients, optimizer.init(PARAMS), PARAMS)[0]
 
     plain, scaled = updates(1.0), updates(0.8)
-    by_hand = jax.tree.map(jnp.multiply, plain, layer_rates(PARAMS, 0.8, twice_at_the_top=False))
+    by_hand = jax.tree.map(jnp.multiply, plain, layer_rates(PARAMS, 0.8, reference_quirk=False))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), scaled, by_hand)
     assert float(optax.tree.norm(plain)) > float(optax.tree.norm(scaled)) > 0

@@ -7,7 +7,7 @@ import pytest
 
 from electra_jax.errors import UserError
 from electra_jax.partitioning import host_rows
-from electra_jax.partitioning.host_rows import row_share
+from electra_jax.partitioning.host_rows import host_shard
 
 
 def _mesh(owners):
@@ -39,10 +39,10 @@ def _mesh(owners):
 def test_rows_of_a_host_are_those_its_devices_hold(monkeypatch, owners, shares):
     for number, share in enumerate(shares):
         monkeypatch.setattr(host_rows.jax, "process_index", lambda number=number: number)
-        assert row_share(_mesh(owners)) == share
+        assert host_shard(_mesh(owners)) == share
 
 
 def test_rows_in_several_pieces_are_refused(monkeypatch):
     monkeypatch.setattr(host_rows.jax, "process_index", lambda: 0)
     with pytest.raises(UserError, match="rows that are not one piece of a batch"):
-        row_share(_mesh([[[0]], [[1]], [[0]], [[1]]]))
+        host_shard(_mesh([[[0]], [[1]], [[0]], [[1]]]))

@@ -101,7 +101,7 @@ def test_mistake_ends_with_status_2_and_one_sentence(run_file):
 
 
 def test_what_does_not_fit_is_a_users_error(run_file, capsys, monkeypatch):
-    failed = compiling.Compiled(
+    failed = compiling.CompiledStep(
         1.0, 2.0, 3.0, 4.0, 5.0, 6.0, temporaries=65e9, out_of_memory="Ran out of memory on HBM"
     )
     monkeypatch.setattr(report, "compile_step", lambda *_: failed)

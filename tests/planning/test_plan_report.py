@@ -15,7 +15,7 @@ from electra_jax.objectives import build_objective
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.planning import report
 from electra_jax.planning.collectives import Collective
-from electra_jax.planning.compiling import Compiled, parse_out_of_memory, temporaries, vocabulary
+from electra_jax.planning.compiling import CompiledStep, parse_out_of_memory, temporaries, tokenizer_for_plan
 from electra_jax.planning.machine import local_machine
 from electra_jax.planning.products import product_flops
 from electra_jax.planning.report import Plan, format_plan, make_plan
@@ -43,7 +43,7 @@ def plan(config):
 
 
 def test_bytes_are_those_that_a_device_holds(plan, config):
-    program = build_program(config, vocabulary(config.tokenizer), make_mesh(config.mesh))
+    program = build_program(config, tokenizer_for_plan(config.tokenizer), make_mesh(config.mesh))
     state = jax.tree.map(lambda s: jax.device_put(jnp.zeros(s.shape, s.dtype), s.sharding), program.abstract)
     first = jax.devices()[0]
 
@@ -74,13 +74,13 @@ def test_temporaries_are_those_that_the_compiler_compares_with_the_memory_there_
 
 
 def test_flops_are_the_models_own_and_those_that_are_recomputed(plan, config):
-    objective = build_objective(config, vocabulary(config.tokenizer))
+    objective = build_objective(config, tokenizer_for_plan(config.tokenizer))
     rows, length = config.train.batch_size, config.data.sequence_length
     assert plan.model_flops == train_step_flops(objective, rows, length)
     # The logits of rows that only round the vocabulary up are computed, and are no work of the model's.
     assert plan.model_flops <= plan.hardware_flops <= 1.05 * plan.model_flops
     full = small_config(**{**config.model_dump(), "compute": {"scan_layers": True, "remat": "full"}})
-    program = build_program(full, vocabulary(full.tokenizer), make_mesh(full.mesh))
+    program = build_program(full, tokenizer_for_plan(full.tokenizer), make_mesh(full.mesh))
     with program.on_mesh():
         traced = program.train_step.trace(program.abstract, np.zeros((8, 16), np.int32))
     recomputed = product_flops(traced.jaxpr.jaxpr) / plan.hardware_flops
@@ -189,7 +189,7 @@ def test_what_goes_to_other_slices_has_lines_and_a_time_of_its_own():
 @pytest.mark.parametrize(("chip", "bandwidth"), [("v5e", 3.125e9), ("v4", None)])
 def test_what_is_sent_within_and_between_slices_is_counted_once(monkeypatch, config, chip, bandwidth):
     """A program for two slices in place of a compilation."""
-    compiled = Compiled(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, temporaries=7.0, text=TPU_SLICES)
+    compiled = CompiledStep(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, temporaries=7.0, text=TPU_SLICES)
     monkeypatch.setattr(report, "compile_step", lambda *_: compiled)
     monkeypatch.setattr(report, "peak_flops", lambda device: 1e14)
     made = make_plan(config, replace(local_machine(), chip=TPU_CHIPS[chip], shape=(2, 2), slices=2))
@@ -207,7 +207,9 @@ def test_what_does_not_fit_is_a_plan_too(monkeypatch, config):
     message = (
         "Ran out of memory on HBM, the total memory required for HLO temporaries (65.47G) exceeds available"
     )
-    failed = Compiled(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, temporaries=65e9, available=15e9, out_of_memory=message)
+    failed = CompiledStep(
+        1.0, 2.0, 3.0, 4.0, 5.0, 6.0, temporaries=65e9, available=15e9, out_of_memory=message
+    )
     monkeypatch.setattr(report, "compile_step", lambda *_: failed)
     made = make_plan(config, replace(local_machine(), chip=TPU_CHIPS["v5e"]))
     assert not made.fits
@@ -246,7 +248,7 @@ def test_other_compile_errors_are_not_about_memory():
 
 
 def test_program_that_cannot_be_printed_has_no_collectives_and_says_so(monkeypatch, config):
-    compiled = Compiled(
+    compiled = CompiledStep(
         1.0, 2.0, 3.0, 4.0, 5.0, 6.0, temporaries=7.0, text_error="UNIMPLEMENTED", bytes_accessed=8.0
     )
     monkeypatch.setattr(report, "compile_step", lambda *_: compiled)

@@ -44,7 +44,7 @@ def programs(tmp_path):
     """A folder of programs that holds 100 bytes of content and fails the test if it complains."""
     folder = tmp_path / "jaxlib-1"
     folder.mkdir()
-    return ProgramFolder(folder, tmp_path, 3 * (100 + 32), tell=pytest.fail)
+    return ProgramFolder(folder, tmp_path, 3 * (100 + 32), report=pytest.fail)
 
 
 @pytest.fixture
@@ -177,13 +177,13 @@ def test_what_is_no_file_is_not_read(programs):
     file.mkdir()
     assert programs.get("a") is None
     told = []
-    programs.tell = told.append
+    programs.report = told.append
     programs.put("a", b"program")
     assert len(told) == 1
 
 
 def test_the_least_recently_used_go_of_all_versions_together(programs):
-    other = ProgramFolder(programs.root / "jaxlib-0", programs.root, programs.most_bytes, pytest.fail)
+    other = ProgramFolder(programs.root / "jaxlib-0", programs.root, programs.max_bytes, pytest.fail)
     other.folder.mkdir()
     for age, (some, key) in enumerate([(other, "a"), (programs, "b"), (programs, "c")]):
         some.put(key, bytes(100))
@@ -214,7 +214,7 @@ def test_nothing_else_is_removed(programs):
 
 def test_a_full_disk_is_told_once_and_leaves_nothing_behind(programs, monkeypatch):
     told = []
-    programs.tell = told.append
+    programs.report = told.append
 
     def full(*_):
         raise OSError(28, "No space left on device")

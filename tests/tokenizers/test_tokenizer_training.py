@@ -99,8 +99,8 @@ def test_sentences_lose_nothing_and_are_short(corpus):
     assert "".join("".join(cut).split()) == "".join("".join(documents).split())
 
 
-def sample(items, most_sentences=10**9, most_characters=10**9):
-    return sample_sentences(items, most_sentences, most_characters, lambda read: None)
+def sample(items, max_sentences=10**9, max_characters=10**9):
+    return sample_sentences(items, max_sentences, max_characters, lambda read: None)
 
 
 def test_a_sample_that_is_not_bounded_is_all_of_the_text():
@@ -110,7 +110,7 @@ def test_a_sample_that_is_not_bounded_is_all_of_the_text():
     assert taken.characters == taken.characters_read == len("".join(items))
 
 
-@pytest.mark.parametrize("bounds", [{"most_sentences": 2000}, {"most_characters": 10_000}])
+@pytest.mark.parametrize("bounds", [{"max_sentences": 2000}, {"max_characters": 10_000}])
 def test_a_bounded_sample_is_fair_and_the_same_each_time(bounds):
     items = [f"{number:05}" for number in range(20_000)]
     taken = sample(iter(items), **bounds)
@@ -127,11 +127,11 @@ def test_a_bounded_sample_is_fair_and_the_same_each_time(bounds):
 def test_text_without_blanks_costs_more():
     letters = ["ACGT" * 25] * 1000
     words = ["four " * 20] * 1000
-    assert sample(letters, most_characters=80_000).characters == 10_000
-    assert sample(words, most_characters=40_000).characters == 40_000
+    assert sample(letters, max_characters=80_000).characters == 10_000
+    assert sample(words, max_characters=40_000).characters == 40_000
     assert sample(letters).share_without_blanks == 1
     assert sample(words).share_without_blanks == 0
-    assert sample(["x" * 1000], most_characters=1).sentences == ["x" * 1000]
+    assert sample(["x" * 1000], max_characters=1).sentences == ["x" * 1000]
 
 
 def test_progress_is_told_with_the_time_it_took(corpus, monkeypatch):
@@ -166,7 +166,7 @@ def test_text_without_blanks_gets_a_sentence(alphabet, model_type, expected, mon
     documents = ["".join(rng.choices(alphabet, k=2000)) for _ in range(60)]
     lines = []
     config = TokenizerConfig(vocab_size=4096, model_type=model_type)
-    monkeypatch.setattr(training, "_in_a_process", lambda request, waiting: b"\0model")
+    monkeypatch.setattr(training, "_run_worker", lambda request, waiting: b"\0model")
     train_sentencepiece(config, documents, lines.append)
     notes = [line for line in lines if line.startswith("note: ")]
     assert len(notes) == (expected is not None)
@@ -193,7 +193,7 @@ def test_an_interrupt_ends_training_at_once(corpus, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(training.subprocess, "Popen", start)
-    monkeypatch.setattr(training._Clock, "say", lambda self, what: workers and interrupt(self, what))
+    monkeypatch.setattr(training._Progress, "report", lambda self, what: workers and interrupt(self, what))
     with pytest.raises(KeyboardInterrupt):
         train_sentencepiece(TokenizerConfig(vocab_size=500), iter(corpus))
     assert workers[0].returncode == -signal.SIGKILL

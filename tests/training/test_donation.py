@@ -36,7 +36,7 @@ def test_a_step_of_the_loop_transfers_nothing_unasked(monkeypatch, tmp_path):
     """Placing a batch, dispatching a step and reading a report; evaluating and saving may take their time."""
     with pytest.raises(Exception, match="Disallowed host-to-device"):
         _guarded(lambda: jax.numpy.add(np.ones(3), 1))()
-    for module, name in ((loop, "read_report"), (program, "put_batch")):
+    for module, name in ((loop, "read_report"), (program, "to_global_batch")):
         monkeypatch.setattr(module, name, _guarded(getattr(module, name)))
     _, _, stopped = ToyRun(monkeypatch, tmp_path, toy_config(), wrap=_guarded)()
     assert stopped is None

@@ -100,7 +100,7 @@ def test_a_step_on_a_mesh_is_the_step_on_one_device():
                 metric_sums=jax.tree.map(np.zeros_like, first.metric_sums),
             )
             state = jax.device_put(first, jax.tree.map(lambda s: s.sharding, program.abstract))
-            batch = program.put_batch(padded_rows())
+            batch = program.to_global_batch(padded_rows())
             state, report = compiled(program.train_step, state, batch)(state, batch)
             reports.append(jax.device_get(report))
     kernel = state.params["generator_rtl"]["layers"]["intermediate"]["kernel"]

@@ -43,7 +43,7 @@ def test_a_step_on_rows_of_4096_tokens_needs_memory_that_grows_linearly():
 def test_a_step_on_rows_of_4096_tokens_learns():
     program, step = _step(4096, attention="blocked")
     with program.on_mesh():
-        state, batch = program.init(), program.put_batch(padded_rows(1, 4096))
+        state, batch = program.init(), program.to_global_batch(padded_rows(1, 4096))
         before = jax.tree.map(np.array, state.params)
         for _ in range(2):  # the first has a learning rate of 0
             state, report = step(state, batch)

@@ -57,12 +57,12 @@ def _run(mesh):
 
     with program.on_mesh():
         state = jax.device_put(first, jax.tree.map(lambda s: s.sharding, program.abstract))
-        batch = program.put_batch(padded_rows())
+        batch = program.to_global_batch(padded_rows())
         inputs = jax.device_get(compiled(draw, state.params, batch)(state.params, batch))
         step = compiled(program.train_step, state, batch)
         reports = []
         for number in range(STEPS):
-            state, report = step(state, program.put_batch(padded_rows(seed=number)))
+            state, report = step(state, program.to_global_batch(padded_rows(seed=number)))
             reports.append(jax.device_get(report))
     return SimpleNamespace(
         program=program,
@@ -184,7 +184,7 @@ def test_evaluation_does_not_depend_on_the_mesh():
         program, first = _program(mesh), _first_state()
         with program.on_mesh():
             params = jax.device_put(first.params, jax.tree.map(lambda s: s.sharding, program.abstract.params))
-            arguments = params, program.put_batch(padded_rows()), np.int32(3)
+            arguments = params, program.to_global_batch(padded_rows()), np.int32(3)
             sums = compiled(program.eval_step, *arguments)(*arguments)
         metrics.append(program.objective.summarize(jax.device_get(sums)))
     _assert_close(*metrics)

@@ -215,8 +215,8 @@ def _check_present(prefix: Path, entries: Collection[str], names: Collection[str
     absent = sorted(set(names) - set(entries))
     if absent:
         raise UserError(
-            f"TensorFlow checkpoint {prefix} has no {listed(absent, most=5)}: ask for some of what it has, "
-            f"{listed(entries, most=5) or 'nothing'}"
+            f"TensorFlow checkpoint {prefix} has no {listed(absent, limit=5)}: ask for some of what it has, "
+            f"{listed(entries, limit=5) or 'nothing'}"
         )
 
 
@@ -276,7 +276,7 @@ def _why_no_index(prefix: Path) -> str:
     nearby = sorted(
         str(file.with_suffix("")) for file in (prefix if prefix.is_dir() else parent).glob("*.index")
     )
-    advice = f"such as {listed(nearby, most=5)}" if nearby else "the path of its .index file without .index"
+    advice = f"such as {listed(nearby, limit=5)}" if nearby else "the path of its .index file without .index"
     what = f"{prefix} is a folder" if prefix.is_dir() else f"there is no file {_index_file(prefix)}"
     return f"{what}: give the prefix of a TensorFlow checkpoint, {advice}"
 

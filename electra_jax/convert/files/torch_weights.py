@@ -314,7 +314,7 @@ def _tensors(state: Any, path: Path) -> tuple[list[tuple[str, _Tensor]], tuple[s
             f"{path} has two tensors called {twice}: save the state dict of one model with torch.save"
         )
     if not tensors:
-        shown = f", but {listed(others, most=5)}" if any(others) else ""
+        shown = f", but {listed(others, limit=5)}" if any(others) else ""
         raise UserError(
             f"{path} holds no dictionary of tensors{shown}: save model.state_dict() with torch.save"
         )

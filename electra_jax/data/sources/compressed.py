@@ -42,7 +42,7 @@ def split_extension(path: str) -> tuple[str, str]:
     return last, ""
 
 
-def name_of(source: Source) -> str:
+def source_name(source: Source) -> str:
     """Return what messages call a source: its path, or standard input."""
     return source if isinstance(source, str) else "standard input"
 
@@ -72,23 +72,23 @@ def read_blocks(source: Source) -> Iterator[bytes]:
     Raises:
         UserError: the file cannot be read, or its compressed stream is damaged or incomplete.
     """
-    opened = open_bytes(source) if isinstance(source, str) else _Unclosed(source)
+    opened = open_bytes(source) if isinstance(source, str) else _NonClosing(source)
     compression = ""
     try:
         with io.BufferedReader(opened) as file:  # type: ignore[type-var]
             head = file.peek(_MAX_MAGIC_BYTES)
-            compression = _recognised(head, source)
+            compression = _detect_compression(head, source)
             yield from _equal_blocks(_decompressed(file, compression, source))
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise UserError(f"{name_of(source)} cannot be read: {error.strerror}.") from error
+            raise UserError(f"{source_name(source)} cannot be read: {error.strerror}.") from error
         raise UserError(
-            f"{name_of(source)} is damaged or incomplete: its {compression} stream cannot be read ({error}); get the "
-            "file again."
+            f"{source_name(source)} is damaged or incomplete: its {compression} stream cannot be read ({error}); get "
+            "the file again."
         ) from error
 
 
-class _Unclosed(io.RawIOBase):
+class _NonClosing(io.RawIOBase):
     """Bytes of standard input, which stays open when they have been read."""
 
     def __init__(self, file: IO[bytes]):
@@ -104,13 +104,13 @@ class _Unclosed(io.RawIOBase):
         return len(data)
 
 
-def _recognised(head: bytes, source: Source) -> str:
+def _detect_compression(head: bytes, source: Source) -> str:
     """Return the extension that goes with a file's first bytes, "" for a file that is not compressed."""
     for compression, beginnings in _MAGIC_BYTES.items():
         if head.startswith(beginnings) and (compression != ".bz2" or _is_bzip2(head)):
             return compression
     # A few bytes are too little to tell; then the name does.
-    named = split_extension(name_of(source))[1]
+    named = split_extension(source_name(source))[1]
     if named and head and any(beginning.startswith(head) for beginning in _MAGIC_BYTES[named]):
         return named
     return ""
@@ -193,7 +193,7 @@ def _decompressed(file: IO[bytes], compression: str, source: Source) -> Iterator
         case ".bz2":
             return _streams(file, bz2.BZ2Decompressor)
         case ".zst":
-            return _streams(file, lambda: _ZstdFrame(name_of(source)), _ZSTD_INPUT_BYTES)
+            return _streams(file, lambda: _ZstdFrame(source_name(source)), _ZSTD_INPUT_BYTES)
     return iter(lambda: file.read(BLOCK_BYTES), b"")
 
 

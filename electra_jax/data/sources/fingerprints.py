@@ -42,7 +42,7 @@ def file_fingerprints(paths: Iterable[str], cache_dir: Path) -> list[str]:
     Raises:
         UserError: a file cannot be read.
     """
-    known = [(path, _remembered(path, cache_dir)) for path in paths]
+    known = [(path, _cached_hash(path, cache_dir)) for path in paths]
     unknown_bytes = sum(_stat(path).st_size for path, digest in known if digest is None)
     with tqdm(
         total=unknown_bytes,
@@ -52,7 +52,7 @@ def file_fingerprints(paths: Iterable[str], cache_dir: Path) -> list[str]:
         delay=_QUIET_SECONDS,
         leave=False,
     ) as bar:
-        return [digest or _hash_and_remember(path, cache_dir, bar) for path, digest in known]
+        return [digest or _hash_and_cache(path, cache_dir, bar) for path, digest in known]
 
 
 def _stat(path: str) -> os.stat_result:
@@ -67,7 +67,7 @@ def _entry_path(path: str, cache_dir: Path) -> Path:
     return cache_dir / "fingerprints" / f"{name[:32]}.json"
 
 
-def _remembered(path: str, cache_dir: Path) -> str | None:
+def _cached_hash(path: str, cache_dir: Path) -> str | None:
     stat = _stat(path)
     try:
         entry = read_object(_entry_path(path, cache_dir))
@@ -78,7 +78,7 @@ def _remembered(path: str, cache_dir: Path) -> str | None:
     return None
 
 
-def _hash_and_remember(path: str, cache_dir: Path, bar: tqdm[Any]) -> str:
+def _hash_and_cache(path: str, cache_dir: Path, bar: tqdm[Any]) -> str:
     stat = _stat(path)  # Before the reading, so that a file that changes meanwhile is hashed again next time.
     digest = hashlib.sha256()
     try:

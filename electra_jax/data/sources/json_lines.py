@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from electra_jax.data.sources.compressed import Source, name_of
+from electra_jax.data.sources.compressed import Source, source_name
 from electra_jax.data.sources.text import REMEDY, UTF8, read_lines, without_surrogates
 from electra_jax.errors import UserError
 from electra_jax.files.json_text import MAX_VALUES, NotJson, json_value
@@ -30,7 +30,7 @@ def read_json_lines(
     Raises:
         UserError: as `read_lines`.
     """
-    name = name_of(source)
+    name = source_name(source)
     for number, line in read_lines(source, encoding, remedy=remedy):
         if isinstance(line, UserError):
             yield number, line
@@ -46,21 +46,21 @@ def json_record(line: str, name: str, number: int) -> dict[str, Any] | UserError
         return error
 
 
-def parse_json(text: str, name: str, first_line: int = 1, most_values: int = MAX_VALUES) -> Any:
+def parse_json(text: str, name: str, first_line: int = 1, max_values: int = MAX_VALUES) -> Any:
     """Return the value that a text spells; halves of characters in it are replaced.
 
     Args:
         text: the JSON.
         name: of the file, for messages.
         first_line: its number in the file.
-        most_values: how many values it may hold.
+        max_values: how many values it may hold.
 
     Raises:
         UserError: it is not JSON, or too much of it.
     """
     try:
-        value = json_value(text, most_values)
-        return _clean(value) if _SPELLED_SURROGATE.search(text) else value
+        value = json_value(text, max_values)
+        return _replace_surrogates(value) if _SPELLED_SURROGATE.search(text) else value
     except NotJson as error:
         if error.syntax:
             place = f"line {first_line + error.line - 1}, column {error.column}"
@@ -95,12 +95,12 @@ def json_type(value: Any) -> str:
 TYPES = {str: "text", int: "a whole number", list: "a list", dict: "an object", float: "a number"}
 
 
-def _clean(value: Any) -> Any:
+def _replace_surrogates(value: Any) -> Any:
     """Return the value without halves of characters, one character for one: offsets stay right."""
     if isinstance(value, str):
         return without_surrogates(value)
     if isinstance(value, list):
-        return [_clean(item) for item in value]
+        return [_replace_surrogates(item) for item in value]
     if isinstance(value, dict):
-        return {without_surrogates(name): _clean(item) for name, item in value.items()}
+        return {without_surrogates(name): _replace_surrogates(item) for name, item in value.items()}
     return value

@@ -18,7 +18,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import tqdm_utils
 
-from electra_jax.data.cache import as_os_error, cache_errors, new_directory
+from electra_jax.data.cache import cache_errors, new_directory, to_os_error
 from electra_jax.data.sources.documentation_strings import (
     Package,
     documentation_strings,
@@ -120,7 +120,7 @@ def _build(data_dir: Path) -> None:
         try:
             PythonDocs(data_dir=data_dir, file_format="array_record").download_and_prepare()
         except RuntimeError as error:
-            raise as_os_error(error) from error
+            raise to_os_error(error) from error
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import csv
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from electra_jax.data.sources.compressed import Source, name_of
+from electra_jax.data.sources.compressed import Source, source_name
 from electra_jax.data.sources.text import BadLine, Lines, read_lines
 from electra_jax.errors import UserError
 
@@ -32,7 +32,7 @@ def read_rows(source: Source, *, tabs: bool) -> Rows:
     Raises:
         UserError: as `read_lines`.
     """
-    return rows_of(read_lines(source), name_of(source), tabs=tabs)
+    return rows_of(read_lines(source), source_name(source), tabs=tabs)
 
 
 def rows_of(lines: Lines, name: str, *, tabs: bool) -> Rows:

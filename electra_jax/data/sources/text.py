@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from electra_jax.data.sources.compressed import Source, name_of, read_blocks
-from electra_jax.data.sources.guesses import SIGNATURE_BYTES, probable_kind
+from electra_jax.data.sources.compressed import Source, read_blocks, source_name
+from electra_jax.data.sources.file_signatures import SIGNATURE_BYTES, guess_kind
 from electra_jax.errors import UserError
 
 # A longer line is refused: whoever reads lines has a whole one in memory.
@@ -54,11 +54,11 @@ def read_text(source: Source, encoding: str = UTF8, *, remedy: str = REMEDY) -> 
     Raises:
         UserError: the file cannot be read, is not text, or is not in this encoding.
     """
-    place = _Place(name_of(source), encoding, remedy)
-    for text in _decoded(source, encoding, "strict", place):
+    position = _Position(source_name(source), encoding, remedy)
+    for text in _decoded(source, encoding, "strict", position):
         if (nul := text.find("\0")) >= 0:
-            raise place.after(text[:nul]).nul_byte()
-        place = place.after(text)
+            raise position.after(text[:nul]).nul_byte()
+        position = position.after(text)
         yield text
 
 
@@ -76,24 +76,24 @@ def read_lines(source: Source, encoding: str = UTF8, *, remedy: str = REMEDY) ->
     Raises:
         UserError: the file cannot be read, or is not in another encoding than UTF-8 that was given.
     """
-    place = _Place(name_of(source), encoding, remedy)
+    position = _Position(source_name(source), encoding, remedy)
     errors = "surrogateescape" if codecs.lookup(encoding).name == UTF8 else "strict"
-    for number, line in enumerate(_lines(_decoded(source, encoding, errors, place)), start=1):
-        place.line = number
+    for number, line in enumerate(_lines(_decoded(source, encoding, errors, position)), start=1):
+        position.line = number
         if line is None:
             yield (
                 number,
                 BadLine(
-                    f"{place.name}, line {number} is longer than {MAX_LINE_CHARACTERS:,} characters; divide it."
+                    f"{position.name}, line {number} is longer than {MAX_LINE_CHARACTERS:,} characters; divide it."
                 ),
             )
         elif "\0" not in line and (line.isascii() or _SURROGATES.search(line) is None):
             yield number, line.removeprefix(_BYTE_ORDER_MARK)
         else:
-            yield number, BadLine(place.bad_line(line), line.removeprefix(_BYTE_ORDER_MARK))
+            yield number, BadLine(position.bad_line(line), line.removeprefix(_BYTE_ORDER_MARK))
 
 
-def all_good(numbered: Iterable[tuple[int, T | UserError]]) -> Iterator[tuple[int, T]]:
+def raise_errors(numbered: Iterable[tuple[int, T | UserError]]) -> Iterator[tuple[int, T]]:
     """Yield what was read, with its numbers, up to what could not be.
 
     Raises:
@@ -105,7 +105,7 @@ def all_good(numbered: Iterable[tuple[int, T | UserError]]) -> Iterator[tuple[in
         yield number, value
 
 
-class _Place:
+class _Position:
     """Where in a file one is, and what is wrong there."""
 
     def __init__(self, name: str, encoding: str, remedy: str):
@@ -113,7 +113,7 @@ class _Place:
         self.head = b""
         self.line, self.column = 1, 1
 
-    def after(self, text: str) -> _Place:
+    def after(self, text: str) -> _Position:
         """Return the place behind a text."""
         if newlines := text.count("\n"):
             self.line += newlines
@@ -140,20 +140,20 @@ class _Place:
     def _error(self, problem: str, short: str) -> UserError:
         here = f"line {self.line}, column {self.column}"
         wide = b"\0" in "a".encode(self.encoding)  # of which zero bytes say nothing
-        if kind := None if wide else probable_kind(self.head):
+        if kind := None if wide else guess_kind(self.head):
             return UserError(
                 f"{self.name} is not {self.encoding} text but most likely {kind} ({here}: {short}); {self._remedy}."
             )
         return UserError(f"{self.name}, {here} {problem}; {self._remedy}.")
 
 
-def _decoded(source: Source, encoding: str, errors: str, place: _Place) -> Iterator[str]:
-    """Yield pieces of text; ``place`` learns the first bytes, and must be kept behind what was yielded."""
+def _decoded(source: Source, encoding: str, errors: str, position: _Position) -> Iterator[str]:
+    """Yield pieces of text; ``position`` learns the first bytes, and must be kept behind what was yielded."""
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(errors), translate=True)
     start_of_file = True
     for block in _with_end(read_blocks(source)):
         if start_of_file:
-            place.head = place.head or block[:SIGNATURE_BYTES]
+            position.head = position.head or block[:SIGNATURE_BYTES]
         try:
             text = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
@@ -163,9 +163,9 @@ def _decoded(source: Source, encoding: str, errors: str, place: _Place) -> Itera
             if start_of_file:
                 before = before.removeprefix(_BYTE_ORDER_MARK)
             before = before.replace("\r\n", "\n").replace("\r", "\n")
-            raise place.after(before).bad_byte(error.object[error.start]) from error
+            raise position.after(before).bad_byte(error.object[error.start]) from error
         except UnicodeError as error:  # of codecs that do not say where
-            raise place.undecodable() from error
+            raise position.undecodable() from error
         if start_of_file and text:
             text = text.removeprefix(_BYTE_ORDER_MARK)
             start_of_file = False

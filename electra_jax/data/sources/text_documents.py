@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from electra_jax.data.sources.json_lines import read_json_lines
-from electra_jax.data.sources.text import all_good, read_text
+from electra_jax.data.sources.text import raise_errors, read_text
 from electra_jax.errors import UserError, quoted
 
 Separator = Literal["blank_line", "line"]
@@ -58,7 +58,7 @@ def json_documents(path: str, field: str, encoding: str) -> Iterator[str]:
     Raises:
         UserError: as `read_lines`; a line is not a JSON object, or has no text in this field.
     """
-    for number, record in all_good(read_json_lines(path, encoding, remedy=REMEDY)):
+    for number, record in raise_errors(read_json_lines(path, encoding, remedy=REMEDY)):
         if document := _text_in(record, field, f"{path}, line {number}").strip():
             yield document
 

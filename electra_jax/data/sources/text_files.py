@@ -80,7 +80,9 @@ def check_text_files(pattern: str, config: DataConfig) -> tuple[str, ...]:
     paths = _matching_files(pattern)
     separator, field, encoding = config.document_separator, config.text_field, config.encoding
     characters = max(_LOOKED_AT // len(paths), 1)
-    has_text = read_all(partial(_begins_well, path, separator, field, encoding, characters) for path in paths)
+    has_text = read_all(
+        partial(_starts_with_text, path, separator, field, encoding, characters) for path in paths
+    )
     if not any(has_text):
         files = "file is" if len(paths) == 1 else f"{len(paths)} files are"
         raise UserError(f"text:{pattern}: the {files} empty; give files with text in them.")
@@ -94,7 +96,7 @@ def _documents(paths: tuple[str, ...], separator: Separator, field: str, encodin
         )
 
 
-def _begins_well(path: str, separator: Separator, field: str, encoding: str, characters: int) -> bool:
+def _starts_with_text(path: str, separator: Separator, field: str, encoding: str, characters: int) -> bool:
     """Return whether there is text in a file, having read its first documents: ``characters`` or more of them."""
     read = 0
     for document in _documents((path,), separator, field, encoding):
@@ -116,7 +118,7 @@ def _matching_files(pattern: str) -> tuple[str, ...]:
     matches = (
         [expanded]
         if os.path.exists(expanded)
-        else _glob(expanded) or _glob(_with_folders_as_they_are(expanded))
+        else _glob(expanded) or _glob(_escape_existing_folders(expanded))
     )
     files = tuple(path for path in matches if os.path.isfile(path))
     if files:
@@ -136,7 +138,7 @@ def _glob(pattern: str) -> list[str]:
     return sorted(set(glob.glob(pattern, recursive=True)))
 
 
-def _with_folders_as_they_are(pattern: str) -> str:
+def _escape_existing_folders(pattern: str) -> str:
     """Return the pattern with its leading folders escaped, as far as there are folders of just that name."""
     parts = pattern.split("/")
     there = 0

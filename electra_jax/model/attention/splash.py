@@ -11,7 +11,7 @@ from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_ma
 
 from electra_jax.model.attention.mask import AttentionMask
 from electra_jax.partitioning.axes import partition_spec
-from electra_jax.partitioning.constraints import parts_on_mesh
+from electra_jax.partitioning.constraints import num_shards
 
 # The kernel's lengths are multiples of this; larger blocks up to 512 do more for each byte read.
 LANES = 128
@@ -79,7 +79,7 @@ def _build_mask(mask: AttentionMask, first_query: int, shape: tuple[int, int]) -
 
 def _axis_if_divided(axis: str, size: int) -> str:
     """Return the logical axis where the mesh divides it; else one that every device has whole."""
-    return axis if size % parts_on_mesh(axis) == 0 else "activation"
+    return axis if size % num_shards(axis) == 0 else "activation"
 
 
 def _one_device(

@@ -6,7 +6,7 @@ from typing import Any
 
 from electra_jax.data.sources.json_lines import TYPES, json_type, parse_json
 from electra_jax.data.sources.json_lines import read_json_lines as json_lines_of
-from electra_jax.data.sources.text import all_good, read_lines, read_text
+from electra_jax.data.sources.text import raise_errors, read_lines, read_text
 from electra_jax.errors import UserError, listed, quoted
 
 # A file that is one JSON value is in memory as a whole.
@@ -22,7 +22,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     Raises:
         UserError: as in `read_lines`, or a line is not text.
     """
-    return all_good(read_lines(str(path)))
+    return raise_errors(read_lines(str(path)))
 
 
 def read_json(path: Path) -> Any:
@@ -38,7 +38,7 @@ def read_json(path: Path) -> Any:
             raise UserError(
                 f"{path} has more than {MAX_JSON_CHARACTERS:,} characters; cut it into several files."
             )
-    return parse_json("".join(pieces), str(path), most_values=MAX_VALUES)
+    return parse_json("".join(pieces), str(path), max_values=MAX_VALUES)
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -47,7 +47,7 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         UserError: as in `read_lines`, or a line is not a JSON object.
     """
-    return all_good(json_lines_of(str(path)))
+    return raise_errors(json_lines_of(str(path)))
 
 
 def json_field(record: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
@@ -68,4 +68,4 @@ def json_field(record: Mapping[str, Any], name: str, kind: type, where: str) -> 
 
 def format_line_numbers(lines: Sequence[int]) -> str:
     """Return line numbers as they appear in messages, the first ten of them."""
-    return f"{'line' if len(lines) == 1 else 'lines'} {listed(lines, most=10)}"
+    return f"{'line' if len(lines) == 1 else 'lines'} {listed(lines, limit=10)}"

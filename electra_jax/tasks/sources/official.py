@@ -60,7 +60,7 @@ def expected_files(benchmark: Benchmark, splits: Iterable[str] | None = None) ->
 def folder_listing(folder: Path) -> str:
     """Return what is in a folder, for messages."""
     names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
-    return listed(names, most=20) or "nothing"
+    return listed(names, limit=20) or "nothing"
 
 
 def read_official(benchmark: Benchmark, folder: OfficialFolder, notes: list[str]) -> dict[str, list[Example]]:

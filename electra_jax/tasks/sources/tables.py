@@ -6,7 +6,7 @@ from pathlib import Path
 
 from electra_jax.data.sources.compressed import split_extension
 from electra_jax.data.sources.table_rows import read_rows, repeats_header
-from electra_jax.data.sources.text import all_good
+from electra_jax.data.sources.text import raise_errors
 from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.protocol import Label, TextExample
 from electra_jax.tasks.sources.benchmarks import TEXT_SEPARATOR, Columns
@@ -42,7 +42,7 @@ def read_cells(path: Path, *, short: list[int] | None = None) -> Cells:
     """
     tabs = split_extension(str(path))[0] != ".csv"
     rows: Cells = []
-    for number, row in all_good(read_rows(str(path), tabs=tabs)):
+    for number, row in raise_errors(read_rows(str(path), tabs=tabs)):
         width = len(rows[0][1]) if rows else len(row)
         if len(row) < width and short is not None:
             short.append(number)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from electra_jax.data.sources.text import Lines, all_good, read_lines
+from electra_jax.data.sources.text import Lines, raise_errors, read_lines
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import SourceLocation, WordsExample
 from electra_jax.tasks.sources.labels import strip_label
@@ -57,7 +57,7 @@ def read_word_columns(
         may_be_hidden=may_be_hidden,
         padded=padded,
     )
-    examples = [example for _, example in all_good(found)]
+    examples = [example for _, example in raise_errors(found)]
     if not examples:
         raise UserError(f"{path} has no sentence in it; give a file with a word and its tag in each line.")
     return examples

@@ -139,7 +139,7 @@ def test_fingerprint_is_remembered_until_the_file_changes(tmp_path, monkeypatch,
         raise AssertionError("hashed again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(fingerprints, "_hash_and_remember", refuse)
+        patch.setattr(fingerprints, "_hash_and_cache", refuse)
         assert open_source(f"text:{path}", config).fingerprint == before
     stat = path.stat()
     path.write_text(PROSE.replace("One", "Two"))  # Of the same size.

@@ -36,7 +36,7 @@ SIGNATURE_BYTES = 512
 _TAR_AT = 257
 
 
-def probable_kind(head: bytes) -> str | None:
+def guess_kind(head: bytes) -> str | None:
     """Return what a file most likely is, None where its first bytes do not say.
 
     Args:
