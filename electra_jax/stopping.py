@@ -26,7 +26,7 @@ Acknowledgement = Callable[[int], str | None]
 
 
 class SignalWatch:
-    """Signals of this process: who is told, and what ends.
+    """What this process does when it is asked to stop by a signal.
 
     A first signal ends what runs, by KeyboardInterrupt in the main thread, unless somebody has asked to `defer` it:
     then it is acknowledged and remembered in ``requested``. A second Ctrl-C ends in any case.

@@ -30,7 +30,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes a string that either version of YAML would read as something else."""
+    """A dumper that quotes strings which either version of YAML would read as something else."""
 
 
 for _tag, _pattern, _first in _PLAIN_VALUES:

@@ -11,8 +11,8 @@ from electra_jax.tokenizers.notes import NORMALIZERS
 from electra_jax.tokenizers.pinned_unicode import UNASSIGNED, UNICODE, category
 
 # Every character of so many is counted; behind them those of every sixteenth document, which is soon enough.
-CHARACTERS_COUNTED_ALL = 2_000_000
-ONE_DOCUMENT_IN = 16
+FULLY_COUNTED_CHARACTERS = 2_000_000
+SAMPLED_DOCUMENT_EVERY = 16
 
 # Shares of a script's characters from which on its damage is spoken of: é in an English text is no more than a name.
 _MIN_SHARE = 0.001
@@ -24,7 +24,7 @@ _NO_SCRIPT = "signs and digits"
 
 @dataclass
 class CharacterCounts:
-    """Characters met so far."""
+    """How often each character was met: in all text at first, in a sample of the documents beyond that."""
 
     counts: Counter[str] = field(default_factory=Counter)
     characters: int = 0
@@ -33,7 +33,7 @@ class CharacterCounts:
     def add(self, text: str) -> None:
         """Count the characters of a document, or pass over it where enough were counted."""
         self.documents += 1
-        if self.characters < CHARACTERS_COUNTED_ALL or self.documents % ONE_DOCUMENT_IN == 0:
+        if self.characters < FULLY_COUNTED_CHARACTERS or self.documents % SAMPLED_DOCUMENT_EVERY == 0:
             self.counts.update(text)
             self.characters += len(text)
 

@@ -24,14 +24,14 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 class Packer(Protocol):
-    """Takes documents one at a time and gives full rows back as they come."""
+    """A packer of documents, given one at a time, into rows that it gives back as they fill."""
 
     def add(self, ids: np.ndarray, sentence_ends: np.ndarray) -> Iterator[np.ndarray]:
         """Pack one document.
 
         Args:
             ids: the document's tokens, int [n].
-            sentence_ends: where each of its sentences ends in `ids`, increasing, the last one n.
+            sentence_ends: where each of its sentences ends in ``ids``, increasing, the last one n.
 
         Yields:
             Finished rows, int32 [rows, length].
@@ -44,7 +44,7 @@ class Packer(Protocol):
 
 
 def make_packer(mode: str, length: int, *, cls_id: int, sep_id: int, pad_id: int) -> Packer:
-    """Return the packer of `data.packing` for rows of `length` tokens."""
+    """Return the packer of `data.packing` for rows of ``length`` tokens."""
     rows = _Rows(length, cls_id, sep_id, pad_id)
     return PairPacker(rows) if mode == "segment_pairs" else DocumentPacker(rows)
 
@@ -164,7 +164,7 @@ class PairPacker:
         yield from self._rows.take()
 
     def _divide(self, start: int, ends: list[int]) -> tuple[int, int]:
-        """Return where segment A and where segment B of the example at `start` end."""
+        """Return where segment A and where segment B of the example at ``start`` end."""
         length = self._rows.length
         if self._draw() < SINGLE_SEGMENT_PROBABILITY:
             middle = ends[-1]

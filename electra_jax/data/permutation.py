@@ -28,9 +28,9 @@ def derive_key(*parts: int) -> int:
 
 
 def permute(indices: np.ndarray, size: int, key: int) -> np.ndarray:
-    """Apply a bijection of [0, size) that is chosen by `key`.
+    """Apply a bijection of [0, size) that is chosen by ``key``.
 
-    A Feistel network permutes the smallest power of two that holds `size`; results outside are sent through
+    A Feistel network permutes the smallest power of two that holds ``size``; results outside are sent through
     it again until they fall inside (cycle walking), which keeps it a bijection.
 
     Args:
@@ -39,7 +39,7 @@ def permute(indices: np.ndarray, size: int, key: int) -> np.ndarray:
         key: 64-bit key.
 
     Returns:
-        int64, shaped as `indices`.
+        int64, shaped as ``indices``.
     """
     bits = max(1, (size - 1).bit_length())
     walking = np.asarray(indices, dtype=np.uint64).ravel()

@@ -25,7 +25,7 @@ _BLOCKS_PER_COUNT = 32
 
 
 class RowWriter:
-    """Streams rows into a directory; `finish` writes the manifest, without which the directory is nothing.
+    """A writer of rows into a directory; `finish` writes the manifest, without which the directory is not read.
 
     Use as a context manager: leaving it early closes the open shard.
     """

@@ -188,7 +188,7 @@ class WorkerPool:
 
 
 def serve(tokenizer_dir: Path, by_sentence: bool, requests: IO[bytes], answers: IO[bytes]) -> None:
-    """Answer frames of texts with frames of tokens until `requests` ends."""
+    """Answer frames of texts with frames of tokens until ``requests`` ends."""
     tokenizer: Tokenizer | None = None
     while True:
         try:

@@ -24,7 +24,7 @@ class CharacterMap(dict[int, str]):
 
 
 class PlainNormalizer:
-    """Lower-cases and strips accents, independently of each other; used before SentencePiece.
+    """Lower case and stripping of accents, independently of each other; used before SentencePiece.
 
     SentencePiece applies NFKC afterwards, so a character is looked at in its compatible form: what NFKC
     takes apart (℃, ½, ´) must not bring capitals or accents back. Case is folded character by character,
@@ -64,7 +64,7 @@ class PlainNormalizer:
 
 
 class BertNormalizer:
-    """Cleans text as BERT's own BasicTokenizer does.
+    """Cleaning of text as BERT's own BasicTokenizer does it.
 
     Control characters go, every white space becomes a space, Chinese characters get spaces round them; then
     optionally lower case (by the rules of whole words: a final sigma) and accents stripped; then punctuation

@@ -141,7 +141,7 @@ def _run_worker(request: dict[str, Any], waiting: Callable[[], None]) -> bytes:
 
 
 class _Progress:
-    """Passes on what is being done, with the time it has taken, every few seconds."""
+    """Lines on what is being done and the time it has taken, every few seconds."""
 
     def __init__(self, report: Callable[[str], None]):
         self._report = report

@@ -62,7 +62,7 @@ def test_a_name_in_an_english_text_is_no_damage():
 
 
 def test_the_whole_text_is_looked_at(monkeypatch):
-    monkeypatch.setattr(cleaned_characters, "CHARACTERS_COUNTED_ALL", 10)
+    monkeypatch.setattr(cleaned_characters, "FULLY_COUNTED_CHARACTERS", 10)
     counted = CharacterCounts()
     for text in ["abcde"] * 4 + ["й"] * 32:
         counted.add(text)

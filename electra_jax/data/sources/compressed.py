@@ -136,7 +136,7 @@ class _Stream(Protocol):
 
 
 class _GzipMember:
-    """Implements `_Stream` for a member of a gzip file."""
+    """A `_Stream` over a member of a gzip file."""
 
     def __init__(self) -> None:
         self._stream = zlib.decompressobj(wbits=31)
@@ -157,7 +157,7 @@ class _GzipMember:
 
 
 class _ZstdFrame:
-    """Implements `_Stream` for a frame of Zstandard; zstandard's own reader takes a cut-off file for a whole one."""
+    """A `_Stream` over a frame of Zstandard; zstandard's own reader takes a cut-off file for a whole one."""
 
     needs_input = True  # All of the output is given at once.
 

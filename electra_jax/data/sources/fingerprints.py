@@ -37,7 +37,7 @@ def documents_fingerprint(documents: Iterable[str]) -> str:
 
 
 def file_fingerprints(paths: Iterable[str], cache_dir: Path) -> list[str]:
-    """Return the SHA-256 of each file's bytes, remembered in `cache_dir` by path, size and modification time.
+    """Return the SHA-256 of each file's bytes, remembered in ``cache_dir`` by path, size and modification time.
 
     Raises:
         UserError: a file cannot be read.

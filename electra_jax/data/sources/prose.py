@@ -57,7 +57,7 @@ def paragraphs(documentation: str) -> list[str]:
 
 
 class _Reader:
-    """Collects the paragraphs of the lines read so far; every `_skip...` and section is a kind of context."""
+    """The paragraphs of the lines read so far; every ``_skip...`` and section is a kind of context."""
 
     def __init__(self) -> None:
         self.paragraphs: list[str] = []
@@ -78,7 +78,7 @@ class _Reader:
         self._hanging = False
 
     def read(self, line: str, following: str) -> None:
-        """Read one line; `following` is the next one, stripped, because an underline makes this one a heading."""
+        """Read one line; ``following`` is the next one, stripped, because an underline makes this one a heading."""
         text = line.strip()
         indent = len(line) - len(line.lstrip())
         if not text:

@@ -94,7 +94,7 @@ def prepare_python_docs(cache_dir: Path) -> Path:
 
 
 def _module_prose(path: Path, seen: set[str]) -> str:
-    """Return the paragraphs of a file that are not in `seen`, which they are added to."""
+    """Return the paragraphs of a file that are not in ``seen``, which they are added to."""
     fresh = []
     for documentation in documentation_strings(path.read_bytes()):
         for paragraph in paragraphs(documentation):

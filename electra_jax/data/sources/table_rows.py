@@ -78,7 +78,7 @@ def _tab_separated(lines: Lines) -> Rows:
 
 
 class _CommaSeparated:
-    """Reads CSV from lines, some of them again."""
+    """A reader of CSV from lines, some of which it reads again."""
 
     def __init__(self, lines: Lines, name: str):
         self._new, self._name = lines, name
