@@ -26,7 +26,7 @@ Predictions = list[dict[str, Any]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
+    """Run the command."""
     parser = cli.bare_parser(
         "electra_jax.predict",
         "Reads lines, plain text or JSON objects, or a table, and writes one JSON object a line: label and "
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_output(args.output, source)
     # The first lines are read before the parameters where that can be: what is wrong with them is said at once.
     known = trained_tasks(args.workdir)
-    model = _loaded(args.workdir) if known is None else None
+    model = _load_with_notes(args.workdir) if known is None else None
     file_format = TrainingFileFormat()
     if not (args.detect or args.encode):
         config, tasks = known or (model.config, model.tasks)  # type: ignore[union-attr]
@@ -86,12 +86,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     first = next(read, [])
     if args.on_error == "stop" and first and isinstance(first[0], UserError):
         raise first[0]
-    predictor = _make_predictor(model or _loaded(args.workdir), args, file_format)
+    predictor = _make_predictor(model or _load_with_notes(args.workdir), args, file_format)
     counts = LineCounts()
     try:
         with Output(args.output) as output:
             for chunk in chain([first], read):
-                _answer(chunk, predictor, args.on_error, output, counts)
+                _predict_chunk(chunk, predictor, args.on_error, output, counts)
     except UserError as error:
         if not counts.answered:
             raise
@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return counts.status()
 
 
-def _loaded(workdir: Path) -> Model:
+def _load_with_notes(workdir: Path) -> Model:
     notes: list[str] = []
     model = load(workdir, notes=notes)
     for line in notes:
@@ -115,7 +115,7 @@ class LineCounts:
     """What happened to the lines so far.
 
     Attributes:
-        answered: lines that were.
+        answered: lines that were predicted.
         truncated: those of them that were too long for the model.
         skipped: lines that could not be read.
     """
@@ -125,13 +125,13 @@ class LineCounts:
     skipped: int = 0
 
     def skip(self, error: UserError) -> None:
-        """Counts a line, and says of the first ones what is wrong."""
+        """Count a line that was skipped, and print the error of the first ones."""
         self.skipped += 1
         if self.skipped <= _MAX_NAMED:
             cli.note(f"skipped: {error}")
 
     def status(self) -> int:
-        """The exit status, having said what did not go as it should."""
+        """Print how many lines were cut or skipped, and return the exit status."""
         if self.truncated:
             cli.note(
                 f"{self.truncated:,} of {self.answered:,} were longer than the model reads and were cut (they have "
@@ -145,7 +145,7 @@ class LineCounts:
 
 
 class Output:
-    """Lines of JSON, to a file that is made when there is a first one, or to standard output."""
+    """Writes lines of JSON, to a file that is created when there is a first one, or to standard output."""
 
     def __init__(self, path: Path | None):
         self._path = path
@@ -161,7 +161,7 @@ class Output:
             self._file.close()
 
     def write(self, lines: Sequence[Mapping[str, Any]]) -> None:
-        """Writes lines, which then are safe."""
+        """Write lines and flush them."""
         if not lines:
             return
         if self._file is None:
@@ -174,24 +174,24 @@ class Output:
 
 @dataclass(frozen=True)
 class Predictor:
-    """What is asked of a model.
+    """How a model predicts records.
 
     Attributes:
-        ask: from a record to what the model reads; raises `UserError` where it is not there.
-        answer: from many of those to their answers.
+        extract: from a record to the model's input; raises `UserError` where it is missing.
+        predict: from many inputs to their predictions.
     """
 
     extract: Callable[[Record], Any]
-    answer: Callable[[list[Any]], Predictions]
+    predict: Callable[[list[Any]], Predictions]
 
 
-def _answer(
+def _predict_chunk(
     chunk: list[Record | UserError], predictor: Predictor, on_error: str, output: Output, counts: LineCounts
 ) -> None:
-    """Answers the records of a list and writes that down; with "stop", those before the first that is wrong.
+    """Predict a list of records and write the results; with "stop", only those before the first error.
 
     Raises:
-        UserError: that first one, with "stop".
+        UserError: that first error, with "stop".
     """
     found = list(extract_inputs(chunk, predictor.extract))
     errors = [item for item in found if isinstance(item, UserError)]
@@ -199,8 +199,10 @@ def _answer(
         found = found[: found.index(errors[0])]
     good = [item for item in found if not isinstance(item, UserError)]
     if good:
-        answers = predictor.answer([what for _, what in good])
-        output.write([{"id": name, **_but_id(line)} for (name, _), line in zip(good, answers, strict=True)])
+        answers = predictor.predict([what for _, what in good])
+        output.write(
+            [{"id": name, **_without_id(line)} for (name, _), line in zip(good, answers, strict=True)]
+        )
         counts.answered += len(good)
         counts.truncated += sum("truncated" in line for line in answers)
     for error in errors:
@@ -209,12 +211,12 @@ def _answer(
         counts.skip(error)
 
 
-def _but_id(line: Mapping[str, Any]) -> dict[str, Any]:
+def _without_id(line: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in line.items() if name != "id"}
 
 
 def _source(given: str) -> Source:
-    """What to read, opened once so that what cannot be is said now.
+    """Return what to read, opened once so that errors come early.
 
     Raises:
         UserError: it cannot be read.
@@ -228,7 +230,7 @@ def _source(given: str) -> Source:
 
 
 def check_output(output: Path, source: Source) -> None:
-    """Raises where the answers could not be written, or something would be lost by it.
+    """Refuse a file that could not be written, or whose content would be lost.
 
     Raises:
         UserError: it says why.
@@ -262,7 +264,7 @@ def check_output(output: Path, source: Source) -> None:
 
 
 def _task_name(tasks: Collection[str], args: argparse.Namespace) -> str:
-    """Which task is asked.
+    """Return the task to predict.
 
     Raises:
         UserError: the model has no task, or several and none is named.
@@ -275,7 +277,7 @@ def _task_name(tasks: Collection[str], args: argparse.Namespace) -> str:
 
 
 def _make_predictor(model: Model, args: argparse.Namespace, file_format: TrainingFileFormat) -> Predictor:
-    """What is asked of the model for each record."""
+    """Return how the model predicts each record."""
     if args.detect:
         return Predictor(lambda record: record.text("text"), lambda texts: _detected(model, texts))
     if args.encode:
@@ -300,7 +302,7 @@ def _detected(model: Model, texts: list[str]) -> Predictions:
     cut: list[bool] = []
     found = model.detect(texts, cut=cut)
     return [
-        {"tokens": [asdict(token) for token in tokens]} | _mark(is_cut)
+        {"tokens": [asdict(token) for token in tokens]} | _truncated_mark(is_cut)
         for tokens, is_cut in zip(found, cut, strict=True)
     ]
 
@@ -308,10 +310,13 @@ def _detected(model: Model, texts: list[str]) -> Predictions:
 def _encoded(model: Model, texts: list[str], pooling: Any) -> Predictions:
     cut: list[bool] = []
     found = model.encode(texts, pooling, cut=cut)
-    return [{"vector": vector.tolist()} | _mark(is_cut) for vector, is_cut in zip(found, cut, strict=True)]
+    return [
+        {"vector": vector.tolist()} | _truncated_mark(is_cut)
+        for vector, is_cut in zip(found, cut, strict=True)
+    ]
 
 
-def _mark(is_cut: bool) -> dict[str, Any]:
+def _truncated_mark(is_cut: bool) -> dict[str, Any]:
     return {"truncated": True} if is_cut else {}
 
 

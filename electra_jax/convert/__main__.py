@@ -1,4 +1,4 @@
-"""Exchange of checkpoints: ``python -m electra_jax.convert SRC DST [--to FORMAT]``."""
+"""Conversion of checkpoints: ``python -m electra_jax.convert SRC DST [--to FORMAT]``."""
 
 import argparse
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ FORMATS = ("electra_jax", "huggingface", "tensorflow")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
+    """Run the command."""
     parser = cli.bare_parser(
         "electra_jax.convert",
         "Converts a checkpoint of ELECTRA, without loss, between electra_jax, Hugging Face and the original "

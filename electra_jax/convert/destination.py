@@ -1,4 +1,4 @@
-"""Where a conversion goes: a directory that appears whole or not at all."""
+"""The directory that a conversion writes: it appears whole or not at all."""
 
 import os
 import re
@@ -23,11 +23,16 @@ _WRITTEN = re.compile(
 
 
 def check_destination(path: Path, *, overwrite: bool, sources: list[Path]) -> None:
-    """Refuses what must not be replaced, or cannot be written; writes nothing.
+    """Refuse a destination that must not be replaced, or cannot be written; write nothing.
+
+    Args:
+        path: of the destination.
+        overwrite: whether a converted checkpoint there may be replaced.
+        sources: what is converted.
 
     Raises:
-        UserError: it exists and ``overwrite`` is not given, it is not what a conversion wrote, it is, holds or lies
-            in a source, or its directory cannot be written to.
+        UserError: it exists and ``overwrite`` is not given; a conversion did not write it; it is a source, or contains
+            or lies in one; its parent directory cannot be written to.
     """
     final = _resolved(path)
     check_literal(final)
@@ -41,11 +46,11 @@ def check_destination(path: Path, *, overwrite: bool, sources: list[Path]) -> No
             raise UserError(
                 f"{path} lies in what is to be converted ({source}): choose a destination outside of it"
             )
-    there = next(parent for parent in final.parents if parent.exists())
-    if not there.is_dir():
-        raise UserError(f"{path} cannot be made: {there} is a file, not a directory")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"{path} cannot be made: no permission to write in {there}")
+    existing_parent = next(parent for parent in final.parents if parent.exists())
+    if not existing_parent.is_dir():
+        raise UserError(f"{path} cannot be made: {existing_parent} is a file, not a directory")
+    if not os.access(existing_parent, os.W_OK | os.X_OK):
+        raise UserError(f"{path} cannot be made: no permission to write in {existing_parent}")
     if not final.exists() or (final.is_dir() and not any(final.iterdir())):
         return
     if not overwrite:
@@ -62,10 +67,10 @@ def check_destination(path: Path, *, overwrite: bool, sources: list[Path]) -> No
 
 
 def _resolved(path: Path) -> Path:
-    """The path without links.
+    """Return the path with links resolved.
 
     Raises:
-        UserError: they lead in a circle.
+        UserError: links lead in a circle.
     """
     resolved = Path(os.path.realpath(path))
     if any(part.is_symlink() for part in (resolved, *resolved.parents)):
@@ -75,9 +80,9 @@ def _resolved(path: Path) -> Path:
 
 @contextmanager
 def new_destination(path: Path) -> Iterator[Path]:
-    """Yields an empty directory beside ``path`` that takes its place when the block ends well.
+    """Yield an empty directory beside ``path`` that takes its place when the block ends without an error.
 
-    Otherwise it vanishes, with the parent directories that were made for it, and what was at ``path`` stays. A
+    Otherwise it is removed, with the parent directories that were created for it, and what was at ``path`` stays. A
     process that is killed leaves the directory, under a hidden name that ends in ``.unfinished``.
     """
     path = path.resolve()
@@ -98,12 +103,12 @@ def new_destination(path: Path) -> Iterator[Path]:
 
 
 def _beginning(name: str) -> str:
-    """As much of a name as leaves room, in the 255 bytes that a name may have, for what is put around it."""
+    """Return as much of a name as leaves room, in the 255 bytes that a name may have, for what is put around it."""
     return name.encode()[:200].decode(errors="ignore")
 
 
 def _remove(directory: Path) -> None:
-    """Removes a directory for good: after a failed write, tensorstore's threads write on, and make it anew."""
+    """Remove a directory for good: after a failed write, tensorstore's threads write on and create it again."""
     looks_without = 0
     for _ in range(100):
         shutil.rmtree(directory, ignore_errors=True)
@@ -114,7 +119,7 @@ def _remove(directory: Path) -> None:
 
 
 def _replace(path: Path, new: Path) -> None:
-    """Moves ``new`` to ``path``; what was there goes only when the new is in its place."""
+    """Move ``new`` to ``path``; what was there is removed only once the new directory is in its place."""
     if not path.exists():
         new.rename(path)
         return

@@ -1,6 +1,6 @@
-"""Parameter trees as flat dictionaries, one entry a tensor of a checkpoint, and back.
+"""Parameter trees as flat dictionaries, one entry per tensor of a checkpoint, and back.
 
-Flat names have the layers written out (see `names`), and flat tables have no rows that only round the vocabulary up.
+Flat names spell out the layers (see `names`), and flat tables have no rows that only round the vocabulary up.
 """
 
 from collections import defaultdict
@@ -21,7 +21,7 @@ Shape = tuple[int, ...]
 
 
 def flatten(params: Any, vocab_size: int) -> dict[str, np.ndarray]:
-    """A tree of arrays (layers stacked) → flat names and arrays, the rows of the vocabulary that are used.
+    """Return a tree of arrays (layers stacked) as flat names and arrays, with the rows of the vocabulary that are used.
 
     The rows left out are never read; a freshly initialised network has zeros there.
     """
@@ -40,7 +40,7 @@ def flatten(params: Any, vocab_size: int) -> dict[str, np.ndarray]:
 
 
 def unflatten(flat: Mapping[str, np.ndarray], vocab_multiple: int) -> Any:
-    """Undoes `flatten`; the rows that round the vocabulary up are zeros.
+    """Return the tree of flat parameters, the inverse of `flatten`; rows that round the vocabulary up are zeros.
 
     Raises:
         UserError: a parameter that some layers have and others lack.
@@ -62,7 +62,7 @@ def unflatten(flat: Mapping[str, np.ndarray], vocab_multiple: int) -> Any:
 
 
 def _stacked(name: str, layers: Mapping[str, Mapping[int, np.ndarray]]) -> np.ndarray:
-    """All layers of a parameter, on a new leading axis."""
+    """Return all layers of a parameter, on a new leading axis."""
     scope = name.partition("/layers/")[0]
     depth = 1 + max(max(stack) for other, stack in layers.items() if other.startswith(f"{scope}/layers/"))
     if absent := [n for n in range(depth) if n not in layers[name]]:
@@ -84,7 +84,7 @@ def _nested(whole: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def expected_shapes(config: Config, vocab_size: int) -> dict[str, Shape]:
-    """Flat names and shapes of all parameters that ``config`` trains."""
+    """Return flat names and shapes of all parameters that ``config`` trains."""
     network = build_network(config, vocab_size)
     abstract = jax.eval_shape(lambda: init_params(network, jax.random.key(0)))
     shapes: dict[str, Shape] = {}

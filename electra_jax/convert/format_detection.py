@@ -1,4 +1,4 @@
-"""Which format a path holds."""
+"""Detecting the format of a checkpoint."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,14 @@ Format = Literal["electra_jax", "huggingface", "tensorflow"]
 
 @dataclass(frozen=True)
 class DetectedFormat:
-    """A recognised checkpoint: its format, and the paths to read (two folders for a pair)."""
+    """A detected checkpoint: its format, and the paths to read (two folders for a discriminator and a generator)."""
 
     format: Format
     paths: tuple[Path, ...]
 
 
 def detect_format(path: Path) -> DetectedFormat:
-    """What ``path`` is.
+    """Detect the format of the checkpoint at ``path``.
 
     Raises:
         UserError: nothing that can be read.
@@ -64,7 +64,7 @@ def detect_format(path: Path) -> DetectedFormat:
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether ``path`` is something that a conversion could have written."""
+    """Return whether ``path`` is a checkpoint that a conversion could have written."""
     try:
         detect_format(path)
     except UserError:

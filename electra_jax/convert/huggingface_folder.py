@@ -1,4 +1,4 @@
-"""What is read as Hugging Face's: a folder with config.json and weights, or a file of tensors alone."""
+"""Reading Hugging Face models: a folder with config.json and weights, or a file of tensors alone."""
 
 import os
 import re
@@ -42,8 +42,8 @@ class StoredNetwork:
 
     Attributes:
         where: the folder or the file.
-        config: the config.json that describes it, None where its sizes follow from its tensors alone.
-        settings: what config.json says, with defaults.
+        config: path of the config.json that describes it; None where its sizes follow from its tensors alone.
+        settings: the content of config.json, with defaults.
         network: its tensors.
         num_heads_known: whether its number of heads was read, and not assumed.
     """
@@ -56,17 +56,17 @@ class StoredNetwork:
 
 
 def is_huggingface_folder(path: Path) -> bool:
-    """Whether ``path`` has a config.json, or weights as `transformers` names them."""
+    """Return whether ``path`` has a config.json, or weights as `transformers` names them."""
     return (path / CONFIG).is_file() or has_weights(path)
 
 
 def read_networks(source: Path) -> tuple[list[StoredNetwork], list[str]]:
-    """The network in a folder or a file, or both a generator and a discriminator, and notes on how they were read.
+    """Read the network in a folder or a file, or a generator and a discriminator, with notes on how they were read.
 
-    A folder must have a config.json. A file may have one beside it; without, sizes follow from the tensors.
+    A folder must have a config.json. A file may have one beside it; without one, sizes follow from the tensors.
 
     Raises:
-        UserError: it holds no ELECTRA, or its files cannot be read.
+        UserError: it has no ELECTRA, or its files cannot be read.
     """
     if is_weight_file(source):
         described = source.with_name(CONFIG)
@@ -80,7 +80,7 @@ def read_networks(source: Path) -> tuple[list[StoredNetwork], list[str]]:
     notes = [*stored.notes, *notes]
     if settings is not None and len(networks) == 1:
         return [StoredNetwork(source, config, settings, networks[0])], notes
-    found = [_sized(source, config, settings, network) for network in networks]
+    found = [_with_sizes_of_tensors(source, config, settings, network) for network in networks]
     if settings is not None and not any(one.num_heads_known for one in found):
         raise UserError(
             f"{config} describes neither network of {source}: their sizes are others, put the right one there or none"
@@ -88,30 +88,33 @@ def read_networks(source: Path) -> tuple[list[StoredNetwork], list[str]]:
     return found, notes
 
 
-def _sized(
+def _with_sizes_of_tensors(
     source: Path, config: Path | None, settings: Mapping[str, Any] | None, network: NetworkStateDict
 ) -> StoredNetwork:
-    """A network with the settings that its tensors tell, and the rest of config.json's, which may be of another."""
-    sizes = _sizes(source, network.tensors)
+    """Return a network with the sizes of its tensors.
+
+    Other settings are those of config.json, which may be that of another network.
+    """
+    sizes = _sizes_from_shapes(source, network.tensors)
     if settings is not None and all(settings[key] == size for key, size in sizes.items()):
         return StoredNetwork(source, config, dict(settings), network)
     heads = {"num_attention_heads": default_heads(sizes["hidden_size"])}
     rest = {"architectures": None, "id2label": None} if settings is not None else {}
-    known = {**_DEFAULTS, **(settings or {}), **rest, **sizes, **heads, **_outputs(network.tensors)}
+    known = {**_DEFAULTS, **(settings or {}), **rest, **sizes, **heads, **_num_labels(network.tensors)}
     return StoredNetwork(source, None, known, network, num_heads_known=False)
 
 
-def _outputs(tensors: FlatParams) -> dict[str, int]:
-    """How many classes a head of fine-tuning has, if there is one."""
+def _num_labels(tensors: FlatParams) -> dict[str, int]:
+    """Return the number of outputs of a fine-tuning head, as ``num_labels``, if there is one."""
     last = (tensors.get(name) for name in ("classifier.out_proj.bias", "classifier.bias"))
     return next(({"num_labels": bias.size} for bias in last if bias is not None), {})
 
 
-def _sizes(source: Path, tensors: FlatParams) -> dict[str, int]:
-    """What shapes say, by the names of config.json.
+def _sizes_from_shapes(source: Path, tensors: FlatParams) -> dict[str, int]:
+    """Return the sizes that follow from shapes, by the names of config.json.
 
     Raises:
-        UserError: a tensor that says it is missing, or no matrix.
+        UserError: a tensor that is needed for it is missing, or is not a matrix.
     """
 
     def shape(name: str) -> tuple[int, int]:
@@ -137,10 +140,10 @@ def _sizes(source: Path, tensors: FlatParams) -> dict[str, int]:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """The config.json of a folder that holds an ELECTRA, with defaults.
+    """Read the config.json of a folder that holds an ELECTRA, with defaults.
 
     Raises:
-        UserError: it does not, or the file cannot be read.
+        UserError: it holds none, or the file cannot be read.
     """
     if not folder.is_dir():
         raise UserError(

@@ -1,4 +1,4 @@
-"""Models of Hugging Face `transformers`, one network a folder: read as one model, and written."""
+"""Models of Hugging Face `transformers`, with one network per folder: reading them as one model, and writing."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -60,7 +60,7 @@ ENCODER_ARCHITECTURE = "ElectraModel"
 
 
 def network_folders(path: Path) -> dict[Network, Path]:
-    """The folders ``discriminator`` and ``generator`` in ``path``, of those that are there."""
+    """Return the folders ``discriminator`` and ``generator`` in ``path``, of those that exist."""
     return {network: path / network for network in ARCHITECTURES if is_huggingface_folder(path / network)}
 
 
@@ -71,14 +71,14 @@ def read_huggingface(
     vocab: Path | None = None,
     allow_missing: Collection[str] = (),
 ) -> Weights:
-    """Reads one network or both; which is which follows from their tensors.
+    """Read one network or both; their tensors tell which is which.
 
-    A generator whose embeddings equal the discriminator's shares them, as in the releases; a generator that equals
-    the discriminator altogether is tied to it. A generator alone becomes a masked language model.
+    A generator whose embeddings equal the discriminator's shares them, as in the released models; a generator that
+    equals the discriminator altogether is tied to it. A generator alone becomes a masked language model.
 
     Args:
         folders: one or two, or files of tensors; one may hold both networks.
-        overrides: ``key.path=value`` over what is derived.
+        overrides: ``key.path=value``, which take precedence over what is derived.
         vocab: the vocabulary; None: that of the first folder which has one.
         allow_missing: patterns of names that may be missing, or are left out.
 
@@ -86,7 +86,7 @@ def read_huggingface(
         UserError: another architecture, incomplete or damaged files, two networks that do not belong together.
     """
     networks, notes = _stored_networks(folders)
-    notes += _assumed_heads(networks, overrides)
+    notes += _note_assumed_num_heads(networks, overrides)
     main = networks.get("discriminator") or networks["generator"]
     parameters: dict[str, np.ndarray] = {}
     unexpected: dict[str, list[str]] = {}
@@ -95,16 +95,18 @@ def read_huggingface(
         head = detect_head(main.settings, main.network.tensors, str(main.config or main.where))
         if head is not None and main.config is None:
             notes.append(
-                f"{main.where}: nothing says what the outputs of its head mean, {_MEANT[head.settings.kind]} is "
-                f"assumed: put its {CONFIG} beside it if that is wrong"
+                f"{main.where}: nothing says what the outputs of its head mean, "
+                f"{_ASSUMED_OUTPUTS[head.settings.kind]} is assumed: put its {CONFIG} beside it if that is wrong"
             )
-    headless = head is None and "discriminator" in networks and _is_bare(networks["discriminator"])
+    is_encoder_only = (
+        head is None and "discriminator" in networks and _is_encoder_only(networks["discriminator"])
+    )
     tables = {network: _table(network, head, alone=len(networks) == 1) for network in networks}
     for network, one in networks.items():
-        found, unexpected[network] = _translated(one.where, one.network.tensors, tables[network])
+        found, unexpected[network] = _to_flat_names(one.where, one.network.tensors, tables[network])
         parameters |= found
-    sharing = _sharing(parameters, {one.settings["num_attention_heads"] for one in networks.values()})
-    values = _configuration(networks, sharing)
+    sharing = _detect_sharing(parameters, {one.settings["num_attention_heads"] for one in networks.values()})
+    values = _derive_config(networks, sharing)
     if sharing in ("embeddings", "all"):
         parameters = {n: a for n, a in parameters.items() if not n.startswith("generator_embeddings/")}
     if sharing == "all":
@@ -116,10 +118,10 @@ def read_huggingface(
 
     words = parameters.get("embeddings/word/embedding")
     rows = main.settings["vocab_size"] if words is None or not words.ndim else words.shape[0]
-    tokenizer, said_of_it = _tokenizer(folders, vocab)
+    tokenizer, tokenizer_notes = _tokenizer(folders, vocab)
     if tokenizer is not None:
-        tokenizer, said_of_rows = pad_vocabulary(tokenizer, rows)
-        said_of_it = (*said_of_it, *said_of_rows)
+        tokenizer, row_notes = pad_vocabulary(tokenizer, rows)
+        tokenizer_notes = (*tokenizer_notes, *row_notes)
         check_vocabulary(str(main.where), tokenizer, rows)
     where = " and ".join(str(folder) for folder in folders)
     values["tokenizer"] = tokenizer_settings(tokenizer, rows)
@@ -132,7 +134,7 @@ def read_huggingface(
     expected = expected_shapes(config, main.settings["vocab_size"])
     if "generator" not in networks:
         expected = {n: s for n, s in expected.items() if n.partition("/")[0] in _DISCRIMINATOR_PARTS}
-    if head is not None or headless:
+    if head is not None or is_encoder_only:
         expected = {n: s for n, s in expected.items() if n.partition("/")[0] != "discriminator_head"}
         expected |= {} if head is None else head.shapes(main.settings["hidden_size"])
     spellings: set[str] = set()
@@ -141,8 +143,8 @@ def read_huggingface(
         spellings |= {tables[network].foreign_or_same(name).foreign for name in (*expected, *parameters)}
     check_patterns_used(where, spellings, allow_missing)
     for network, one in networks.items():
-        of_this = {name: shape for name, shape in expected.items() if _belongs(name, network, networks)}
-        found = {name: array for name, array in parameters.items() if _belongs(name, network, networks)}
+        of_this = {name: shape for name, shape in expected.items() if _is_read_from(name, network, networks)}
+        found = {name: array for name, array in parameters.items() if _is_read_from(name, network, networks)}
         foreign_or_same = tables[network].foreign_or_same
         check_complete(str(one.where), found, of_this, unexpected[network], foreign_or_same, allow_missing)
     return Weights(
@@ -150,13 +152,13 @@ def read_huggingface(
         parameters={name: parameters[name] for name in expected if name in parameters},
         vocab_size=rows,
         tokenizer=tokenizer,
-        notes=(*notes, *(() if head is None else head.notes), *said_of_it),
+        notes=(*notes, *(() if head is None else head.notes), *tokenizer_notes),
         tasks={} if head is None else {head.task: head.settings},
     )
 
 
 # What is taken where there are tensors alone.
-_MEANT = {
+_ASSUMED_OUTPUTS = {
     "classification": "one label a text",
     "regression": "a number",
     "tagging": "a tag for each word",
@@ -166,12 +168,12 @@ _DISCRIMINATOR_PARTS = ("embeddings", "encoder", "discriminator_head")
 
 
 def _stored_networks(folders: Sequence[Path]) -> tuple[dict[Network, StoredNetwork], list[str]]:
-    """The networks that the folders hold, one of each kind at most, and notes on how they were read."""
+    """Return the networks in the folders, at most one of each kind, and notes on how they were read."""
     networks: dict[Network, StoredNetwork] = {}
     notes: list[str] = []
     for source in folders:
-        stored, said = read_networks(source)
-        notes += said
+        stored, network_notes = read_networks(source)
+        notes += network_notes
         for one in stored:
             network: Network = "generator" if one.network.is_generator else "discriminator"
             if network in networks:
@@ -179,21 +181,21 @@ def _stored_networks(folders: Sequence[Path]) -> tuple[dict[Network, StoredNetwo
                     f"{networks[network].where} and {source} are both a {network}: give one of each"
                 )
             networks[network] = one
-            notes += _check_class(one)
+            notes += _check_declared_class(one)
     if len(networks) == 2:
         _check_pair(networks["discriminator"], networks["generator"])
     return networks, notes
 
 
-def _belongs(name: str, network: Network, networks: Collection[Network]) -> bool:
-    """Which folder of a pair is to hold a parameter."""
+def _is_read_from(name: str, network: Network, networks: Collection[Network]) -> bool:
+    """Return whether a parameter is to be in the folder of this network, of a pair."""
     if len(networks) == 1:
         return True
     return (name.partition("/")[0] in _DISCRIMINATOR_PARTS) == (network == "discriminator")
 
 
-def _assumed_heads(networks: Mapping[Network, StoredNetwork], overrides: Sequence[str]) -> list[str]:
-    """A note for each network whose number of heads neither a config.json nor an override says."""
+def _note_assumed_num_heads(networks: Mapping[Network, StoredNetwork], overrides: Sequence[str]) -> list[str]:
+    """Return a note for each network whose number of heads neither a config.json nor an override gives."""
     sections = {
         network: "generator" if network == "generator" and len(networks) > 1 else "model"
         for network in networks
@@ -207,24 +209,24 @@ def _assumed_heads(networks: Mapping[Network, StoredNetwork], overrides: Sequenc
     ]
 
 
-def _is_bare(one: StoredNetwork) -> bool:
-    """Whether it is an encoder without a head and not said to have one."""
-    return _class(one) in (None, ENCODER_ARCHITECTURE) and not one.network.is_discriminator
+def _is_encoder_only(one: StoredNetwork) -> bool:
+    """Return whether it is an encoder without a head, and not said to have one."""
+    return _declared_class(one) in (None, ENCODER_ARCHITECTURE) and not one.network.is_discriminator
 
 
-def _class(one: StoredNetwork) -> str | None:
-    """The class that config.json names."""
+def _declared_class(one: StoredNetwork) -> str | None:
+    """Return the class that config.json names."""
     named = one.settings.get("architectures")
     return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else None
 
 
-def _check_class(one: StoredNetwork) -> list[str]:
-    """Notes where the tensors are not those of the class that config.json names, or nothing says which head there is.
+def _check_declared_class(one: StoredNetwork) -> list[str]:
+    """Return notes where the tensors do not fit the class that config.json names, or nothing says which head there is.
 
     Raises:
-        UserError: multiple choice, or a table of its own at the generator's output that is not there.
+        UserError: multiple choice, or an untied output table of the generator that is missing.
     """
-    named, names = _class(one), one.network.tensors
+    named, names = _declared_class(one), one.network.tensors
     if named == "ElectraForMultipleChoice" or any(name.startswith("sequence_summary.") for name in names):
         raise UserError(
             f"{one.where} is an ElectraForMultipleChoice, which is not supported: give a model with another head, or "
@@ -264,14 +266,14 @@ _SAME_CLASS = {ARCHITECTURES["generator"]: ("ElectraForCausalLM",)}
 
 def _table(network: Network, head: Head | None, *, alone: bool) -> NameTable:
     if head is not None:
-        return _with_head(head)
+        return _table_with_head(head)
     if network == "discriminator" or alone:
         return huggingface_table(network)
     return huggingface_table(network, embeddings="generator_embeddings", encoder="generator_encoder")
 
 
-def _with_head(head: Head) -> NameTable:
-    """The encoder with a head of fine-tuning, in place of the one of pre-training."""
+def _table_with_head(head: Head) -> NameTable:
+    """Return the names of the encoder with a head of fine-tuning, in place of the pre-training head."""
     encoder = [
         r for r in huggingface_table("discriminator").rows if not r.ours.startswith("discriminator_head/")
     ]
@@ -279,7 +281,7 @@ def _with_head(head: Head) -> NameTable:
 
 
 def _tokenizer(folders: Sequence[Path], vocab: Path | None) -> tuple[Tokenizer | None, tuple[str, ...]]:
-    """The tokenizer of the first folder (that of a file) that has one, and notes on how it was read.
+    """Return the tokenizer of the first folder (or folder of a file) that has one, and notes on how it was read.
 
     Raises:
         UserError: it cannot be read, or two folders have different ones.
@@ -294,8 +296,13 @@ def _tokenizer(folders: Sequence[Path], vocab: Path | None) -> tuple[Tokenizer |
     return there[0][1:]
 
 
-def _sharing(parameters: FlatParams, heads: Collection[int]) -> str:
-    """What two networks share, by comparing them bit for bit; ``heads`` are the numbers of heads they have."""
+def _detect_sharing(parameters: FlatParams, heads: Collection[int]) -> str:
+    """Return what two networks share, by comparing them bit for bit.
+
+    Args:
+        parameters: of both.
+        heads: their numbers of attention heads.
+    """
 
     def same(ours: str, theirs: str) -> bool:
         a = {n.removeprefix(ours): x for n, x in parameters.items() if n.startswith(ours)}
@@ -307,13 +314,13 @@ def _sharing(parameters: FlatParams, heads: Collection[int]) -> str:
     return "all" if len(heads) == 1 and same("encoder/", "generator_encoder/") else "embeddings"
 
 
-def _translated(
+def _to_flat_names(
     folder: Path, tensors: FlatParams, table: NameTable
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """(parameters by flat name, names that are not in the table).
+    """Return the parameters by flat name, and the names that are not in the table.
 
     Raises:
-        UserError: none is in the table, or one is no floating-point number, such as a quantised one.
+        UserError: none is in the table, or one is not of floating-point numbers, such as a quantised one.
     """
     found: dict[str, np.ndarray] = {}
     unexpected: list[str] = []
@@ -337,7 +344,7 @@ def _translated(
 
 
 def _check_pair(discriminator: StoredNetwork, generator: StoredNetwork) -> None:
-    """Refuses two networks that cannot read the same rows.
+    """Refuse two networks that cannot read the same rows.
 
     Raises:
         UserError: they cannot.
@@ -351,8 +358,8 @@ def _check_pair(discriminator: StoredNetwork, generator: StoredNetwork) -> None:
             )
 
 
-def _configuration(networks: Mapping[Network, StoredNetwork], sharing: str) -> dict[str, Any]:
-    """Plain settings of model, generator and objective, from config.json."""
+def _derive_config(networks: Mapping[Network, StoredNetwork], sharing: str) -> dict[str, Any]:
+    """Return the settings of model, generator and objective, from config.json."""
     main = (networks.get("discriminator") or networks["generator"]).settings
     positions = main["max_position_embeddings"]
     values: dict[str, Any] = {
@@ -393,7 +400,7 @@ def _configuration(networks: Mapping[Network, StoredNetwork], sharing: str) -> d
 
 
 def write_huggingface(weights: Weights, directory: Path) -> list[str]:
-    """Writes the folders ``discriminator`` and ``generator``, of those the model has; of a fine-tuned one, its tasks'.
+    """Write the folders ``discriminator`` and ``generator``, of those the model has; of a fine-tuned one, its tasks'.
 
     Returns:
         What a user should know about the result.
@@ -407,14 +414,14 @@ def write_huggingface(weights: Weights, directory: Path) -> list[str]:
     parts = scopes(weights.parameters)
     sizes = network_sizes(weights.config.model, weights.config.generator, weights.vocab_size)
     if parts == {"embeddings", "encoder"}:
-        description = _description(weights, ENCODER_ARCHITECTURE, sizes.discriminator, sizes.embedding_size)
+        description = _config_json(weights, ENCODER_ARCHITECTURE, sizes.discriminator, sizes.embedding_size)
         folder = directory / "discriminator"
         return _write_folder(weights, folder, huggingface_encoder_table(), weights.parameters, description)
     own = "generator_embeddings" in parts
     tower = "generator_encoder" in parts
-    made: dict[Network, tuple[NameTable, EncoderSizes, int]] = {}
+    networks_to_write: dict[Network, tuple[NameTable, EncoderSizes, int]] = {}
     if "discriminator_head" in parts or "generator_head" not in parts:
-        made["discriminator"] = (
+        networks_to_write["discriminator"] = (
             huggingface_table("discriminator"),
             sizes.discriminator,
             sizes.embedding_size,
@@ -426,24 +433,30 @@ def write_huggingface(weights: Weights, directory: Path) -> list[str]:
             encoder="generator_encoder" if tower else "encoder",
         )
         small = sizes.generator if tower else sizes.discriminator
-        made["generator"] = (table, small, sizes.generator_embedding_size if own else sizes.embedding_size)
+        networks_to_write["generator"] = (
+            table,
+            small,
+            sizes.generator_embedding_size if own else sizes.embedding_size,
+        )
 
-    homeless = {
-        n for n in weights.parameters if not any(table.to_foreign(n) for table, _, _ in made.values())
+    unplaced = {
+        n
+        for n in weights.parameters
+        if not any(table.to_foreign(n) for table, _, _ in networks_to_write.values())
     }
-    if homeless:
+    if unplaced:
         raise UserError(
-            f"Hugging Face's ELECTRA has no place for {', '.join(sorted(scopes(homeless)))}: it cannot be exported"
+            f"Hugging Face's ELECTRA has no place for {', '.join(sorted(scopes(unplaced)))}: it cannot be exported"
         )
     notes: list[str] = []
-    for network, (table, encoder, embedding_size) in made.items():
-        description = _description(weights, ARCHITECTURES[network], encoder, embedding_size)
+    for network, (table, encoder, embedding_size) in networks_to_write.items():
+        description = _config_json(weights, ARCHITECTURES[network], encoder, embedding_size)
         notes = _write_folder(weights, directory / network, table, weights.parameters, description)
     return notes
 
 
 def _write_finetuned(weights: Weights, directory: Path) -> list[str]:
-    """A folder for each task, named after it: the encoder with its head."""
+    """Write a folder for each task, named after it: the encoder with its head."""
     sizes = network_sizes(weights.config.model, weights.config.generator, weights.vocab_size)
     heads = heads_from_settings(weights.tasks)
     for head in heads:
@@ -453,26 +466,26 @@ def _write_finetuned(weights: Weights, directory: Path) -> list[str]:
         head.task: with_hidden_layer(head, on_label_scale(head, weights.parameters)) for head in heads
     }
     for head in heads:
-        _check_all_has_a_place(head, exported[head.task])
+        _check_nothing_is_left_out(head, exported[head.task])
     notes: list[str] = []
     for head in heads:
         parameters = exported[head.task]
         architecture = HEAD_ARCHITECTURES[head.settings.kind]
-        description = _description(weights, architecture, sizes.discriminator, sizes.embedding_size)
+        description = _config_json(weights, architecture, sizes.discriminator, sizes.embedding_size)
         description |= head_config_json(weights.config.finetune.head_dropout, head)
         notes = _write_folder(
-            weights, subfolder(directory, head.task), _with_head(head), parameters, description
+            weights, subfolder(directory, head.task), _table_with_head(head), parameters, description
         )
     return notes
 
 
-def _check_all_has_a_place(head: Head, parameters: FlatParams) -> None:
-    """Refuses a head with more than its kind has; what is left out would not compute what was trained.
+def _check_nothing_is_left_out(head: Head, parameters: FlatParams) -> None:
+    """Refuse a head with more parameters than heads of its kind have: it would not compute what was trained.
 
     Raises:
         UserError: it has more.
     """
-    own, table = f"heads/{head.task}/", _with_head(head)
+    own, table = f"heads/{head.task}/", _table_with_head(head)
     if left := [name for name in parameters if name.startswith(own) and table.to_foreign(name) is None]:
         raise UserError(
             f"{head.task} is said to be of kind {head.settings.kind}, whose head has no {listed(left)}: "
@@ -483,7 +496,7 @@ def _check_all_has_a_place(head: Head, parameters: FlatParams) -> None:
 def _write_folder(
     weights: Weights, folder: Path, table: NameTable, parameters: FlatParams, description: Mapping[str, Any]
 ) -> list[str]:
-    """One folder with the parameters that are in the table, and the tokenizer; notes on the latter."""
+    """Write one folder with the parameters in the table and the tokenizer; return notes on the tokenizer."""
     tensors = {}
     for name, array in parameters.items():
         row = table.to_foreign(name)
@@ -499,10 +512,10 @@ def _write_folder(
     )
 
 
-def _description(
+def _config_json(
     weights: Weights, architecture: str, encoder: EncoderSizes, embedding_size: int
 ) -> dict[str, Any]:
-    """config.json, every value spelled out, so that no version's defaults matter."""
+    """Return the content of config.json with every value spelled out, so that no version's defaults matter."""
     model = weights.config.model
     return {
         "architectures": [architecture],

@@ -38,7 +38,7 @@ class Head:
 
     Attributes:
         task: our name of it, below ``heads/``.
-        settings: what its outputs mean.
+        settings: the meaning of its outputs.
         notes: on how they were read.
     """
 
@@ -48,7 +48,7 @@ class Head:
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """Its names, ours and theirs."""
+        """Its names, ours and Hugging Face's."""
         scope = f"heads/{self.task}"
         return tuple(
             row
@@ -60,7 +60,7 @@ class Head:
         )
 
     def shapes(self, hidden_size: int) -> dict[str, tuple[int, ...]]:
-        """Its parameters by our names."""
+        """Return the shapes of its parameters by our names."""
         outputs = 2 if self.settings.kind == "question_answering" else max(1, len(self.settings.classes))
         shapes: dict[str, tuple[int, ...]] = {}
         for ours, _ in _MODULES[self.settings.kind]:
@@ -73,9 +73,14 @@ class Head:
 
 
 def detect_head(settings: Mapping[str, Any], tensors: Mapping[str, np.ndarray], where: str) -> Head | None:
-    """The head of a folder with this config.json and tensors of these names; None if it is not fine-tuned.
+    """Return the head of a folder with this config.json and tensors of these names; None if it is not fine-tuned.
 
-    The task is called after its kind. Tags that spell spans keep their scheme.
+    The task is named after its kind. Tags that spell spans keep their scheme.
+
+    Args:
+        settings: the content of config.json.
+        tensors: of the network.
+        where: the folder, for messages.
 
     Raises:
         UserError: classes that config.json does not name.
@@ -122,10 +127,13 @@ def detect_head(settings: Mapping[str, Any], tensors: Mapping[str, np.ndarray], 
 
 
 def _problem_type(settings: Mapping[str, Any], labels: Sequence[str], where: str) -> str:
-    """What the outputs of a head for texts mean; where config.json does not say, one output is a number.
+    """Return what the outputs of a classification or regression head mean.
+
+    Where config.json does not say, a single output is a number.
 
     Raises:
-        UserError: a meaning there is not, or that does not fit the number of outputs: another would be taken silently.
+        UserError: a meaning that does not exist, or that does not fit the number of outputs: another one would be
+            assumed silently.
     """
     known = ("regression", "single_label_classification", "multi_label_classification")
     problem = settings.get("problem_type")
@@ -149,10 +157,10 @@ def _problem_type(settings: Mapping[str, Any], labels: Sequence[str], where: str
 
 
 def _check_outputs(settings: Mapping[str, Any], tensors: Mapping[str, np.ndarray], where: str) -> None:
-    """Refuses more labels than the head has outputs, before any is named.
+    """Refuse more labels than the head has outputs, before any is named.
 
     Raises:
-        UserError: more labels than outputs; or what config.json keeps for a head is of another kind.
+        UserError: more labels than outputs; or config.json has something of the wrong type for a head.
     """
     named = settings.get("id2label")
     count = len(named) if isinstance(named, dict) else settings.get("num_labels", 2)
@@ -171,7 +179,10 @@ def _check_outputs(settings: Mapping[str, Any], tensors: Mapping[str, np.ndarray
 
 
 def _labels(settings: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    """id2label in the order of its numbers; what `transformers` takes where there is none is two numbered labels."""
+    """Return id2label in the order of its numbers.
+
+    Without id2label there are ``num_labels`` numbered labels, two by default, as in `transformers`.
+    """
     named = settings.get("id2label")
     if named is None:
         return tuple(f"LABEL_{number}" for number in range(settings.get("num_labels", 2)))
@@ -184,9 +195,10 @@ def _labels(settings: Mapping[str, Any], where: str) -> tuple[str, ...]:
 
 
 def _tag_format(labels: Sequence[str]) -> DetectedTags:
-    """How a model's labels spell spans, those aside that are none (``X``, ``[PAD]``); "plain" where most are none.
+    """Return how a model's labels spell spans; "plain" if most are not spans.
 
-    A list may lack tags: a model trained on IOB1 often has no ``B-`` of some type.
+    Labels that are not spans (``X``, ``[PAD]``) are not counted. A list may lack tags: a model trained on IOB1 often
+    has no ``B-`` of some type.
     """
     found = detect_tags([labels])
     if found.scheme == "plain" and not found.mostly_spans:
@@ -197,7 +209,7 @@ def _tag_format(labels: Sequence[str]) -> DetectedTags:
 
 
 def task_sections(head: Head, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The sections ``objective`` and ``finetune`` of the configuration of a folder with this config.json."""
+    """Return the sections ``objective`` and ``finetune`` of the configuration of a folder with this config.json."""
     task: dict[str, Any] = {"kind": head.settings.kind}
     if head.settings.kind == "classification":
         task["labels"] = list(head.settings.labels)
@@ -214,7 +226,7 @@ def task_sections(head: Head, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_exportable(head_style: str, hidden_size: int, head: Head) -> None:
-    """Refuses a head whose outputs no class of Hugging Face computes: the original's for questions.
+    """Refuse a head whose outputs no class of Hugging Face computes, such as the original's for questions.
 
     Raises:
         UserError: there is no such class.
@@ -227,10 +239,10 @@ def check_exportable(head_style: str, hidden_size: int, head: Head) -> None:
 
 
 def with_hidden_layer(head: Head, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The original's linear head for classes or a number with the hidden layer that theirs has, for the same logits.
+    """Return the original's linear head, for classes or a number, with Hugging Face's hidden layer and the same logits.
 
-    gelu(x) - gelu(-x) is x: a hidden layer of x and -x, whose difference the prediction takes, is linear. The rest of
-    the hidden layer is 0.
+    gelu(x) - gelu(-x) is x: a hidden layer of x and -x, whose difference is the prediction, is linear. The rest of the
+    hidden layer is 0.
     """
     scope = f"heads/{head.task}"
     if head.settings.kind not in ("classification", "regression") or f"{scope}/dense/kernel" in parameters:
@@ -249,7 +261,10 @@ def with_hidden_layer(head: Head, parameters: Mapping[str, np.ndarray]) -> dict[
 
 
 def on_label_scale(head: Head, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Regression as others expect it: the output is the number itself, not its place between least and greatest."""
+    """Return a regression head that predicts the number itself, as others expect.
+
+    Ours predicts its place between the least and the greatest training label.
+    """
     low, high = head.settings.low, head.settings.high
     if head.settings.kind != "regression" or (low, high) == (0.0, 1.0):
         return dict(parameters)
@@ -263,7 +278,7 @@ def on_label_scale(head: Head, parameters: Mapping[str, np.ndarray]) -> dict[str
 
 
 def head_config_json(head_dropout: float, head: Head) -> dict[str, Any]:
-    """What config.json says of the head."""
+    """Return the entries of config.json that describe the head."""
     settings = head.settings
     described: dict[str, Any] = {
         "classifier_dropout": head_dropout,
@@ -286,5 +301,5 @@ def head_config_json(head_dropout: float, head: Head) -> dict[str, Any]:
 
 
 def heads_from_settings(tasks: Mapping[str, TaskSettings]) -> list[Head]:
-    """The heads of a model of ours."""
+    """Return the heads of a model of ours."""
     return [Head(name, settings) for name, settings in tasks.items()]

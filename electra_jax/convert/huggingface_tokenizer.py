@@ -1,9 +1,9 @@
 """Tokenizers as files of Hugging Face's transformers, written and read.
 
-Written is what `AutoTokenizer.from_pretrained` loads: ``tokenizer.json``, the whole tokenizer for the Rust library
-`tokenizers`; the vocabulary itself (``vocab.txt`` or ``spiece.model``); and ``tokenizer_config.json``, which names
-the generic class `PreTrainedTokenizerFast`. The classes of BERT would do for WordPiece, but since transformers 5 they
-build their tokenizer anew and limit words to 100 characters.
+They are written so that `AutoTokenizer.from_pretrained` loads them: ``tokenizer.json``, the whole tokenizer for the
+Rust library `tokenizers`; the vocabulary itself (``vocab.txt`` or ``spiece.model``); and ``tokenizer_config.json``,
+which names the generic class `PreTrainedTokenizerFast`. The classes of BERT would do for WordPiece, but since
+transformers 5 they rebuild their tokenizer and limit words to 100 characters.
 """
 
 import json
@@ -69,7 +69,7 @@ _SENTENCEPIECE_NOTES = (
 
 @dataclass(frozen=True)
 class TokenizerFiles:
-    """A tokenizer in a folder of Hugging Face.
+    """What the files of a tokenizer in a Hugging Face folder say.
 
     Attributes:
         kind: "wordpiece" or "sentencepiece".
@@ -87,11 +87,11 @@ class TokenizerFiles:
 
 
 def write_huggingface_tokenizer(tokenizer: Tokenizer, directory: Path, max_length: int) -> list[str]:
-    """Writes the files of a tokenizer, over those of the same names, and returns notes on known differences.
+    """Write the files of a tokenizer, replacing those of the same names, and return notes on known differences.
 
     Args:
         tokenizer: WordPiece or SentencePiece.
-        directory: made if it is not there.
+        directory: created if it does not exist.
         max_length: the longest row the model takes, special tokens included.
 
     Raises:
@@ -106,7 +106,7 @@ def write_huggingface_tokenizer(tokenizer: Tokenizer, directory: Path, max_lengt
     else:
         raise UserError(f"a tokenizer of kind {tokenizer.kind} cannot be written for Hugging Face")
     specials = _special_tokens(tokenizer)
-    _finish(fast, specials)
+    _add_special_tokens(fast, specials)
     options = tokenizer.options
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -140,8 +140,8 @@ def _special_tokens(tokenizer: Tokenizer) -> dict[str, str]:
     return {f"{name}_token": tokenizer.token(number) for name, number in ids.items()}
 
 
-def _finish(fast: tokenizers.Tokenizer, specials: dict[str, str]) -> None:
-    """Adds what both kinds have: the special tokens, and [CLS] A [SEP] B [SEP] with its token types."""
+def _add_special_tokens(fast: tokenizers.Tokenizer, specials: dict[str, str]) -> None:
+    """Add what both kinds have: the special tokens, and [CLS] A [SEP] B [SEP] with its token types."""
     fast.add_special_tokens(
         [AddedToken(token, normalized=False, special=True) for token in specials.values()]
     )
@@ -174,7 +174,7 @@ def _wordpiece(tokenizer: WordPieceTokenizer) -> tokenizers.Tokenizer:
 
 
 def _sentencepiece(tokenizer: SentencePieceTokenizer) -> tuple[tokenizers.Tokenizer, list[str]]:
-    """The same tokenizer in the Rust library, and notes."""
+    """Return the same tokenizer in the Rust library, and notes."""
     proto = ModelProto.FromString(tokenizer.content)
     notes = list(_SENTENCEPIECE_NOTES)
     if proto.trainer_spec.treat_whitespace_as_suffix or any(
@@ -229,7 +229,7 @@ def _sentencepiece_model(proto: Any) -> models.Model:
 
 
 def _sentencepiece_normalizer(rules: Any, *, lowercase: bool, strip_accents: bool) -> normalizers.Normalizer:
-    """`PlainNormalizer` and then the model's own rules."""
+    """Return the steps of `PlainNormalizer` and then the model's own rules."""
     steps: list[normalizers.Normalizer] = [normalizers.Replace(SPACE, " "), normalizers.Replace("\0", "")]
     if lowercase:
         steps += [normalizers.NFKC(), normalizers.Lowercase()]
@@ -273,10 +273,10 @@ def _to_json(value: Any) -> bytes:
 
 
 def read_huggingface_tokenizer(directory: Path, vocab: Path | None = None) -> TokenizerFiles | None:
-    """The tokenizer of a folder, or None where it has none.
+    """Read the tokenizer of a folder; None where it has none.
 
     The vocabulary is ``vocab``, vocab.txt, spiece.model or the WordPiece vocabulary in tokenizer.json, the first that
-    is there. How text is cleaned is read from tokenizer_config.json, else from tokenizer.json (for the generic class of
+    exists. How text is cleaned is read from tokenizer_config.json, else from tokenizer.json (for the generic class of
     transformers the other way around); with neither, text is lower-cased unless the vocabulary has capitals.
 
     Args:
@@ -337,7 +337,7 @@ def _has_capitals(kind: str, content: bytes, path: Path) -> bool:
 
 
 def _vocabulary_of(fast: dict[str, Any], path: Path) -> bytes:
-    """The vocab.txt that a tokenizer.json holds."""
+    """Return the vocab.txt that a tokenizer.json contains."""
     model = fast.get("model")
     model = model if isinstance(model, dict) else {}
     # Files of the first versions do not name the model's type.

@@ -1,6 +1,6 @@
 """The one table of names: our parameters, the original's TensorFlow variables, Hugging Face's tensors.
 
-A flat name is a path in our parameter tree with the layer written out: ``encoder/layers/3/output/kernel`` is
+A flat name is a path in our parameter tree with the layer spelled out: ``encoder/layers/3/output/kernel`` is
 ``encoder/layers/output/kernel[3]``. Every row of the table is a module; its kind says what its tensors are called.
 """
 
@@ -52,7 +52,7 @@ _GENERATOR_HEAD = (("dense", "dense", "dense", "dense"), ("norm", "layer_norm", 
 
 @dataclass(frozen=True)
 class Row:
-    """One parameter: our flat name and the foreign one, both with ``{n}`` for a layer's number."""
+    """One parameter: our flat name and the foreign one, both with ``{n}`` for the number of a layer."""
 
     ours: str
     foreign: str
@@ -60,7 +60,7 @@ class Row:
 
 
 class NameConflictError(ValueError):
-    """Two rows of a table share a name: the table is no bijection."""
+    """Two rows of a table share a name: the table is not a bijection."""
 
 
 @dataclass(frozen=True)
@@ -86,31 +86,34 @@ class NameTable:
         return {row.foreign: row for row in self.rows}
 
     def to_foreign(self, ours: str) -> Row | None:
-        """The row of our flat name, layer numbers filled in; None where the foreign checkpoint has no such thing."""
-        template, number = _split(ours, r"(?<=/layers/)\d{1,6}(?=/)")
-        return _filled(self._by_ours.get(template), number)
+        """Return the row of our flat name, layer numbers filled in.
+
+        It is None where the foreign checkpoint has no such tensor.
+        """
+        template, number = _template_of(ours, r"(?<=/layers/)\d{1,6}(?=/)")
+        return _with_layer_number(self._by_ours.get(template), number)
 
     def foreign_or_same(self, ours: str) -> Row:
-        """As `to_foreign`; a name that the foreign checkpoint lacks stays as it is, for messages."""
+        """Return the row as `to_foreign`, or for messages one where both names are ours if there is none."""
         return self.to_foreign(ours) or Row(ours, ours)
 
     def to_ours(self, foreign: str) -> Row | None:
-        """The row of a foreign name, layer numbers filled in; None for a name that is not in the table."""
-        template, number = _split(
+        """Return the row of a foreign name, layer numbers filled in; None for a name that is not in the table."""
+        template, number = _template_of(
             foreign, r"(?<=encoder/layer_)\d{1,6}(?=/)|(?<=encoder\.layer\.)\d{1,6}(?=\.)"
         )
-        return _filled(self._by_foreign.get(template), number)
+        return _with_layer_number(self._by_foreign.get(template), number)
 
 
-def _split(name: str, number: str) -> tuple[str, str]:
-    """The template of a name and the layer's number in it, "" where it has none."""
+def _template_of(name: str, number: str) -> tuple[str, str]:
+    """Return the template of a name and the layer's number in it, "" where it has none."""
     found = re.search(number, name)
     if found is None or str(int(found[0])) != found[0]:
         return name, ""
     return name[: found.start()] + _LAYER + name[found.end() :], found[0]
 
 
-def _filled(row: Row | None, number: str) -> Row | None:
+def _with_layer_number(row: Row | None, number: str) -> Row | None:
     if row is None or (_LAYER in row.ours) != bool(number):
         return None
     return Row(row.ours.replace(_LAYER, number), row.foreign.replace(_LAYER, number), row.transposed)
@@ -143,9 +146,9 @@ def _huggingface_encoder(ours: str) -> Iterable[Row]:
 
 
 def tensorflow_table() -> NameTable:
-    """Our names and the variables of the original's pre-training checkpoint, both networks in one.
+    """Return our names and the variables of the original's pre-training checkpoint, both networks in one.
 
-    Electric's two towers and its head have names of their own; a checkpoint holds either them or a generator.
+    Electric's two towers and its head have names of their own; a checkpoint has either them or a generator.
     """
     return NameTable(
         (
@@ -167,11 +170,11 @@ def tensorflow_table() -> NameTable:
 def huggingface_table(
     network: Network, *, embeddings: str = "embeddings", encoder: str = "encoder"
 ) -> NameTable:
-    """Our names and the tensors of one Hugging Face folder, which holds one network.
+    """Return our names and the tensors of one Hugging Face folder, which holds one network.
 
     Args:
         network: which head it has.
-        embeddings: our scope of its embedding layer; a generator's may be its own, ``generator_embeddings``.
+        embeddings: our scope of its embedding layer; a generator may have its own, ``generator_embeddings``.
         encoder: our scope of its encoder; a generator's is ``generator_encoder``, unless both networks are one.
     """
     rows = [
@@ -187,7 +190,7 @@ def huggingface_table(
 
 
 def huggingface_encoder_table() -> NameTable:
-    """Our names and the tensors of an `ElectraModel`, which has no head and no ``electra.`` before its names."""
+    """Return our names and those of an `ElectraModel`, which has no head and no ``electra.`` before its names."""
     rows = [
         *_huggingface_rows(_EMBEDDINGS, "embeddings", "electra.embeddings"),
         *_huggingface_encoder("encoder"),
@@ -196,5 +199,5 @@ def huggingface_encoder_table() -> NameTable:
 
 
 def scopes(names: Iterable[str] | Mapping[str, object]) -> set[str]:
-    """The top-level parts of our tree that flat names belong to."""
+    """Return the top-level parts of our tree that flat names belong to."""
     return {name.partition("/")[0] for name in names}

@@ -1,6 +1,6 @@
-"""Our own work directories: any checkpoint of a run, and directories of converted weights.
+"""Our own work directories: checkpoints of a run, and directories of converted weights.
 
-Converted weights are a work directory with one checkpoint and without logs. Without an optimizer's state a run can
+Converted weights are a work directory with one checkpoint and without logs. Without the state of an optimizer a run can
 start from it (``init_from``) but not resume in it.
 """
 
@@ -41,7 +41,7 @@ from electra_jax.training.workdir import WorkDir
 
 
 def is_native(path: Path) -> bool:
-    """Whether ``path`` is a work directory with checkpoints or finished seeds, or one of its checkpoints."""
+    """Return whether ``path`` is a work directory with checkpoints or finished seeds, or one of its checkpoints."""
     if (path / "checkpoints").is_dir() or (path.parent.name == "checkpoints" and is_step(path.name)):
         return True
     return (path / "config.yaml").is_file() and ((path / RESULTS).exists() or bool(started_seeds(path)))
@@ -50,13 +50,13 @@ def is_native(path: Path) -> bool:
 def read_native(
     path: Path, *, step: int | None = None, overrides: Sequence[str] = (), optimizer: bool = False
 ) -> Weights:
-    """Reads a checkpoint; ``path`` is a work directory, or ``…/checkpoints/STEP``, see `find_checkpoint`.
+    """Read a checkpoint.
 
     Args:
-        path: of one of the two.
-        step: which one; None: the newest.
-        overrides: ``key.path=value`` over the run's configuration.
-        optimizer: carry Adam's moments along.
+        path: a work directory, or ``…/checkpoints/STEP``, see `find_checkpoint`.
+        step: which checkpoint; None: the newest.
+        overrides: ``key.path=value``, which take precedence over the run's configuration.
+        optimizer: whether to read Adam's moments.
 
     Raises:
         UserError: there is none, it cannot be read, or it has no such moments.
@@ -91,10 +91,10 @@ def read_native(
 
 
 def _check_same_model(where: Path, trained: Config, config: Config, vocab_size: int) -> None:
-    """Refuses overrides after which the parameters would be of other shapes, or the tokenizer another.
+    """Refuse overrides that would change the shapes of the parameters, or the tokenizer.
 
     Raises:
-        UserError: they would be.
+        UserError: they would.
     """
     changed = [change for change in differences(trained, config) if change.key.startswith("tokenizer.")]
     if config != trained and expected_shapes(config, vocab_size) != expected_shapes(trained, vocab_size):
@@ -130,12 +130,12 @@ def _is_adam(part: Any) -> bool:
 
 
 def write_native(weights: Weights, directory: Path, final: Path) -> list[str]:
-    """Writes config.yaml, the tokenizer and one checkpoint.
+    """Write config.yaml, the tokenizer and one checkpoint.
 
     Args:
         weights: what to write.
         directory: an empty directory.
-        final: where it will be moved to, for the paths in config.yaml.
+        final: where it will be moved, for the paths in config.yaml.
 
     Returns:
         What a user should know about the result.
@@ -157,7 +157,7 @@ def write_native(weights: Weights, directory: Path, final: Path) -> list[str]:
     if weights.moments is None:
         write_params(workdir.checkpoints, weights.step, params, identity)
     else:
-        state = _state(weights, config, params)
+        state = _train_state(weights, config, params)
         writer = CheckpointWriter(workdir.checkpoints, config.train, identity)
         writer.save(weights.step, state)
         writer.close()
@@ -167,8 +167,8 @@ def write_native(weights: Weights, directory: Path, final: Path) -> list[str]:
     return []
 
 
-def _state(weights: Weights, config: Config, params: Any) -> TrainState:
-    """A state that goes on where the source stopped; the metric sums are 0."""
+def _train_state(weights: Weights, config: Config, params: Any) -> TrainState:
+    """Return a state that continues where the source stopped; the metric sums are 0."""
     assert weights.moments is not None
     if weights.tokenizer is None:
         raise UserError(

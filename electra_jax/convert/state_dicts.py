@@ -1,7 +1,7 @@
-"""State dicts of PyTorch: which of their tensors are an ELECTRA's, by today's names, whoever saved them.
+"""State dicts of PyTorch: which of their tensors are an ELECTRA's, by the names of today's transformers.
 
-Trainers put their own words before the names (``module.``, ``model.``, ``state_dict.``), and other things beside them.
-Where the network is, is seen by the names that remain: those of the encoder in `transformers`.
+Trainers put prefixes before the names (``module.``, ``model.``, ``state_dict.``), and store other things beside them.
+The names that remain, those of the encoder in `transformers`, show where the network is.
 """
 
 import re
@@ -30,7 +30,7 @@ _PARTS = (
     *("classifier.", "qa_outputs.", "sequence_summary."),
 )
 # Networks with names like ELECTRA's that are none.
-_STRANGERS = {
+_OTHER_NETWORKS = {
     *("albert", "bert", "camembert", "convbert", "deberta", "distilbert", "ernie", "funnel", "layoutlm"),
     *("mobilebert", "mpnet", "roberta", "xlm_roberta"),
 }
@@ -44,13 +44,13 @@ WORDS = "electra.embeddings.word_embeddings.weight"
 
 @dataclass(frozen=True)
 class NetworkStateDict:
-    """One network.
+    """The tensors of one network.
 
     Attributes:
-        tensors: by the names that today's `transformers` has, ``electra.`` before the encoder's; without buffers and
-            the tied copy of the word table.
-        bare: whether the encoder's names had no ``electra.``, as those of an `ElectraModel`.
-        tied: whether the copy of the word table at the output was stored.
+        tensors: by the names of today's `transformers`, with ``electra.`` before the encoder's; without buffers and the
+            tied copy of the word table.
+        bare: whether the encoder's names had no ``electra.``, like those of an `ElectraModel`.
+        tied: whether a copy of the word table was stored as the output table.
     """
 
     tensors: FlatParams
@@ -71,50 +71,52 @@ class NetworkStateDict:
 def split_networks(
     where: str, stored: FlatParams, others: Iterable[str] = ()
 ) -> tuple[list[NetworkStateDict], list[str]]:
-    """The network in a file, or the generator and the discriminator, and notes on what was taken and what left.
+    """Return the network in a file, or generator and discriminator, with notes on which tensors are used.
 
     Args:
         where: the file, for messages.
-        stored: its tensors by the names that it has for them.
+        stored: its tensors by the names they have there.
         others: names of what else is in it.
 
     Raises:
-        UserError: two names mean one parameter, and their numbers differ; it holds several encoders, and nothing says
-            which is meant; the head of a generator is not its word table.
+        UserError: two names mean one parameter and their values differ; it has several encoders, and nothing says which
+            is meant; the output table of a generator is not its word table.
     """
-    today = {name: _today(name) for name in stored}
-    roots = _roots(today.values()) or [""]
+    canonical = {name: _canonical_name(name) for name in stored}
+    roots = _encoder_prefixes(canonical.values()) or [""]
     if len(roots) > _MAX_NETWORKS:
         raise UserError(f"{where} holds {len(roots)} networks: save the state dict of the one that is meant")
     parts: dict[str, list[str]] = {root: [] for root in roots}
     left: list[str] = []
     beginnings = {
-        _spelled(name, match[1])
-        for name, now in today.items()
-        if (match := _ENCODER.fullmatch(now)) and match[1] in roots
+        _stored_prefix(name, match[1])
+        for name, canonical_name in canonical.items()
+        if (match := _ENCODER.fullmatch(canonical_name)) and match[1] in roots
     }
-    for name, now in today.items():
-        home = max((root for root in roots if now.startswith(root)), key=len, default=None)
+    for name, canonical_name in canonical.items():
+        home = max((root for root in roots if canonical_name.startswith(root)), key=len, default=None)
         # Beside module.electra.… a trainer may keep tensors of its own, before which there is no module.
-        if home is not None and not now[len(home) :].startswith(_PARTS) and beginnings:
-            home = home if _spelled(name, home) in beginnings else None
+        if home is not None and not canonical_name[len(home) :].startswith(_PARTS) and beginnings:
+            home = home if _stored_prefix(name, home) in beginnings else None
         (left if home is None else parts[home]).append(name)
     found = {
-        root: _state_dict(where, {name: (today[name][len(root) :], stored[name]) for name in names})
+        root: _state_dict(where, {name: (canonical[name][len(root) :], stored[name]) for name in names})
         for root, names in parts.items()
     }
-    found, notes = _chosen(where, found)
+    found, notes = _choose_networks(where, found)
     left += [name for name in others if name]
-    prefixes = sorted({_spelled(name, root) for root in found for name in parts[root]} - {""})
+    prefixes = sorted({_stored_prefix(name, root) for root in found for name in parts[root]} - {""})
     if prefixes or left:
         count = sum(len(parts[root]) for root in found)
         under = f" under {' and '.join(prefixes)}" if prefixes else ""
-        notes.append(f"{where}: taken are {count} tensors{under}, left {listed(_short(left)) or 'none'}")
+        notes.append(
+            f"{where}: taken are {count} tensors{under}, left {listed(_first_parts(left)) or 'none'}"
+        )
     return list(found.values()), notes
 
 
 def comparable_tensors(where: str, stored: FlatParams) -> dict[str, np.ndarray]:
-    """The tensors by today's names, without what is no parameter of its own, to compare two files of one model."""
+    """Return the tensors by today's names, without buffers and tied copies, to compare two files of one model."""
     return {
         f"{number}.{name}" if number else name: array
         for number, network in enumerate(split_networks(where, stored)[0])
@@ -122,27 +124,27 @@ def comparable_tensors(where: str, stored: FlatParams) -> dict[str, np.ndarray]:
     }
 
 
-def _today(name: str) -> str:
-    """The name that today's `transformers` has, with whatever was put before it but wrappers."""
+def _canonical_name(name: str) -> str:
+    """Return today's name in `transformers`, with its prefixes except those of wrappers."""
     parts = [part for part in name.split(".") if part not in _WRAPPERS]
     if parts[-2:-1] == ["LayerNorm"]:
         parts[-1] = _OLDER.get(parts[-1], parts[-1])
     return ".".join(parts)
 
 
-def _roots(names: Iterable[str]) -> list[str]:
-    """What is before the names of an encoder, once for each encoder."""
+def _encoder_prefixes(names: Iterable[str]) -> list[str]:
+    """Return the prefix of each encoder among some names."""
     roots: dict[str, None] = {}
     for name in names:
         if (match := _ENCODER.fullmatch(name)) is not None:
             root, own = match[1], match[2]
-            if own or root.rstrip(".").rpartition(".")[2] not in _STRANGERS:
+            if own or root.rstrip(".").rpartition(".")[2] not in _OTHER_NETWORKS:
                 roots[root] = None
     return list(roots)
 
 
-def _spelled(name: str, root: str) -> str:
-    """The beginning of a stored name that ``root`` is, wrappers included."""
+def _stored_prefix(name: str, root: str) -> str:
+    """Return the beginning of a stored name that stands for the prefix ``root``, wrappers included."""
     parts, count = name.split("."), root.count(".")
     taken = 0
     while taken < len(parts) and (count or parts[taken] in _WRAPPERS):
@@ -151,22 +153,22 @@ def _spelled(name: str, root: str) -> str:
     return "".join(f"{part}." for part in parts[:taken])
 
 
-def _short(names: Iterable[str]) -> list[str]:
-    """Names by their first two parts, each once: what is left may be thousands of an optimizer's."""
+def _first_parts(names: Iterable[str]) -> list[str]:
+    """Return the first two parts of names, each once: there may be thousands of an optimizer's."""
     return list(dict.fromkeys(".".join(name.split(".")[:2]) for name in names))
 
 
 def _state_dict(where: str, named: Mapping[str, tuple[str, np.ndarray]]) -> NetworkStateDict:
-    """One network of {stored name: (today's name, tensor)}.
+    """Return one network of {stored name: (today's name, tensor)}.
 
     Raises:
-        UserError: two names mean one parameter, and differ; another table than that of words is at the output.
+        UserError: two names mean one parameter, and differ; the output table is not the word table.
     """
     spelled: dict[str, str] = {}
     tensors: dict[str, np.ndarray] = {}
-    bare = not any(now.startswith("electra.") for now, _ in named.values())
-    for stored, (now, array) in named.items():
-        name = f"electra.{now}" if now.startswith(_BARE) else now
+    bare = not any(canonical_name.startswith("electra.") for canonical_name, _ in named.values())
+    for stored, (canonical_name, array) in named.items():
+        name = f"electra.{canonical_name}" if canonical_name.startswith(_BARE) else canonical_name
         if name in _BUFFERS:
             continue
         if name not in tensors:
@@ -185,10 +187,10 @@ def _state_dict(where: str, named: Mapping[str, tuple[str, np.ndarray]]) -> Netw
     return NetworkStateDict(tensors, bare=bare, tied=tied is not None)
 
 
-def _chosen(
+def _choose_networks(
     where: str, found: Mapping[str, NetworkStateDict]
 ) -> tuple[dict[str, NetworkStateDict], list[str]]:
-    """A single network, or a generator and a discriminator; copies of one another count once.
+    """Return the single network, or generator and discriminator; copies of each other count once.
 
     Raises:
         UserError: there are others.
@@ -196,7 +198,7 @@ def _chosen(
     chosen: dict[str, NetworkStateDict] = {}
     notes: list[str] = []
     for root, network in found.items():
-        of = next((r for r, other in chosen.items() if _same(network, other)), None)
+        of = next((r for r, other in chosen.items() if _have_same_tensors(network, other)), None)
         if of is None:
             chosen[root] = network
         else:
@@ -210,7 +212,7 @@ def _chosen(
     return chosen, notes
 
 
-def _same(one: NetworkStateDict, other: NetworkStateDict) -> bool:
+def _have_same_tensors(one: NetworkStateDict, other: NetworkStateDict) -> bool:
     return one.tensors.keys() == other.tensors.keys() and not any(
         first_difference(array, other.tensors[name]) for name, array in one.tensors.items()
     )

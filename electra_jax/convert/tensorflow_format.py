@@ -47,10 +47,10 @@ _MU, _NU = "adam_m", "adam_v"
 
 
 def find_prefix(path: Path) -> Path | None:
-    """The checkpoint prefix that ``path`` means: a prefix, one of its files, or a directory with a checkpoint.
+    """Return the checkpoint prefix that ``path`` means: a prefix, one of its files, or a directory with a checkpoint.
 
     Raises:
-        UserError: a directory with several and nothing that says which.
+        UserError: a directory with several checkpoints, and nothing says which.
     """
     if not path.is_dir():
         stem = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", path.name)
@@ -85,17 +85,17 @@ def read_tensorflow(
     allow_missing: Collection[str] = (),
     optimizer: bool = False,
 ) -> Weights:
-    """Reads both networks of a pre-training checkpoint; the configuration follows from the shapes.
+    """Read both networks of a pre-training checkpoint; the configuration follows from the shapes.
 
     Args:
-        prefix: the checkpoint's, without ``.index``.
+        prefix: of the checkpoint, without ``.index``.
         overrides: ``key.path=value`` for what shapes do not tell, such as model.num_heads.
         vocab: the vocabulary; None: ``vocab.txt`` beside the checkpoint, if there is one.
         allow_missing: patterns of names that may be missing, or are left out.
-        optimizer: carry Adam's moments along.
+        optimizer: whether to read Adam's moments.
 
     Raises:
-        UserError: not a checkpoint of ELECTRA, an incomplete or damaged one.
+        UserError: not a checkpoint of ELECTRA, or an incomplete or damaged one.
     """
     table = tensorflow_table()
     known: dict[str, str] = {}
@@ -115,12 +115,12 @@ def read_tensorflow(
             f"{listed(shapes, limit=3) or 'nothing'}"
         )
     found_shapes = {ours: shapes[name][1] for name, ours in known.items()}
-    values = _configuration(prefix, found_shapes)
+    values = _derive_config(prefix, found_shapes)
     rows = found_shapes["embeddings/word/embedding"][0]
     tokenizer, notes = find_tokenizer(prefix.parent, vocab)
     if tokenizer is not None:
-        tokenizer, said_of_rows = pad_vocabulary(tokenizer, rows)
-        notes = (*notes, *said_of_rows)
+        tokenizer, row_notes = pad_vocabulary(tokenizer, rows)
+        notes = (*notes, *row_notes)
         check_vocabulary(str(prefix), tokenizer, rows)
     values["tokenizer"] = tokenizer_settings(tokenizer, rows)
     derived, config = validate(values, str(prefix)), with_overrides(values, overrides, str(prefix))
@@ -151,11 +151,11 @@ def read_tensorflow(
     )
 
 
-def _configuration(prefix: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """Plain settings of model, generator and objective, from flat names and shapes."""
+def _derive_config(prefix: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Return the settings of model, generator and objective that follow from flat names and shapes."""
 
     def encoder(scope: str) -> tuple[int, int, int]:
-        """(width, depth, feed-forward width)."""
+        """Return (width, depth, feed-forward width)."""
         try:
             kernel = shapes[f"{scope}/layers/0/intermediate/kernel"]
         except KeyError:
@@ -164,7 +164,7 @@ def _configuration(prefix: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[
         return kernel[0], num_layers_of(shapes, scope), kernel[1]
 
     def table(name: str) -> tuple[int, ...]:
-        """Rows and columns."""
+        """Return rows and columns."""
         shape = shapes.get(f"{name}/embedding", ())
         _check_matrix(prefix, f"{name}/embedding", shape)
         return shape
@@ -213,7 +213,10 @@ def _check_matrix(prefix: Path, ours: str, shape: tuple[int, ...]) -> None:
 def _trained_parts(
     expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Any]
 ) -> dict[str, tuple[int, ...]]:
-    """Without the generator, or the discriminator's head, of which the checkpoint has nothing: it may hold less."""
+    """Return the expected shapes without those of the generator, if the checkpoint has no part of it.
+
+    Checkpoints without a generator are complete, too.
+    """
     parts = scopes(found)
     optional = {"generator_encoder", "generator_head", "generator_embeddings"}
     absent = optional if not optional & parts else set()
@@ -221,7 +224,7 @@ def _trained_parts(
 
 
 def _step(prefix: Path, counted: np.ndarray) -> int:
-    """The number of updates, which names files."""
+    """Return the number of updates, which becomes part of file names."""
     if counted.size != 1 or counted.dtype.kind not in "iuf" or not 0 <= counted.item() <= MAX_STEPS:
         shown = f"{counted.dtype} {counted.item()}" if counted.size == 1 else f"of shape {counted.shape}"
         raise UserError(f"{prefix}: global_step is {shown}, which is no number of updates: save it again")
@@ -257,7 +260,7 @@ def _moments(prefix: Path, tensors: FlatParams, parameters: FlatParams) -> AdamM
 
 
 def write_tensorflow(weights: Weights, directory: Path) -> list[str]:
-    """Writes ``model.ckpt-STEP``, the file that says it is the newest, and the vocabulary.
+    """Write ``model.ckpt-STEP``, the file that says it is the newest, and the vocabulary.
 
     Returns:
         What a user should know about the result.
@@ -289,27 +292,27 @@ def write_tensorflow(weights: Weights, directory: Path) -> list[str]:
         )
         if weights.tokenizer.kind != "wordpiece":
             notes.append("the original reads WordPiece vocabularies only: it cannot tokenise for this model")
-    if unsaid := _unsaid(weights):
+    if not_stored := _settings_not_stored(weights):
         notes.append(
             "a TensorFlow checkpoint does not hold all of the configuration; whoever reads it must be told: "
-            f"{' '.join(unsaid)}"
+            f"{' '.join(not_stored)}"
         )
     return notes
 
 
-def _unsaid(weights: Weights) -> list[str]:
-    """Settings that decide what the networks compute, follow from no shape, and are not the original's."""
+def _settings_not_stored(weights: Weights) -> list[str]:
+    """Return settings that change what the networks compute, follow from no shape, and differ from the original's."""
     config = weights.config
     sizes = network_sizes(config.model, config.generator, weights.vocab_size)
     encoders = {"model": sizes.discriminator}
     if scopes(weights.parameters) & {"generator_encoder", "generator_ltr"}:
         encoders["generator"] = sizes.generator
-    unsaid = [
+    not_stored = [
         f"{section}.num_heads={encoder.num_heads}"
         for section, encoder in encoders.items()
         if encoder.num_heads != default_heads(encoder.hidden_size)
     ]
     default = ModelConfig().layer_norm_epsilon
     if config.model.layer_norm_epsilon != default:
-        unsaid.append(f"model.layer_norm_epsilon={config.model.layer_norm_epsilon}")
-    return unsaid
+        not_stored.append(f"model.layer_norm_epsilon={config.model.layer_norm_epsilon}")
+    return not_stored

@@ -1,7 +1,7 @@
-"""Whether the files of one tokenizer say the same: Hugging Face's transformers follows tokenizer.json.
+"""Checks that the files of one tokenizer agree: Hugging Face's transformers follows tokenizer.json.
 
 Since version 4 its ids come from tokenizer.json wherever there is one. How text is cleaned comes from
-tokenizer_config.json for the classes of BERT and ELECTRA, and from tokenizer.json for the generic one.
+tokenizer_config.json for the classes of BERT and ELECTRA, and from tokenizer.json for the generic class.
 """
 
 import re
@@ -34,7 +34,7 @@ _LAYOUTS = {
 
 
 def resolve_cleaning(config: Mapping[str, Any], fast: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """tokenizer_config.json without what tokenizer.json overrules, and notes on where the two differ.
+    """Return tokenizer_config.json without what tokenizer.json overrules, and notes on where the two differ.
 
     Args:
         config: tokenizer_config.json, of a WordPiece tokenizer.
@@ -61,7 +61,7 @@ def resolve_cleaning(config: Mapping[str, Any], fast: Mapping[str, Any]) -> tupl
         for ours, theirs in _CLEANING.items()
         if None not in (config.get(ours), said_by.get(theirs)) and config[ours] != said_by[theirs]
     ]
-    if not generic and (odd := _silently_otherwise(config, bert)):
+    if not generic and (odd := _differing_defaults(config, bert)):
         notes.append(
             f"{FAST_FILE} is followed where {CONFIG_FILE} is silent; there transformers' ElectraTokenizer takes "
             f"{odd} whatever {FAST_FILE} says (tokenizer.lowercase and tokenizer.strip_accents do so here)"
@@ -69,8 +69,8 @@ def resolve_cleaning(config: Mapping[str, Any], fast: Mapping[str, Any]) -> tupl
     return {key: value for key, value in config.items() if not (generic and key in _CLEANING)}, notes
 
 
-def _silently_otherwise(config: Mapping[str, Any], bert: Mapping[str, Any]) -> str:
-    """What the classes of BERT and ELECTRA take where tokenizer_config.json is silent, if tokenizer.json says other."""
+def _differing_defaults(config: Mapping[str, Any], bert: Mapping[str, Any]) -> str:
+    """Return the defaults of the classes of BERT and ELECTRA that differ from tokenizer.json, in words; "" if none."""
 
     def first(name: str, *otherwise: Any) -> Any:
         said = (config.get(name), *otherwise)
@@ -86,11 +86,11 @@ def _silently_otherwise(config: Mapping[str, Any], bert: Mapping[str, Any]) -> s
 
 
 def check_agreement(tokenizer: Tokenizer, where: Path) -> list[str]:
-    """Refuse a vocabulary whose ids are not those of the files beside it, and note what else they do otherwise.
+    """Refuse a vocabulary whose ids differ from those in the files beside it, and note other differences.
 
     Args:
         tokenizer: of the vocabulary.
-        where: the folder that it is of.
+        where: the folder that has it.
 
     Returns:
         Notes on what transformers does with text that is not done here.
@@ -134,11 +134,11 @@ def check_agreement(tokenizer: Tokenizer, where: Path) -> list[str]:
                     f"{where / file} has {said!r:.80} as {name}, where ELECTRA's is {token}: name that, if the model "
                     "was trained with it"
                 )
-    told = set(_special_tokens(tokenizer).values())
+    known_tokens = set(_special_tokens(tokenizer).values())
     notes = []
     for file, entries in added.items():
-        tokens = list(dict.fromkeys(token for token, _, _ in entries if token not in told))
-        told |= set(tokens)
+        tokens = list(dict.fromkeys(token for token, _, _ in entries if token not in known_tokens))
+        known_tokens |= set(tokens)
         if tokens:
             notes.append(
                 f"{file} finds {quoted(tokens, limit=5)} whole wherever a text has them "
@@ -155,7 +155,7 @@ def _notes(tokenizer: Tokenizer, fast: Mapping[str, Any]) -> Iterator[str]:
         longest = model.get("max_input_chars_per_word")
         if type(longest) is int and longest < _USUAL_LONGEST_WORD:
             yield f"{FAST_FILE} takes words of more than {longest} characters for [UNK], here they are read"
-        if around := _around(fast.get("post_processor")):
+        if around := _template_difference(fast.get("post_processor")):
             yield f"{FAST_FILE} {around}; here it is [CLS] text [SEP], or [CLS] text [SEP] text [SEP] of types 0 and 1"
     pre_tokenizer = fast.get("pre_tokenizer")
     if tokenizer.kind == "wordpiece" and isinstance(pre_tokenizer, dict):
@@ -171,10 +171,10 @@ def _special_tokens(tokenizer: Tokenizer) -> dict[str, str]:
 
 
 def _ids(fast: Mapping[str, Any], where: Path) -> list[tuple[str, int]]:
-    """The tokens of a tokenizer.json's own vocabulary with their ids; none where it has no vocabulary.
+    """Return the tokens in tokenizer.json's own vocabulary with their ids; [] where it has no vocabulary.
 
     Raises:
-        UserError: it is none.
+        UserError: it is not a vocabulary.
     """
     model = fast.get("model")
     vocabulary = model.get("vocab") if isinstance(model, dict) else None
@@ -202,7 +202,7 @@ def _added_ids(fast: Mapping[str, Any]) -> list[tuple[str, int, str]]:
 
 
 def _decoded_ids(config: Mapping[str, Any]) -> list[tuple[str, int, str]]:
-    """The added tokens that tokenizer_config.json lists by their ids."""
+    """Return the added tokens that tokenizer_config.json lists by their ids."""
     decoder = config.get("added_tokens_decoder")
     entries = decoder.items() if isinstance(decoder, dict) else ()
     return [
@@ -215,7 +215,7 @@ def _decoded_ids(config: Mapping[str, Any]) -> list[tuple[str, int, str]]:
 
 
 def _named_ids(more: Mapping[str, Any]) -> list[tuple[str, int, str]]:
-    """Those of added_tokens.json."""
+    """Return the tokens of added_tokens.json."""
     return [
         (token, number, "added tokens")
         for token, number in more.items()
@@ -223,8 +223,8 @@ def _named_ids(more: Mapping[str, Any]) -> list[tuple[str, int, str]]:
     ]
 
 
-def _around(template: Any) -> str:
-    """What tokenizer.json puts around texts, in words, where it is not what BERT does; else ""."""
+def _template_difference(template: Any) -> str:
+    """Return in words what tokenizer.json puts around texts, if it is not what BERT does; else ""."""
     if template is None:
         return "puts nothing around a text"
     kind = template.get("type") if isinstance(template, dict) else None
@@ -234,15 +234,15 @@ def _around(template: Any) -> str:
         return f"puts around a text what a {kind!r:.60} does"
     for name, ours in _LAYOUTS.items():
         steps = template.get(name)
-        theirs = [_step(step) for step in steps] if isinstance(steps, list) else None
+        theirs = [_template_item(step) for step in steps] if isinstance(steps, list) else None
         if theirs != ours:
             said = " ".join(f"{what}:{number}" for what, number in (theirs or ())) or "nothing"
             return f"makes {said:.200} of {'two texts' if name == 'pair' else 'one text'}"
     return ""
 
 
-def _step(step: Any) -> tuple[Any, Any]:
-    """A token or a text (A, B) of a template, and its type."""
+def _template_item(step: Any) -> tuple[Any, Any]:
+    """Return a token or a text (A, B) of a template, and its type."""
     inner = next(iter(step.values()), None) if isinstance(step, dict) else None
     return (inner.get("id"), inner.get("type_id")) if isinstance(inner, dict) else (None, None)
 
@@ -252,7 +252,7 @@ def _added(fast: Mapping[str, Any]) -> dict[str, None]:
 
 
 def _template_ids(fast: Mapping[str, Any]) -> list[tuple[str, int, str]]:
-    """What tokenizer.json puts around a text."""
+    """Return the tokens that tokenizer.json puts around a text, with their ids."""
     template = fast.get("post_processor")
     if not isinstance(template, dict):
         return []

@@ -1,4 +1,4 @@
-"""The tokenizer that belongs to a foreign checkpoint, and its settings."""
+"""The tokenizer of a foreign checkpoint, and its settings."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ _MAX_NAMELESS_SHARE = 0.25
 
 
 def find_tokenizer(directory: Path, vocab: Path | None) -> tuple[Tokenizer | None, tuple[str, ...]]:
-    """The tokenizer in ``directory``, or of the file ``vocab``, and notes on how it was read.
+    """Return the tokenizer in ``directory``, or that of the file ``vocab``, and notes on how it was read.
 
     Raises:
         UserError: its files cannot be read.
@@ -31,19 +31,20 @@ def find_tokenizer(directory: Path, vocab: Path | None) -> tuple[Tokenizer | Non
         strip_accents=found.strip_accents,
         where=str(vocab or directory),
     )
-    said = [] if vocab is not None else check_agreement(tokenizer, directory)
-    return tokenizer, (*found.notes, *said, *map(_sentence, vocabulary_notes(tokenizer)))
+    agreement_notes = [] if vocab is not None else check_agreement(tokenizer, directory)
+    return tokenizer, (*found.notes, *agreement_notes, *map(_sentence, vocabulary_notes(tokenizer)))
 
 
 def pad_vocabulary(tokenizer: Tokenizer, rows: int) -> tuple[Tokenizer, tuple[str, ...]]:
-    """The tokenizer with names for the rows behind its last token, and a note on them.
+    """Return the tokenizer with names for the embedding rows after its last token, and a note on them.
 
-    Embeddings are often rounded up to a multiple of 8 or 64. No text gives the ids of such rows; they are kept, since
-    a generator's logits have them too.
+    Embeddings are often rounded up to a multiple of 8 or 64. No text gives the ids of such rows; they are kept, since a
+    generator's logits have them, too.
 
     Args:
         tokenizer: of a checkpoint.
-        rows: of its embeddings; fewer than the tokenizer has tokens, or far more, are for others to refuse.
+        rows: of its embeddings; if they are fewer than the tokens, or far more, the tokenizer stays as it is, to be
+            refused later.
     """
     size = tokenizer.vocab_size
     if not size < rows <= size * (1 + _MAX_NAMELESS_SHARE):
@@ -71,7 +72,7 @@ def _sentence(note: str) -> str:
 
 
 def tokenizer_settings(tokenizer: Tokenizer | None, rows: int) -> dict[str, Any]:
-    """The configuration's section ``tokenizer``; the file's path is known only where it is written."""
+    """Return the section ``tokenizer`` of the configuration; the path of the file is known only once it is written."""
     if tokenizer is None:
         return {"vocab_size": rows}
     return {"kind": tokenizer.kind, "vocab_size": rows, "vocab_file": "vocabulary", **tokenizer.options}
@@ -80,12 +81,12 @@ def tokenizer_settings(tokenizer: Tokenizer | None, rows: int) -> dict[str, Any]
 def apply_tokenizer_overrides(
     tokenizer: Tokenizer | None, config: TokenizerConfig, derived: TokenizerConfig, where: str
 ) -> Tokenizer | None:
-    """The tokenizer as overrides of ``tokenizer.lowercase`` and ``tokenizer.strip_accents`` want it.
+    """Return the tokenizer with overrides of ``tokenizer.lowercase`` and ``tokenizer.strip_accents`` applied.
 
     Args:
-        tokenizer: the checkpoint's.
+        tokenizer: of the checkpoint.
         config: settings with overrides.
-        derived: settings without.
+        derived: settings without overrides.
         where: the checkpoint, for messages.
 
     Raises:
@@ -110,7 +111,7 @@ def apply_tokenizer_overrides(
 
 
 def check_same_vocabulary(one: Tokenizer, other: Tokenizer, where_one: str, where_other: str) -> None:
-    """Refuses two networks whose ids mean different tokens.
+    """Refuse two networks whose ids mean different tokens.
 
     Raises:
         UserError: they do.

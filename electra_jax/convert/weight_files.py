@@ -28,13 +28,13 @@ _FLAX, _KERAS = "flax_model.msgpack", "tf_model.h5"
 
 @dataclass(frozen=True)
 class StoredTensors:
-    """What a file, or several of one index, holds.
+    """The content of a file, or of several that an index names.
 
     Attributes:
         path: the file, or the index.
-        tensors: float32, by the names that PyTorch has for them; whole and complex numbers, which can be no
-            parameters, stay what they are.
-        others: names of what is in the file and no tensor.
+        tensors: float32, by the names that PyTorch has for them; integers, booleans and complex numbers, which can be
+            no parameters, keep their dtype.
+        others: names of what else is in the file.
         notes: what a user should know about how it was read.
     """
 
@@ -45,38 +45,38 @@ class StoredTensors:
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether there are weights in a folder, under one of the names that `transformers` gives them."""
-    return any((folder / name).is_file() for name in _USUAL)
+    """Return whether a folder has weights, under one of the names that `transformers` gives them."""
+    return any((folder / name).is_file() for name in _STANDARD_NAMES)
 
 
 def is_weight_file(path: Path) -> bool:
-    """Whether ``path`` is a file of tensors, by its content or its name."""
+    """Return whether ``path`` is a file of tensors, by its content or its name."""
     try:
-        return path.is_file() and _kind(path) is not None
+        return path.is_file() and _reader_of(path) is not None
     except OSError:  # whoever reads it says why it cannot be
         return path.suffix.lower() in _BY_SUFFIX
 
 
 def read_folder(folder: Path) -> StoredTensors:
-    """The weights of a folder. Where PyTorch's are there twice, both must be the same.
+    """Read the weights of a folder; if PyTorch's are there twice, both must be the same.
 
     Raises:
         UserError: there are none, their files cannot be read, or they differ.
     """
-    there = [name for name in _USUAL if (folder / name).is_file()]
+    there = [name for name in _STANDARD_NAMES if (folder / name).is_file()]
     if not there:
         raise UserError(
             f"{folder} holds no weights: there is neither {SAFETENSORS} nor {PICKLE} (nor {_FLAX}, {_KERAS}), "
             "download one of them"
         )
-    first = _read_usual(folder, there[0])
+    first = _read_named(folder, there[0])
     notes = list(first.notes)
     for name in there[1:]:
-        if name not in _PYTORCH:
+        if name not in _PYTORCH_NAMES:
             notes.append(f"{there[0]} is taken, {name} beside it is left unread")
             continue
         try:
-            other = _read_usual(folder, name)
+            other = _read_named(folder, name)
         except UserError as error:
             notes.append(f"{there[0]} is taken, {name} beside it cannot be compared with it: {error}")
             continue
@@ -85,7 +85,7 @@ def read_folder(folder: Path) -> StoredTensors:
 
 
 def _check_same(one: StoredTensors, other: StoredTensors) -> None:
-    """Refuses two files of one folder that hold different models: which is meant, nobody but the user knows.
+    """Refuse two files of one folder that hold different models: only the user knows which is meant.
 
     Raises:
         UserError: they hold different models.
@@ -107,17 +107,17 @@ def _check_same(one: StoredTensors, other: StoredTensors) -> None:
         )
 
 
-def _read_usual(folder: Path, name: str) -> StoredTensors:
-    """The weights in one of a folder's files, or in all that an index names."""
+def _read_named(folder: Path, name: str) -> StoredTensors:
+    """Read the weights in one of a folder's files, or in all files that an index names."""
     if not name.endswith(".index.json"):
         return read_file(folder / name)
     index = folder / name
-    places = _places(index)
-    shards = sorted(set(places.values()))
+    shard_of = _shard_files(index)
+    shards = sorted(set(shard_of.values()))
     if absent := [shard for shard in shards if not (folder / shard).is_file()]:
         raise UserError(f"{folder} lacks {', '.join(absent)}, which {index.name} names")
     tensors: dict[str, np.ndarray] = {}
-    home: dict[str, str] = {}
+    read_from: dict[str, str] = {}
     notes: list[str] = []
     for shard in shards:
         read = read_file(folder / shard)
@@ -125,54 +125,55 @@ def _read_usual(folder: Path, name: str) -> StoredTensors:
         for key, array in read.tensors.items():
             if key in tensors and (difference := first_difference(tensors[key], array)):
                 raise UserError(
-                    f"{folder}: {key} is in {home[key]} and in {shard}, which differ {difference}: download both again"
+                    f"{folder}: {key} is in {read_from[key]} and in {shard}, which differ {difference}: "
+                    "download both again"
                 )
             if key not in tensors:
-                tensors[key], home[key] = array, shard
-        if wrong := [key for key, file in places.items() if file == shard and key not in read.tensors]:
+                tensors[key], read_from[key] = array, shard
+        if wrong := [key for key, file in shard_of.items() if file == shard and key not in read.tensors]:
             raise UserError(
                 f"{index} says that {listed(wrong, limit=3)} is in {shard}, which lacks it: download both again"
             )
     return StoredTensors(index, tensors, notes=tuple(notes))
 
 
-def _places(index: Path) -> dict[str, str]:
-    """The names of an index with their files, all beside it.
+def _shard_files(index: Path) -> dict[str, str]:
+    """Return the tensors of an index with the names of their files, which are beside it.
 
     Raises:
-        UserError: it does not name any, or names something else.
+        UserError: it names none, or something else.
     """
     names = read_object(index, "download it again").get("weight_map")
-    places = names if isinstance(names, dict) else {}
-    if not places or not all(isinstance(file, str) and is_file_name(file) for file in places.values()):
+    shard_of = names if isinstance(names, dict) else {}
+    if not shard_of or not all(isinstance(file, str) and is_file_name(file) for file in shard_of.values()):
         raise UserError(f"{index} names no files beside it in weight_map: download it again")
-    return places
+    return shard_of
 
 
 def read_file(path: Path) -> StoredTensors:
-    """The tensors of one file; its format is seen by its content, else by its name.
+    """Read the tensors of one file; its content tells its format, or else its name.
 
     Raises:
-        UserError: it is of none that can be read, or damaged.
+        UserError: its format cannot be read, or it is damaged.
     """
     try:
-        kind = _kind(path)
+        kind = _reader_of(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
     if kind is None:
         raise UserError(f"{path} is no file of tensors that can be read here: give {SAFETENSORS} or {PICKLE}")
     tensors, others = kind(path)
-    return _floats(path, tensors, others)
+    return _to_float32(path, tensors, others)
 
 
 _Read = Callable[[Path], tuple[Mapping[str, np.ndarray], tuple[str, ...]]]
 
 
-def _kind(path: Path) -> _Read | None:
-    """What reads a file.
+def _reader_of(path: Path) -> _Read | None:
+    """Return the function that reads a file.
 
     Raises:
-        OSError: it cannot be opened, or is no regular file.
+        OSError: it cannot be opened, or is not a regular file.
     """
     with open_regular(path) as file:
         start = file.read(16)
@@ -196,8 +197,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...
         raise UserError(f"{path} cannot be read ({error}): {hint}") from None
 
 
-_PYTORCH = tuple(name + ending for name in (SAFETENSORS, PICKLE) for ending in ("", ".index.json"))
-_USUAL = (*_PYTORCH, _FLAX, _KERAS)
+_PYTORCH_NAMES = tuple(name + ending for name in (SAFETENSORS, PICKLE) for ending in ("", ".index.json"))
+_STANDARD_NAMES = (*_PYTORCH_NAMES, _FLAX, _KERAS)
 _BY_SUFFIX: dict[str, _Read] = {
     ".safetensors": _read_safetensors,
     ".msgpack": read_flax_weights,
@@ -206,8 +207,8 @@ _BY_SUFFIX: dict[str, _Read] = {
 }
 
 
-def _floats(path: Path, tensors: Mapping[str, np.ndarray], others: tuple[str, ...]) -> StoredTensors:
-    """Half precision becomes float32, exactly; double precision is rounded, which a note says if it shows."""
+def _to_float32(path: Path, tensors: Mapping[str, np.ndarray], others: tuple[str, ...]) -> StoredTensors:
+    """Return half precision as float32, which is exact, and rounded double precision, with a note if values change."""
     floats: dict[str, np.ndarray] = {}
     rounded = []
     for name, array in tensors.items():
@@ -223,7 +224,7 @@ def _floats(path: Path, tensors: Mapping[str, np.ndarray], others: tuple[str, ..
 
 
 def write_safetensors(path: Path, tensors: dict[str, np.ndarray]) -> None:
-    """Writes the file; what the library reports in words, such as a full disk, becomes the OSError that it is."""
+    """Write the file; what the library reports in words, such as a full disk, becomes the OSError that it is."""
     try:
         save_file(tensors, path, metadata={"format": "pt"})
     except SafetensorError as error:

@@ -1,4 +1,4 @@
-"""What is exchanged: one model as plain values, and the checks that nothing is lost on the way."""
+"""A model on its way between two formats, and the checks that nothing is lost."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ FlatParams = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class AdamMoments:
-    """Adam's moments after ``Weights.step`` updates, by flat names as the parameters."""
+    """Adam's moments after ``Weights.step`` updates, by flat names like the parameters."""
 
     mu: FlatParams
     nu: FlatParams
@@ -30,14 +30,14 @@ class Weights:
     """A model between two formats.
 
     Attributes:
-        config: model, generator, objective and tokenizer are the source's; the rest are defaults.
+        config: model, generator, objective and tokenizer are those of the source; the rest are defaults.
         parameters: float32 by flat name (see `names`); tables have ``vocab_size`` rows.
         vocab_size: entries of the vocabulary.
         tokenizer: None where the source has no vocabulary.
         step: updates it was trained for, as far as the source says.
-        moments: the optimizer's, if asked for and there.
+        moments: those of the optimizer, if requested and present.
         notes: what a user should know about how the source was read.
-        tasks: of a fine-tuned model, what its heads' outputs mean.
+        tasks: of a fine-tuned model, the meaning of its heads' outputs.
     """
 
     config: Config
@@ -50,37 +50,37 @@ class Weights:
     tasks: Mapping[str, TaskSettings] = field(default_factory=dict)
 
 
-def _layers(names: Iterable[str], scope: str) -> set[int]:
-    """The numbers of the layers of which there is anything."""
+def _layer_numbers(names: Iterable[str], scope: str) -> set[int]:
+    """Return the numbers of the layers that have any tensor."""
     start = f"{scope}/layers/"
     return {int(name[len(start) :].partition("/")[0]) for name in names if name.startswith(start)}
 
 
 def num_layers_of(names: Iterable[str], scope: str) -> int:
-    """How many layers an encoder has, judging by flat names.
+    """Return how many layers an encoder has, judging by flat names.
 
-    A layer may be missing, which is said later; but one far behind all others is none of them.
+    A layer may be missing, which is reported later; but one that is far after all others does not count.
     """
-    numbers = sorted(_layers(names, scope))
+    numbers = sorted(_layer_numbers(names, scope))
     return max((n + 1 for count, n in enumerate(numbers, start=1) if n + 1 <= 2 * count), default=0)
 
 
 def check_num_layers(where: str, names: Collection[str], sizes: NetworkSizes) -> None:
-    """Refuses many more layers than there are weights of, before anything is counted up to their number.
+    """Refuse many more layers than there are weights for, before anything is sized by their number.
 
     Args:
         where: the checkpoint, for messages.
         names: flat names of what it holds.
-        sizes: what the configuration says.
+        sizes: those of the configuration.
 
     Raises:
-        UserError: there are fewer weights than layers.
+        UserError: there are weights for fewer layers.
     """
     for scope, encoder in (
         ("encoder", sizes.discriminator),
         *((scope, sizes.generator) for scope in ("generator_encoder", "generator_ltr", "generator_rtl")),
     ):
-        found = len(_layers(names, scope))
+        found = len(_layer_numbers(names, scope))
         if (found or scope == "encoder") and encoder.num_layers > 2 * max(found, 1):
             raise UserError(
                 f"{where} is to have {encoder.num_layers} layers in its {scope.replace('_', ' ')} and has weights of "
@@ -96,14 +96,14 @@ def check_complete(
     foreign_or_same: Callable[[str], Row],
     allow_missing: Collection[str],
 ) -> None:
-    """Refuses a checkpoint that lacks something, has something else, or has something of another shape.
+    """Refuse a checkpoint that lacks something, has something else, or has something of another shape.
 
     Args:
         where: the checkpoint, for messages.
         found: what was recognised, by flat name.
         expected: flat names and shapes of what the model needs.
         unexpected: names, as the checkpoint spells them, of what is not in the table.
-        spelled: from a flat name to the checkpoint's, in which it is reported, as its shape is.
+        foreign_or_same: from a flat name to the checkpoint's, which messages use, see `NameTable.foreign_or_same`.
         allow_missing: patterns of names, ours or the checkpoint's, that may be missing or left out.
 
     Raises:
@@ -118,7 +118,8 @@ def check_complete(
     extra = [name for name in unexpected if not _allowed((name,), allow_missing)]
     extra += refused(name for name in found if name not in expected)
     wrong = [
-        f"{rows[name].foreign} is {_shape(found[name].shape, rows[name])}, expected {_shape(shape, rows[name])}"
+        f"{rows[name].foreign} is {_stored_shape(found[name].shape, rows[name])}, "
+        f"expected {_stored_shape(shape, rows[name])}"
         for name, shape in expected.items()
         if name in found and found[name].shape != shape
     ]
@@ -137,11 +138,11 @@ def check_complete(
 
 
 def check_patterns_used(where: str, names: Iterable[str], allow_missing: Collection[str]) -> None:
-    """Refuses a pattern of --allow-missing that can match nothing, which is most likely a typing error.
+    """Refuse a pattern of --allow-missing that can match nothing, most likely a typing error.
 
     Args:
         where: the checkpoint, for the message.
-        names: of all that it has or needs, in every spelling.
+        names: of everything that it has or needs, in every spelling.
         allow_missing: the patterns.
 
     Raises:
@@ -157,12 +158,12 @@ def check_patterns_used(where: str, names: Iterable[str], allow_missing: Collect
 
 
 def is_rounded(stored: np.ndarray, floats: np.ndarray) -> bool:
-    """Whether float32 does not hold what was stored in double precision; half precision it always does."""
+    """Return whether float32 cannot hold the stored double precision exactly; it always holds half precision."""
     return stored.dtype == np.float64 and not np.array_equal(stored, floats, equal_nan=True)
 
 
 def non_finite_parameters(parameters: FlatParams) -> list[str]:
-    """The parameters with numbers that are infinite or none at all."""
+    """Return the names of the parameters with infinite values or NaN."""
     return [name for name, array in parameters.items() if not np.isfinite(array).all()]
 
 
@@ -170,13 +171,13 @@ def _allowed(spellings: Collection[str], patterns: Collection[str]) -> bool:
     return any(fnmatchcase(name, pattern) for name in spellings for pattern in patterns)
 
 
-def _shape(shape: tuple[int, ...], row: Row) -> str:
-    """As the checkpoint stores it."""
+def _stored_shape(shape: tuple[int, ...], row: Row) -> str:
+    """Return the shape as the checkpoint stores it."""
     return shape_text(shape[::-1] if row.transposed else shape)
 
 
 def check_vocabulary(where: str, tokenizer: Tokenizer, rows: int) -> None:
-    """Refuses a vocabulary of another size than the embeddings.
+    """Refuse a vocabulary that has another size than the embeddings.
 
     Raises:
         UserError: the sizes differ.

@@ -1,4 +1,4 @@
-"""What a model is asked about in Python: one item or many, each checked before anything is computed."""
+"""Arguments of the methods of `Model`: one item or many, each checked before anything is computed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from electra_jax.errors import UserError
 
 
 def as_items(given: Any, method: str, what: str) -> tuple[list[Any], bool]:
-    """The items that are asked about, and whether it is one that was not in a list: a string or a tuple.
+    """Return the items as a list, and whether it was a single one that was not in a list: a string or a tuple.
+
+    Args:
+        given: the argument of the method.
+        method: its name, for the message.
+        what: what it takes, for the message.
 
     Raises:
-        UserError: it is neither; ``method`` and ``what`` it takes make the message.
+        UserError: it is neither an item nor a list.
     """
     if isinstance(given, str | tuple):
         return [given], True
@@ -21,33 +26,33 @@ def as_items(given: Any, method: str, what: str) -> tuple[list[Any], bool]:
     # An array of no dimension has an iterator that cannot be made.
     if isinstance(given, Iterable) and not isinstance(given, no_list) and getattr(given, "shape", None) != ():
         return list(given), False
-    raise UserError(f"{method} takes {what}, or a list of them, and not {_kind(given)}")
+    raise UserError(f"{method} takes {what}, or a list of them, and not {_describe(given)}")
 
 
 def text_of(item: Any, where: str) -> str:
-    """The item, if it is a text; halves of characters are replaced.
+    """Return the item if it is a text; lone surrogates are replaced.
 
     Raises:
-        UserError: it is none; ``where`` begins the message.
+        UserError: it is not a text; ``where`` begins the message.
     """
     if not isinstance(item, str):
-        raise UserError(f"{where} is {_kind(item)} and not a text")
+        raise UserError(f"{where} is {_describe(item)} and not a text")
     return without_surrogates(str(item))
 
 
 def pair_of(item: Any, where: str) -> tuple[str, str]:
-    """The item, if it is two texts.
+    """Return the item if it is a pair of texts.
 
     Raises:
         UserError: it is not; ``where`` begins the message.
     """
     if not isinstance(item, tuple | list) or len(item) != 2:
-        raise UserError(f"{where} is {_kind(item)} and not a pair of texts, as in [(one, another)]")
+        raise UserError(f"{where} is {_describe(item)} and not a pair of texts, as in [(one, another)]")
     return text_of(item[0], f"{where}, its first part"), text_of(item[1], f"{where}, its second part")
 
 
 def text_or_pair(item: Any, where: str) -> tuple[str, str | None]:
-    """A text and what it is paired with, None where it stands alone.
+    """Return a text and its pair, None where it stands alone.
 
     Raises:
         UserError: it is neither; ``where`` begins the message.
@@ -58,7 +63,7 @@ def text_or_pair(item: Any, where: str) -> tuple[str, str | None]:
 
 
 def words_of(item: Any, where: str) -> tuple[str, ...]:
-    """The words of a sentence: a list of them, or a text that is split at white space.
+    """Return the words of a sentence: a list of them, or a text that is split at white space.
 
     Raises:
         UserError: it is neither; ``where`` begins the message.
@@ -66,11 +71,11 @@ def words_of(item: Any, where: str) -> tuple[str, ...]:
     if isinstance(item, str):
         return tuple(text_of(item, where).split())
     if not isinstance(item, Iterable) or isinstance(item, Mapping | bytes | set):
-        raise UserError(f"{where} is {_kind(item)} and neither a sentence nor a list of words")
+        raise UserError(f"{where} is {_describe(item)} and neither a sentence nor a list of words")
     return tuple(text_of(word, f"{where}, word {number}") for number, word in enumerate(item))
 
 
-def _kind(value: Any) -> str:
+def _describe(value: Any) -> str:
     if value is None:
         return "None"
     if isinstance(value, tuple | list):

@@ -1,4 +1,4 @@
-"""A trained model in Python: ``load(path)`` and ask it."""
+"""A trained model in Python: ``load(path)``, then its methods."""
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -44,24 +44,24 @@ ROWS_PER_DEVICE = 32
 
 
 def load(path: str | Path, *, notes: list[str] | None = None) -> "Model":
-    """The model in ``path``: a work directory (fine-tuned, pre-trained or converted) or a foreign checkpoint.
+    """Load the model in ``path``: a work directory (fine-tuned, pre-trained or converted) or a foreign checkpoint.
 
-    Of a directory with several seeds the one with the best dev metric is taken.
+    Of a directory with several seeds, the one with the best dev metric is loaded.
 
     Args:
         path: of the model.
-        notes: if given, what was assumed of a foreign checkpoint, or is done differently here, is added to it; else
-            there are warnings.
+        notes: if given, what was assumed about a foreign checkpoint, or is done differently here, is appended;
+            otherwise these are warnings.
 
     Raises:
         UserError: nothing that can be read, or a checkpoint without a vocabulary.
     """
     path = local_path(path, "the model")
-    found = detect_format(path)
-    if found.format == "electra_jax":
-        return _native(path)
-    foreign = found.format == "huggingface"
-    weights = read_huggingface(found.paths) if foreign else read_tensorflow(found.paths[0])
+    detected = detect_format(path)
+    if detected.format == "electra_jax":
+        return _load_native(path)
+    foreign = detected.format == "huggingface"
+    weights = read_huggingface(detected.paths) if foreign else read_tensorflow(detected.paths[0])
     if weights.tokenizer is None:
         raise UserError(f"{path} has no vocabulary, so no text can be read: put its vocab.txt beside it")
     if notes is not None:
@@ -73,16 +73,16 @@ def load(path: str | Path, *, notes: list[str] | None = None) -> "Model":
         weights.config,
         weights.tokenizer,
         params,
-        _tasks(path, weights.config, weights.tokenizer, weights.tasks),
+        _build_tasks(path, weights.config, weights.tokenizer, weights.tasks),
         str(path),
     )
 
 
 def trained_tasks(path: str | Path) -> tuple[Config, dict[str, TaskSettings]] | None:
-    """The configuration of the model in ``path`` and its tasks, before its parameters are read.
+    """Read the configuration of the model in ``path`` and its tasks, but not its parameters.
 
     Returns:
-        None for a foreign checkpoint, of which only `load` says it.
+        None for a foreign checkpoint, which only `load` can read.
 
     Raises:
         UserError: nothing that can be read.
@@ -91,29 +91,29 @@ def trained_tasks(path: str | Path) -> tuple[Config, dict[str, TaskSettings]] | 
     if detect_format(path).format != "electra_jax":
         return None
     workdir = WorkDir(run_directory(find_checkpoint(path)[1]))
-    return workdir.load_config(), _settings(workdir)
+    return workdir.load_config(), _read_task_settings(workdir)
 
 
-def _settings(workdir: WorkDir) -> dict[str, TaskSettings]:
+def _read_task_settings(workdir: WorkDir) -> dict[str, TaskSettings]:
     return read_settings(workdir.root) if (workdir.root / FILE).is_file() else {}
 
 
-def _native(path: Path) -> "Model":
+def _load_native(path: Path) -> "Model":
     step, directory = find_checkpoint(path)
     workdir = WorkDir(run_directory(directory))
     config = workdir.load_config()
     if not workdir.tokenizer.is_dir():
         raise UserError(f"{workdir.root} has no vocabulary: convert it again with --vocab FILE")
     tokenizer = load_tokenizer(workdir.tokenizer)
-    settings = _settings(workdir)
-    tasks = _tasks(workdir.root, config, tokenizer, settings)
+    settings = _read_task_settings(workdir)
+    tasks = _build_tasks(workdir.root, config, tokenizer, settings)
     params = read_params(directory, step)
     if settings:
         check_heads(workdir.root, settings, params.get("heads", {}), config.finetune.tasks)
     return Model(config, tokenizer, params, tasks, str(path))
 
 
-def _tasks(
+def _build_tasks(
     where: Path, config: Config, tokenizer: Tokenizer, settings: Mapping[str, TaskSettings]
 ) -> dict[str, Task]:
     tasks = {name: build_task(name, settings[name], config, tokenizer) for name in settings}
@@ -128,13 +128,13 @@ def _tasks(
 
 @dataclass(frozen=True)
 class Token:
-    """A token of a text and how likely it is that another stood there.
+    """A token of a text, and how likely it is that it was replaced.
 
     Attributes:
         text: its characters in the text.
-        start: of its first character.
-        end: behind its last.
-        replaced: probability that it was replaced.
+        start: the first of them.
+        end: the character after the last.
+        replaced: the probability that the token was replaced.
     """
 
     text: str
@@ -146,18 +146,18 @@ class Token:
 class Model:
     """A trained encoder with its tokenizer and heads.
 
-    Every method takes a list and answers in its order. One item, not in a list, gets one answer and not a list: a
-    string, or a tuple where a pair, a question with its context or the words of a sentence are asked about.
+    Every method takes a list and returns a list in the same order. A single item that is not in a list gives a single
+    result: a string, or a tuple for a pair, a question with its context, or the words of a sentence.
 
     Texts are batched by length, over all devices there are. Contexts of questions and sentences to tag are read in
-    overlapping windows; of anything else, what does not fit ``max_length`` is cut off: the answer then has
-    ``truncated``, and where it has no room for that there is a warning.
+    overlapping windows; other texts are cut at ``max_length``: results then have ``truncated``, or where they have no
+    room for it there is a warning.
 
     Attributes:
-        config: what it was trained with.
-        tokenizer: its vocabulary.
-        tasks: that it was fine-tuned on, by name.
-        max_length: tokens of a row.
+        config: that it was trained with.
+        tokenizer: its tokenizer.
+        tasks: those it was fine-tuned on, by name.
+        max_length: of a row, in tokens.
     """
 
     def __init__(
@@ -185,7 +185,7 @@ class Model:
         self._steps: dict[str, Callable[..., Any]] = {}
 
     def __repr__(self) -> str:
-        """Kind, sizes, vocabulary and where it is from."""
+        """Show kind, sizes, vocabulary and origin."""
         sizes = self.config.model
         if self.tasks:
             kind = "fine-tuned on " + ", ".join(f"{name} ({task.kind})" for name, task in self.tasks.items())
@@ -203,7 +203,7 @@ class Model:
     @overload
     def classify(self, texts: Iterable[Text], task: str | None = None) -> list[dict[str, Any]]: ...
     def classify(self, texts: Any, task: str | None = None) -> Any:
-        """Label and probabilities (or the value, for regression) of each text or (text, text).
+        """Classify each text or (text, text): label and probabilities, or the value for regression.
 
         >>> answer = model.classify("Who wrote Hamlet?")
         >>> answer["label"] in answer["probabilities"]
@@ -213,20 +213,20 @@ class Model:
 
         Args:
             texts: a list of texts and pairs, or one.
-            task: which, where the model has several.
+            task: its name, if the model has several.
 
         Returns:
-            ``label``, ``probability`` and ``probabilities`` of each, where there may be several ``labels`` and
-            ``probabilities``, or ``value``; ``truncated`` where it was cut.
+            ``label``, ``probability`` and ``probabilities`` of each; with multi_label ``labels`` and ``probabilities``;
+            for regression ``value``; ``truncated`` where the text was cut.
 
         Raises:
-            UserError: the model has no such task; something that is no text.
+            UserError: the model has no such task; something that is not a text.
         """
         items, one = as_items(texts, "classify", "a text or a pair of texts")
         examples = [
             TextExample(str(i), *text_or_pair(text, f"classify: item {i}")) for i, text in enumerate(items)
         ]
-        return _as_given(self._predict(examples, task, ("classification", "regression")), one)
+        return _unwrap_single(self._predict(examples, task, ("classification", "regression")), one)
 
     @overload
     def tag(self, sentences: str | tuple[str, ...], task: str | None = None) -> dict[str, Any]: ...  # type: ignore[overload-overlap]
@@ -235,7 +235,7 @@ class Model:
         self, sentences: Iterable[str | Sequence[str]], task: str | None = None
     ) -> list[dict[str, Any]]: ...
     def tag(self, sentences: Any, task: str | None = None) -> Any:
-        """Tags and entities of each sentence, given as words or as a string to be split at white space.
+        """Tag each sentence, given as words or as a string to split at white space, and find its entities.
 
         >>> model.tag("Ann left")["words"]
         ['Ann', 'left']
@@ -244,25 +244,33 @@ class Model:
 
         Args:
             sentences: a list of sentences, or one: a string, or a tuple of words.
-            task: which, where the model has several.
+            task: its name, if the model has several.
+
+        Returns:
+            ``words``, ``tags`` and ``probabilities`` of each, and for spans ``entities``.
 
         Raises:
-            UserError: the model has no such task; something that is no sentence.
+            UserError: the model has no such task; something that is not a sentence.
         """
         items, one = as_items(sentences, "tag", "a sentence or a list of words")
         examples = [
             WordsExample(str(i), words_of(sentence, f"tag: item {i}")) for i, sentence in enumerate(items)
         ]
-        return _as_given(self._predict(examples, task, ("tagging",)), one)
+        return _unwrap_single(self._predict(examples, task, ("tagging",)), one)
 
     def answer(self, question: str, context: str, task: str | None = None) -> dict[str, Any]:
-        """The answer to a question in a context; "" where there is none.
+        """Answer a question from a context; "" means there is no answer.
 
         >>> model.answer("Who left?", "Ann left.")["answer"] in "Ann left."
         True
 
+        Args:
+            question: the question.
+            context: the text that has the answer.
+            task: its name, if the model has several.
+
         Raises:
-            UserError: the model has no such task; something that is no text.
+            UserError: the model has no such task; something that is not a text.
         """
         return self.answer_all([(question, context)], task)[0]
 
@@ -273,45 +281,45 @@ class Model:
         self, questions: Iterable[tuple[str, str]], task: str | None = None
     ) -> list[dict[str, Any]]: ...
     def answer_all(self, questions: Any, task: str | None = None) -> Any:
-        """The same for many (question, context).
+        """Answer many (question, context), as `answer` does one.
 
         >>> len(model.answer_all([("Who left?", "Ann left."), ("Who?", "Bob did.")]))
         2
 
         Args:
             questions: a list of them, or one.
-            task: which, where the model has several.
+            task: its name, if the model has several.
 
         Returns:
-            ``answer``, its ``start`` and ``end`` in the context and more of each; ``truncated`` where the question, not
-            its context, was cut.
+            ``answer``, its ``start`` and ``end`` in the context, and more for each; ``truncated`` where the question
+            (not its context) was cut.
 
         Raises:
-            UserError: the model has no such task; something that is no question with its context.
+            UserError: the model has no such task; something that is not a question with its context.
         """
         items, one = as_items(questions, "answer_all", "a question with its context")
         examples = [
             QuestionExample(str(i), *pair_of(pair, f"answer_all: item {i}"), hidden=True)
             for i, pair in enumerate(items)
         ]
-        return _as_given(self._predict(examples, task, ("question_answering",)), one)
+        return _unwrap_single(self._predict(examples, task, ("question_answering",)), one)
 
     @overload
     def detect(self, texts: str, *, cut: list[bool] | None = None) -> list[Token]: ...  # type: ignore[overload-overlap]
     @overload
     def detect(self, texts: Iterable[str], *, cut: list[bool] | None = None) -> list[list[Token]]: ...
     def detect(self, texts: Any, *, cut: list[bool] | None = None) -> Any:
-        """Of each token how likely it is that it was replaced: the pre-training task of the discriminator.
+        """Return for each token how likely it is that it was replaced: the discriminator's task in pre-training.
 
         >>> [token.text for token in pretrained.detect("Ann left")]
         ['Ann', 'left']
 
         Args:
             texts: a list of texts, or one.
-            cut: if given, whether each text was cut is added here, and there is no warning.
+            cut: if given, whether each text was cut is appended, and there is no warning.
 
         Raises:
-            UserError: the model has no discriminator's head, which fine-tuning drops; something that is no text.
+            UserError: the model has no discriminator head, which fine-tuning drops; something that is not a text.
         """
         items, one = as_items(texts, "detect", "a text")
         if "discriminator_head" not in self._params:
@@ -337,7 +345,7 @@ class Model:
                     for place, (begin, end) in enumerate(spans)
                 ]
             )
-        return _as_given(results, one)
+        return _unwrap_single(results, one)
 
     def encode(
         self,
@@ -346,7 +354,7 @@ class Model:
         *,
         cut: list[bool] | None = None,
     ) -> np.ndarray:
-        """One vector a text: the mean over its tokens, or the state of [CLS].
+        """Return one vector per text: the mean over its tokens, or the state of [CLS].
 
         >>> model.encode(["a sentence", "another"]).shape
         (2, 8)
@@ -356,13 +364,13 @@ class Model:
         Args:
             texts: a list of texts, or one.
             pooling: "mean" or "first".
-            cut: if given, whether each text was cut is added here, and there is no warning.
+            cut: if given, whether each text was cut is appended, and there is no warning.
 
         Returns:
-            float32 ``[texts, hidden]``; of one text ``[hidden]``.
+            float32 ``[texts, hidden]``; for one text ``[hidden]``.
 
         Raises:
-            UserError: another pooling; something that is no text.
+            UserError: another pooling; something that is not a text.
         """
         items, one = as_items(texts, "encode", "a text")
         if pooling not in ("mean", "first"):
@@ -385,7 +393,7 @@ class Model:
         return vectors[0] if one else vectors
 
     def _rows(self, ids: Sequence[Sequence[int]], cut: list[bool] | None) -> Rows:
-        """``[CLS] text [SEP]``, cut to the length; which were is added to ``cut``, or a warning counts them."""
+        """Return ``[CLS] text [SEP]``, cut to the length; append which were cut to ``cut``, or warn how many."""
         cls, sep, room = self.tokenizer.cls_id, self.tokenizer.sep_id, self.max_length - 2
         is_cut = [len(some) > room for some in ids]
         if cut is not None:
@@ -433,19 +441,19 @@ class Model:
         )
 
 
-def _as_given(results: list[Any], one: bool) -> Any:
+def _unwrap_single(results: list[Any], one: bool) -> Any:
     return results[0] if one else results
 
 
 def _batch_size(mesh: Mesh) -> int:
-    """Rows of a batch, a multiple of the devices."""
+    """Return the rows of a batch, a multiple of the number of devices."""
     if mesh.devices.flat[0].platform == "cpu":
         return -(-ROWS_PER_DEVICE // mesh.size) * mesh.size
     return ROWS_PER_DEVICE * mesh.size
 
 
 def inference_buckets(longest: int = 8192) -> list[int]:
-    """Multiples of 8 that grow by about 15 %: so much of a batch is padding at the most, above some 50 tokens."""
+    """Return multiples of 8 that grow by about 15 %, the most padding a batch has above some 50 tokens."""
     buckets = [8]
     while buckets[-1] < longest:
         grown = int(buckets[-1] * 1.15) // 8 * 8

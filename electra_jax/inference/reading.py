@@ -1,4 +1,4 @@
-"""Files to predict, read as those were that the task was trained on."""
+"""Reading files to predict as the files were read that the task was trained on."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ Records = Iterator[Record | UserError]
 
 @dataclass(frozen=True)
 class TrainingFileFormat:
-    """What is known of the files that a task was trained on.
+    """The format of the files that a task was trained on, as far as it is known.
 
     Attributes:
-        kind: of the task; None where no task is asked.
-        names: of the columns "id", "text" and "pair" there.
-        takes_pairs: whether a text may have another one beside it.
-        labels: classes, or tags, there are.
+        kind: of the task; None where there is no task.
+        names: the names of the columns "id", "text" and "pair" in those files.
+        takes_pairs: whether a text may have a second one.
+        labels: classes, or tags, of the task.
     """
 
     kind: TaskKind | None = None
@@ -48,7 +48,7 @@ class TrainingFileFormat:
 
 
 def training_file_format(name: str, config: TaskConfig, labels: Iterable[str]) -> TrainingFileFormat:
-    """What is known of the files of a task, by its configuration."""
+    """Return the format of the files that a task was trained on, from its configuration."""
     columns = _benchmark_columns(name, config)
     names = {} if columns is None else {"text": columns.text[0], "pair": columns.pair, "id": columns.id}
     if columns is not None and len(columns.text) > 1:
@@ -61,7 +61,7 @@ def training_file_format(name: str, config: TaskConfig, labels: Iterable[str]) -
 
 
 def _benchmark_columns(name: str, config: TaskConfig) -> Columns | None:
-    """The columns of a benchmark's files that have names; None: the task is no benchmark's, or they have none."""
+    """Return the named columns of a benchmark's files; None if the task is not a benchmark or they have no names."""
     if config.data is None or name not in BENCHMARKS:
         return None
     benchmark = BENCHMARKS[name]
@@ -73,50 +73,57 @@ def _benchmark_columns(name: str, config: TaskConfig) -> Columns | None:
 
 
 def read_records(source: Source, file_format: TrainingFileFormat = TrainingFileFormat()) -> Records:
-    """Yields what is in a file, and of a line that cannot be read what is wrong with it; blank lines are left out.
+    """Yield the records of a file, and for a line that cannot be read its error; blank lines are skipped.
 
-    The name decides where it says it: .jsonl is an object a line, .csv and .tsv have a first line that names the
-    columns, .conll, .bio and .iob a word a line, with or without its tag. Anything else, standard input too, is what
-    its first lines show: a table separated by tabs, if they name the text's column as it was called in training; words
-    with their tags, for a task that tags; else a text a line, and lines that begin with a brace are objects. The
-    .tsv of a task that tags is words unless it names columns. Questions may be in SQuAD's and MRQA's formats.
+    The extension decides if it is one of these: .jsonl has an object per line, .csv and .tsv a first line that names
+    the columns, .conll, .bio and .iob a word per line, with or without its tag. For anything else, and for standard
+    input, the first lines decide: a table separated by tabs, if they name the column of the text as in training; words
+    with their tags, for a tagging task; else a text per line, where lines that begin with a brace are objects. The .tsv
+    of a tagging task is words unless it names columns. Questions may be in the formats of SQuAD and MRQA.
 
     Args:
         source: of the bytes.
-        trained: what is known of the files that the task was trained on.
+        file_format: of the files that the task was trained on.
 
     Raises:
         UserError: the file cannot be read, or its first line does not name columns.
     """
     extension = split_extension(source)[0] if isinstance(source, str) else ""
     name = source_name(source)
-    tags = file_format.kind == "tagging"
-    asks = file_format.kind == "question_answering"
-    head, lines = _peeked(read_lines(source), _MAX_LINES if tags else 1)
+    is_tagging = file_format.kind == "tagging"
+    is_question_answering = file_format.kind == "question_answering"
+    head, lines = _peek(read_lines(source), _MAX_LINES if is_tagging else 1)
     if extension == ".csv":
-        found = _table(lines, name, tabs=False)
-    elif extension == ".tsv" and not (tags and not _names_words(head, file_format)):
-        found = _table(lines, name, tabs=True)
+        found = _read_table(lines, name, tabs=False)
+    elif extension == ".tsv" and not (is_tagging and not _header_has_words(head, file_format)):
+        found = _read_table(lines, name, tabs=True)
     elif extension in (*_WORD_COLUMNS, ".tsv"):
-        found = _words(lines, name)
-    elif extension == ".json" and asks and isinstance(source, str) and not _is_a_record(head, name):
-        found = (_question(*item) for item in enumerate(squad_questions(read_json(Path(source)), name), 1))
+        found = _read_words(lines, name)
+    elif (
+        extension == ".json"
+        and is_question_answering
+        and isinstance(source, str)
+        and not _is_a_record(head, name)
+    ):
+        found = (
+            _question_record(*item) for item in enumerate(squad_questions(read_json(Path(source)), name), 1)
+        )
     elif extension == ".jsonl":
-        found = _objects(lines, name, file_format, may_be_text=False)
-    elif tags and looks_like_columns(head, file_format.labels):
-        found = _words(lines, name)
-    elif file_format.kind in ("classification", "regression") and _names_text(head, file_format):
-        found = _table(lines, name, tabs=True)
+        found = _read_objects(lines, name, file_format, may_be_text=False)
+    elif is_tagging and looks_like_columns(head, file_format.labels):
+        found = _read_words(lines, name)
+    elif file_format.kind in ("classification", "regression") and _header_has_text(head, file_format):
+        found = _read_table(lines, name, tabs=True)
     else:
-        found = _objects(lines, name, file_format, may_be_text=True)
+        found = _read_objects(lines, name, file_format, may_be_text=True)
     for record in found:
-        yield record if isinstance(record, UserError) else record.named(file_format.names)
+        yield record if isinstance(record, UserError) else record.with_names(file_format.names)
 
 
-def _peeked(lines: Lines, most: int) -> tuple[list[str], Lines]:
-    """The first lines that are text, from one that is not empty on, and all lines.
+def _peek(lines: Lines, most: int) -> tuple[list[str], Lines]:
+    """Return the first lines that are text, beginning with one that is not empty, and an iterator of all lines.
 
-    What reading them raises is raised behind those before it.
+    An error in reading them is raised by the iterator, after the lines before it.
     """
     taken: list[tuple[int, str | UserError]] = []
     failed: UserError | None = None
@@ -140,24 +147,24 @@ def _peeked(lines: Lines, most: int) -> tuple[list[str], Lines]:
     return list(texts), chain(taken, rest())
 
 
-def _names_text(head: list[str], file_format: TrainingFileFormat) -> bool:
-    """Whether the first line has the column of the text, beside others or as the only one there should be."""
+def _header_has_text(head: list[str], file_format: TrainingFileFormat) -> bool:
+    """Return whether the first line names the column of the text, beside others or as the only column."""
     cells = head[0].split("\t") if head else []
     return file_format.names.get("text") in cells and (len(cells) > 1 or not file_format.takes_pairs)
 
 
-def _names_words(head: list[str], file_format: TrainingFileFormat) -> bool:
+def _header_has_words(head: list[str], file_format: TrainingFileFormat) -> bool:
     cells = head[0].split("\t") if head else []
     return any(name in cells for name in ("words", "text", file_format.names.get("text")))
 
 
 def _is_a_record(head: list[str], name: str) -> bool:
-    """Whether the first line is an object with a question, or MRQA's first line, and so not all of SQuAD's file."""
+    """Return whether the first line is an object with a question or MRQA's header, and so not all of a SQuAD file."""
     record = json_record(head[0], name, 1) if head else None
     return isinstance(record, dict) and not record.keys().isdisjoint({"question", "qas", "header"})
 
 
-def _words(lines: Lines, name: str) -> Records:
+def _read_words(lines: Lines, name: str) -> Records:
     for number, example in word_sentences(lines, name, may_be_hidden=True):
         if isinstance(example, UserError):
             yield example
@@ -165,8 +172,8 @@ def _words(lines: Lines, name: str) -> Records:
             yield Record(f"{name}, line {number}", number, {"words": list(example.words)})
 
 
-def _objects(lines: Lines, name: str, file_format: TrainingFileFormat, *, may_be_text: bool) -> Records:
-    """Objects a line, or texts; of questions, those that an object holds."""
+def _read_objects(lines: Lines, name: str, file_format: TrainingFileFormat, *, may_be_text: bool) -> Records:
+    """Yield an object or a text per line; for questions, all that an object holds."""
     for number, line in lines:
         if isinstance(line, UserError):
             yield line
@@ -179,33 +186,33 @@ def _objects(lines: Lines, name: str, file_format: TrainingFileFormat, *, may_be
         if isinstance(fields, UserError):
             yield fields
         elif file_format.kind == "question_answering" and is_object:
-            yield from _questions(fields, number, where)
+            yield from _read_questions(fields, number, where)
         else:
             yield Record(where, number, fields)
 
 
-def _questions(fields: dict[str, Any], number: int, where: str) -> Records:
+def _read_questions(fields: dict[str, Any], number: int, where: str) -> Records:
     if "question" in fields:
         yield Record(where, number, fields)
         return
     try:
         if isinstance(fields.get("data"), list):
-            yield from (_question(number, found) for found in squad_questions(fields, where))
+            yield from (_question_record(number, found) for found in squad_questions(fields, where))
         elif "qas" in fields:
-            yield from (_question(number, found) for found in mrqa_questions(fields, where))
+            yield from (_question_record(number, found) for found in mrqa_questions(fields, where))
         elif "header" not in fields:
             yield Record(where, number, fields)
     except UserError as error:
         yield error
 
 
-def _question(number: int, found: tuple[str, Mapping[str, Any], str]) -> Record:
+def _question_record(number: int, found: tuple[str, Mapping[str, Any], str]) -> Record:
     where, question, context = found
     name = question.get("qid", question.get("id"))
     return Record(where, number, {"id": name, "question": question.get("question"), "context": context})
 
 
-def _table(lines: Lines, name: str, *, tabs: bool) -> Records:
+def _read_table(lines: Lines, name: str, *, tabs: bool) -> Records:
     rows = rows_of(lines, name, tabs=tabs)
     _, names = next(rows, (1, []))
     if isinstance(names, UserError):

@@ -1,4 +1,4 @@
-"""What a model is asked about, as a file has it: texts, pairs, words, questions."""
+"""Records to predict, as a file has them: texts, pairs, words, questions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _OWN_NAMES = ("text", "pair")
 
 @dataclass(frozen=True)
 class Record:
-    """One thing to predict, as a file has it.
+    """One item to predict, as a file has it.
 
     Attributes:
-        where: in which line of which file it is, for messages.
-        number: of its line.
+        where: file and line, for messages.
+        number: of the line.
         fields: by name; a line of plain text is one field, ``text``.
-        names: other names that fields may have: those of the files that a task was trained on.
+        names: other names that fields may have: those in the files that the task was trained on.
     """
 
     where: str
@@ -31,12 +31,12 @@ class Record:
 
     @property
     def id(self) -> Any:
-        """As the file has it, or the number of the line, as text.
+        """The field ``id``, or the number of the line as text.
 
         Raises:
-            UserError: it cannot be written again.
+            UserError: JSON cannot represent it.
         """
-        found = self._value("id")
+        found = self._field("id")
         if found is None:
             return str(self.number)
         try:
@@ -52,73 +52,73 @@ class Record:
         """About how many characters it has."""
         return sum(len(value) for value in self.fields.values() if isinstance(value, str | list))
 
-    def named(self, names: Mapping[str, str]) -> Record:
-        """The record with other names of its fields."""
+    def with_names(self, names: Mapping[str, str]) -> Record:
+        """Return the record with other names that its fields may have."""
         return replace(self, names=names)
 
     def text(self, name: str) -> str:
-        """A field that must be there and be text.
+        """Return a field that must be present and be text.
 
         Raises:
             UserError: it is not.
         """
-        value = self._value(name)
-        if value is None and self._name(name) not in self.fields:
+        value = self._field(name)
+        if value is None and self._field_name(name) not in self.fields:
             raise UserError(f"{self.where} has no {name!r}, which is needed (there is {quoted(self.fields)})")
         if not isinstance(value, str):
             raise UserError(
-                f"{self.where}: the field {self._name(name)!r} is {json_type(value)} and not text"
+                f"{self.where}: the field {self._field_name(name)!r} is {json_type(value)} and not text"
             )
         return value
 
     def text_or_pair(self) -> str | tuple[str, str]:
-        """The field ``text``, with ``pair`` where there is one.
+        """Return the field ``text``, with ``pair`` if there is one.
 
         Raises:
             UserError: they are not text.
         """
         first = self.text("text")
-        return first if self._value("pair") is None else (first, self.text("pair"))
+        return first if self._field("pair") is None else (first, self.text("pair"))
 
     def words(self) -> str | list[str]:
-        """The field ``words``, a list or a text to be split, or ``text`` where there are none.
+        """Return the field ``words``, a list or a text to be split, or ``text`` if there is none.
 
         Raises:
             UserError: they are something else.
         """
-        name = "text" if self.fields.get("words") is None or self._as_in_training else "words"
-        found = self._value(name)
+        name = "text" if self.fields.get("words") is None or self._has_training_names else "words"
+        found = self._field(name)
         if not isinstance(found, list):
             return self.text(name)
         for word in found:
             if not isinstance(word, str):
                 raise UserError(
-                    f"{self.where}: {self._name(name)!r} holds {json_type(word)} ({word!r}) and not text alone"
+                    f"{self.where}: {self._field_name(name)!r} holds {json_type(word)} ({word!r}) and not text alone"
                 )
         return found
 
-    def _name(self, name: str) -> str:
+    def _field_name(self, name: str) -> str:
         trained = self.names.get(name, name)
         free = name not in self.fields and trained not in _OWN_NAMES
-        return trained if trained in self.fields and (free or self._as_in_training) else name
+        return trained if trained in self.fields and (free or self._has_training_names) else name
 
     @property
-    def _as_in_training(self) -> bool:
-        """Whether all the names are there that the texts had in training."""
+    def _has_training_names(self) -> bool:
+        """Whether it has all the names that the texts had in training."""
         needed = [self.names[name] for name in _OWN_NAMES if name in self.names]
         return bool(needed) and all(name in self.fields for name in needed)
 
-    def _value(self, name: str) -> Any:
-        return self.fields.get(self._name(name))
+    def _field(self, name: str) -> Any:
+        return self.fields.get(self._field_name(name))
 
 
 def chunk_records(
     records: Iterator[Record | UserError], most: int = 4096, most_characters: int = 1 << 24
 ) -> Iterator[list[Record | UserError]]:
-    """Yields records in lists that are bounded in number and in characters.
+    """Yield records in lists that are bounded in number and in characters.
 
     Raises:
-        UserError: what reading raised; the records before it have been handed out.
+        UserError: what reading raised; the records before it have been yielded.
     """
     chunk: list[Record | UserError] = []
     characters = 0
@@ -143,7 +143,7 @@ def chunk_records(
 def extract_inputs(
     records: list[Record | UserError], extract: Callable[[Record], Any]
 ) -> Iterator[tuple[Any, Any] | UserError]:
-    """Yields the identifier and what is asked of each record, or what is wrong with it."""
+    """Yield the identifier and the model's input for each record, or what is wrong with it."""
     for record in records:
         if isinstance(record, UserError):
             yield record

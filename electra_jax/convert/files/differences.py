@@ -4,7 +4,10 @@ import numpy as np
 
 
 def first_difference(one: np.ndarray, other: np.ndarray) -> str:
-    """Where two tensors differ, in words, "" if every bit is the same: −0.0 is not 0.0, and NaN is itself."""
+    """Return where two tensors differ, in words; "" if every bit is the same.
+
+    −0.0 is not 0.0, and NaN is itself.
+    """
     if one.shape != other.shape or one.dtype != other.dtype:
         return (
             f"in shape or type ({shape_text(one.shape)} {one.dtype}, {shape_text(other.shape)} {other.dtype})"
@@ -20,5 +23,5 @@ def first_difference(one: np.ndarray, other: np.ndarray) -> str:
 
 
 def shape_text(shape: tuple[int, ...]) -> str:
-    """``2 x 3``, or that it is a scalar."""
+    """Return ``2 x 3``, or that it is a scalar."""
     return " x ".join(map(str, shape)) or "a scalar"

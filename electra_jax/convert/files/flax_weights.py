@@ -19,12 +19,12 @@ _OPTIMIZER = "opt_state"
 
 
 def read_flax_weights(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """The arrays of a tree by their paths in it, with dots, and the paths of what is none.
+    """Return the arrays of a tree by their paths, joined with dots, and the paths of what is not an array.
 
-    The last part is PyTorch's: ``kernel`` is ``weight``, transposed. An optimizer's state is left.
+    The last part is PyTorch's: ``kernel`` is ``weight``, transposed. An optimizer's state is skipped.
 
     Raises:
-        UserError: the file is damaged or not of Flax.
+        UserError: the file is damaged or not Flax's.
     """
     arrays: dict[str, np.ndarray] = {}
     others: list[str] = []

@@ -1,9 +1,9 @@
-"""Pickles as plain values: a reader of its own for the pickle machine's instructions, in which nothing runs.
+"""Reading a pickle as plain values, without running anything: an interpreter for pickle's instructions.
 
-Python's own unpickler calls what a pickle names, and even where only harmless names are known it hashes and compares
-what the pickle made: forty tuples, each of twice the one before, are a key that takes years to hash. Here a name
-stands for what the caller says, a dictionary takes keys that cost nothing, and the instructions are counted in bytes
-before the first one is carried out.
+Python's own unpickler calls whatever a pickle names. Even if only harmless names are allowed, it hashes and compares
+what the pickle built: forty nested tuples, each with two references to the one before, are a key that takes years to
+hash. Here a name stands for what the caller says, a dictionary accepts only keys that are cheap to hash, and the size
+of the pickle is bounded before its first instruction is executed. "Inert" means that nothing in the pickle can act.
 """
 
 import io
@@ -34,50 +34,50 @@ class OtherKey:
 
 
 class _Global(NamedTuple):
-    """A name of the pickle, and what the caller says it stands for."""
+    """A name in the pickle, and what the caller says it stands for."""
 
     meaning: Any
 
 
 class _Mark:
-    """Where the arguments of an instruction begin on the stack."""
+    """Marks where the arguments of an instruction begin on the stack."""
 
 
 def read_pickle(
-    file: BinaryIO, find: Callable[[str, str], Any], persistent: Callable[[Any], Any]
+    file: BinaryIO, find_global: Callable[[str, str], Any], persistent_load: Callable[[Any], Any]
 ) -> tuple[Any, int]:
-    """The next pickle of a file, and the bytes it took; what follows is not read.
+    """Return the next pickle of a file, and the number of its bytes; what follows is not read.
 
     Args:
-        file: at its beginning.
-        find: what a name (module, name) stands for; it may raise. A number in place of a name has no module.
-        persistent: what a reference to something outside the pickle stands for; it may raise.
+        file: at the beginning of the pickle.
+        find_global: what a name (module, name) stands for; it may raise. A number in place of a name has no module.
+        persistent_load: what a reference to something outside the pickle stands for; it may raise.
 
     Raises:
-        Exception: of any kind, for what is no pickle, or not a whole one, or one larger than `MAX_BYTES`.
+        Exception: of any kind, if it is not a pickle, not a whole one, or larger than `MAX_BYTES`.
     """
     content = io.BytesIO(file.read(MAX_BYTES))
-    machine = _Machine(find, persistent)
+    machine = _Machine(find_global, persistent_load)
     for opcode, argument, _ in pickletools.genops(content):
-        machine.carry_out(opcode.name, argument)
+        machine.execute(opcode.name, argument)
     return machine.result(), content.tell()
 
 
 class _Machine:
     """The stack and the memo of the pickle machine."""
 
-    def __init__(self, find: Callable[[str, str], Any], persistent: Callable[[Any], Any]):
-        self._find, self._persistent = find, persistent
+    def __init__(self, find_global: Callable[[str, str], Any], persistent_load: Callable[[Any], Any]):
+        self._find_global, self._persistent_load = find_global, persistent_load
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
 
     def result(self) -> Any:
-        """What is left when the pickle has stopped."""
+        """Return the value that is left when the pickle has stopped."""
         (value,) = self._stack
-        return _plain(value)
+        return _value_of(value)
 
-    def carry_out(self, name: str, argument: Any) -> None:
-        """One instruction."""
+    def execute(self, name: str, argument: Any) -> None:
+        """Execute one instruction."""
         stack = self._stack
         if name in _INTEGERS or name in _FLOATS or name in _TEXTS or name in _BYTES:
             stack.append(argument)
@@ -91,9 +91,9 @@ class _Machine:
             stack.append(self._memo[int(argument)])
         elif name in _TUPLES:
             count = _TUPLES[name]
-            stack[-count:] = [tuple(map(_plain, self._last(count)))]
+            stack[-count:] = [tuple(map(_value_of, self._last(count)))]
         elif name in _EXTENSIONS:  # names by number, which may be known already from elsewhere
-            self._find("", f"pickle extension {argument}")
+            self._find_global("", f"pickle extension {argument}")
             raise ValueError("a name by its number")
         else:
             getattr(self, f"_{name.lower()}")(argument)
@@ -152,10 +152,10 @@ class _Machine:
         self._stack.append({})
 
     def _list(self, _: None) -> None:
-        self._stack.append(list(map(_plain, self._to_mark())))
+        self._stack.append(list(map(_value_of, self._to_mark())))
 
     def _tuple(self, _: None) -> None:
-        self._stack.append(tuple(map(_plain, self._to_mark())))
+        self._stack.append(tuple(map(_value_of, self._to_mark())))
 
     def _dict(self, _: None) -> None:
         values = self._to_mark()
@@ -189,29 +189,29 @@ class _Machine:
 
     def _global(self, argument: str) -> None:
         module, _, name = argument.partition(" ")
-        self._stack.append(_Global(self._find(module, name)))
+        self._stack.append(_Global(self._find_global(module, name)))
 
     def _stack_global(self, _: None) -> None:
         module, name = self._last(2)
         if not isinstance(module, str) or not isinstance(name, str):
             raise ValueError("a name that is no text")
-        self._stack[-2:] = [_Global(self._find(module, name))]
+        self._stack[-2:] = [_Global(self._find_global(module, name))]
 
     def _persid(self, argument: str) -> None:
-        self._stack.append(self._persistent(argument))
+        self._stack.append(self._persistent_load(argument))
 
     def _binpersid(self, _: None) -> None:
-        self._stack.append(self._persistent(_plain(self._take())))
+        self._stack.append(self._persistent_load(_value_of(self._take())))
 
     def _reduce(self, _: None) -> None:
         function, arguments = self._last(2)
-        self._stack[-2:] = [_made(function, arguments)]
+        self._stack[-2:] = [_call(function, arguments)]
 
     def _newobj(self, _: None) -> None:
         function, arguments = self._last(2)
-        if not isinstance(_plain(function), type):
+        if not isinstance(_value_of(function), type):
             raise ValueError("an object of something that is no class")
-        self._stack[-2:] = [_made(function, arguments)]
+        self._stack[-2:] = [_call(function, arguments)]
 
     def _newobj_ex(self, _: None) -> None:
         self._take()  # the arguments that have names
@@ -219,11 +219,11 @@ class _Machine:
 
     def _inst(self, argument: str) -> None:
         module, _, name = argument.partition(" ")
-        self._stack.append(_made(_Global(self._find(module, name)), tuple(self._to_mark())))
+        self._stack.append(_call(_Global(self._find_global(module, name)), tuple(self._to_mark())))
 
     def _obj(self, _: None) -> None:
         function, *arguments = self._to_mark()
-        self._stack.append(_made(function, tuple(arguments)))
+        self._stack.append(_call(function, tuple(arguments)))
 
     def _build(self, _: None) -> None:
         self._take()  # nothing is taken from the attributes that an object had
@@ -233,26 +233,26 @@ class _Machine:
     def _set(self, values: list[Any]) -> None:
         (target,) = self._last(1)
         if isinstance(target, dict):
-            target.update((checked_key(key), _plain(value)) for key, value in _pairs(values))
+            target.update((checked_key(key), _value_of(value)) for key, value in _pairs(values))
         elif isinstance(target, _PLAIN):
             raise ValueError("items of something that has none")
 
     def _extend(self, values: list[Any]) -> None:
         (target,) = self._last(1)
         if isinstance(target, list):
-            target += map(_plain, values)
+            target += map(_value_of, values)
         elif isinstance(target, _PLAIN):
             raise ValueError("items of something that has none")
 
 
-def _plain(value: Any) -> Any:
+def _value_of(value: Any) -> Any:
     return value.meaning if isinstance(value, _Global) else value
 
 
-def _made(function: Any, arguments: Any) -> Any:
+def _call(function: Any, arguments: Any) -> Any:
     if not isinstance(function, _Global) or not isinstance(arguments, tuple):
         raise ValueError("a call of something that is no name")
-    return function.meaning(*map(_plain, arguments))
+    return function.meaning(*map(_value_of, arguments))
 
 
 def _pairs(values: list[Any]) -> Iterable[tuple[Any, Any]]:
@@ -260,7 +260,7 @@ def _pairs(values: list[Any]) -> Iterable[tuple[Any, Any]]:
 
 
 def checked_key(key: Any) -> Any:
-    """The key, or something that stands for it, whose hash is known at once."""
+    """Return the key, or if its hash is expensive or could collide, an object that stands for it."""
     plain = isinstance(key, str | bytes | bool | float | None)
     small = type(key) is int and -_LARGEST_KEY < key < _LARGEST_KEY
     return key if plain or small else OtherKey()

@@ -17,10 +17,10 @@ _LAST = {"kernel": "weight", "gamma": "weight", "embeddings": "weight", "beta": 
 
 
 def read_keras_weights(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """The variables by PyTorch's names, kernels transposed, and the names of what is no number.
+    """Return the variables by PyTorch's names, kernels transposed, and the names of what is not numeric.
 
     Raises:
-        UserError: h5py is not installed; the file is damaged, no HDF5, or names data that it does not hold itself.
+        UserError: h5py is not installed; the file is damaged, not HDF5, or refers to data outside of it.
     """
     try:
         import h5py
@@ -48,14 +48,14 @@ def _read(path: Path, found: list[tuple[str, Any]]) -> tuple[dict[str, np.ndarra
     total = sum(data.id.get_storage_size() for _, data in found)
     if total > path.stat().st_size:  # variables that lie in one another
         raise UserError(f"{path} has variables that hold more together than the file: save the model anew")
-    for place, data in found:
+    for path_in_file, data in found:
         if data.dtype.kind not in "fiub" or data.shape is None:
-            others.append(place.replace("/", "."))
+            others.append(path_in_file.replace("/", "."))
             continue
         # Keras writes plain bytes; others may name any amount of memory, or bytes of other files.
         if data.external or data.is_virtual or data.id.get_storage_size() < data.size * data.dtype.itemsize:
-            raise UserError(f"{path} does not hold {place} as Keras writes it: save the model anew")
-        name, transposed = _pytorch_name(place)
+            raise UserError(f"{path} does not hold {path_in_file} as Keras writes it: save the model anew")
+        name, transposed = _pytorch_name(path_in_file)
         array = data[()].T if transposed else np.asarray(data[()])
         if name not in arrays:
             arrays[name] = array
@@ -68,9 +68,9 @@ def _read(path: Path, found: list[tuple[str, Any]]) -> tuple[dict[str, np.ndarra
     return arrays, tuple(others)
 
 
-def _pytorch_name(place: str) -> tuple[str, bool]:
-    """The name of the variable at a place in the file, and whether it is transposed in PyTorch."""
-    name = re.sub(r":\d+$", "", place.partition("/")[2] or place)
+def _pytorch_name(path_in_file: str) -> tuple[str, bool]:
+    """Return the PyTorch name of the variable at a path in the file, and whether PyTorch stores it transposed."""
+    name = re.sub(r":\d+$", "", path_in_file.partition("/")[2] or path_in_file)
     name = re.sub(r"/[^/]*___([^/]*)/", r"/\1/", name).replace("_._", "/")
     *parts, last = name.split("/")
     return ".".join((*parts, _LAST.get(last, last))), last == "kernel"

@@ -1,10 +1,10 @@
-"""How many values a msgpack file stands for: each may take a byte there, and a hundred in Python."""
+"""How many values a msgpack file has: each may take one byte there, and a hundred in Python."""
 
 
 def has_more_items(content: bytes, most: int) -> bool:
-    """Whether there are more than ``most`` values; a file that is cut short has those that are there.
+    """Return whether there are more than ``most`` values; of a truncated file, those that are there count.
 
-    What numpy's arrays are packed in (extensions) is msgpack itself, and is looked into.
+    The arrays of numpy (extensions) are msgpack themselves, and their content is counted, too.
     """
     at = count = 0
     while at < len(content) and count <= most:

@@ -1,4 +1,4 @@
-"""Messages of protocol buffers as numbered fields, for formats of which a few fields are needed."""
+"""Protocol buffer messages as numbered fields, for formats that need few of them."""
 
 import struct
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def decode_varint(data: bytes, at: int) -> tuple[int, int]:
-    """(value, position after it) of a number in groups of seven bits, the lowest first."""
+    """Return (value, position after it) of a number in groups of seven bits, the lowest first."""
     value = shift = 0
     while shift < 64:
         byte = data[at]
@@ -19,7 +19,7 @@ def decode_varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def encode_varint(value: int) -> bytes:
-    """The opposite of `decode_varint`."""
+    """Return the bytes of a number, the inverse of `decode_varint`."""
     groups = bytearray()
     while value >= 0x80:
         groups.append(value & 0x7F | 0x80)
@@ -29,7 +29,7 @@ def encode_varint(value: int) -> bytes:
 
 
 def decode_message(message: bytes) -> dict[int, list[Any]]:
-    """Field number → its values in order: integers, or bytes for strings and nested messages."""
+    """Return field number → its values in order: integers, or bytes for strings and nested messages."""
     fields: dict[int, list[Any]] = {}
     at = 0
     value: int | bytes
@@ -54,15 +54,15 @@ def decode_message(message: bytes) -> dict[int, list[Any]]:
 
 
 def last_value(fields: Mapping[int, list[Any]], number: int, default: Any = 0) -> Any:
-    """The value of a field that is there once; of several the last counts."""
+    """Return the value of a field that occurs once; of several the last counts."""
     return fields.get(number, [default])[-1]
 
 
 def encode_number(number: int, value: int) -> bytes:
-    """A field of variable length; zero is what a field that is not there means."""
+    """Return a varint field, empty for 0, which is what a missing field means."""
     return encode_varint(number << 3) + encode_varint(value) if value else b""
 
 
 def encode_bytes(number: int, content: bytes) -> bytes:
-    """A field of bytes, text or another message."""
+    """Return a field of bytes, text or a nested message."""
     return encode_varint(number << 3 | 2) + encode_varint(len(content)) + content

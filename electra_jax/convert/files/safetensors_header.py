@@ -1,6 +1,6 @@
-"""The header of a safetensors file, looked at before the library reads the file.
+"""The header of a safetensors file, checked before the library reads the file.
 
-The library takes the last of two tensors of one name, and ends in errors of its own for types that NumPy lacks.
+The library takes the last of two tensors with one name, and fails with errors of its own for types that NumPy lacks.
 """
 
 from pathlib import Path
@@ -24,9 +24,9 @@ _READABLE = {
 
 
 def check_header(path: Path) -> None:
-    """Refuses what the library would read wrongly, or end in an error of its own.
+    """Refuse what the library would read wrongly, or fail on with an error of its own.
 
-    Whatever else is wrong, such as a file that is cut short, the library says itself.
+    Whatever else is wrong, such as a truncated file, the library reports itself.
 
     Raises:
         UserError: a header, type or size that is not what the format says.

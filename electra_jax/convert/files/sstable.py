@@ -1,6 +1,7 @@
 """Sorted string tables (SSTable) as LevelDB has them and TensorFlow writes them, without compression.
 
-Blocks of entries whose keys leave out what they share with the key before, a block that finds the blocks, and a footer.
+A table is blocks of entries, whose keys leave out the prefix they share with the key before, an index block that finds
+the blocks, and a footer.
 """
 
 import struct
@@ -24,22 +25,25 @@ MAX_KEY_BYTES = 2048
 
 
 class SnappyError(Exception):
-    """A block is compressed with Snappy, which is not read."""
+    """A block is compressed with Snappy, which is not supported."""
 
 
 def masked_crc(content: bytes) -> int:
-    """CRC-32C, rotated and shifted as LevelDB does, so that checksums of data that holds checksums stay good ones."""
+    """Return the CRC-32C of some bytes, rotated and shifted as in LevelDB.
+
+    The mask keeps checksums of data that contains checksums good ones.
+    """
     crc = google_crc32c.value(content)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def ends_like_a_table(table: bytes) -> bool:
-    """Whether a file that ends so may be a table."""
+    """Return whether a file with this end may be a table."""
     return len(table) >= FOOTER_BYTES and table.endswith(struct.pack("<Q", TABLE_MAGIC))
 
 
 def decode_table(table: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yields keys and values in their order.
+    """Yield keys and values in order.
 
     Raises:
         SnappyError: it is compressed.
@@ -58,7 +62,7 @@ def decode_table(table: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _decode_handle(data: bytes, at: int) -> tuple[tuple[int, int], int]:
-    """((offset, size) of a block, position after it)."""
+    """Return ((offset, size) of a block, position after it)."""
     offset, at = decode_varint(data, at)
     size, at = decode_varint(data, at)
     return (offset, size), at
@@ -99,7 +103,7 @@ def _decode_block(block: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 class BlockBuilder:
-    """Entries in a row; every ``restart_interval``-th key is written out whole."""
+    """A block under construction; every ``restart_interval``-th key is written out in full."""
 
     def __init__(self, restart_interval: int):
         self.restart_interval = restart_interval
@@ -109,7 +113,7 @@ class BlockBuilder:
         self.last_key = b""
 
     def add(self, key: bytes, value: bytes) -> None:
-        """Appends an entry; its key is not before those that are there."""
+        """Append an entry; its key is not before those that are there."""
         if self.entries_since == self.restart_interval:
             self.restarts.append(len(self.content))
             self.entries_since, self.last_key = 0, b""
@@ -121,17 +125,17 @@ class BlockBuilder:
 
     @property
     def size(self) -> int:
-        """Bytes of the block as it is."""
+        """The size of the block so far, in bytes."""
         return len(self.content) + 4 * (len(self.restarts) + 1)
 
     def finish(self) -> bytes:
-        """The block, with the places of the keys that are whole at its end."""
+        """Return the block, with the positions of the full keys at its end."""
         numbers = [*self.restarts, len(self.restarts)]
         return bytes(self.content) + struct.pack(f"<{len(numbers)}I", *numbers)
 
 
 def encode_table(entries: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Entries sorted by key, at least one, as a table without compression."""
+    """Return entries, sorted by key and at least one, as a table without compression."""
     table = bytearray()
     index, block = BlockBuilder(restart_interval=1), BlockBuilder(RESTART_INTERVAL)
     last_key, handle = b"", b""
@@ -152,7 +156,7 @@ def encode_table(entries: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def append_block(table: bytearray, content: bytes) -> bytes:
-    """Adds a block to the table; its handle."""
+    """Append a block to the table, and return its handle."""
     handle = encode_varint(len(table)) + encode_varint(len(content))
     content += b"\0"
     table += content + struct.pack("<I", masked_crc(content))
@@ -167,7 +171,7 @@ def _common_length(one: bytes, other: bytes) -> int:
 
 
 def separator(start: bytes, limit: bytes) -> bytes:
-    """A short key k with start ≤ k < limit, where start < limit."""
+    """Return a short key k with start ≤ k < limit, where start < limit."""
     at = _common_length(start, limit)
     if at < min(len(start), len(limit)) and start[at] + 1 < limit[at]:
         return start[:at] + bytes([start[at] + 1])
@@ -175,7 +179,7 @@ def separator(start: bytes, limit: bytes) -> bytes:
 
 
 def successor(key: bytes) -> bytes:
-    """A short key that is not before this one."""
+    """Return a short key that is not before this one."""
     for at, byte in enumerate(key):
         if byte != 0xFF:
             return key[:at] + bytes([byte + 1])

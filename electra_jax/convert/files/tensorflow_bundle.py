@@ -90,23 +90,25 @@ class _Index:
 
 
 def is_checkpoint_prefix(path: Path) -> bool:
-    """Whether there is an index at this prefix; it is not read."""
+    """Return whether there is an index file at this prefix; it is not read."""
     return _index_file(path).is_file()
 
 
 def tensor_shapes(prefix: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Name → (name of the dtype, shape), sorted by name as in the file. Only the index is read.
+    """Return name → (name of the dtype, shape), sorted by name as in the file; only the index is read.
 
-    Raises `UserError` where there is no index, or one that cannot be read.
+    Raises:
+        UserError: there is no index, or it cannot be read.
     """
     return {name: (entry.dtype, entry.shape) for name, entry in _read_index(prefix).entries.items()}
 
 
 def read_tensors(prefix: Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """The tensors of these names, or all, sorted by name; every checksum is verified.
+    """Read the tensors of these names, or all, sorted by name; every checksum is verified.
 
-    Raises `UserError` where the checkpoint or a name is not there, a file is damaged, or a tensor is of a kind that
-    is not read: strings, and variables partitioned into slices.
+    Raises:
+        UserError: the checkpoint or a name does not exist, a file is damaged, or a tensor is of an unsupported kind:
+            strings, and variables partitioned into slices.
     """
     index = _read_index(prefix)
     if names is not None:
@@ -117,7 +119,7 @@ def read_tensors(prefix: Path, names: Collection[str] | None = None) -> dict[str
     arrays: dict[str, np.ndarray] = {}
     for shard in sorted({entry.shard for entry in wanted.values()}):
         with _open_shard(prefix, shard, index.num_shards) as file:
-            _check_apart(file, [entry for entry in wanted.values() if entry.shard == shard])
+            _check_no_overlap(file, [entry for entry in wanted.values() if entry.shard == shard])
             for name, entry in wanted.items():
                 if entry.shard == shard:
                     arrays[name] = _read_array(file, name, entry)
@@ -125,11 +127,14 @@ def read_tensors(prefix: Path, names: Collection[str] | None = None) -> dict[str
 
 
 def write_tensors(prefix: Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Writes an index and one data file that TensorFlow reads; an older checkpoint at the prefix is replaced.
+    """Write an index and one data file that TensorFlow reads, replacing an older checkpoint at the prefix.
 
-    Folders on the way are made. Raises `UserError` for a tensor without a name or with a dtype TensorFlow lacks.
+    Parent directories are created.
+
+    Raises:
+        UserError: a tensor without a name, or with a dtype that TensorFlow lacks.
     """
-    arrays = {name: _storable(name, tensors[name]) for name in sorted(tensors)}
+    arrays = {name: _to_disk_layout(name, tensors[name]) for name in sorted(tensors)}
     prefix.parent.mkdir(parents=True, exist_ok=True)
     entries: list[tuple[bytes, bytes]] = [(b"", _encode_header(num_shards=1))]
     offset = 0
@@ -167,8 +172,8 @@ def _open_shard(prefix: Path, shard: int, num_shards: int) -> BinaryIO:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
 
 
-def _check_apart(file: BinaryIO, entries: Collection[_Entry]) -> None:
-    """Refuses tensors that lie in one another: a small file could be read as any amount of memory."""
+def _check_no_overlap(file: BinaryIO, entries: Collection[_Entry]) -> None:
+    """Refuse tensors that overlap: a small file could be read as any amount of memory."""
     length = os.fstat(file.fileno()).st_size
     if (total := sum(entry.size for entry in entries if entry.offset + entry.size <= length)) > length:
         raise UserError(
@@ -198,8 +203,8 @@ def _read_array(file: BinaryIO, name: str, entry: _Entry) -> np.ndarray:
         ) from None
 
 
-def _storable(name: str, array: np.ndarray) -> np.ndarray:
-    """Rows first and little-endian, as on disk."""
+def _to_disk_layout(name: str, array: np.ndarray) -> np.ndarray:
+    """Return the array in row-major order and little-endian, as on disk."""
     if not name or name.startswith("\0"):
         raise UserError(f"a tensor cannot be named {name!r} in a TensorFlow checkpoint: name it otherwise")
     array = np.asarray(array)
@@ -263,7 +268,7 @@ def _read_index(prefix: Path) -> _Index:
 
 
 def _why_no_index(prefix: Path) -> str:
-    """In words: an old checkpoint, a file of a checkpoint instead of its prefix, a folder of them, or nothing."""
+    """Return a sentence: an old checkpoint, a file of a checkpoint, a folder of checkpoints, or nothing is there."""
     parent, name = prefix.parent, glob.escape(prefix.name)
     single_files = [prefix, *parent.glob(f"{name}-?????-of-?????")] if name else [prefix]
     if any(file.is_file() and ends_like_a_table(_last_bytes(file)) for file in single_files):
@@ -304,8 +309,8 @@ def _decode_index(table: Iterable[tuple[bytes, bytes]]) -> _Index:
     if not isinstance(num_shards, int) or not 0 <= num_shards < 100_000:  # five digits in the files' names
         raise ValueError("a number of data files that is none")
     # Keys that begin with a zero byte are the slices of partitioned variables, which have an entry by name as well.
-    named = {key.decode(): value for key, value in items.items() if not key.startswith(b"\0")}
-    return _Index(num_shards, {name: _decode_entry(value) for name, value in named.items()})
+    value_of = {key.decode(): value for key, value in items.items() if not key.startswith(b"\0")}
+    return _Index(num_shards, {name: _decode_entry(value) for name, value in value_of.items()})
 
 
 def _decode_entry(message: bytes) -> _Entry:

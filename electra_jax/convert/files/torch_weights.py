@@ -1,12 +1,12 @@
-"""Checkpoints of PyTorch (`pytorch_model.bin`, `.pt`, `.ckpt`) without PyTorch, and without running what is pickled.
+"""Checkpoints of PyTorch (`pytorch_model.bin`, `.pt`, `.ckpt`), read without PyTorch and without running their pickles.
 
-A state dict, or dictionaries that hold one among other things (an optimizer, an epoch), as trainers write them. Both
-layouts of `torch.save`: a zip file since 1.6 (``NAME/data.pkl`` for the dictionary, ``NAME/data/KEY`` for the
-bytes of each storage), and before that pickles one after another, followed by the storages.
+They hold a state dict, or dictionaries with one among other things (an optimizer, an epoch), as trainers write them.
+Both layouts of `torch.save` are read: a zip file since 1.6 (``NAME/data.pkl`` for the dictionary, ``NAME/data/KEY`` for
+the bytes of each storage), and before that several pickles in a row, followed by the storages.
 
 A pickle may call anything it can name. This reader knows the few names that a dictionary of tensors consists of, and
-those that trainers keep beside it (settings, paths, numbers of numpy). The former stand for inert values of its own,
-the latter for nothing at all; every other name is refused.
+those that trainers store beside it (settings, paths, NumPy numbers). The former stand for values of its own that do
+nothing, the latter for nothing at all; every other name is refused.
 """
 
 import io
@@ -49,7 +49,7 @@ class _Storage(NamedTuple):
 
 
 class _Tensor(NamedTuple):
-    """A tensor whose bytes are not read yet; nothing in it is checked yet but the storage."""
+    """A tensor whose bytes are not read yet; only its storage has been checked."""
 
     storage: Any
     offset: Any
@@ -68,12 +68,12 @@ class _Function(NamedTuple):
 
 
 def _dictionary(pairs: Any = ()) -> dict[Any, Any]:
-    """An OrderedDict; PyTorch hangs ``_metadata`` on it, which is dropped."""
+    """Return the items of an OrderedDict; the ``_metadata`` that PyTorch attaches to it is dropped."""
     return {checked_key(key): value for key, value in pairs}
 
 
-class _Nothing:
-    """Stands for a known object that is no tensor, whatever it was made of."""
+class _Ignored:
+    """Stands for a known object that is not a tensor, whatever its arguments."""
 
     __slots__ = ()
 
@@ -90,7 +90,7 @@ def _rebuild_tensor(
     hooks: Any = None,
     metadata: Any = None,
 ) -> _Tensor:
-    """A tensor; ``metadata`` says where PyTorch keeps a sign or a conjugation beside the numbers."""
+    """Return a tensor; ``metadata`` is not empty where PyTorch keeps a sign or a conjugation beside the numbers."""
     return _Tensor(storage, offset, size, stride, () if metadata is None else metadata)
 
 
@@ -125,7 +125,7 @@ _PLAIN = {
     *("str", "tuple"),
 }
 # Classes that checkpoints hold beside the tensors, by module; none is imported, and nothing of them is read.
-_BESIDE: dict[str, set[str]] = {
+_IGNORED_CLASSES: dict[str, set[str]] = {
     "argparse": {"Namespace"},
     "builtins": _PLAIN,
     "__builtin__": _PLAIN,
@@ -143,23 +143,23 @@ _BESIDE: dict[str, set[str]] = {
     "_codecs": {"encode"},
 }
 # The same of whole packages, where settings are objects of many classes.
-_PACKAGES_BESIDE = {
+_IGNORED_PACKAGES = {
     *("accelerate", "fastai", "fastcore", "lightning", "lightning_fabric", "lightning_utilities"),
     *("omegaconf", "pytorch_lightning", "transformers", "__main__"),
 }
 
 
-def _is_beside(module: str, name: str) -> bool:
-    return name in _BESIDE.get(module, ()) or module.partition(".")[0] in _PACKAGES_BESIDE
+def _is_ignored(module: str, name: str) -> bool:
+    return name in _IGNORED_CLASSES.get(module, ()) or module.partition(".")[0] in _IGNORED_PACKAGES
 
 
 class TorchCheckpoint(NamedTuple):
-    """What a file of `torch.save` holds.
+    """The content of a file of `torch.save`.
 
     Attributes:
         tensors: by name, in the file's order, with their own shapes and dtypes. The name of a tensor in nested
-            dictionaries has their keys before it, with dots: ``state_dict.electra.…``.
-        others: names, of the same kind, of what is no tensor and was left.
+            dictionaries begins with their keys, joined with dots: ``state_dict.electra.…``.
+        others: names, made in the same way, of what is not a tensor and was skipped.
     """
 
     tensors: dict[str, np.ndarray]
@@ -167,14 +167,13 @@ class TorchCheckpoint(NamedTuple):
 
 
 def read_torch_weights(path: Path) -> TorchCheckpoint:
-    """The tensors of a state dict, or of dictionaries with one in them, and the names of the rest.
+    """Read the tensors of a state dict, or of dictionaries with one in them, and the names of the rest.
 
-    The arrays are read-only. Tensors that share memory in PyTorch do here too; views keep their strides.
+    The arrays are read-only. Tensors that share memory in PyTorch do here, too; views keep their strides.
 
     Raises:
-        UserError: there is no such file, it is damaged or not of PyTorch, it holds no dictionary of tensors, it
-            names what is neither a tensor nor known to be harmless (it may hold code, none of which is run), or it
-            is big-endian.
+        UserError: the file does not exist, is damaged or not PyTorch's, has no dictionary of tensors, names what is
+            neither a tensor nor known to be harmless (it may contain code, none of which is run), or is big-endian.
     """
     try:
         with open_regular(path) as file:
@@ -192,7 +191,7 @@ def read_torch_weights(path: Path) -> TorchCheckpoint:
 
 
 def _read_zip(file: BinaryIO, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
-    """The unpickled object, and each storage as a flat array."""
+    """Return the unpickled object, and each storage as a flat array."""
     length = file.seek(0, io.SEEK_END)
     try:
         bounded = _Bounded(file, _MAX_LIST_BYTES)
@@ -200,15 +199,15 @@ def _read_zip(file: BinaryIO, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
         bounded.most = length
         entries = {entry.filename: entry for entry in archive.infolist()}
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OverflowError):
-        raise _damaged(path, "is not a whole zip file") from None
+        raise _damaged_error(path, "is not a whole zip file") from None
     # Entries can lie in one another, or over one another, each as large as the file.
     if sum(entry.compress_size for entry in entries.values()) > length:
-        raise _damaged(path, "has entries that hold more together than the file")
+        raise _damaged_error(path, "has entries that hold more together than the file")
 
     def read(name: str) -> bytes:
         entry = entries.get(name)
         if entry is None:
-            raise _damaged(path, f"lacks {name}")
+            raise _damaged_error(path, f"lacks {name}")
         if entry.compress_type != zipfile.ZIP_STORED:  # what inflates may be a bomb
             raise UserError(
                 f"{path} has {name} compressed, which PyTorch never does: save it anew with torch.save"
@@ -218,7 +217,7 @@ def _read_zip(file: BinaryIO, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
                 raise ValueError
             return archive.read(entry)
         except (zipfile.BadZipFile, EOFError, ValueError, RuntimeError, NotImplementedError, OverflowError):
-            raise _damaged(path, f"has a {name} that cannot be read") from None
+            raise _damaged_error(path, f"has a {name} that cannot be read") from None
 
     roots = [name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl")]
     if len(roots) != 1:
@@ -226,19 +225,19 @@ def _read_zip(file: BinaryIO, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
     root = roots[0]
     # Named since PyTorch 2.0; files without it are little-endian.
     if f"{root}byteorder" in entries and read(f"{root}byteorder").strip() != b"little":
-        raise _big_endian(path)
+        raise _big_endian_error(path)
     state, storages = _load(io.BytesIO(read(f"{root}data.pkl")), path)
     return state, {key: _flat(read(f"{root}data/{key}"), s, path) for key, s in storages.items()}
 
 
 class _Bounded(io.BufferedIOBase):
-    """A file for `zipfile`, which reads a list of entries as large as the file says."""
+    """A file for `zipfile`, which would read a list of entries as large as the file says."""
 
     def __init__(self, file: BinaryIO, most: int):
         self._file, self.most = file, most
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As any file, but not more than ``most`` bytes.
+        """Read as from any file, but not more than ``most`` bytes.
 
         Raises:
             BadZipFile: there are more.
@@ -249,20 +248,20 @@ class _Bounded(io.BufferedIOBase):
         return content
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """As any file."""
+        """Seek as in any file."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """As any file."""
+        """Return the position, as any file."""
         return self._file.tell()
 
     def seekable(self) -> bool:
-        """As any file."""
+        """Return True, as any file that can seek."""
         return True
 
 
 def _read_legacy(file: BinaryIO, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
-    """As `_read_zip`."""
+    """Return the same as `_read_zip`."""
     magic, _ = _load(file, path)
     if magic != _MAGIC:
         raise UserError(f"{path} is a pickle, but not one of torch.save: expected a PyTorch checkpoint")
@@ -270,11 +269,11 @@ def _read_legacy(file: BinaryIO, path: Path) -> tuple[Any, dict[str, np.ndarray]
     if protocol != _LEGACY_PROTOCOL or not isinstance(machine, dict):
         raise UserError(f"{path} has a layout that is not known here: save it anew with torch.save")
     if machine.get("little_endian") is not True:
-        raise _big_endian(path)
+        raise _big_endian_error(path)
     state, storages = _load(file, path)
     keys, _ = _load(file, path)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or {*keys} != {*storages}:
-        raise _damaged(path, "does not hold the storages that its tensors name")
+        raise _damaged_error(path, "does not hold the storages that its tensors name")
     flat = {}
     for key in keys:
         storage = storages[key]
@@ -283,15 +282,17 @@ def _read_legacy(file: BinaryIO, path: Path) -> tuple[Any, dict[str, np.ndarray]
         left = file.seek(0, io.SEEK_END) - place - 8
         file.seek(place)
         if left < size or int.from_bytes(file.read(8), "little") != storage.numel:
-            raise _damaged(path, f"has another size of storage {key} than its tensors name")
+            raise _damaged_error(path, f"has another size of storage {key} than its tensors name")
         flat[key] = _flat(file.read(size), storage, path)
     return state, flat
 
 
 def _flat(content: bytes, storage: _Storage, path: Path) -> np.ndarray:
-    """The items of a storage, read-only; never more than there are bytes for."""
+    """Return the items of a storage, read-only; never more than there are bytes for."""
     if len(content) < storage.numel * storage.dtype.itemsize:
-        raise _damaged(path, f"has {len(content)} bytes for storage {storage.key} of {storage.numel} numbers")
+        raise _damaged_error(
+            path, f"has {len(content)} bytes for storage {storage.key} of {storage.numel} numbers"
+        )
     if storage.dtype == np.bool_:
         flat = np.frombuffer(content, np.uint8, storage.numel) != 0
         flat.setflags(write=False)
@@ -300,7 +301,7 @@ def _flat(content: bytes, storage: _Storage, path: Path) -> np.ndarray:
 
 
 def _tensors(state: Any, path: Path) -> tuple[list[tuple[str, _Tensor]], tuple[str, ...]]:
-    """The tensors in nested dictionaries with their names, and the names of what else is in those."""
+    """Return the tensors in nested dictionaries with their names, and the names of what else is in them."""
     tensors: list[tuple[str, _Tensor]] = []
     others: list[str] = []
     for name, value in _leaves(state, "", 0, set()):
@@ -322,9 +323,10 @@ def _tensors(state: Any, path: Path) -> tuple[list[tuple[str, _Tensor]], tuple[s
 
 
 def _leaves(value: Any, name: str, depth: int, walked: set[int]) -> Iterator[tuple[str, Any]]:
-    """What is in dictionaries whose keys are all words, each walked once, with the keys that lead to it.
+    """Yield what is in dictionaries whose keys are all text, with the joined keys that lead to it.
 
-    Numbered things (an optimizer's state of each parameter) and lists are no state dict, and stay whole.
+    Each dictionary is visited once. Numbered things (an optimizer's state of each parameter) and lists are not a state
+    dict, and stay whole.
     """
     words = isinstance(value, dict) and all(isinstance(key, str) for key in value)
     if not words or depth == _DEEPEST or len(name) > _MAX_NAME_LENGTH or id(value) in walked:
@@ -336,7 +338,7 @@ def _leaves(value: Any, name: str, depth: int, walked: set[int]) -> Iterator[tup
 
 
 def _check_size(arrays: dict[str, np.ndarray], flat: dict[str, np.ndarray], path: Path) -> None:
-    """Refuses many names of the same numbers: each becomes an array of its own later.
+    """Refuse too many names for the same numbers: each becomes an array of its own later.
 
     Raises:
         UserError: too many names share one storage.
@@ -351,7 +353,7 @@ def _check_size(arrays: dict[str, np.ndarray], flat: dict[str, np.ndarray], path
 
 
 def _array(name: str, tensor: _Tensor, flat: dict[str, np.ndarray], path: Path) -> np.ndarray:
-    """The view of its storage that a tensor is, after a check that it lies inside."""
+    """Return the view of its storage that a tensor is, after a check that it lies inside."""
     storage, offset, size, stride, metadata = tensor
     if not (
         isinstance(storage, _Storage)
@@ -361,7 +363,7 @@ def _array(name: str, tensor: _Tensor, flat: dict[str, np.ndarray], path: Path) 
         and len(size) == len(stride) <= _MAX_DIMENSIONS
         and all(map(_is_count, size + stride))
     ):
-        raise _damaged(path, f"describes tensor {name!r:.80} wrongly")
+        raise _damaged_error(path, f"describes tensor {name!r:.80} wrongly")
     if metadata:
         raise UserError(
             f"{path} holds tensor {name!r:.80} with its sign beside the numbers (a lazy view): save it anew with "
@@ -380,7 +382,7 @@ def _array(name: str, tensor: _Tensor, flat: dict[str, np.ndarray], path: Path) 
         steps = tuple(step * items.itemsize for step in stride)
         array = as_strided(items[offset:], size, steps) if numel else np.empty(size, items.dtype)
     except (ValueError, OverflowError):
-        raise _damaged(path, f"describes tensor {name!r:.80} wrongly") from None
+        raise _damaged_error(path, f"describes tensor {name!r:.80} wrongly") from None
     array.setflags(write=False)
     return array
 
@@ -389,8 +391,8 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 1 << 63
 
 
-class _Names:
-    """Knows tensors and dictionaries only, and collects the storages that are named."""
+class _NameResolver:
+    """Resolves the names of tensors and dictionaries only, and collects the storages that are named."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -398,10 +400,10 @@ class _Names:
 
     def find(self, module: str, name: str) -> Any:
         known = _KNOWN.get((module, name))
-        if known is None and _is_beside(module, name):
-            return _Nothing
+        if known is None and _is_ignored(module, name):
+            return _Ignored
         if known is None:
-            raise _code(self._path, f"{module}.{name}" if module else name)
+            raise _code_error(self._path, f"{module}.{name}" if module else name)
         return known
 
     def storage(self, pid: Any) -> _Storage:
@@ -412,25 +414,25 @@ class _Names:
             ) and rest in ([], [None]):
                 storage = _Storage(dtype, key, numel)
                 if self.storages.setdefault(key, storage) != storage:
-                    raise _damaged(self._path, f"describes storage {key!r:.40} in two ways")
+                    raise _damaged_error(self._path, f"describes storage {key!r:.40} in two ways")
                 return storage
-        raise _damaged(self._path, "refers to something that is not a storage")
+        raise _damaged_error(self._path, "refers to something that is not a storage")
 
 
 def _load(file: BinaryIO, path: Path) -> tuple[Any, dict[str, _Storage]]:
-    """The next pickle of a file, and the storages it names; what follows it in the file is not read."""
+    """Return the next pickle of a file, and the storages it names; what follows it in the file is not read."""
     try:
-        begin, names = file.tell(), _Names(path)
+        begin, names = file.tell(), _NameResolver(path)
         value, length = read_pickle(file, names.find, names.storage)
         file.seek(begin + length)
         return value, names.storages
     except (UserError, OSError):
         raise
     except Exception:  # a hostile or damaged pickle can raise anything
-        raise _damaged(path, "is not a PyTorch checkpoint, or not a whole one") from None
+        raise _damaged_error(path, "is not a PyTorch checkpoint, or not a whole one") from None
 
 
-def _code(path: Path, name: str) -> UserError:
+def _code_error(path: Path, name: str) -> UserError:
     what = "objects that are no plain tensors" if name.startswith("torch.") else "code"
     return UserError(
         f"{path} holds {what}: {name:.200}; nothing was executed, use a file that holds tensors only, "
@@ -438,9 +440,9 @@ def _code(path: Path, name: str) -> UserError:
     )
 
 
-def _damaged(path: Path, what: str) -> UserError:
+def _damaged_error(path: Path, what: str) -> UserError:
     return UserError(f"{path} {what}: fetch it again")
 
 
-def _big_endian(path: Path) -> UserError:
+def _big_endian_error(path: Path) -> UserError:
     return UserError(f"{path} was written on a big-endian machine: save it anew on another one")
