@@ -18,7 +18,7 @@ from electra_jax.runtime.malloc import keep_freed_memory
 from electra_jax.tokenizers import load_tokenizer
 from electra_jax.training.checkpoints import find_checkpoint, restore_params
 from electra_jax.training.evaluation import evaluate
-from electra_jax.training.logs import append_to
+from electra_jax.training.logs import append_metrics_line
 from electra_jax.training.program import build_program
 from electra_jax.training.seed_selection import select_run
 from electra_jax.training.workdir import WorkDir
@@ -85,7 +85,7 @@ def _evaluate(config: Config, workdir: WorkDir, step: int | None) -> int:
     record = {**metrics, "eval_source": config.data.eval_source or config.data.source}
     if is_host_0():
         print(json.dumps({"step": step, **record}, indent=2))
-        append_to(workdir.metrics, step, "eval", record)
+        append_metrics_line(workdir.metrics, step, "eval", record)
     return 0
 
 

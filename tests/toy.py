@@ -8,7 +8,7 @@ import numpy as np
 from small_run import SmallVocabulary, small_config
 
 from electra_jax.distributed.agreement import is_host_0
-from electra_jax.objectives.metrics import mean, weighted
+from electra_jax.objectives.metrics import mean, weighted_sum
 from electra_jax.objectives.protocol import Subnetwork
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.training.checkpoints import RunIdentity
@@ -54,9 +54,9 @@ class ToyObjective:
         bad = rows == BAD_GRADIENT
         second += jnp.sqrt(jnp.where(bad, 0.0 * dense["bias"].sum(), 1.0)) - jnp.where(bad, 0.0, 1.0)
         sums = {
-            "masked_lm_loss": weighted(first, real),
-            "disc_loss": weighted(second, real),
-            "token_mean": weighted(rows, real),
+            "masked_lm_loss": weighted_sum(first, real),
+            "disc_loss": weighted_sum(second, real),
+            "token_mean": weighted_sum(rows, real),
         }
         return (sums["masked_lm_loss"][0] + sums["disc_loss"][0]) / (normalizers + 1e-6), sums
 

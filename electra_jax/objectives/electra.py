@@ -29,7 +29,7 @@ from electra_jax.objectives.masked_lm import (
     padding_sum,
 )
 from electra_jax.objectives.masking import MaskedBatch, max_masked, scatter
-from electra_jax.objectives.metrics import Sums, area_under_curve, auc_histogram, mean, weighted
+from electra_jax.objectives.metrics import MetricSums, area_under_curve, auc_histogram, mean, weighted_sum
 from electra_jax.objectives.protocol import Examples, Params, Subnetwork
 from electra_jax.objectives.sampling import replacement_logits, sample_by_gumbel, sample_by_inverse_cdf
 
@@ -120,7 +120,7 @@ def corrupt(logits: Array, inputs: ElectraInputs, config: ElectraObjective) -> C
 
 def discriminator_terms(
     logits: Array, labels: Array, real: Array, *, auc_counts_padding: bool
-) -> tuple[Array, Sums]:
+) -> tuple[Array, MetricSums]:
     """Compute the discriminator's summed loss and its metrics.
 
     Args:
@@ -137,11 +137,11 @@ def discriminator_terms(
     predictions = (logits > 0).astype(jnp.int32)
     right = predictions == labels
     sums = {
-        "disc_loss": weighted(cross_entropy, real),
-        "disc_accuracy": weighted(right, real),
+        "disc_loss": weighted_sum(cross_entropy, real),
+        "disc_accuracy": weighted_sum(right, real),
         "disc_auc": auc_histogram(logits, labels, jnp.ones_like(real) if auc_counts_padding else real),
-        "disc_precision": weighted(right, real * predictions),
-        "disc_recall": weighted(right, real * labels),
+        "disc_precision": weighted_sum(right, real * predictions),
+        "disc_recall": weighted_sum(right, real * labels),
     }
     return (cross_entropy * real).sum(), sums
 
@@ -208,7 +208,7 @@ class ReplacedTokenDetection:
         inputs: ElectraInputs,
         normalizers: tuple[Array, Array],
         dropout_rng: Array | None,
-    ) -> tuple[Array, Sums]:
+    ) -> tuple[Array, MetricSums]:
         """Compute both losses over (a part of) the batch, and the metrics of both networks."""
         settings = self.settings
         generator_rng, discriminator_rng = (
@@ -227,7 +227,7 @@ class ReplacedTokenDetection:
         sampled_right = corruption.sampled_ids == inputs.masked.ids
         return loss, {
             **generator_sums,
-            "sampled_masked_lm_accuracy": weighted(sampled_right, inputs.masked.weights),
+            "sampled_masked_lm_accuracy": weighted_sum(sampled_right, inputs.masked.weights),
             **discriminator_sums,
             "padding_fraction": padding_sum(inputs.original),
         }

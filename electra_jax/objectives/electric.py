@@ -30,13 +30,13 @@ from electra_jax.objectives.marked_text import marked_lines
 from electra_jax.objectives.masked_lm import (
     LOSS_EPSILON,
     SpecialIds,
-    commonest_token_baseline,
     masked_lm_terms,
+    most_frequent_token_baseline,
     padding_sum,
     token_nll,
 )
 from electra_jax.objectives.masking import scatter
-from electra_jax.objectives.metrics import Sums, area_under_curve, mean, weighted
+from electra_jax.objectives.metrics import MetricSums, area_under_curve, mean, weighted_sum
 from electra_jax.objectives.protocol import Examples, Params, Subnetwork
 from electra_jax.objectives.sampling import sample_by_gumbel, sample_by_inverse_cdf
 
@@ -189,7 +189,7 @@ class EnergyBasedCloze:
         inputs: ElectraInputs,
         normalizers: tuple[Array, Array],
         dropout_rng: Array | None,
-    ) -> tuple[Array, Sums]:
+    ) -> tuple[Array, MetricSums]:
         """Compute both losses over (a part of) the batch, and the metrics of both networks."""
         settings, original, masked = self.settings, inputs.original, inputs.masked
         generator_rng, discriminator_rng = (
@@ -209,9 +209,9 @@ class EnergyBasedCloze:
         loss = settings.generator_weight * (nll * text).sum() / (text_tokens_total + LOSS_EPSILON)
         loss += settings.discriminator_weight * disc_sum / (real_tokens + LOSS_EPSILON)
         return loss, {
-            "cloze_loss": weighted(nll, text),
+            "cloze_loss": weighted_sum(nll, text),
             **masked_sums,
-            "sampled_masked_lm_accuracy": weighted(corruption.sampled_ids == masked.ids, masked.weights),
+            "sampled_masked_lm_accuracy": weighted_sum(corruption.sampled_ids == masked.ids, masked.weights),
             **discriminator_sums,
             "padding_fraction": padding_sum(original),
         }
@@ -239,7 +239,7 @@ class EnergyBasedCloze:
 
     def baselines(self, most_frequent_share: float) -> str:
         """Describe guessing; nothing can be copied, as the generator never sees the token it predicts."""
-        return commonest_token_baseline(most_frequent_share)
+        return most_frequent_token_baseline(most_frequent_share)
 
     @property
     def examples(self) -> Examples:

@@ -16,7 +16,7 @@ from electra_jax.model.flops import encoder_flops, masked_lm_head_flops
 from electra_jax.model.inputs import EncoderInputs, packed_inputs
 from electra_jax.model.text_encoder import init_params
 from electra_jax.objectives.masking import MaskedBatch, draw_masks, max_masked
-from electra_jax.objectives.metrics import Sums, mean, weighted
+from electra_jax.objectives.metrics import MetricSums, mean, weighted_sum
 from electra_jax.objectives.protocol import Params, Subnetwork
 from electra_jax.tokenizers import Tokenizer
 
@@ -95,7 +95,7 @@ def first_largest(logits: Array) -> Array:
     return jnp.where(is_largest, jnp.arange(entries, dtype=jnp.int32), entries).min(axis=-1)
 
 
-def masked_lm_terms(logits: Array, masked: MaskedBatch) -> tuple[Array, Sums]:
+def masked_lm_terms(logits: Array, masked: MaskedBatch) -> tuple[Array, MetricSums]:
     """Compute the generator's summed loss and its metrics.
 
     Args:
@@ -108,8 +108,8 @@ def masked_lm_terms(logits: Array, masked: MaskedBatch) -> tuple[Array, Sums]:
     nll = token_nll(logits, masked.ids)
     predictions = first_largest(logits)
     sums = {
-        "masked_lm_loss": weighted(nll, masked.weights),
-        "masked_lm_accuracy": weighted(predictions == masked.ids, masked.weights),
+        "masked_lm_loss": weighted_sum(nll, masked.weights),
+        "masked_lm_accuracy": weighted_sum(predictions == masked.ids, masked.weights),
     }
     return (nll * masked.weights).sum(), sums
 
@@ -120,7 +120,7 @@ def padding_sum(inputs: EncoderInputs) -> Array:
     Rows of padding alone, which only fill up an evaluation batch, do not count.
     """
     padding = inputs.segment_ids == 0
-    return weighted(padding, jnp.broadcast_to(~padding.all(axis=-1, keepdims=True), padding.shape))
+    return weighted_sum(padding, jnp.broadcast_to(~padding.all(axis=-1, keepdims=True), padding.shape))
 
 
 def masked_lm_baselines(settings: MaskingConfig, most_frequent_share: float) -> str:
@@ -131,11 +131,11 @@ def masked_lm_baselines(settings: MaskingConfig, most_frequent_share: float) -> 
     """
     masked = settings.mask_token_probability
     copying = (1 - masked) + masked * most_frequent_share
-    guessing = commonest_token_baseline(most_frequent_share)
+    guessing = most_frequent_token_baseline(most_frequent_share)
     return f"{guessing}, {copying:.4f} for that and copying the chosen tokens that are not masked"
 
 
-def commonest_token_baseline(most_frequent_share: float) -> str:
+def most_frequent_token_baseline(most_frequent_share: float) -> str:
     """Describe masked_lm_accuracy of a network that always guesses the most frequent token."""
     return f"masked_lm_accuracy to compare with: {most_frequent_share:.4f} for always guessing the commonest token"
 
@@ -165,7 +165,7 @@ class MaskedLM:
 
     def loss(
         self, params: Params, inputs: MaskedLMInputs, normalizers: Array, dropout_rng: Array | None
-    ) -> tuple[Array, Sums]:
+    ) -> tuple[Array, MetricSums]:
         """Compute Σ w·nll / (Σ w + 1e-6), and the metrics."""
         masked = inputs.masked
         masked_rows = replace(inputs.original, input_ids=masked.input_ids)

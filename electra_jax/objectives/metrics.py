@@ -7,13 +7,13 @@ import numpy as np
 from jax import Array
 
 # name → float32 [2] (weighted sum, weight), or a histogram [2, bins] for an area under the curve.
-Sums = dict[str, Array]
+MetricSums = dict[str, Array]
 
 AUC_BINS = 1024
 AUC_LIMIT = 16.0  # logits are binned over [-limit, limit]; beyond it sigmoid is 0 or 1 to 1e-7
 
 
-def weighted(values: Array, weights: Array) -> Array:
+def weighted_sum(values: Array, weights: Array) -> Array:
     """Return (Σ w·v, Σ w) as float32 ``[2]``."""
     weights = weights.astype(jnp.float32)
     return jnp.stack([(values.astype(jnp.float32) * weights).sum(), weights.sum()])
@@ -56,6 +56,6 @@ def area_under_curve(histogram: Any) -> float | None:
     return float((positives * (below + negatives / 2)).sum() / pairs)
 
 
-def add(a: Sums, b: Sums) -> Sums:
+def add_sums(a: MetricSums, b: MetricSums) -> MetricSums:
     """Add two sets of sums."""
     return {name: a[name] + b[name] for name in b}

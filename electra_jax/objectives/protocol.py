@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 
 from electra_jax.model.text_encoder import TextEncoder
-from electra_jax.objectives.metrics import Sums
+from electra_jax.objectives.metrics import MetricSums
 from electra_jax.tokenizers import Tokenizer
 
 # A tree of float32 arrays, by module and name.
@@ -80,7 +80,7 @@ class Objective(Protocol[Batch, Inputs, Normalizers]):
 
     def loss(
         self, params: Params, inputs: Inputs, normalizers: Normalizers, dropout_rng: Array | None
-    ) -> tuple[Array, Sums]:
+    ) -> tuple[Array, MetricSums]:
         """Compute the loss and the metrics of a batch or of a microbatch of it.
 
         Args:

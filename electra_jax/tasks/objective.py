@@ -12,7 +12,7 @@ from jax import Array
 
 from electra_jax.model.layers import split_or_none
 from electra_jax.model.text_encoder import TextEncoder
-from electra_jax.objectives.metrics import Sums, mean, weighted
+from electra_jax.objectives.metrics import MetricSums, mean, weighted_sum
 from electra_jax.objectives.protocol import Params, Subnetwork
 from electra_jax.tasks.protocol import Task, TaskBatch
 
@@ -66,7 +66,7 @@ class FineTuning:
 
     def loss(
         self, params: Params, inputs: TaskBatch, normalizers: Array, dropout_rng: Array | None
-    ) -> tuple[Array, Sums]:
+    ) -> tuple[Array, MetricSums]:
         """Return Σ w·loss / normalizer, and sums with one loss per task, those of the other tasks zero."""
         encoder_rng, head_rng = split_or_none(dropout_rng, 2)
         hidden = self._encode(params, inputs, encoder_rng)
@@ -75,7 +75,7 @@ class FineTuning:
             {"params": params["heads"][inputs.task]}
         )
         sums = {f"{name}_loss": jnp.zeros(2, jnp.float32) for name in self.tasks}
-        sums[f"{inputs.task}_loss"] = weighted(losses, inputs.weights)
+        sums[f"{inputs.task}_loss"] = weighted_sum(losses, inputs.weights)
         return (losses * inputs.weights).sum() / normalizers, sums
 
     def outputs(self, params: Params, batch: TaskBatch) -> dict[str, Array]:

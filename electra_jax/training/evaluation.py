@@ -7,7 +7,7 @@ import numpy as np
 
 from electra_jax.data.batches import eval_batches
 from electra_jax.data.token_rows import TokenRows
-from electra_jax.objectives.metrics import Sums, add
+from electra_jax.objectives.metrics import MetricSums, add_sums
 from electra_jax.training.program import Program
 
 
@@ -24,11 +24,11 @@ def evaluate(
         pad_id: Id of padding.
         limit: The most batches to read; None reads all rows.
     """
-    total: Sums | None = None
+    total: MetricSums | None = None
     host, hosts = program.host_share
     batches = eval_batches(rows, batch_size=batch_size, pad_id=pad_id, limit=limit, host=host, hosts=hosts)
     with program.on_mesh():
         for number, batch in enumerate(batches):
             sums = program.eval_step(params, program.to_global_batch(batch), np.int32(number))
-            total = sums if total is None else add(total, sums)
+            total = sums if total is None else add_sums(total, sums)
     return program.objective.summarize(jax.device_get(total))

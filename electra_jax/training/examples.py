@@ -12,7 +12,7 @@ from electra_jax.objectives import PretrainingObjective
 from electra_jax.partitioning.mesh import replicated
 from electra_jax.training.compile_messages import compile_message
 from electra_jax.training.program import Program, run_once_options
-from electra_jax.training.step import SHOW_STREAM, stream
+from electra_jax.training.step import EXAMPLES_STREAM, stream_key
 
 
 def show_examples(
@@ -46,7 +46,7 @@ def show_examples(
         compiler_options=run_once_options(program.mesh),
     )
     with program.on_mesh(), compile_message("the examples"):
-        outputs = jax.device_get(compute(params, rows, stream(seed, SHOW_STREAM)))
+        outputs = jax.device_get(compute(params, rows, stream_key(seed, EXAMPLES_STREAM)))
     if not is_host_0():
         return
     for line in examples.lines(rows, outputs, prepared.tokenizer, out.isatty()):

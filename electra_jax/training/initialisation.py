@@ -117,8 +117,10 @@ def check_initial_checkpoint(config: Config, init_from: str) -> None:
     """
     origin = find_initial_checkpoint(init_from)
     ours, theirs = (network_sizes(c.model, c.generator, vocab_size=1) for c in (config, origin.config))
-    keys: tuple[str, ...] = _MODEL_SIZES if _encoder(ours) != _encoder(theirs) else ()
-    same_generator = _generator(config.generator, ours) == _generator(origin.config.generator, theirs)
+    keys: tuple[str, ...] = _MODEL_SIZES if _encoder_shapes(ours) != _encoder_shapes(theirs) else ()
+    same_generator = _generator_shapes(config.generator, ours) == _generator_shapes(
+        origin.config.generator, theirs
+    )
     if _has_our_generator(config.objective, origin) and not same_generator:
         keys = (*_MODEL_SIZES, "generator.")
     if keys:
@@ -129,11 +131,11 @@ def check_initial_checkpoint(config: Config, init_from: str) -> None:
         )
 
 
-def _encoder(sizes: NetworkSizes) -> tuple[object, ...]:
+def _encoder_shapes(sizes: NetworkSizes) -> tuple[object, ...]:
     return sizes.discriminator, sizes.embedding_size, sizes.max_positions, sizes.type_vocab_size
 
 
-def _generator(generator: GeneratorConfig, sizes: NetworkSizes) -> tuple[object, ...]:
+def _generator_shapes(generator: GeneratorConfig, sizes: NetworkSizes) -> tuple[object, ...]:
     return sizes.generator, sizes.generator_embedding_size, generator.sharing
 
 

@@ -32,7 +32,7 @@ class MetricsWriter:
 
     def write(self, step: int, split: str, metrics: Metrics) -> None:
         """Write one line: step, split and the metrics; None becomes null."""
-        append_metrics(self._file, step, split, metrics)
+        write_metrics_line(self._file, step, split, metrics)
         for name, value in metrics.items():
             if isinstance(value, (int, float)):
                 self._board.add_scalar(f"{split}/{name}", value, step)
@@ -44,7 +44,7 @@ class MetricsWriter:
         self._board.close()
 
 
-def append_metrics(file: TextIO, step: int, split: str, metrics: Metrics) -> None:
+def write_metrics_line(file: TextIO, step: int, split: str, metrics: Metrics) -> None:
     """Write one JSON line; a number JSON does not know (NaN, infinity) becomes null."""
     values = {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
@@ -54,10 +54,10 @@ def append_metrics(file: TextIO, step: int, split: str, metrics: Metrics) -> Non
     file.flush()
 
 
-def append_to(path: Path, step: int, split: str, metrics: Metrics) -> None:
+def append_metrics_line(path: Path, step: int, split: str, metrics: Metrics) -> None:
     """Append one line to a metrics.jsonl that is not open."""
     with path.open("a") as file:
-        append_metrics(file, step, split, metrics)
+        write_metrics_line(file, step, split, metrics)
 
 
 class NullWriter:

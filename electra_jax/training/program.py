@@ -12,14 +12,14 @@ from jax.sharding import Mesh
 
 from electra_jax.config.schema import Config
 from electra_jax.objectives import Objective, PretrainingObjective, build_objective
-from electra_jax.objectives.metrics import Sums
+from electra_jax.objectives.metrics import MetricSums
 from electra_jax.optim import build_optimizer, learning_rate_schedule
 from electra_jax.partitioning.host_rows import host_shard
 from electra_jax.partitioning.mesh import batch_sharding, replicated, to_global_batch
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.compile_messages import WithCompileMessage, compile_message
 from electra_jax.training.state import TrainState, init_state, state_shardings
-from electra_jax.training.step import INIT_STREAM, Report, make_eval_step, make_train_step, stream
+from electra_jax.training.step import INIT_STREAM, Report, make_eval_step, make_train_step, stream_key
 
 AnyObjective = TypeVar("AnyObjective", bound=Objective[Any, Any, Any])
 
@@ -42,7 +42,7 @@ class Program(Generic[AnyObjective]):
     abstract: TrainState
     init: Callable[[], TrainState]
     train_step: Callable[[TrainState, Array], tuple[TrainState, Report]]
-    eval_step: Callable[[Any, Array, Any], Sums]
+    eval_step: Callable[[Any, Array, Any], MetricSums]
 
     @property
     def host_share(self) -> tuple[int, int]:
@@ -102,7 +102,7 @@ def program_for_objective(
         UserError: A parameter that the mesh does not divide.
     """
     whole, rows = replicated(mesh), batch_sharding(mesh)
-    rng = stream(config.seed, INIT_STREAM)
+    rng = stream_key(config.seed, INIT_STREAM)
     optimizer = build_optimizer(
         config.optimizer,
         jax.eval_shape(objective.init, rng),

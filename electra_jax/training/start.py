@@ -87,7 +87,7 @@ def initialize_workdir(config: Config, workdir: WorkDir, tokenizer: Tokenizer, s
         workdir.truncate_metrics(start)
 
     broadcast_from_host_0(f"writing {workdir.root}", write)
-    seen = gather_from_hosts(f"finding {workdir.root}", workdir.appears())
+    seen = gather_from_hosts(f"finding {workdir.root}", workdir.wait_for_config())
     if absent := [str(host) for host, there in enumerate(seen) if not there]:
         raise UserError(
             f"--workdir {workdir.root}, which host 0 has written, is not there on host {', '.join(absent)}: give a "

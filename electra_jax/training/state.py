@@ -10,7 +10,7 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from electra_jax.objectives import Objective
-from electra_jax.objectives.metrics import Sums
+from electra_jax.objectives.metrics import MetricSums
 from electra_jax.partitioning.axes import parameter_specs
 
 
@@ -29,7 +29,7 @@ class TrainState:
     step: Array
     params: Any
     opt_state: Any
-    metric_sums: Sums
+    metric_sums: MetricSums
 
 
 def init_state(

@@ -9,7 +9,7 @@ import optax
 from jax import Array
 
 from electra_jax.objectives import Objective
-from electra_jax.objectives.metrics import Sums, add
+from electra_jax.objectives.metrics import MetricSums, add_sums
 from electra_jax.objectives.protocol import Subnetwork
 from electra_jax.training.state import TrainState
 
@@ -17,10 +17,10 @@ from electra_jax.training.state import TrainState
 Report = dict[str, Array]
 
 # Independent streams of random numbers from the one seed.
-INIT_STREAM, TRAIN_STREAM, EVAL_STREAM, SHOW_STREAM = range(4)
+INIT_STREAM, TRAIN_STREAM, EVAL_STREAM, EXAMPLES_STREAM = range(4)
 
 
-def stream(seed: int, which: int) -> Array:
+def stream_key(seed: int, which: int) -> Array:
     """Return the key of one of the independent streams."""
     return jax.random.fold_in(jax.random.key(seed), which)
 
@@ -39,7 +39,7 @@ def make_train_step(
     Every random number comes from ``fold_in(seed, step)``, and the gradient is that of the whole batch however many
     microbatches it is computed in: each microbatch's loss is divided by the normalizers of the whole batch.
     """
-    base = stream(seed, TRAIN_STREAM)
+    base = stream_key(seed, TRAIN_STREAM)
 
     def train_step(state: TrainState, batch: Array) -> tuple[TrainState, Report]:
         draw_rng, dropout_rng = jax.random.split(jax.random.fold_in(base, state.step))
@@ -65,7 +65,7 @@ def make_train_step(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
             opt_state=opt_state,
-            metric_sums=add(kept, sums),
+            metric_sums=add_sums(kept, sums),
         ), report
 
     return train_step
@@ -84,10 +84,10 @@ def _gradient_norms(gradients: Any, subnetworks: Sequence[Subnetwork]) -> Report
 
 def _accumulate(
     objective: Objective[Any, Any, Any], params: Any, inputs: Any, normalizers: Any, rng: Array, pieces: int
-) -> tuple[Array, Sums, Any]:
+) -> tuple[Array, MetricSums, Any]:
     """Compute loss, metric sums and gradient of the whole batch in ``pieces`` microbatches."""
 
-    def piece_loss(params: Any, piece: Any, piece_rng: Array) -> tuple[Array, Sums]:
+    def piece_loss(params: Any, piece: Any, piece_rng: Array) -> tuple[Array, MetricSums]:
         return objective.loss(params, piece, normalizers, piece_rng)
 
     value_and_grad = jax.value_and_grad(piece_loss, has_aux=True)
@@ -112,14 +112,16 @@ def _accumulate(
     return loss, sums, gradients
 
 
-def make_eval_step(objective: Objective[Any, Any, Any], *, seed: int) -> Callable[[Any, Array, Array], Sums]:
+def make_eval_step(
+    objective: Objective[Any, Any, Any], *, seed: int
+) -> Callable[[Any, Array, Array], MetricSums]:
     """Return the metric sums of one held-out batch; its masks depend on the seed and the batch's number alone.
 
     Every evaluation of a run therefore meets the same masks, and evaluations can be compared.
     """
-    base = stream(seed, EVAL_STREAM)
+    base = stream_key(seed, EVAL_STREAM)
 
-    def eval_step(params: Any, batch: Array, number: Array) -> Sums:
+    def eval_step(params: Any, batch: Array, number: Array) -> MetricSums:
         inputs = objective.draw_inputs(batch, jax.random.fold_in(base, number))
         return objective.loss(params, inputs, objective.loss_normalizers(inputs), None)[1]
 

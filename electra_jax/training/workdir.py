@@ -87,7 +87,7 @@ class WorkDir:
             raise UserError(f"--workdir {self.root} cannot be made: {error.strerror}") from error
         write_atomically(self.config, dump_config(config))
 
-    def appears(self, seconds: float = 60) -> bool:
+    def wait_for_config(self, seconds: float = 60) -> bool:
         """Wait up to ``seconds`` for config.yaml, and return whether it is there.
 
         What another host wrote may take a while to be seen.

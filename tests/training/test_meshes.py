@@ -12,7 +12,7 @@ from tiny import compiled, padded_rows
 
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.training.program import build_program
-from electra_jax.training.step import TRAIN_STREAM, stream
+from electra_jax.training.step import TRAIN_STREAM, stream_key
 
 STEPS = 5
 LENGTH, HIDDEN = 16, 32
@@ -51,7 +51,7 @@ def _run(mesh):
     program, first = _program(mesh), _first_state()
 
     def draw(params, batch):
-        rng = jax.random.split(jax.random.fold_in(stream(0, TRAIN_STREAM), 0))[0]
+        rng = jax.random.split(jax.random.fold_in(stream_key(0, TRAIN_STREAM), 0))[0]
         inputs = program.objective.draw_inputs(batch, rng)
         return inputs, program.objective.run_generator(params, inputs)[1]
 

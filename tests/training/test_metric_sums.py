@@ -8,11 +8,11 @@ from electra_jax.objectives.electra import discriminator_terms
 from electra_jax.objectives.metrics import (
     AUC_BINS,
     AUC_LIMIT,
-    add,
+    add_sums,
     area_under_curve,
     auc_histogram,
     mean,
-    weighted,
+    weighted_sum,
 )
 
 
@@ -59,7 +59,7 @@ def test_sums_of_parts_add_up_to_the_whole():
         )[1]
         for part in (slice(0, 300), slice(300, 1000))
     ]
-    for name, total in add(*halves).items():
+    for name, total in add_sums(*halves).items():
         np.testing.assert_allclose(total, whole[name], rtol=1e-6, err_msg=name)
 
 
@@ -85,4 +85,4 @@ def test_what_was_never_counted_has_no_mean():
     )
     assert mean(sums["disc_precision"]) is None  # nothing is predicted to be replaced
     assert mean(sums["disc_recall"]) is None
-    assert mean(weighted(np.ones(3), np.zeros(3))) is None
+    assert mean(weighted_sum(np.ones(3), np.zeros(3))) is None
