@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     source = _source(args.input)
     if args.output is not None:
         check_output(args.output, source)
-    # The first lines are read before the parameters where that can be: what is wrong with them is said at once.
+    # If possible the first lines are read before the parameters, so that their errors come at once.
     known = trained_tasks(args.workdir)
     model = _load_with_notes(args.workdir) if known is None else None
     file_format = TrainingFileFormat()
@@ -293,7 +293,7 @@ def _make_predictor(model: Model, args: argparse.Namespace, file_format: Trainin
             )
         case "tagging":
             return Predictor(Record.words, lambda sentences: model.tag(sentences, task))
-    # What training did not read is not read now.
+    # A column that training did not read is not read here, either.
     extract = Record.text_or_pair if file_format.takes_pairs else lambda record: record.text("text")
     return Predictor(extract, lambda texts: model.classify(texts, task))
 

@@ -13,7 +13,7 @@ from electra_jax.convert.format_detection import is_checkpoint
 from electra_jax.errors import UserError, listed
 from electra_jax.training.literal_path import check_literal
 
-# All that a conversion puts into its directory; whoever has more there would lose it.
+# All files that a conversion writes: --overwrite refuses a directory with others, which would be lost.
 _WRITTEN = re.compile(
     r"checkpoints|tokenizer|config\.yaml"  # ours
     r"|discriminator|generator"  # Hugging Face's
@@ -97,7 +97,7 @@ def new_destination(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError):
             error.filename = str(path)  # not a file of a directory that is gone
         for parent in made:
-            with suppress(OSError):  # it is not there, or another program uses it by now
+            with suppress(OSError):  # it does not exist, or another program uses it by now
                 parent.rmdir()
         raise
 

@@ -16,7 +16,7 @@ from electra_jax.files.json_files import read_object
 from electra_jax.model.sizes import default_heads
 
 CONFIG = "config.json"
-# What `transformers` takes where config.json says nothing.
+# The defaults of `transformers` for keys that config.json lacks.
 _DEFAULTS: Mapping[str, Any] = {
     "vocab_size": 30522,
     "embedding_size": 128,

@@ -157,7 +157,7 @@ def read_huggingface(
     )
 
 
-# What is taken where there are tensors alone.
+# What a head's outputs are taken for where there are only tensors.
 _ASSUMED_OUTPUTS = {
     "classification": "one label a text",
     "regression": "a number",
@@ -252,7 +252,7 @@ def _check_declared_class(one: StoredNetwork) -> list[str]:
     ]
 
 
-# By what name of a tensor each class is recognised, the first that fits.
+# Each class is recognised by the name of a tensor; the first that fits.
 _HEADS = {
     ARCHITECTURES["generator"]: lambda name: name.startswith("generator_"),
     ARCHITECTURES["discriminator"]: lambda name: name.startswith("discriminator_predictions."),
@@ -260,7 +260,7 @@ _HEADS = {
     HEAD_ARCHITECTURES["tagging"]: lambda name: name == "classifier.weight",
     HEAD_ARCHITECTURES["classification"]: lambda name: name == "classifier.out_proj.weight",
 }
-# Without a causal mask, which is refused, it computes the same.
+# Classes that compute the same (with a causal mask they would not, but is_decoder is refused).
 _SAME_CLASS = {ARCHITECTURES["generator"]: ("ElectraForCausalLM",)}
 
 

@@ -19,7 +19,7 @@ ARCHITECTURES: dict[str, str] = {
     "tagging": "ElectraForTokenClassification",
     "question_answering": "ElectraForQuestionAnswering",
 }
-# Our module and theirs, below the head.
+# The modules of a head, our names and Hugging Face's.
 _SEQUENCE = (("dense", "classifier.dense"), ("prediction", "classifier.out_proj"))
 _MODULES: dict[str, tuple[tuple[str, str], ...]] = {
     "classification": _SEQUENCE,
@@ -27,7 +27,7 @@ _MODULES: dict[str, tuple[tuple[str, str], ...]] = {
     "tagging": (("prediction", "classifier"),),
     "question_answering": (("prediction", "qa_outputs"),),
 }
-# Names of ours in config.json, which `transformers` keeps and does not use: thresholds of SQuAD 2.0 and of multi-label.
+# Keys of our own in config.json, which `transformers` keeps and ignores: thresholds of SQuAD 2.0 and of multi-label.
 THRESHOLD = "null_score_diff_threshold"
 LABEL_THRESHOLD = "multi_label_threshold"
 

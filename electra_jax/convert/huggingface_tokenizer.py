@@ -39,7 +39,7 @@ from electra_jax.tokenizers.wordpiece_tokenizer import (
 WORDPIECE_FILE = "vocab.txt"
 SENTENCEPIECE_FILE = "spiece.model"
 
-# Classes that do with a vocab.txt what is done here.
+# Classes that read a vocab.txt as it is read here.
 _PLAIN_CLASSES = {
     *("BertTokenizer", "BertTokenizerFast", "ElectraTokenizer", "ElectraTokenizerFast"),
     *("PreTrainedTokenizerFast", "TokenizersBackend"),
@@ -211,7 +211,7 @@ def _sentencepiece_model(proto: Any) -> models.Model:
             "the SentencePiece model is neither unigram nor bpe, and cannot be written for Hugging Face: "
             "write the model without its tokenizer"
         )
-    # SentencePiece joins whatever makes the best piece; a merge says of which two parts.
+    # SentencePiece joins the neighbours that make the best piece; a BPE merge also names the two parts.
     order = {p.piece: (-p.score, number) for number, p in enumerate(proto.pieces) if p.type == _NORMAL}
     merges = sorted(
         (rank, piece[:cut], piece[cut:])
@@ -234,10 +234,10 @@ def _sentencepiece_normalizer(rules: Any, *, lowercase: bool, strip_accents: boo
     if lowercase:
         steps += [normalizers.NFKC(), normalizers.Lowercase()]
     elif "nfkc" in rules.name:
-        # The library's reading of the rules loses marks that are not composed with their letter yet.
+        # The library's rules lose combining marks that are not composed with their letter yet.
         steps += [normalizers.NFC()]
     if strip_accents:
-        # Its StripAccents would remove vowel signs too, which are other marks than Mn.
+        # The library's StripAccents would also remove vowel signs, which are marks of other categories than Mn.
         steps += [normalizers.NFKD(), normalizers.Replace(Regex(r"\p{Mn}"), ""), normalizers.NFC()]
     if rules.precompiled_charsmap:
         steps += [normalizers.Precompiled(rules.precompiled_charsmap)]
@@ -263,7 +263,7 @@ def _sentencepiece_pre_tokenizer(proto: Any) -> pre_tokenizers.PreTokenizer:
     )
     if not (proto.trainer_spec.byte_fallback and proto.trainer_spec.model_type == _UNIGRAM):
         return spaces
-    # The library would find the piece of a byte, <0x41>, in a text that says so.
+    # The library would take the characters "<0x41>" in a text for the piece of that byte.
     cut = pre_tokenizers.Split(Regex("<(?=0x[0-9A-F]{2}>)"), behavior="isolated")
     return pre_tokenizers.Sequence([spaces, cut])
 
@@ -330,9 +330,9 @@ def _has_capitals(kind: str, content: bytes, path: Path) -> bool:
     tokenizer_class = WordPieceTokenizer if kind == "wordpiece" else SentencePieceTokenizer
     tokenizer = tokenizer_class(content, lowercase=True, strip_accents=True, where=str(path))
     tokens = map(tokenizer.token, range(tokenizer.vocab_size))
-    # [UNK], [unused1], and the byte pieces <0x0A> of SentencePiece are no words.
+    # [UNK], [unused1], and byte pieces of SentencePiece such as <0x0A> are not words.
     words = (token for token in tokens if not (token[:1] in ("[", "<") and token[-1:] in ("]", ">")))
-    # What lower-casing leaves alone is no capital: ℝ, which is in the uncased vocabulary of BERT.
+    # A capital is what lower-casing changes. ℝ, which is in the uncased vocabulary of BERT, is none.
     return any(word != word.lower() for word in words)
 
 

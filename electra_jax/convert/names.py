@@ -29,7 +29,7 @@ _EMBEDDINGS = (
     ("norm", "layer_norm", "LayerNorm", "LayerNorm"),
 )
 
-# The same of an encoder; the names of a layer are below its number.
+# The same of an encoder. The modules of a layer come after its number.
 _ENCODER = (("dense", "embeddings_project", "embeddings_project", "embeddings_project"),)
 _LAYER_MODULES = (
     *(

@@ -14,7 +14,7 @@ from electra_jax.convert.files.differences import first_difference
 from electra_jax.convert.weights import FlatParams
 from electra_jax.errors import UserError, listed
 
-# What wraps a module anywhere in a network and is no part of its name.
+# Parts that wrappers insert anywhere into the names of a network's tensors.
 _WRAPPERS = {
     *("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"),
 }
@@ -24,19 +24,19 @@ _ENCODER = re.compile(
     r"|encoder\.layer\.\d+\.attention\.self\.query\.weight)"
 )
 _BARE = ("embeddings.", "embeddings_project.", "encoder.")
-# Beginnings of the names of an ELECTRA with any head of `transformers`.
+# How the names of an ELECTRA with any head of `transformers` begin.
 _PARTS = (
     *("electra.", *_BARE, "discriminator_predictions.", "generator_"),
     *("classifier.", "qa_outputs.", "sequence_summary."),
 )
-# Networks with names like ELECTRA's that are none.
+# Other networks whose tensors have the same names as ELECTRA's.
 _OTHER_NETWORKS = {
     *("albert", "bert", "camembert", "convbert", "deberta", "distilbert", "ernie", "funnel", "layoutlm"),
     *("mobilebert", "mpnet", "roberta", "xlm_roberta"),
 }
-# A trainer may keep copies, averaged ones too.
+# A trainer may keep copies, averaged ones among them.
 _MAX_NETWORKS = 8
-# Buffers, not parameters, that older versions saved along.
+# Buffers that older versions saved beside the parameters.
 _BUFFERS = ("electra.embeddings.position_ids", "electra.embeddings.token_type_ids")
 TIED = "generator_lm_head.weight"
 WORDS = "electra.embeddings.word_embeddings.weight"
@@ -95,7 +95,7 @@ def split_networks(
     }
     for name, canonical_name in canonical.items():
         home = max((root for root in roots if canonical_name.startswith(root)), key=len, default=None)
-        # Beside module.electra.… a trainer may keep tensors of its own, before which there is no module.
+        # Beside module.electra.… a trainer may keep tensors of its own, whose names do not begin with module.
         if home is not None and not canonical_name[len(home) :].startswith(_PARTS) and beginnings:
             home = home if _stored_prefix(name, home) in beginnings else None
         (left if home is None else parts[home]).append(name)

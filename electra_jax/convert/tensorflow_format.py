@@ -234,7 +234,7 @@ def _step(prefix: Path, counted: np.ndarray) -> int:
 def _float32(array: np.ndarray, name: str, prefix: Path) -> np.ndarray:
     if array.dtype.kind not in "fV" and array.dtype.name != "bfloat16":
         raise UserError(f"{prefix}: {name} is of type {array.dtype}, not a floating-point number")
-    with np.errstate(over="ignore"):  # infinities are noted where everything is
+    with np.errstate(over="ignore"):  # infinite parameters are noted later, for every format
         return np.asarray(array, np.float32)
 
 

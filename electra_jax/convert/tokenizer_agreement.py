@@ -23,7 +23,7 @@ _CLEANING = {
     "tokenize_chinese_chars": "handle_chinese_chars",
 }
 _BERT_PRE_TOKENIZER = "BertPreTokenizer"
-# What tokenizer.json says of a WordPiece as it is read here; longer words than BERT's 100 are read in any case.
+# tokenizer.json's values for a WordPiece model as it works here. Words longer than BERT's 100 characters are read, too.
 _MODEL = {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##"}
 _USUAL_LONGEST_WORD = 100
 # What BERT puts around one text and around two, with the types of the tokens.
@@ -52,7 +52,7 @@ def resolve_cleaning(config: Mapping[str, Any], fast: Mapping[str, Any]) -> tupl
         said = generic and isinstance(fast.get("normalizer"), dict)
         return {key: value for key, value in config.items() if not (said and key in _CLEANING)}, []
     followed = FAST_FILE if generic else CONFIG_FILE
-    # Where accents are not spoken of, they go with the capitals.
+    # Without a setting for accents they are stripped if text is lower-cased.
     accents = bert.get("lowercase") if bert.get("strip_accents") is None else bert["strip_accents"]
     said_by = {**bert, "strip_accents": accents}
     notes = [

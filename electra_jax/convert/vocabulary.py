@@ -12,7 +12,7 @@ from electra_jax.errors import UserError
 from electra_jax.tokenizers import Tokenizer, vocabulary_notes
 from electra_jax.tokenizers.build import KINDS
 
-# Where the rows behind the last token are a larger share of the vocabulary, they are another vocabulary's.
+# If more rows than this share come after the last token, the embeddings belong to another vocabulary.
 _MAX_NAMELESS_SHARE = 0.25
 
 

@@ -53,7 +53,7 @@ def is_weight_file(path: Path) -> bool:
     """Return whether ``path`` is a file of tensors, by its content or its name."""
     try:
         return path.is_file() and _reader_of(path) is not None
-    except OSError:  # whoever reads it says why it cannot be
+    except OSError:  # reading it will say why it cannot be read
         return path.suffix.lower() in _BY_SUFFIX
 
 
@@ -215,7 +215,7 @@ def _to_float32(path: Path, tensors: Mapping[str, np.ndarray], others: tuple[str
         if array.dtype.kind in "iubc" or array.dtype == np.float32:
             floats[name] = array
             continue
-        with np.errstate(over="ignore"):  # infinities are noted where everything is
+        with np.errstate(over="ignore"):  # infinite parameters are noted later, for every format
             floats[name] = np.asarray(array, np.float32)
         if is_rounded(array, floats[name]):
             rounded.append(name)

@@ -23,7 +23,7 @@ def as_items(given: Any, method: str, what: str) -> tuple[list[Any], bool]:
     if isinstance(given, str | tuple):
         return [given], True
     no_list = (Mapping, bytes, bytearray, set, frozenset)
-    # An array of no dimension has an iterator that cannot be made.
+    # A zero-dimensional array counts as iterable, but iterating over it fails.
     if isinstance(given, Iterable) and not isinstance(given, no_list) and getattr(given, "shape", None) != ():
         return list(given), False
     raise UserError(f"{method} takes {what}, or a list of them, and not {_describe(given)}")

@@ -39,7 +39,7 @@ from electra_jax.training.workdir import WorkDir
 
 Text = str | tuple[str, str]  # or a pair
 
-# Rows of a batch for each device; of all CPU devices together, which are one machine.
+# Rows of a batch per accelerator; for all CPU devices together, since they are one machine.
 ROWS_PER_DEVICE = 32
 
 
@@ -67,7 +67,7 @@ def load(path: str | Path, *, notes: list[str] | None = None) -> "Model":
     if notes is not None:
         notes += weights.notes
     for note in weights.notes if notes is None else ():
-        warnings.warn(note, stacklevel=3)  # of who called electra_jax.load
+        warnings.warn(note, stacklevel=3)  # points at the caller of electra_jax.load
     params = unflatten(weights.parameters, weights.config.model.vocab_multiple)
     return Model(
         weights.config,
@@ -173,7 +173,7 @@ class Model:
         self.max_length = config.data.sequence_length if tasks else config.model.max_positions
         self._mesh: Mesh = make_mesh(MeshConfig())
         use_compilation_cache(config.compute, config.data, self._mesh.devices.flat[0].platform)
-        # What it was trained with may not run here.
+        # The attention it was trained with may not run on this device.
         compute = config.compute.model_copy(update={"attention": "auto"})
         self._network: TextEncoder = build_network(
             config.model_copy(update={"compute": compute}), tokenizer.vocab_size

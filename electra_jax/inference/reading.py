@@ -22,7 +22,7 @@ from electra_jax.tasks.sources.questions import mrqa_questions, squad_questions
 from electra_jax.tasks.sources.word_columns import looks_like_columns, word_sentences
 
 _WORD_COLUMNS = (".conll", ".bio", ".iob")
-# So much of a file is looked at to tell what it is.
+# How much of a file is looked at to detect its format.
 _MAX_LINES = 1000
 _MAX_CHARACTERS = 1 << 20
 
@@ -52,7 +52,7 @@ def training_file_format(name: str, config: TaskConfig, labels: Iterable[str]) -
     columns = _benchmark_columns(name, config)
     names = {} if columns is None else {"text": columns.text[0], "pair": columns.pair, "id": columns.id}
     if columns is not None and len(columns.text) > 1:
-        del names["text"]  # Two columns that are joined are none of a file to predict.
+        del names["text"]  # Files to predict have one column for a text that training joins from two.
     own = {key: getattr(config, key, None) for key in ("id", "text", "pair")}
     names |= {key: column for key, column in own.items() if column is not None}
     named = {key: column for key, column in names.items() if isinstance(column, str)}
@@ -216,7 +216,7 @@ def _read_table(lines: Lines, name: str, *, tabs: bool) -> Records:
     rows = rows_of(lines, name, tabs=tabs)
     _, names = next(rows, (1, []))
     if isinstance(names, UserError):
-        raise names  # without it no row can be understood
+        raise names  # without the header no row can be read
     if twice := sorted({column for column in names if names.count(column) > 1}):
         raise UserError(f"{name} has more than one column {twice[0]!r}; rename all but one")
     for number, row in rows:

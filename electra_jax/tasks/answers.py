@@ -47,12 +47,12 @@ def valid_spans(
     starts = np.broadcast_to(beam["start_positions"][:, None], beam["end_positions"].shape)
     ends = beam["end_positions"]
     scores = beam["start_scores"].astype(np.float64)[:, None] + beam["end_scores"]
-    first, behind = window.position, window.position + len(window)
-    valid = (starts >= first) & (ends >= starts) & (ends < behind) & (ends - starts < max_answer_tokens)
-    # Starts in the question or behind the window are looked up too; they are not valid whatever is found.
-    begins_well = np.zeros(max(behind, int(starts.max()) + 1), bool)
-    begins_well[first:behind] = window.max_context
-    valid &= begins_well[starts]
+    first, end = window.position, window.position + len(window)
+    valid = (starts >= first) & (ends >= starts) & (ends < end) & (ends - starts < max_answer_tokens)
+    # Starts in the question or after the window are looked up, too; the comparisons above exclude them.
+    may_begin = np.zeros(max(end, int(starts.max()) + 1), bool)
+    may_begin[first:end] = window.max_context
+    valid &= may_begin[starts]
     return scores[valid], np.stack([starts[valid], ends[valid]], axis=-1)
 
 

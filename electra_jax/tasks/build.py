@@ -29,7 +29,7 @@ from electra_jax.tasks.tagging import TaggingTask, tag_format
 from electra_jax.tokenizers import Tokenizer
 
 Splits = Mapping[str, Sequence[Example]]
-Learned = tuple[dict[str, Any], list[str]]  # fields of `TaskSettings`, and warnings
+LearnedSettings = tuple[dict[str, Any], list[str]]  # fields of `TaskSettings`, and warnings
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Kind:
         build: (section, settings, reference_quirks, arguments that all tasks take) → the task.
     """
 
-    learn: Callable[[str, Any, Splits], Learned]
+    learn: Callable[[str, Any, Splits], LearnedSettings]
     build: Callable[[Any, TaskSettings, bool, dict[str, Any]], Task]
 
 
@@ -72,7 +72,7 @@ def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tok
     Raises:
         UserError: options that do not fit.
     """
-    task, recipe = config.finetune.tasks[name], config.finetune
+    task, finetune = config.finetune.tasks[name], config.finetune
     if task.kind != settings.kind:
         raise UserError(
             f"finetune.tasks.{name}.kind is {task.kind}, but the model was trained for {settings.kind}: set it back"
@@ -81,15 +81,15 @@ def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tok
         "name": name,
         "tokenizer": tokenizer,
         "max_length": config.data.sequence_length,
-        "head_style": recipe.head_style,
-        "head_dropout": recipe.head_dropout,
+        "head_style": finetune.head_style,
+        "head_dropout": finetune.head_dropout,
         "dtype": jnp.dtype(config.compute.dtype),
         "initializer_range": config.model.initializer_range,
     }
-    return KINDS[task.kind].build(task, settings, recipe.reference_quirks, shared)
+    return KINDS[task.kind].build(task, settings, finetune.reference_quirks, shared)
 
 
-def _learn_classes(name: str, task: ClassificationConfig, splits: Splits) -> Learned:
+def _learn_classes(name: str, task: ClassificationConfig, splits: Splits) -> LearnedSettings:
     threshold = None if task.threshold == "tune" else task.threshold
     labels = collect_labels(task.labels, BENCHMARKS.get(name), splits["train"])
     return {"labels": labels, "multi_label": task.multi_label, "threshold": threshold}, []
@@ -118,7 +118,7 @@ def _build_classification(
     )
 
 
-def _learn_range(name: str, task: RegressionConfig, splits: Splits) -> Learned:
+def _learn_range(name: str, task: RegressionConfig, splits: Splits) -> LearnedSettings:
     del name, task
     numbers = [
         float(e.label)
@@ -143,7 +143,7 @@ def _build_regression(
     )
 
 
-def _learn_tags(name: str, task: TaggingConfig, splits: Splits) -> Learned:
+def _learn_tags(name: str, task: TaggingConfig, splits: Splits) -> LearnedSettings:
     tagged = [example for example in splits["train"] if isinstance(example, WordsExample)]
     found, notes = tag_format(name, tagged, task.scheme)
     labels = collect_labels(task.labels, BENCHMARKS.get(name), splits["train"])
@@ -164,7 +164,7 @@ def _build_tagging(
     )
 
 
-def _learn_nothing(name: str, task: TaskConfig, splits: Splits) -> Learned:
+def _learn_nothing(name: str, task: TaskConfig, splits: Splits) -> LearnedSettings:
     del name, task, splits
     return {}, []
 

@@ -99,7 +99,7 @@ class ClassificationTask:
             UserError: a label that is missing in training, not among the classes, or no number in a regression.
         """
         rows = text_rows(self.tokenizer, examples, self.max_length, both_orders=training and self.swap_pairs)
-        # Labels that are there are looked at, so that a wrong one is found before anything is trained.
+        # Known labels are checked even if they are not needed, so that a wrong one is found before training.
         values = [
             self._target(example) if training or example.label is not None else None for example in examples
         ]
@@ -127,7 +127,7 @@ class ClassificationTask:
 
     @property
     def _range(self) -> float:
-        # The reference divides by the greatest, which is the same where the least is 0, as in STS-B.
+        # The reference divides by the greatest label, which is the same if the least is 0, as in STS-B.
         return (self.high - self.low) or 1.0
 
     def head(self) -> nn.Module:
@@ -162,7 +162,8 @@ class ClassificationTask:
 
         ``truncated`` is present, and true, where the text did not fit into its row.
         """
-        is_cut = rows.details or [False] * len(examples)  # a row an example where nothing is swapped
+        # In prediction no pair is swapped, so each example has one row.
+        is_cut = rows.details or [False] * len(examples)
         results: list[dict[str, Any]] = []
         for number, example in enumerate(examples):
             if self.kind == "regression":

@@ -125,7 +125,7 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
         )
     config, tokenizer, notes = starting_point(config)
     begun = _read_begun(workdir)
-    # What lies at a path is compared below; an earlier version did not note it, so there the path must be the same.
+    # The content at a path is compared below. An earlier version did not record it, so there the path must be the same.
     free_paths = path_keys(config.finetune.tasks) if begun is not None else frozenset()
     changes = workdir.check_usable(config, free=free_paths)
     check_tokenizer(config.init_from, workdir, tokenizer)
@@ -225,9 +225,7 @@ def read_finetuning_data(
         rows[name] = tasks[name].encode(splits["train"], training=True)
         for split in splits:
             if split != "train":
-                tasks[name].encode(
-                    splits[split], training=False
-                )  # an unknown label is found now, not at the end
+                tasks[name].encode(splits[split], training=False)  # finds unknown labels now, not at the end
         notes.append(
             f"{name}: "
             + ", ".join(f"{len(splits[split]):,} {split}" for split in splits)
@@ -244,18 +242,18 @@ def seed_config(data: FineTuningData, seed: int) -> Config:
     return data.config.model_copy(update={"seed": seed})
 
 
-def with_derived_steps(recipe: Config, steps_per_epoch: int) -> Config:
+def with_derived_steps(config: Config, steps_per_epoch: int) -> Config:
     """Return the configuration with steps, warm-up and evaluation interval derived from the examples where unset."""
-    train, optimizer, passes = recipe.train, recipe.optimizer, recipe.finetune
+    train, optimizer, finetune = config.train, config.optimizer, config.finetune
     if train.steps is None:
-        epochs = require(passes.epochs, "finetune.epochs")
+        epochs = require(finetune.epochs, "finetune.epochs")
         train = train.model_copy(update={"steps": max(1, round(epochs * steps_per_epoch))})
     if train.eval_every is None:
         train = train.model_copy(update={"eval_every": steps_per_epoch})
     if optimizer.warmup_steps is None:
-        share = require(passes.warmup_fraction, "finetune.warmup_fraction")
+        share = require(finetune.warmup_fraction, "finetune.warmup_fraction")
         optimizer = optimizer.model_copy(update={"warmup_steps": round(share * train.total_steps)})
-    return recipe.model_copy(update={"train": train, "optimizer": optimizer})
+    return config.model_copy(update={"train": train, "optimizer": optimizer})
 
 
 def check_seed(data: FineTuningData, root: WorkDir, seed: int) -> None:
@@ -267,11 +265,12 @@ def check_seed(data: FineTuningData, root: WorkDir, seed: int) -> None:
     workdir = WorkDir(root.root / f"seed-{seed}")
     if not workdir.root.exists():
         return
-    check_data(workdir, data.fingerprint, "set of examples")  # they decide settings, such as the warm-up
-    recipe = seed_config(data, seed)
-    check_run(recipe, workdir, free=data.free_paths)
-    workdir.check_usable(recipe, free=data.free_paths)
-    check_tokenizer(recipe.init_from, workdir, data.tokenizer)
+    # First, since the examples decide settings such as the warm-up.
+    check_data(workdir, data.fingerprint, "set of examples")
+    saved_config = seed_config(data, seed)
+    check_run(saved_config, workdir, free=data.free_paths)
+    workdir.check_usable(saved_config, free=data.free_paths)
+    check_tokenizer(saved_config.init_from, workdir, data.tokenizer)
 
 
 def run_seed(data: FineTuningData, root: WorkDir, seed: int, mesh: jax.sharding.Mesh) -> Result | None:
@@ -282,8 +281,8 @@ def run_seed(data: FineTuningData, root: WorkDir, seed: int, mesh: jax.sharding.
         signal stopped it.
     """
     workdir = WorkDir(root.root / f"seed-{seed}")
-    recipe = seed_config(data, seed)
-    result = broadcast_from_host_0(f"result of {workdir.root}", lambda: _result_of(workdir, recipe))
+    saved_config = seed_config(data, seed)
+    result = broadcast_from_host_0(f"result of {workdir.root}", lambda: _result_of(workdir, saved_config))
     if result is not None:
         return result
     experiment = seed_experiment(data, root, seed, mesh)
@@ -307,8 +306,8 @@ def seed_experiment(
     data: FineTuningData, root: WorkDir, seed: int, mesh: jax.sharding.Mesh
 ) -> Experiment[FineTuning]:
     """Return the run of one seed, in a directory of its own."""
-    recipe, tokenizer = seed_config(data, seed), data.tokenizer
-    config = with_derived_steps(recipe, data.order(seed).steps_per_epoch)
+    saved_config, tokenizer = seed_config(data, seed), data.tokenizer
+    config = with_derived_steps(saved_config, data.order(seed).steps_per_epoch)
     workdir = WorkDir(root.root / f"seed-{seed}")
     network = build_network(config, tokenizer.vocab_size, mesh.devices.flat[0].platform)
     objective = FineTuning(
@@ -316,7 +315,7 @@ def seed_experiment(
     )
     return Experiment(
         config=config,
-        saved_config=recipe,
+        saved_config=saved_config,
         workdir=workdir,
         tokenizer=tokenizer,
         data=data.fingerprint,
@@ -324,7 +323,7 @@ def seed_experiment(
         batch=next(iter(objective.examples.values())),
         mesh=mesh,
         make_workload=lambda program: FineTuningWorkload(
-            config, recipe, data, objective, program, workdir, root
+            config, saved_config, data, objective, program, workdir, root
         ),
         adapt=HeadTransfer(data.settings),
         # A model that starts from this one needs its classes.
@@ -332,7 +331,7 @@ def seed_experiment(
     )
 
 
-def _result_of(workdir: WorkDir, recipe: Config) -> Result | None:
+def _result_of(workdir: WorkDir, saved_config: Config) -> Result | None:
     """Return the result of a finished seed; None where it is not finished, or was scored with other settings.
 
     Settings that only decide what is done with predictions may have changed since: the parameters are the same, so it
@@ -341,11 +340,11 @@ def _result_of(workdir: WorkDir, recipe: Config) -> Result | None:
     result = read_result(workdir.root)
     if result is None or not workdir.config.is_file():
         return result
-    changes = differences(workdir.load_config(), recipe)
+    changes = differences(workdir.load_config(), saved_config)
     if not any(change.free and change.key.startswith("finetune.tasks.") for change in changes):
         return result
     (workdir.root / RESULT).unlink()
-    print_on_host_0(f"seed {recipe.seed} is predicted and scored anew: {format_differences(changes)}")
+    print_on_host_0(f"seed {saved_config.seed} is predicted and scored anew: {format_differences(changes)}")
     return None
 
 
@@ -376,7 +375,7 @@ class FineTuningWorkload:
     def __init__(
         self,
         config: Config,
-        recipe: Config,
+        saved_config: Config,
         data: FineTuningData,
         objective: FineTuning,
         program: Program[FineTuning],
@@ -384,9 +383,9 @@ class FineTuningWorkload:
         root: WorkDir,
     ):
         self._config, self._data, self._program = config, data, program
-        self._workdir, self._recipe = workdir, recipe
+        self._workdir, self._saved_config = workdir, saved_config
         self._step = make_predict_step(objective, program.mesh)
-        self._lengths: list[int] = []  # of the batches handed out since speeds were logged
+        self._lengths: list[int] = []  # of the batches since throughput was last logged
         self.settings = dict(data.settings)
         self.tokens_per_step = config.train.batch_size * config.data.sequence_length
         file, folder = (shlex.quote(str(path)) for path in (root.config, root.root))
@@ -429,7 +428,7 @@ class FineTuningWorkload:
         )
         if kept is not None and kept["step"] < step and nan_as_worst(kept["value"]) >= nan_as_worst(value):
             return
-        identity = RunIdentity(self._data.tokenizer.fingerprint, None, self._recipe.model_dump())
+        identity = RunIdentity(self._data.tokenizer.fingerprint, None, self._saved_config.model_dump())
         if step not in saved:
             write_params(best / "checkpoints", step, params, identity)
         if is_host_0():

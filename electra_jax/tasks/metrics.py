@@ -14,7 +14,7 @@ from scipy import stats
 from electra_jax.errors import UserError
 from electra_jax.tasks.tag_schemes import STANDARD, Spelling, tags_to_spans
 
-# What may be named as a task's metric; the first is its default.
+# The metrics that a kind of task can be selected by; the first is the default.
 METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "classification": ("accuracy", "f1", "matthews"),
@@ -91,7 +91,7 @@ def multi_label_scores(
     def mean_f1(right: ArrayLike, counted: ArrayLike) -> float:
         return 100.0 * float(np.mean(2 * np.asarray(right) / np.maximum(counted, 1)))
 
-    # By hand: of a single class scikit-learn would take an F1 of two, and a threshold is one of many to be compared.
+    # Not scikit-learn's: it would average F1 over both values of a single class, and is slow for many thresholds.
     right, counted = (truth & given).sum(axis=0), truth.sum(axis=0) + given.sum(axis=0)
     functions: dict[str, Callable[[], float]] = {
         "micro_f1": lambda: mean_f1(right.sum(), counted.sum()),
@@ -126,7 +126,7 @@ def matthews(labels: Sequence[int], predictions: Sequence[int]) -> float:
     It is 0 where labels or predictions have one class only.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "A single label was found")  # which is 0, as said
+        warnings.filterwarnings("ignore", "A single label was found")  # the result is 0, see above
         return 100.0 * float(sklearn.metrics.matthews_corrcoef(labels, predictions))
 
 
@@ -164,7 +164,7 @@ def _correlation(measure: Callable[..., Any], labels: Sequence[float], predictio
     if len(labels) < 2:
         return 0.0
     with warnings.catch_warnings():
-        # A constant side: said in the docstring, and what an untrained head may well predict.
+        # Constant predictions give 0, as documented; an untrained head may well make them.
         warnings.simplefilter("ignore", stats.ConstantInputWarning)
         warnings.simplefilter("ignore", stats.NearConstantInputWarning)
         value = float(measure(labels, predictions).statistic)

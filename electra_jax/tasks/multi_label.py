@@ -19,8 +19,8 @@ from electra_jax.tasks.text_rows import text_rows
 from electra_jax.tokenizers import Tokenizer
 
 KIND = "multi-label classification"  # its metrics in `METRICS`
-THRESHOLD = 0.5  # unless another is set or found
-# Of these one is chosen: even in log-odds, so that rare classes, whose probabilities are small, have some as well.
+THRESHOLD = 0.5  # the default
+# Candidates for tuning, evenly spaced in log-odds, so that rare classes with small probabilities have some, too.
 THRESHOLDS = tuple(round(float(value), 4) for value in 1 / (1 + np.exp(-np.arange(-7, 7.05, 0.1))))
 
 
@@ -88,7 +88,7 @@ class MultiLabelTask:
             UserError: labels that are missing in training, or not among the classes.
         """
         rows = text_rows(self.tokenizer, examples, self.max_length, both_orders=training and self.swap_pairs)
-        # Labels that are there are looked at, so that a wrong one is found before anything is trained.
+        # Known labels are checked even if they are not needed, so that a wrong one is found before training.
         indicators = self._indicators(examples)
         if missing := next((e for e in examples if e.label is None), None):
             if training:

@@ -54,7 +54,7 @@ class FineTuning:
         return {**params, "heads": heads}
 
     def draw_inputs(self, batch: TaskBatch, rng: Array) -> TaskBatch:
-        """Nothing is random but dropout."""
+        """Return the batch as it is: nothing is random but dropout."""
         del rng
         return batch
 

@@ -130,7 +130,7 @@ class QuestionAnsweringTask:
         answerable = None
         if self.head_style == "huggingface":
             logits = head(hidden)
-            # Hugging Face's own scripts look at the best tokens of the whole row, and throw those of the question away.
+            # Hugging Face's own scripts take the best tokens of the whole row, and discard those of the question.
             forbidden = jnp.where(mask, 0.0, MASKED_ANSWER_LOGIT)
             beam = independent_beam(logits.start + forbidden, logits.end + forbidden, self.config.beam)
         else:
@@ -141,7 +141,7 @@ class QuestionAnsweringTask:
         if self.head_style == "reference":
             logits = head(hidden, mask, jnp.zeros(hidden.shape[0], jnp.int32))
         start, end = logits.start, logits.end
-        if self.head_style == "reference" and self.config.joint:  # whose beam has log-probabilities
+        if self.head_style == "reference" and self.config.joint:  # like the scores of its beam
             start, end = jax.nn.log_softmax(start), jax.nn.log_softmax(end)
         return outputs | {"null_scores": start[:, 0] + end[:, 0]}
 

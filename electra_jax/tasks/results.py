@@ -135,7 +135,7 @@ def _names(result: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
 def _statistics(values_and_seeds: Sequence[tuple[float, int]]) -> dict[str, Any]:
     values = [value for value, _ in values_and_seeds]
     best, seed = max(values_and_seeds, key=lambda pair: nan_as_worst(pair[0]))
-    known = all(math.isfinite(value) for value in values)  # others have no deviation
+    known = all(math.isfinite(value) for value in values)  # infinities have no deviation
     return {
         "mean": statistics.fmean(values),
         "sd": (statistics.stdev(values) if known else math.nan) if len(values) > 1 else None,

@@ -75,8 +75,8 @@ def squad2_scores(
         (``NoAns_…``) where there are any, ``best_exact`` and ``best_f1`` with ``best_exact_thresh`` and
         ``best_f1_thresh``, which are no percentages.
     """
-    # The official script has it both ways: an answer of nothing but articles is one when questions are counted, and
-    # none when they are scored.
+    # As in the official script, a gold answer of nothing but articles counts as an answer here, but as none in the
+    # scores.
     has_answer = [bool(answers) for answers in golds]
     worded = [[gold for gold in answers if normalize_answer(gold)] or [""] for answers in golds]
     pairs = list(zip(worded, predictions, strict=True))

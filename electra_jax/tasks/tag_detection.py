@@ -7,10 +7,10 @@ from itertools import pairwise
 
 from electra_jax.tasks.tag_schemes import LETTERS, OUTSIDE, SPELLINGS, STANDARD, Scheme, Spelling
 
-# Letters that may occur together, the schemes of `LETTERS` that have four.
+# Letters that may occur together: those of the schemes with four letters.
 _ALPHABETS = tuple(letters for letters in LETTERS.values() if len(set(letters)) == 4)
-# One of these is there in nearly every file of spans, and in few other labels.
-_TELLING = frozenset("BIM")
+# Nearly every file of spans has one of these letters, and few other labels begin with them.
+_TYPICAL_LETTERS = frozenset("BIM")
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ def detect_tags(sentences: Iterable[Sequence[str]]) -> DetectedTags:
     words = Counter(tag for tags in sentences for tag in tags)
     fits = [_fit(words, spelling) for spelling in SPELLINGS]
     all_fit = [fit for fit in fits if not fit.odd and fit.letters]
-    certain = [fit for fit in all_fit if fit.letters & _TELLING]
+    certain = [fit for fit in all_fit if fit.letters & _TYPICAL_LETTERS]
     for fit in (*certain, *(fit for fit in all_fit if fit.spelling == STANDARD)):
         return DetectedTags(_scheme(sentences, fit), fit.spelling)
     best = min(fits, key=lambda fit: len(fit.odd))
-    if not best.letters & _TELLING:
+    if not best.letters & _TYPICAL_LETTERS:
         return DetectedTags("plain", odd=best.odd)
     return DetectedTags("plain", best.spelling, best.odd, _mostly_spans(words, best))
 

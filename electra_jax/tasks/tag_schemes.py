@@ -33,7 +33,8 @@ LETTERS: Mapping[Scheme, str] = MappingProxyType(
         "BMEWO": "BMEW",
     }
 )
-# Letters of a span that touches another of its type, where they differ: of the second's first word, the first's last.
+# Letters that differ where a span touches another of its type: IOB1's for the first word of the second span, IOE1's for
+# the last word of the first.
 _TOUCHING = {"IOB1": "B", "IOE1": "E"}
 
 # What every letter means, as a letter of BIOES.
@@ -105,7 +106,7 @@ class Spelling:
 
 STANDARD = Spelling()
 
-# The standard one first: where several fit it is taken.
+# The standard one comes first, and is taken where several fit.
 SPELLINGS: tuple[Spelling, ...] = tuple(
     Spelling(separator, suffix, lower, outside)
     for (lower, outside), separator, suffix in product(
@@ -136,18 +137,18 @@ def tags_to_spans(tags: Sequence[str], spelling: Spelling = STANDARD) -> list[Sp
         ValueError: a tag that is spelled differently.
     """
     spans: list[Span] = []
-    before = (OUTSIDE, "")
+    previous = (OUTSIDE, "")
     for position, tag in enumerate(tags):
         split = spelling.split(tag)
         if split is None:
             raise ValueError(f"{tag!r} is no tag of a span")
         letter, kind = current = _MEANING.get(split[0], OUTSIDE), split[1]
         if letter != OUTSIDE:
-            if letter in "BS" or before[0] in "ESO" or before[1] != kind:
+            if letter in "BS" or previous[0] in "ESO" or previous[1] != kind:
                 spans.append(Span(kind, position, position + 1))
             else:
                 spans[-1] = spans[-1]._replace(end=position + 1)
-        before = current
+        previous = current
     return spans
 
 
@@ -160,11 +161,11 @@ def spans_to_tags(
     for number, span in enumerate(spans):
         size = span.end - span.start
         letters = [first, *[within] * (size - 2), last] if size > 1 else [only]
-        before = number > 0 and _are_adjacent(spans[number - 1], span)
-        behind = number + 1 < len(spans) and _are_adjacent(span, spans[number + 1])
-        if scheme == "IOB1" and before:
+        touches_previous = number > 0 and _are_adjacent(spans[number - 1], span)
+        touches_next = number + 1 < len(spans) and _are_adjacent(span, spans[number + 1])
+        if scheme == "IOB1" and touches_previous:
             letters[0] = _TOUCHING[scheme]
-        if scheme == "IOE1" and behind:
+        if scheme == "IOE1" and touches_next:
             letters[-1] = _TOUCHING[scheme]
         tags[span.start : span.end] = [spelling.join(letter, span.type) for letter in letters]
     return tags

@@ -41,7 +41,7 @@ class ContextWindow:
             The first character, and the one after the last.
         """
         part = self.offsets[start - self.position : end - self.position + 1]
-        # Not those of the first and the last token: a tokenizer may change the order of combining characters.
+        # Minimum and maximum, since a tokenizer may reorder combining characters.
         return int(part[:, 0].min()), int(part[:, 1].max())
 
 
@@ -163,7 +163,7 @@ def question_rows(
     """
     check_question_fits(name, max_length, config.max_question_tokens)
 
-    @cache  # A context has several questions.
+    @cache  # a context has several questions
     def encoded(context: str) -> tuple[list[int], np.ndarray]:
         encoding = tokenizer.encode_with_offsets(context)
         return encoding.ids, np.array(encoding.offsets, np.int32).reshape(-1, 2)

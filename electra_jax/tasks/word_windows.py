@@ -36,7 +36,7 @@ def window_bounds(sizes: np.ndarray, room: int) -> list[tuple[int, int]]:
         return []
     ends = np.cumsum(sizes)
     begins = ends - sizes
-    last_first = int(np.searchsorted(begins, ends[-1] - room))  # From here on all the rest fits.
+    last_first = int(np.searchsorted(begins, ends[-1] - room))  # from here on the rest fits into one window
     first, bounds = 0, []
     while True:
         end = int(np.searchsorted(ends, begins[first] + room, side="right"))

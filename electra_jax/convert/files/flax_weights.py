@@ -11,10 +11,10 @@ from electra_jax.convert.files.msgpack_items import has_more_items
 from electra_jax.errors import UserError
 from electra_jax.files.regular_files import open_regular
 
-# A tree of a thousand arrays takes some ten thousand.
+# A tree of a thousand arrays has about ten thousand.
 MAX_ITEMS = 1_000_000
 _WEIGHT = {"kernel", "embedding", "scale"}
-# Where optimizers keep trees of the same names as the parameters.
+# The key of the optimizer's state, which has trees with the same names as the parameters.
 _OPTIMIZER = "opt_state"
 
 
@@ -49,7 +49,7 @@ def read_flax_weights(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
     except UserError:
         raise
-    except Exception:  # what a damaged file makes of the library's reader has no common class
+    except Exception:  # the library's errors on damaged files have no common class
         raise UserError(
             f"{path} is no whole file of Flax's parameters (msgpack): download it again"
         ) from None

@@ -11,7 +11,7 @@ import pickletools
 from collections.abc import Callable, Iterable
 from typing import Any, BinaryIO, NamedTuple
 
-# A state dict of a thousand tensors takes 100 kB.
+# The pickle of a state dict of a thousand tensors has 100 kB.
 MAX_BYTES = 16 << 20
 
 _INTEGERS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"}
@@ -25,7 +25,7 @@ _GETS = {"GET", "BINGET", "LONG_BINGET"}
 _PUTS = {"PUT", "BINPUT", "LONG_BINPUT"}
 _EXTENSIONS = {"EXT1", "EXT2", "EXT4"}
 _PLAIN = (str, bytes, bool, int, float, list, dict, tuple, type(None))
-# Integers are their own hash, so a file could choose some that collide; these are too few and too close for that.
+# Integers are their own hash, so a file could choose ones that collide; these are too small for that.
 _LARGEST_KEY = 1 << 31
 
 
@@ -115,7 +115,7 @@ class _Machine:
             values.append(value)
         return values[::-1]
 
-    # The instructions that are not one line, by their names in `pickletools`.
+    # The other instructions, each a method with its name in `pickletools`.
 
     def _proto(self, version: int) -> None:
         if version > 5:
@@ -162,7 +162,7 @@ class _Machine:
         self._stack.append({})
         self._set(values)
 
-    # Of a set only that it was there is of interest; as a list it needs no hashes.
+    # The items of a set are not used; a list needs no hashes.
 
     def _empty_set(self, _: None) -> None:
         self._stack.append([])
@@ -214,7 +214,7 @@ class _Machine:
         self._stack[-2:] = [_call(function, arguments)]
 
     def _newobj_ex(self, _: None) -> None:
-        self._take()  # the arguments that have names
+        self._take()  # the keyword arguments, which are not used
         self._newobj(None)
 
     def _inst(self, argument: str) -> None:
@@ -226,7 +226,7 @@ class _Machine:
         self._stack.append(_call(function, tuple(arguments)))
 
     def _build(self, _: None) -> None:
-        self._take()  # nothing is taken from the attributes that an object had
+        self._take()  # the attributes of an object, which are not used
         if isinstance(self._last(1)[0], tuple):
             raise ValueError("attributes of something that has none")
 

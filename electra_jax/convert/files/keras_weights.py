@@ -31,7 +31,7 @@ def read_keras_weights(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ..
     found: list[tuple[str, Any]] = []
     try:
         with h5py.File(path, "r") as file:
-            # What is linked to in other files, or in other places, is not visited.
+            # Links, to other files or places, are not followed.
             file.visititems(
                 lambda name, item: found.append((name, item)) if isinstance(item, h5py.Dataset) else None
             )
@@ -46,13 +46,13 @@ def _read(path: Path, found: list[tuple[str, Any]]) -> tuple[dict[str, np.ndarra
     arrays: dict[str, np.ndarray] = {}
     others = []
     total = sum(data.id.get_storage_size() for _, data in found)
-    if total > path.stat().st_size:  # variables that lie in one another
+    if total > path.stat().st_size:  # variables that overlap
         raise UserError(f"{path} has variables that hold more together than the file: save the model anew")
     for path_in_file, data in found:
         if data.dtype.kind not in "fiub" or data.shape is None:
             others.append(path_in_file.replace("/", "."))
             continue
-        # Keras writes plain bytes; others may name any amount of memory, or bytes of other files.
+        # Keras writes plain bytes; other layouts could stand for any amount of memory, or bytes of other files.
         if data.external or data.is_virtual or data.id.get_storage_size() < data.size * data.dtype.itemsize:
             raise UserError(f"{path} does not hold {path_in_file} as Keras writes it: save the model anew")
         name, transposed = _pytorch_name(path_in_file)

@@ -13,7 +13,7 @@ def has_more_items(content: bytes, most: int) -> bool:
     return count > most
 
 
-# First bytes whose value has a fixed size, or whose parts follow as values of their own: bytes to the next value.
+# First byte of a value with fixed size, or with parts that are values themselves → bytes to the next value.
 _FIXED = {
     **dict.fromkeys((*range(0xA0), 0xC0, 0xC1, 0xC2, 0xC3, *range(0xE0, 0x100)), 1),
     **{0xCA: 5, 0xCB: 9, 0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9, 0xD0: 2, 0xD1: 3, 0xD2: 5, 0xD3: 9},
@@ -21,7 +21,7 @@ _FIXED = {
     **{0xC7: 3, 0xC8: 4, 0xC9: 6},  # extensions
     **{0xDC: 3, 0xDD: 5, 0xDE: 3, 0xDF: 5},  # lists and maps
 }
-# Bytes and text: how many bytes say how long they are.
+# First byte of binary data or text → how many bytes its length takes.
 _SIZED = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
 
 

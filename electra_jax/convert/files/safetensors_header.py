@@ -9,7 +9,7 @@ from electra_jax.errors import UserError
 from electra_jax.files.json_files import parse_json
 from electra_jax.files.regular_files import open_regular
 
-# A header takes about 100 bytes a tensor.
+# A header takes about 100 bytes per tensor.
 MAX_HEADER_BYTES = 16 << 20
 MAX_TENSORS = 100_000
 _READABLE = {

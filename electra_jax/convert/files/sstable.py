@@ -16,11 +16,11 @@ FOOTER_BYTES = 48
 BLOCK_TRAILER_BYTES = 5  # kind of compression, checksum
 SNAPPY = 1
 
-# TensorFlow's own settings; other values would be read as well, but give other bytes.
+# TensorFlow's own settings; it would read files written with others, but they would not be the same bytes.
 BLOCK_BYTES = 256 * 1024
 RESTART_INTERVAL = 16
 
-# What a file may ask for.
+# A bound on what a file can make the reader allocate.
 MAX_KEY_BYTES = 2048
 
 
@@ -56,7 +56,7 @@ def decode_table(table: bytes) -> Iterator[tuple[bytes, bytes]]:
     for _, value in _decode_block(_block_content(table, *index_handle)):
         handle, _ = _decode_handle(value, 0)
         left -= handle[1] + BLOCK_TRAILER_BYTES
-        if left < 0:  # the same block over and over
+        if left < 0:  # the index names the same block again and again
             raise ValueError("its blocks hold more than the file")
         yield from _decode_block(_block_content(table, *handle))
 
@@ -150,7 +150,7 @@ def encode_table(entries: Iterable[tuple[bytes, bytes]]) -> bytes:
     if block.content:
         handle = append_block(table, block.finish())
     index.add(successor(last_key), handle)
-    handles = append_block(table, BlockBuilder(RESTART_INTERVAL).finish())  # nothing is known about the table
+    handles = append_block(table, BlockBuilder(RESTART_INTERVAL).finish())  # an empty metaindex block
     handles += append_block(table, index.finish())
     return bytes(table) + handles.ljust(FOOTER_BYTES - 8, b"\0") + struct.pack("<Q", TABLE_MAGIC)
 

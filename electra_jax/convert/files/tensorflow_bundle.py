@@ -64,9 +64,9 @@ DTYPES = {
 DTYPE_CODES = {name: code for code, name in DTYPES.items()}
 OTHER_DTYPES = {7: "string", 20: "resource", 21: "variant"}
 
-# What a file may ask for. The index of the largest ELECTRA, with its optimizer, takes 100 kB.
+# Bounds on what a file can make the reader allocate. The index of the largest ELECTRA, with its optimizer, has 100 kB.
 MAX_INDEX_BYTES = 64 << 20
-MAX_NAMES_BYTES = 64 << 20  # of all, which the index shortens by what they share
+MAX_NAMES_BYTES = 64 << 20  # of all names together; the index stores shared prefixes only once
 MAX_DIMENSIONS = 32
 
 RESAVE = "load it with TensorFlow and save it again with tf.compat.v1.train.Saver"
@@ -197,7 +197,7 @@ def _read_array(file: BinaryIO, name: str, entry: _Entry) -> np.ndarray:
         )
     try:
         return np.frombuffer(bytearray(content), np.dtype(entry.dtype)).reshape(entry.shape)
-    except ValueError:  # a dimension of 0 beside ones that overflow
+    except ValueError:  # a dimension of 0 beside others whose product overflows
         raise UserError(
             f"{file.name} is damaged: tensor {name} has no shape: copy the checkpoint again"
         ) from None

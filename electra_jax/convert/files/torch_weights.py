@@ -27,14 +27,14 @@ from electra_jax.files.regular_files import open_regular
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
-# Names of tensors, and how often the same numbers may be among them: tied tables are twice in a state dict.
+# Tensors of a file, and how many of them may share the same numbers: tied tables are twice in a state dict.
 _MAX_TENSORS = 100_000
 _MAX_NAMES_PER_NUMBER = 4
 _MAX_DIMENSIONS = 32
-# Dictionaries in dictionaries; trainers have three.
+# Levels of nested dictionaries; trainers have three.
 _DEEPEST = 8
 _MAX_NAME_LENGTH = 1000
-# Of the zip file's list of entries; a thousand tensors take 100 kB.
+# Of the zip file's list of entries; for a thousand tensors it has 100 kB.
 _MAX_LIST_BYTES = 16 << 20
 
 
@@ -124,7 +124,7 @@ _PLAIN = {
     *("bool", "bytearray", "complex", "dict", "float", "frozenset", "int", "list", "range", "set", "slice"),
     *("str", "tuple"),
 }
-# Classes that checkpoints hold beside the tensors, by module; none is imported, and nothing of them is read.
+# Classes of objects that trainers store beside the tensors, by module. None is imported; the objects are ignored.
 _IGNORED_CLASSES: dict[str, set[str]] = {
     "argparse": {"Namespace"},
     "builtins": _PLAIN,
@@ -142,7 +142,7 @@ _IGNORED_CLASSES: dict[str, set[str]] = {
     "torch.serialization": {"_get_layout"},
     "_codecs": {"encode"},
 }
-# The same of whole packages, where settings are objects of many classes.
+# Packages of which all classes are ignored in the same way: their settings are objects of many classes.
 _IGNORED_PACKAGES = {
     *("accelerate", "fastai", "fastcore", "lightning", "lightning_fabric", "lightning_utilities"),
     *("omegaconf", "pytorch_lightning", "transformers", "__main__"),
@@ -200,7 +200,7 @@ def _read_zip(file: BinaryIO, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
         entries = {entry.filename: entry for entry in archive.infolist()}
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OverflowError):
         raise _damaged_error(path, "is not a whole zip file") from None
-    # Entries can lie in one another, or over one another, each as large as the file.
+    # Entries can overlap, each as large as the file.
     if sum(entry.compress_size for entry in entries.values()) > length:
         raise _damaged_error(path, "has entries that hold more together than the file")
 
@@ -208,7 +208,7 @@ def _read_zip(file: BinaryIO, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
         entry = entries.get(name)
         if entry is None:
             raise _damaged_error(path, f"lacks {name}")
-        if entry.compress_type != zipfile.ZIP_STORED:  # what inflates may be a bomb
+        if entry.compress_type != zipfile.ZIP_STORED:  # it could be a decompression bomb
             raise UserError(
                 f"{path} has {name} compressed, which PyTorch never does: save it anew with torch.save"
             )
@@ -223,7 +223,7 @@ def _read_zip(file: BinaryIO, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
     if len(roots) != 1:
         raise UserError(f"{path} is a zip file, but not one of torch.save: expected one NAME/data.pkl in it")
     root = roots[0]
-    # Named since PyTorch 2.0; files without it are little-endian.
+    # PyTorch writes it since 2.0; files without it are little-endian.
     if f"{root}byteorder" in entries and read(f"{root}byteorder").strip() != b"little":
         raise _big_endian_error(path)
     state, storages = _load(io.BytesIO(read(f"{root}data.pkl")), path)
@@ -408,7 +408,7 @@ class _NameResolver:
 
     def storage(self, pid: Any) -> _Storage:
         match pid:
-            # The legacy layout ends with None, where its first versions had parts of other storages.
+            # The legacy layout has None at the end, where its first versions had views of other storages.
             case ("storage", _StorageType(dtype), str(key), str(), numel, *rest) if _is_count(
                 numel
             ) and rest in ([], [None]):

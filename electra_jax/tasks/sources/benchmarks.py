@@ -182,7 +182,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
                 "dev_mismatched": OfficialFile(("dev_mismatched.tsv",), _MNLI),
                 "test": OfficialFile(("test_matched.tsv",), _MNLI_TEST),
                 "test_mismatched": OfficialFile(("test_mismatched.tsv",), _MNLI_TEST),
-                # GLUE's diagnostic examples: nothing is trained on them, and they have a folder of their own.
+                # GLUE's diagnostic examples: only for testing, and in a folder of their own.
                 "test_diagnostic": OfficialFile(_DIAGNOSTIC, _MNLI_TEST),
             },
             labels=_ENTAILMENT,

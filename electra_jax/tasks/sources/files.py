@@ -9,7 +9,7 @@ from electra_jax.data.sources.json_lines import read_json_lines as json_lines_of
 from electra_jax.data.sources.text import raise_errors, read_lines, read_text
 from electra_jax.errors import UserError, listed, quoted
 
-# A file that is one JSON value is in memory as a whole.
+# A file with a single JSON value is read into memory as a whole.
 MAX_JSON_CHARACTERS = 1 << 30
 MAX_VALUES = 1 << 25
 

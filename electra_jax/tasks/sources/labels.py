@@ -14,11 +14,11 @@ from electra_jax.tasks.protocol import Label
 RawLabel = str | int | float | bool | None
 SEPARATOR = "|"  # between the labels in a cell, unless label_separator says otherwise
 
-# White space, and what editors, web pages and joined files leave that has no width: soft hyphens, zero-width spaces and
-# joiners, marks of direction and byte order marks.
+# White space, and invisible characters that editors, web pages and joined files leave: soft hyphens, zero-width spaces
+# and joiners, direction marks and byte order marks.
 _UNSEEN = "[\\s\u00ad\u200b-\u200f\u2060\ufeff]+"
 _AROUND = re.compile(f"^{_UNSEEN}|{_UNSEEN}$")
-_MAX_EXACT = 2**53  # Beyond it floats are whole numbers because they cannot be others.
+_MAX_EXACT = 2**53  # all larger floats are whole numbers
 
 
 def strip_label(label: str) -> str:
@@ -63,7 +63,7 @@ def label_reader(
                 raise UserError(f"{where}: the label is {json.dumps(raw)}, which is no class; mend the file.")
             if raw.is_integer() and abs(raw) < _MAX_EXACT:
                 raw = int(raw)
-        # JSON's own spelling: 1 is "1" and true is "true"; 1.0 is 1.
+        # Spelled as in JSON: 1 is "1" and true is "true"; 1.0 is "1".
         name = raw if isinstance(raw, str) else json.dumps(raw)
         return spellings.get(name, name)
 
@@ -104,7 +104,7 @@ def label_list_reader(
             )
         repeated = len(labels) > 2 or any(isinstance(label, float) for label in labels)
         if repeated and not any(isinstance(label, str) for label in labels) and set(labels) <= {0, 1}:
-            # Of classes called 0 and 1 there are two, each is named once, and not as 0.0.
+            # Labels of classes called 0 and 1 are at most two, without duplicates, and not floats.
             raise UserError(
                 f"{where}: {json.dumps(labels)[:80]} looks like a 0 or 1 for each class; give the names of those the "
                 "text has."
@@ -131,7 +131,7 @@ def padding_notes(path: Path, padded: Sequence[str]) -> list[str]:
 
 def _number(raw: RawLabel, where: str) -> float:
     try:
-        # Python reads 1_0 as 10, and nothing else does.
+        # Python reads 1_0 as 10; other programs do not.
         if isinstance(raw, bool) or (isinstance(raw, str) and "_" in raw):
             raise ValueError
         number = float(raw)  # type: ignore[arg-type]

@@ -107,7 +107,7 @@ def _texts_with_labels(
             columns = replace(columns, label=None)
         examples = text_examples(table, columns, read_label)
         if several and is_test and not any(example.label for example in examples):
-            # An empty cell is a text without labels; a whole column of them is what is yet to be predicted.
+            # An empty cell is a text without labels; if all cells are empty, the labels are hidden.
             examples = [replace(example, label=None) for example in examples]
     notes += padding_notes(path, padded)
     return examples

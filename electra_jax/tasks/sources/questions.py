@@ -179,7 +179,7 @@ def _mrqa_question(record: Mapping[str, Any], context: str, split: str, where: s
     given = [_locate_answer(context, text) for text in dict.fromkeys(texts) if text]
     if split == "train":
         known = {answer.text for answer in spans}
-        # One that is nowhere in the context is kept where there is no other, so that it is counted.
+        # If no answer is in the context, one is kept, so that the note on questions left out counts it.
         answers = spans + [
             answer for answer in given if answer.start is not None and answer.text not in known
         ]
@@ -198,7 +198,7 @@ def _detected_answers(record: Mapping[str, Any], context: str, where: str) -> li
         for span in json_field(json_object(detected, where), "char_spans", list, where):
             if not (isinstance(span, list) and len(span) == 2 and all(type(end) is int for end in span)):
                 raise UserError(f"{where}: char_spans holds {span!r}, not [first, last]; mend the file.")
-            first, last = span  # Both belong to the answer.
+            first, last = span  # inclusive
             answers.append(checked_answer(context, context[first : last + 1], first, where))
     return answers
 

@@ -78,7 +78,7 @@ def read_tfds(
             read(name, builder, there, split)
     for split, config_name in (benchmark.extra_configs if benchmark is not None else {}).items():
         beside = f"{spec.partition('/')[0]}/{config_name}"
-        with suppress(UserError):  # not prepared: they can be done without
+        with suppress(UserError):  # not prepared; these splits are optional
             other = find_builder(f"tfds:{beside}", beside, data_dir)
             check_format(f"tfds:{beside}", other)
             read(f"tfds:{beside}", other, "test", split)
@@ -139,7 +139,7 @@ def _converter(
             )
         if names is not None:
             return names[int(value)] if value >= 0 else None
-        # Where GLUE hides a number, TFDS has −1.
+        # TFDS has −1 for the hidden numbers of GLUE.
         return None if is_test and benchmark is not None and value == -1 else np.asarray(value).item()
 
     def text_example(record: Record, number: int, where: str) -> Example:
@@ -156,7 +156,7 @@ def _converter(
 
     def question_example(record: Record, number: int, where: str) -> Example:
         context, answers = _text(record[columns.pair], where), record[columns.label]
-        # v2.0 keeps the answers that annotators thought plausible in a feature of their own.
+        # SQuAD 2.0's "plausible" answers are in another feature.
         pairs = zip(answers["text"], answers["answer_start"])
         found = tuple(checked_answer(context, _text(text, where), int(start), where) for text, start in pairs)
         return QuestionExample(identifier(record, number, where), text_of(record, where), context, found)
@@ -165,7 +165,7 @@ def _converter(
 
 
 def _class_names(feature: Any) -> list[str] | None:
-    feature = getattr(feature, "feature", feature)  # Of a sequence, its elements.
+    feature = getattr(feature, "feature", feature)  # that of the elements of a sequence
     return list(feature.names) if getattr(feature, "names", None) else None
 
 

@@ -12,7 +12,7 @@ from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import SourceLocation, WordsExample
 from electra_jax.tasks.sources.labels import strip_label
 
-_BLANK = re.compile("[ \t]+")  # Other white space may be part of a word.
+_BLANK = re.compile("[ \t]+")  # other white space may be part of a word
 _DOCUMENT = "-DOCSTART-"
 _COMMENT = "#"
 _CONLLU_WIDTH = 10
@@ -142,14 +142,14 @@ def looks_like_columns(lines: Sequence[str], tags: Collection[str]) -> bool:
         return False
     if len(rows[0].cells) > 1 and all(row.tabs for row in rows):
         return True
-    # Sentences end in a full stop, which is a tag of some.
+    # Plain sentences end with a full stop, which is a tag in some files, so only tags with letters or digits count.
     known = sum(any(map(str.isalnum, row.cells[-1])) and strip_label(row.cells[-1]) in tags for row in rows)
     return one_below_another and (len(rows[0].cells) == 1 or 2 * known >= len(rows))
 
 
 def _sentences(lines: Lines) -> Iterator[tuple[int, list[_Word] | UserError]]:
     """Yield the number of a sentence's first line, and its words without comments, or the line that is not text."""
-    word: _Word | None = None  # The first that is surely none of a comment.
+    word: _Word | None = None  # the first that cannot be a comment
     waiting: list[list[_Word]] = []
     for paragraph in _paragraphs(lines):
         if bad := next((line for _, line in paragraph if isinstance(line, UserError)), None):
