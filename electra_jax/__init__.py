@@ -22,7 +22,7 @@ __all__ = ["Model", "UserError", "load", "train"]
 
 
 def load(path: str | Path, *, notes: list[str] | None = None) -> "Model":
-    """Loads a trained model: a work directory (fine-tuned, pre-trained or converted) or a foreign checkpoint.
+    """Load a trained model: a work directory (fine-tuned, pre-trained or converted) or a foreign checkpoint.
 
     Of a fine-tuning with several seeds the one with the best dev metric is taken.
 
@@ -45,7 +45,7 @@ def load(path: str | Path, *, notes: list[str] | None = None) -> "Model":
 
 
 def __getattr__(name: str) -> Any:
-    """What needs jax is imported when it is asked for: some commands do without."""
+    """Import what needs jax only when it is asked for: some commands do without."""
     match name:
         case "Model":
             return importlib.import_module("electra_jax.inference.load").Model
