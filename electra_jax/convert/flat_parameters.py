@@ -5,6 +5,7 @@ Flat names spell out the layers (see `names`), and flat tables have no rows that
 
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ import numpy as np
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.model.sizes import round_up
-from electra_jax.model.text_encoder import init_params
+from electra_jax.model.text_encoder import TextEncoder, init_params
 from electra_jax.objectives import build_network
 from electra_jax.partitioning.axes import parameter_axes, path_name
 
@@ -85,11 +86,8 @@ def _nested(whole: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def expected_shapes(config: Config, vocab_size: int) -> dict[str, Shape]:
     """Return flat names and shapes of all parameters that ``config`` trains."""
-    network = build_network(config, vocab_size)
-    abstract = jax.eval_shape(lambda: init_params(network, jax.random.key(0)))
     shapes: dict[str, Shape] = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(abstract):
-        name, shape = path_name(path), tuple(leaf.shape)
+    for name, shape in _parameter_shapes(build_network(config, vocab_size)):
         axes = parameter_axes(name, len(shape))
         if axes[0] == "vocab":
             shapes[name] = (vocab_size, *shape[1:])
@@ -99,3 +97,11 @@ def expected_shapes(config: Config, vocab_size: int) -> dict[str, Shape]:
         else:
             shapes[name] = shape
     return shapes
+
+
+@lru_cache(maxsize=32)
+def _parameter_shapes(network: TextEncoder) -> tuple[tuple[str, Shape], ...]:
+    """Trace a network, which takes half a second: folders of several models of one size do it once."""
+    abstract = jax.eval_shape(lambda: init_params(network, jax.random.key(0)))
+    leaves = jax.tree_util.tree_leaves_with_path(abstract)
+    return tuple((path_name(path), tuple(leaf.shape)) for path, leaf in leaves)
