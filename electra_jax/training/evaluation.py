@@ -26,13 +26,12 @@ def evaluate(
     """
     total: MetricSums | None = None
     host, hosts = program.host_share
-    on_cpu = program.mesh.devices.flat[0].platform == "cpu"
     batches = eval_batches(rows, batch_size=batch_size, pad_id=pad_id, limit=limit, host=host, hosts=hosts)
     with program.on_mesh():
         for number, batch in enumerate(batches):
             sums = program.eval_step(params, program.to_global_batch(batch), np.int32(number))
+            # As in training, at most two batches are under way: devices that are CPU cores share a pool of threads, in
+            # which many collectives at once lock each other out.
+            jax.block_until_ready(total)
             total = sums if total is None else add_sums(total, sums)
-            # CPU devices share one pool of threads: many collectives at once can lock each other out.
-            if on_cpu:
-                jax.block_until_ready(total)
     return program.objective.summarize(jax.device_get(total))
