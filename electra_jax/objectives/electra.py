@@ -14,10 +14,11 @@ import optax
 from flax import struct
 from jax import Array
 
-from electra_jax.config.schema import ElectraObjective, MaskingConfig
+from electra_jax.config.schema import ElectraObjective, ElectricObjective, MaskingConfig
 from electra_jax.model.electra import Electra
 from electra_jax.model.flops import discriminator_head_flops, encoder_flops, masked_lm_head_flops
 from electra_jax.model.inputs import EncoderInputs
+from electra_jax.model.layers import split_or_none
 from electra_jax.model.text_encoder import init_params
 from electra_jax.objectives.marked_text import marked_lines
 from electra_jax.objectives.masked_lm import (
@@ -146,6 +147,33 @@ def discriminator_terms(
     return (cross_entropy * real).sum(), sums
 
 
+def summarize_networks(
+    sums: Mapping[str, np.ndarray],
+    names: Sequence[str],
+    generator_loss: str,
+    settings: ElectraObjective | ElectricObjective,
+) -> dict[str, float | None]:
+    """Turn the metric sums of generator and discriminator into metrics.
+
+    Args:
+        sums: By name.
+        names: The metrics, in the order in which they are printed.
+        generator_loss: The one of them that trains the generator.
+        settings: Weights of the two losses.
+
+    Returns:
+        ``loss``, the weighted total of the two mean losses, None if one of them is; then the metrics.
+    """
+    metrics = {
+        name: area_under_curve(sums[name]) if name == "disc_auc" else mean(sums[name]) for name in names
+    }
+    first, second = metrics[generator_loss], metrics["disc_loss"]
+    total = None
+    if first is not None and second is not None:
+        total = settings.generator_weight * first + settings.discriminator_weight * second
+    return {"loss": total, **metrics}
+
+
 @dataclass(frozen=True)
 class ReplacedTokenDetection:
     """ELECTRA's loss: generator_weight · masked_lm_loss + discriminator_weight · disc_loss."""
@@ -211,9 +239,7 @@ class ReplacedTokenDetection:
     ) -> tuple[Array, MetricSums]:
         """Compute both losses over (a part of) the batch, and the metrics of both networks."""
         settings = self.settings
-        generator_rng, discriminator_rng = (
-            (None, None) if dropout_rng is None else jax.random.split(dropout_rng)
-        )
+        generator_rng, discriminator_rng = split_or_none(dropout_rng, 2)
         generator_logits, corruption = self.run_generator(params, inputs, generator_rng)
         masked_lm_sum, generator_sums = masked_lm_terms(generator_logits, inputs.masked)
         logits = self.run_discriminator(params, inputs, corruption, discriminator_rng)
@@ -234,15 +260,7 @@ class ReplacedTokenDetection:
 
     def summarize(self, sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
         """Turn metric sums into metrics by name; ``loss`` is the weighted total of the two mean losses."""
-        metrics = {
-            name: area_under_curve(sums[name]) if name == "disc_auc" else mean(sums[name]) for name in METRICS
-        }
-        masked_lm_loss, disc_loss = metrics["masked_lm_loss"], metrics["disc_loss"]
-        total = None
-        if masked_lm_loss is not None and disc_loss is not None:
-            weights = self.settings.generator_weight, self.settings.discriminator_weight
-            total = weights[0] * masked_lm_loss + weights[1] * disc_loss
-        return {"loss": total, **metrics}
+        return summarize_networks(sums, METRICS, "masked_lm_loss", self.settings)
 
     def flops_per_row(self, length: int) -> float:
         """Count both encoders, the generator's head at the chosen positions, and the discriminator's at all."""

@@ -24,8 +24,16 @@ from electra_jax.config.schema import ElectricObjective
 from electra_jax.model.electric import Electric
 from electra_jax.model.flops import discriminator_head_flops, encoder_flops, masked_lm_head_flops
 from electra_jax.model.inputs import EncoderInputs, packed_inputs
+from electra_jax.model.layers import split_or_none
 from electra_jax.model.text_encoder import init_params
-from electra_jax.objectives.electra import Corruption, ElectraInputs, discriminator_terms, draw_electra_inputs
+from electra_jax.objectives import electra
+from electra_jax.objectives.electra import (
+    Corruption,
+    ElectraInputs,
+    discriminator_terms,
+    draw_electra_inputs,
+    summarize_networks,
+)
 from electra_jax.objectives.marked_text import marked_lines
 from electra_jax.objectives.masked_lm import (
     LOSS_EPSILON,
@@ -36,22 +44,11 @@ from electra_jax.objectives.masked_lm import (
     token_nll,
 )
 from electra_jax.objectives.masking import scatter
-from electra_jax.objectives.metrics import MetricSums, area_under_curve, mean, weighted_sum
+from electra_jax.objectives.metrics import MetricSums, weighted_sum
 from electra_jax.objectives.protocol import Examples, Params, Subnetwork
 from electra_jax.objectives.sampling import sample_by_gumbel, sample_by_inverse_cdf
 
-METRICS = (
-    "cloze_loss",
-    "masked_lm_loss",
-    "masked_lm_accuracy",
-    "sampled_masked_lm_accuracy",
-    "disc_loss",
-    "disc_accuracy",
-    "disc_auc",
-    "disc_precision",
-    "disc_recall",
-    "padding_fraction",
-)
+METRICS = ("cloze_loss", *electra.METRICS)
 
 
 def text_tokens(input_ids: Array, special: SpecialIds) -> Array:
@@ -192,9 +189,7 @@ class EnergyBasedCloze:
     ) -> tuple[Array, MetricSums]:
         """Compute both losses over (a part of) the batch, and the metrics of both networks."""
         settings, original, masked = self.settings, inputs.original, inputs.masked
-        generator_rng, discriminator_rng = (
-            (None, None) if dropout_rng is None else jax.random.split(dropout_rng)
-        )
+        generator_rng, discriminator_rng = split_or_none(dropout_rng, 2)
         cloze_logits, corruption = self.run_generator(params, inputs, generator_rng)
         nll = token_nll(cloze_logits, original.input_ids)
         text = text_tokens(original.input_ids, self.special)
@@ -218,15 +213,7 @@ class EnergyBasedCloze:
 
     def summarize(self, sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
         """Turn metric sums into metrics by name; ``loss`` is the weighted total of the two mean losses."""
-        metrics = {
-            name: area_under_curve(sums[name]) if name == "disc_auc" else mean(sums[name]) for name in METRICS
-        }
-        cloze_loss, disc_loss = metrics["cloze_loss"], metrics["disc_loss"]
-        total = None
-        if cloze_loss is not None and disc_loss is not None:
-            weights = self.settings.generator_weight, self.settings.discriminator_weight
-            total = weights[0] * cloze_loss + weights[1] * disc_loss
-        return {"loss": total, **metrics}
+        return summarize_networks(sums, METRICS, "cloze_loss", self.settings)
 
     def flops_per_row(self, length: int) -> float:
         """Count both towers, a head over their joined states at every position, and the discriminator."""
