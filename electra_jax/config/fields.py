@@ -14,6 +14,7 @@ T = TypeVar("T")
 # Kinds of run, by objective.kind.
 PRETRAINING = ("electra", "masked_lm", "electric")
 WITH_GENERATOR = ("electra", "electric")
+WRITERS = ("electra", "causal_lm")  # electra by refining
 FINETUNING = ("finetune",)
 
 _SAME = object()

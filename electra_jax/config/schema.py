@@ -20,6 +20,7 @@ from electra_jax.config.fields import (
     MAX_SIZE,
     PRETRAINING,
     WITH_GENERATOR,
+    WRITERS,
     LocalPath,
     Section,
     SourceName,
@@ -28,6 +29,7 @@ from electra_jax.config.fields import (
     require,
     section,
 )
+from electra_jax.config.generation import GenerationConfig
 from electra_jax.config.tasks import Tasks
 from electra_jax.config.yaml_format import show
 
@@ -570,6 +572,7 @@ class Config(Section):
     finetune: FinetuneConfig = section(FinetuneConfig(), FINETUNING)
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()
+    generation: GenerationConfig = section(GenerationConfig(), WRITERS)
     compute: ComputeConfig = ComputeConfig()
     mesh: MeshConfig = MeshConfig()
     hosts: HostsConfig = HostsConfig()

@@ -43,7 +43,7 @@ def _candidates(annotation):
         yield from get_args(annotation)
     for inner in get_args(annotation):
         yield from _candidates(inner)
-    yield from (True, False, 1, 2, 3, 0.25, 0.5, "text:a.txt", [8, 16], {"rte": {}})
+    yield from (True, False, 1, 2, 3, 0.25, 0.5, "text:a.txt", [8, 16], ["a"], {"rte": {}})
 
 
 def _another_value(key):
@@ -106,6 +106,9 @@ def test_a_key_that_a_kind_of_run_takes_is_read_by_its_code(kind):
     read |= _attributes_read(
         "electra_jax.distributed.joining", ("electra_jax.config",)
     )  # by the command, for all
+    read |= _attributes_read(
+        "electra_jax.generation.settings", ("electra_jax.config",)
+    )  # what was trained writes
     # Properties of the sections stand for these.
     properties = {"total_steps": "steps", "evaluation_interval": "eval_every", "total_warmup": "warmup_steps"}
     read |= {key for name, key in properties.items() if name in read}
