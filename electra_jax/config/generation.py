@@ -14,6 +14,42 @@ Method = Literal["auto", "greedy", "sample", "beam", "refine"]
 SAMPLING = {"temperature": 1.0, "top_k": None, "top_p": None, "min_p": None, "typical_p": None, "n": 1}
 
 
+class RefineConfig(Section):
+    """How a generator and a discriminator refine a text: the one writes, the other says what to write again."""
+
+    steps: int = field(
+        10,
+        "Most passes over a text; in each the generator writes and the discriminator judges.",
+        free=True,
+        ge=1,
+    )
+    keep: Literal["discriminator", "confidence", "random"] = field(
+        "discriminator",
+        "Tokens that are kept from pass to pass: those that the discriminator doubts least; those that the generator "
+        "was surest of; or random ones. The others are masked again.",
+        free=True,
+    )
+    temperature: float = field(
+        1.0,
+        "The generator's logits are divided by it before a token is drawn; 0: the likeliest token.",
+        free=True,
+        ge=0.0,
+    )
+    schedule: Literal["linear", "cosine"] = field(
+        "linear",
+        "How fast fewer tokens are masked again, from all gaps at first to none at the end.",
+        free=True,
+    )
+    threshold: float = field(
+        0.5,
+        "A token is doubted above this probability of being replaced: only such ones are masked again with keep "
+        "discriminator and in drafts, and a text without any is finished; 0: no text is before its last pass.",
+        free=True,
+        ge=0.0,
+        le=1.0,
+    )
+
+
 class GenerationConfig(Section):
     """How text is written: by `electra_jax.generate`, and by `Model.generate` in Python, which takes the same names."""
 
@@ -86,6 +122,7 @@ class GenerationConfig(Section):
     forced_prefix: str = field("", "What every text begins with.", free=True)
     seed: int = field(0, "Seed of sampling.", free=True, ge=0, lt=2**31)
     n: int = field(1, "Texts drawn for each prompt.", free=True, ge=1)
+    refine: RefineConfig = RefineConfig()
 
     @property
     def sampled_by(self) -> list[str]:

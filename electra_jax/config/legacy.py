@@ -67,12 +67,20 @@ def _has_unread_section(values: Mapping[str, Any], unread: Sequence[str]) -> boo
 
 
 def without_keys(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Return plain values without some dotted keys."""
-    kept = {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+    """Return plain values without some dotted keys, and without sections inside sections that they leave empty."""
+    kept = dict(values)
+    inside: dict[str, list[str]] = {}
     for name in names:
-        section, _, key = name.partition(".")
-        if isinstance(kept.get(section), dict):
-            kept[section].pop(key, None)
+        section, dot, key = name.partition(".")
+        if not dot:
+            kept.pop(section, None)
+        elif isinstance(kept.get(section), Mapping):
+            inside.setdefault(section, []).append(key)
+    for section, some in inside.items():
+        kept[section] = without_keys(kept[section], some)
+        for key in {name.partition(".")[0] for name in some if "." in name}:
+            if kept[section].get(key) == {}:
+                del kept[section][key]
     return kept
 
 

@@ -8,7 +8,7 @@ A field marked ``free`` may differ when a run is resumed; every other field is p
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -653,11 +653,9 @@ class Config(Section):
             values = getattr(self, name)
             if name == "objective" or not isinstance(values, Section):
                 continue  # the objective's keys are those of its kind already
-            for key, key_field in type(values).model_fields.items():
-                kinds = key_metadata(key_field).get("kinds") or key_metadata(of).get("kinds") or ()
-                was_set = key in values.model_fields_set and getattr(values, key) != key_field.default
-                if was_set and kinds and kind not in kinds:
-                    readers.setdefault(kinds, []).append(f"{name}.{key}")
+            for key, kinds in _keys_that_were_set(values, name, key_metadata(of).get("kinds") or ()):
+                if kinds and kind not in kinds:
+                    readers.setdefault(kinds, []).append(key)
         if not readers:
             return None
         parts = (f"{', '.join(keys)} (read with {'|'.join(kinds)})" for kinds, keys in readers.items())
@@ -686,6 +684,19 @@ ALTERNATIVES = (
     (("train", "steps"), ("finetune", "epochs")),
     (("optimizer", "warmup_steps"), ("finetune", "warmup_fraction")),
 )
+
+
+def _keys_that_were_set(
+    values: Section, name: str, kinds: tuple[str, ...]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the dotted keys of a section that have another value than their default, and the kinds that read each."""
+    for key, of in type(values).model_fields.items():
+        value = getattr(values, key)
+        readers = key_metadata(of).get("kinds") or kinds
+        if isinstance(value, Section):
+            yield from _keys_that_were_set(value, f"{name}.{key}", readers)
+        elif key in values.model_fields_set and value != of.default:
+            yield f"{name}.{key}", readers
 
 
 def kind_of_run(values: Mapping[str, Any]) -> str:

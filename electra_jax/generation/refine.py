@@ -13,13 +13,12 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array, lax
 
+from electra_jax.config.generation import RefineConfig
+
 # (ids int32 [rows, length], positions int32 [rows, slots]) → float32 logits [rows, slots, vocab]
 Propose = Callable[[Array, Array], Array]
 # ids int32 [rows, length] → float32 logits [rows, length]; above 0 says 'replaced'
 Judge = Callable[[Array], Array]
-
-Keep = Literal["discriminator", "confidence", "random"]
-Schedule = Literal["linear", "cosine"]
 
 
 @struct.dataclass
@@ -70,7 +69,7 @@ class _State:
     passes: Array
 
 
-def num_masked_again(budget: Array, done: Array, steps: int, schedule: Schedule) -> Array:
+def num_masked_again(budget: Array, done: Array, steps: int, schedule: Literal["linear", "cosine"]) -> Array:
     """Return how many tokens are masked again after ``done`` of ``steps`` passes, int32, rounded up; 0 at the end.
 
     Args:
@@ -89,22 +88,17 @@ def refine(
     gaps: Gaps,
     propose: Propose,
     judge: Judge,
+    settings: RefineConfig,
     *,
     mask_id: int,
     draft: bool,
-    steps: int,
-    keep: Keep,
-    temperature: float,
-    schedule: Schedule,
-    threshold: float | Array,
 ) -> Refined:
     """Fill gaps, or rewrite what looks wrong in a draft.
 
     In each pass the generator writes a token at every [MASK], and the critic judges the whole text. Then the
     ``num_masked_again`` worst of all tokens that may change are masked again; with ``keep="discriminator"`` only those
-    of them that the critic doubts more than ``threshold``. A row is finished when no token that may change is doubted
-    more than that, or after ``steps`` passes. A draft is judged first, and the tokens doubted more than ``threshold``
-    are masked.
+    of them that are doubted: of which the critic's p(replaced) is above ``settings.threshold``. A row is finished when
+    none is, or after ``settings.steps`` passes. A draft is judged first, and what is doubted in it is masked.
 
     Trace it under jit. Rows do not influence each other.
 
@@ -112,15 +106,11 @@ def refine(
         gaps: The rows.
         propose: The generator.
         judge: The critic.
+        settings: How many passes, what is kept, how tokens are drawn; ``keep="confidence"`` is Mask-Predict.
         mask_id: Id of [MASK].
         draft: Whether the rows are drafts without gaps.
-        steps: Most passes.
-        keep: What is kept: the tokens that the critic doubts least; those the generator was surest of (Mask-Predict);
-            or random ones.
-        temperature: Of the generator's distribution; 0 takes the likeliest token, of equal ones the first.
-        schedule: How fast tokens are kept for good.
-        threshold: p(replaced) above which a token is doubted.
     """
+    steps, keep, temperature = settings.steps, settings.keep, settings.temperature
     rows = jnp.arange(gaps.ids.shape[0])[:, None]
     length = gaps.ids.shape[1]
     text = gaps.text.astype(jnp.float32)
@@ -137,7 +127,7 @@ def refine(
         return -(jax.nn.softplus(doubt) * text).sum(axis=1) / jnp.maximum(text.sum(axis=1), 1.0)
 
     def doubted(doubt: Array) -> Array:
-        return gaps.usable & (jax.nn.sigmoid(at_slots(doubt)) > threshold)
+        return gaps.usable & (jax.nn.sigmoid(at_slots(doubt)) > settings.threshold)
 
     def worst(state: _State, again: Array) -> Array:
         """Return which tokens are masked again, bool ``[rows, slots]``."""
@@ -175,7 +165,7 @@ def refine(
             trace=state.trace.at[:, state.step + looks].set(jnp.where(active, score(doubt), 0.0)),
             passes=state.passes + active,
         )
-        again = num_masked_again(budget, state.step, steps, schedule)
+        again = num_masked_again(budget, state.step, steps, settings.schedule)
         return state.replace(masked=worst(state, again) & active[:, None])
 
     masked = gaps.usable & (at_slots(gaps.ids) == mask_id)

@@ -46,14 +46,19 @@ def _candidates(annotation):
     yield from (True, False, 1, 2, 3, 0.25, 0.5, "text:a.txt", [8, 16], ["a"], {"rte": {}})
 
 
+def _nested(name, value):
+    for part in reversed(name.split(".")):
+        value = {part: value}
+    return value
+
+
 def _another_value(key):
     """One that a run which reads the key takes, and that is not its default."""
-    section, name = key.name.split(".")
     for value in _candidates(key.field.annotation):
         if value == key.field.default:
             continue
         try:
-            _config(key.runs[0], **{section: {name: value}})
+            _config(key.runs[0], **_nested(key.name, value))
         except ValueError:
             continue
         return value
@@ -62,12 +67,11 @@ def _another_value(key):
 
 @pytest.mark.parametrize("key", RESTRICTED, ids=lambda key: key.name)
 def test_a_key_that_a_kind_of_run_does_not_read_is_refused(key):
-    section, name = key.name.split(".")
     value = _another_value(key)
     for kind in set(KINDS) - set(key.runs):
         with pytest.raises(ValueError, match=rf"does not read {key.name}|finetune\.tasks names rte"):
-            _config(kind, **{section: {name: value}})
-        _config(kind, **{section: {name: key.field.get_default()}})  # as it is anyway: nothing is lost
+            _config(kind, **_nested(key.name, value))
+        _config(kind, **_nested(key.name, key.field.get_default()))  # as it is anyway: nothing is lost
 
 
 @cache
@@ -106,9 +110,8 @@ def test_a_key_that_a_kind_of_run_takes_is_read_by_its_code(kind):
     read |= _attributes_read(
         "electra_jax.distributed.joining", ("electra_jax.config",)
     )  # by the command, for all
-    read |= _attributes_read(
-        "electra_jax.generation.settings", ("electra_jax.config",)
-    )  # what was trained writes
+    for writes in ("settings", "refine"):
+        read |= _attributes_read(f"electra_jax.generation.{writes}", ("electra_jax.config",))
     # Properties of the sections stand for these.
     properties = {"total_steps": "steps", "evaluation_interval": "eval_every", "total_warmup": "warmup_steps"}
     read |= {key for name, key in properties.items() if name in read}

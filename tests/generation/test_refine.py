@@ -8,19 +8,13 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from electra_jax.config.generation import RefineConfig
 from electra_jax.generation.refine import Gaps, num_masked_again, refine, row_keys
 
 MASK, VOCAB, LENGTH, ROWS = 1, 8, 12, 8
 FIRST = 2  # ids below it are never proposed
 TRUTH = jnp.asarray(np.random.default_rng(0).integers(FIRST, VOCAB, (64, LENGTH)), jnp.int32)
 TABLE = jnp.asarray(np.random.default_rng(1).normal(size=(VOCAB, VOCAB, VOCAB)), jnp.float32)
-SETTINGS = {
-    "draft": False,
-    "steps": 6,
-    "keep": "discriminator",
-    "temperature": 1.0,
-    "schedule": "linear",
-}
 
 
 def by_neighbours(ids, positions):
@@ -66,13 +60,13 @@ def rows_of(numbers, slots=LENGTH, extra=0, gap=0.5):
     return Gaps(*map(jnp.asarray, (ids, np.tile(text, (len(ids), 1)), positions, usable)), keys)
 
 
-@functools.partial(jax.jit, static_argnames=("propose", "judge", "settings"))
-def _run(gaps, threshold, propose, judge, settings):
-    return refine(gaps, propose, judge, mask_id=MASK, threshold=threshold, **dict(settings))
+@functools.partial(jax.jit, static_argnames=("propose", "judge", "settings", "draft"))
+def _run(gaps, propose, judge, settings, draft):
+    return refine(gaps, propose, judge, settings, mask_id=MASK, draft=draft)
 
 
-def run(gaps, propose=by_neighbours, judge=moody, threshold=0.5, **settings):
-    found = _run(gaps, threshold, propose, judge, tuple(sorted((SETTINGS | settings).items())))
+def run(gaps, propose=by_neighbours, judge=moody, draft=False, **settings):
+    found = _run(gaps, propose, judge, RefineConfig(**{"steps": 6, **settings}), draft)
     return jax.tree.map(np.asarray, found)
 
 
