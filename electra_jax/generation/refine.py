@@ -6,6 +6,7 @@ Nothing here knows networks: both are functions of arrays.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import jax
@@ -157,7 +158,8 @@ def refine(
         ids = write(state.ids, tokens, masked)
         # The critic's word on a finished row stays as it was, to the last bit.
         doubt = jnp.where(active[:, None], judge(ids), state.doubt)
-        state = state.replace(  # type: ignore[attr-defined]
+        state = replace(
+            state,
             step=state.step + 1,
             ids=ids,
             confidence=jnp.where(masked, confidence, state.confidence),
@@ -166,7 +168,7 @@ def refine(
             passes=state.passes + active,
         )
         again = num_masked_again(budget, state.step, steps, settings.schedule)
-        return state.replace(masked=worst(state, again) & active[:, None])
+        return replace(state, masked=worst(state, again) & active[:, None])
 
     masked = gaps.usable & (at_slots(gaps.ids) == mask_id)
     looks = int(draft)
