@@ -12,7 +12,7 @@ from electra_jax.files.local_paths import path_problem, without_file_scheme
 T = TypeVar("T")
 
 # Kinds of run, by objective.kind.
-PRETRAINING = ("electra", "masked_lm", "electric")
+PRETRAINING = ("electra", "masked_lm", "electric", "causal_lm")
 WITH_GENERATOR = ("electra", "electric")
 WRITERS = ("electra", "causal_lm")  # electra by refining
 FINETUNING = ("finetune",)

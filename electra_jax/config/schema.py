@@ -271,6 +271,12 @@ class ElectricObjective(MaskingConfig):
         return self
 
 
+class CausalLMObjective(Section):
+    """Causal language modelling: the next token, left to right; a model that writes."""
+
+    kind: Literal["causal_lm"] = field("causal_lm", "Causal language modelling; one network.")
+
+
 class FinetuneObjective(Section):
     """Fine-tuning on the tasks of ``finetune.tasks``."""
 
@@ -278,7 +284,8 @@ class FinetuneObjective(Section):
 
 
 Objective = Annotated[
-    ElectraObjective | MaskedLMObjective | ElectricObjective | FinetuneObjective, Field(discriminator="kind")
+    ElectraObjective | MaskedLMObjective | ElectricObjective | CausalLMObjective | FinetuneObjective,
+    Field(discriminator="kind"),
 ]
 
 

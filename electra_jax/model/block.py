@@ -50,12 +50,14 @@ class EncoderConfig:
 
     Attributes:
         block: Each of them.
+        embedding_size: Width of what the first reads; it is projected where it is not the blocks'.
         num_layers: How many there are.
         scan_layers: Whether to compile one layer and loop over it.
         remat: What of a block is recomputed in the backward pass.
     """
 
     block: BlockConfig
+    embedding_size: int
     num_layers: int
     scan_layers: bool
     remat: Remat

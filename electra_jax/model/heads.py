@@ -1,5 +1,8 @@
 """The two pre-training heads."""
 
+from collections.abc import Callable
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
@@ -23,8 +26,20 @@ class MaskedLMHead(nn.Module):
     block: BlockConfig
 
     @nn.compact
-    def __call__(self, hidden: Array, word_table: Array) -> Array:
-        """Map states ``[batch, positions, hidden]`` to float32 logits ``[batch, positions, rows]``."""
+    def __call__(
+        self,
+        hidden: Array,
+        word_table: Array,
+        compute: Callable[[Array, Array, Array], Any] | None = None,
+    ) -> Any:
+        """Map states ``[batch, positions, hidden]`` to float32 logits ``[batch, positions, rows]``.
+
+        Args:
+            hidden: The states.
+            word_table: ``[rows, embedding_size]``.
+            compute: What to compute instead of logits, from (x ``[batch, positions, embedding_size]``, table, bias)
+                whose logits they would be (`vocabulary_loss`).
+        """
         block = self.block
         rows, embedding_size = word_table.shape
         init = truncated_normal(block.initializer_range)
@@ -34,7 +49,10 @@ class MaskedLMHead(nn.Module):
         bias = self.param("output_bias", nn.initializers.zeros, (rows,))
         # Unused rows of the table are zeros, so the bias alone is their logit.
         bias = jnp.where(jnp.arange(rows) < self.vocab_size, bias, UNUSED_ROW_LOGIT)
-        logits = block.operations.vocabulary_logits(x, word_table.astype(block.dtype), bias)
+        table = word_table.astype(block.dtype)
+        if compute is not None:
+            return compute(x, table, bias)
+        logits = block.operations.vocabulary_logits(x, table, bias)
         return constrain(logits, "batch", "length", "vocab_logits")
 
 

@@ -69,7 +69,7 @@ def network_config(config: Config, vocab_size: int, platform: str | None = None)
             dtype=dtype,
         )
 
-    def encoder(encoder_sizes: EncoderSizes) -> EncoderConfig:
+    def encoder(encoder_sizes: EncoderSizes, embedding_size: int) -> EncoderConfig:
         block = BlockConfig(
             hidden_size=encoder_sizes.hidden_size,
             num_heads=encoder_sizes.num_heads,
@@ -83,13 +83,13 @@ def network_config(config: Config, vocab_size: int, platform: str | None = None)
             attention=attention,
             operations=CPU_OPERATIONS if platform == "cpu" else PLAIN_OPERATIONS,
         )
-        return EncoderConfig(block, encoder_sizes.num_layers, scan_layers, compute.remat)
+        return EncoderConfig(block, embedding_size, encoder_sizes.num_layers, scan_layers, compute.remat)
 
     return NetworkConfig(
         sizes=sizes,
         embeddings=embeddings(sizes.embedding_size),
-        encoder=encoder(sizes.discriminator),
+        encoder=encoder(sizes.discriminator, sizes.embedding_size),
         generator_embeddings=embeddings(sizes.generator_embedding_size),
-        generator_encoder=encoder(sizes.generator),
+        generator_encoder=encoder(sizes.generator, sizes.generator_embedding_size),
         sharing=config.generator.sharing,
     )

@@ -188,6 +188,7 @@ class ReplacedTokenDetection:
         ),
         Subnetwork("discriminator", ("encoder", "discriminator_head"), "disc_loss"),
     )
+    text_metrics: ClassVar[None] = None
 
     def init(self, rng: Array) -> Params:
         """Initialise fresh parameters of both networks."""

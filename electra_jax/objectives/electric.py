@@ -112,6 +112,7 @@ class EnergyBasedCloze:
         Subnetwork("generator", ("generator_ltr", "generator_rtl", "cloze_head"), "cloze_loss"),
         Subnetwork("discriminator", ("encoder", "discriminator_head"), "disc_loss"),
     )
+    text_metrics: ClassVar[None] = None
 
     def init(self, rng: Array) -> Params:
         """Initialise fresh parameters of both towers, their head and the discriminator."""

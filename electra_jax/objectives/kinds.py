@@ -6,16 +6,19 @@ from typing import Any
 
 from electra_jax.config.fields import Section
 from electra_jax.config.schema import (
+    CausalLMObjective,
     Config,
     ElectraObjective,
     ElectricObjective,
     FinetuneObjective,
     MaskedLMObjective,
 )
+from electra_jax.model.causal_lm import CausalLM
 from electra_jax.model.electra import Electra, MaskedLMNetwork
 from electra_jax.model.electric import Electric
 from electra_jax.model.network_config import NetworkConfig, network_config
 from electra_jax.model.text_encoder import TextEncoder
+from electra_jax.objectives.causal_lm import NextToken
 from electra_jax.objectives.electra import ReplacedTokenDetection
 from electra_jax.objectives.electric import EnergyBasedCloze
 from electra_jax.objectives.masked_lm import MaskedLM, SpecialIds
@@ -43,6 +46,7 @@ KINDS: dict[type, Kind] = {
     ElectricObjective: Kind(
         lambda config, settings: Electric(config, wrap=settings.reference_quirks), EnergyBasedCloze
     ),
+    CausalLMObjective: Kind(lambda config, _: CausalLM(config), NextToken),
     FinetuneObjective: Kind(lambda config, _: TextEncoder(config), None),
 }
 

@@ -15,6 +15,7 @@ from electra_jax.model.electra import MaskedLMNetwork
 from electra_jax.model.flops import encoder_flops, masked_lm_head_flops
 from electra_jax.model.inputs import EncoderInputs, packed_inputs
 from electra_jax.model.text_encoder import init_params
+from electra_jax.model.vocabulary_loss import first_largest
 from electra_jax.objectives.masking import MaskedBatch, draw_masks, max_masked
 from electra_jax.objectives.metrics import MetricSums, mean, weighted_sum
 from electra_jax.objectives.protocol import Params, Subnetwork
@@ -85,16 +86,6 @@ def token_nll(logits: Array, ids: Array) -> Array:
     return jax.nn.logsumexp(logits, axis=-1) - picked
 
 
-def first_largest(logits: Array) -> Array:
-    """Return the argmax over the last axis, int32 ``[...]``; of equal logits the first.
-
-    Two plain reductions, since XLA's argmax is slow on a CPU.
-    """
-    entries = logits.shape[-1]
-    is_largest = logits == logits.max(axis=-1, keepdims=True)
-    return jnp.where(is_largest, jnp.arange(entries, dtype=jnp.int32), entries).min(axis=-1)
-
-
 def masked_lm_terms(logits: Array, masked: MaskedBatch) -> tuple[Array, MetricSums]:
     """Compute the generator's summed loss and its metrics.
 
@@ -150,6 +141,7 @@ class MaskedLM:
 
     subnetworks: ClassVar[Sequence[Subnetwork]] = ()
     examples: ClassVar[None] = None
+    text_metrics: ClassVar[None] = None
 
     def init(self, rng: Array) -> Params:
         """Initialise fresh parameters."""

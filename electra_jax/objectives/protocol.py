@@ -97,12 +97,31 @@ class Objective(Protocol[Batch, Inputs, Normalizers]):
         """Turn metric sums, added up over batches, into metrics by name; None where nothing was counted."""
 
 
+@dataclass(frozen=True)
+class TextCounts:
+    """How much text prepared rows were made of, before it was tokenised.
+
+    Attributes:
+        num_bytes: In UTF-8.
+        num_words: Words between white space, and ends of lines.
+        num_targets: Tokens that a causal language model predicts: all but [CLS] and padding.
+        is_whole: Whether the tokens give the text back, to the last character.
+    """
+
+    num_bytes: int
+    num_words: int
+    num_targets: int
+    is_whole: bool
+
+
 class PretrainingObjective(Objective[Array, Inputs, Normalizers], Protocol[Inputs, Normalizers]):
     """An objective on rows of prepared text, int32 ``[batch, length]``.
 
     Attributes:
         network: What it trains; `TextEncoder.encode` of it is what is kept.
         examples: What is shown when a run ends; None shows nothing.
+        text_metrics: (metric sums, counts of the text they are of) → metrics by name, of objectives that give every
+            token of a text a probability; None of others.
     """
 
     @property
@@ -110,6 +129,11 @@ class PretrainingObjective(Objective[Array, Inputs, Normalizers], Protocol[Input
 
     @property
     def examples(self) -> Examples | None: ...  # noqa: D102
+
+    @property
+    def text_metrics(  # noqa: D102
+        self,
+    ) -> Callable[[Mapping[str, np.ndarray], TextCounts], dict[str, float | None]] | None: ...
 
     def flops_per_row(self, length: int) -> float:
         """Count the model FLOPs of the forward pass over a row of ``length`` tokens; see `model.flops`."""

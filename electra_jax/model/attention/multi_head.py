@@ -1,0 +1,70 @@
+"""Multi-head attention: of a sequence to itself, to another one, or to keys and values that are kept."""
+
+import flax.linen as nn
+from flax import struct
+from jax import Array
+
+from electra_jax.model.attention.attend import attend
+from electra_jax.model.attention.mask import AttentionMask
+from electra_jax.model.block import BlockConfig
+from electra_jax.model.layers import Dense, truncated_normal
+from electra_jax.model.local_init import query_key_init
+
+
+@struct.dataclass
+class KeysValues:
+    """What queries attend to: keys and values ``[batch, heads, length, head_dim]``."""
+
+    key: Array
+    value: Array
+
+
+class MultiHeadAttention(nn.Module):
+    """Multi-head attention with its output projection (no residual, no normalisation)."""
+
+    block: BlockConfig
+
+    def setup(self) -> None:  # noqa: D102
+        block = self.block
+        init = truncated_normal(block.initializer_range)
+
+        def projection(role: str) -> Dense:
+            local = block.local_attention and role in ("query", "key")
+            kernel_init = (
+                query_key_init(block.initializer_range, block.num_heads, role=role) if local else init
+            )
+            return Dense(block.hidden_size, block.dtype, kernel_init, block.operations)
+
+        self.query = projection("query")
+        self.key = projection("key")
+        self.value = projection("value")
+        self.output = projection("output")
+
+    def keys_values(self, x: Array) -> KeysValues:
+        """Project states ``[batch, length, width]`` to keys and values."""
+        return KeysValues(self._heads(self.key(x)), self._heads(self.value(x)))
+
+    def attend(self, x: Array, source: KeysValues, mask: AttentionMask, rng: Array | None) -> Array:
+        """Let the queries of ``x`` ``[batch, length, hidden]`` attend to ``source``; the result has its shape.
+
+        The probabilities get dropout unless ``rng`` is None.
+        """
+        block = self.block
+        context = attend(
+            block.attention,
+            self._heads(self.query(x)),
+            source.key,
+            source.value,
+            mask,
+            rate=block.attention_dropout,
+            rng=rng,
+            operations=block.operations,
+        )
+        return self.output(context.transpose(0, 2, 1, 3).reshape(x.shape))
+
+    def __call__(self, x: Array, mask: AttentionMask, rng: Array | None) -> Array:
+        """Let ``x`` ``[batch, length, hidden]`` attend to itself."""
+        return self.attend(x, self.keys_values(x), mask, rng)
+
+    def _heads(self, y: Array) -> Array:
+        return y.reshape(*y.shape[:2], self.block.num_heads, -1).transpose(0, 2, 1, 3)

@@ -1,0 +1,207 @@
+"""The decoder: an encoder that sees what is before a token alone, may attend to a source, and keeps what it has read.
+
+Its layers are those of Hugging Face's ELECTRA as a decoder: self-attention, attention to the source (where there is
+one), feed-forward, each with residual and LayerNorm after it. Without a source the parameters are an encoder's.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+from flax import struct
+from jax import Array
+
+from electra_jax.model.attention.mask import AttentionMask, Direction
+from electra_jax.model.attention.multi_head import KeysValues, MultiHeadAttention
+from electra_jax.model.block import BlockConfig
+from electra_jax.model.cache import Cache, with_room, write_next
+from electra_jax.model.encoder import Encoder, EncoderLayer
+from electra_jax.model.layers import LayerNorm, split_or_none
+
+
+@struct.dataclass
+class Source:
+    """The states a decoder attends to.
+
+    Attributes:
+        states: ``[batch, source_length, hidden]``, as wide as the decoder: others are projected first.
+        segment_ids: int ``[batch, source_length]``, 0 for padding; rows that are not padding have segment 1.
+    """
+
+    states: Array
+    segment_ids: Array
+
+
+@struct.dataclass
+class SourceCache:
+    """Keys and values of a source, computed once for all steps.
+
+    Attributes:
+        layers: Of each layer, ``[sources, heads, source_length, head_dim]``.
+        segment_ids: int ``[sources, source_length]``, 0 for padding.
+    """
+
+    layers: tuple[KeysValues, ...]
+    segment_ids: Array
+
+
+class DecoderLayer(EncoderLayer):
+    """A layer that may attend to a source between self-attention and feed-forward.
+
+    Attributes:
+        reads_source: Whether it does.
+    """
+
+    reads_source: bool = False
+
+    def setup(self) -> None:  # noqa: D102
+        super().setup()
+        if self.reads_source:
+            block = self.block
+            self.cross_attention = MultiHeadAttention(replace(block, local_attention=False, attention="xla"))
+            self.cross_attention_layer_norm = LayerNorm(block.layer_norm_epsilon, block.dtype)
+
+    def __call__(
+        self, x: Array, mask: AttentionMask, rng: Array | None, source: Source | None = None
+    ) -> Array:
+        """Map ``[batch, length, hidden]`` to the same shape; ``rng`` None means no dropout."""
+        if not self.reads_source:
+            return super().__call__(x, mask, rng)
+        attention_rng, first_rng, cross_rng, second_rng, last_rng = split_or_none(rng, 5)
+        x = self.add_and_normalise(
+            self.attention_layer_norm, x, self.attention(x, mask, attention_rng), first_rng
+        )
+        if source is None:  # initialisation
+            source = Source(x, mask.key_segments)
+        keys_values = self.cross_attention.keys_values(source.states)
+        x = self._attend_to_source(x, keys_values, source.segment_ids, cross_rng, second_rng)
+        return self.feed_forward(x, last_rng)
+
+    def prefill(
+        self, x: Array, mask: AttentionMask, source: KeysValues | None, source_segments: Array | None
+    ) -> tuple[Array, KeysValues]:
+        """Apply the layer to ``[rows, length, hidden]``, and return its keys and values besides."""
+        made = self.attention.keys_values(x)
+        return self._after_projection(x, made, mask, source, source_segments), made
+
+    def step(
+        self,
+        x: Array,
+        kept: KeysValues,
+        used: Array,
+        mask: AttentionMask,
+        source: KeysValues | None,
+        source_segments: Array | None,
+    ) -> tuple[Array, KeysValues]:
+        """Apply the layer to one token a row, ``[rows, 1, hidden]``; return what is kept with that token in it."""
+        kept = write_next(kept, self.attention.keys_values(x), used)
+        return self._after_projection(x, kept, mask, source, source_segments), kept
+
+    def source_keys_values(self, states: Array) -> KeysValues:
+        """Project the states of a source."""
+        return self.cross_attention.keys_values(states)
+
+    def _after_projection(
+        self,
+        x: Array,
+        kept: KeysValues,
+        mask: AttentionMask,
+        source: KeysValues | None,
+        source_segments: Array | None,
+    ) -> Array:
+        attended = self.attention.attend(x, kept, mask, None)
+        x = self.add_and_normalise(self.attention_layer_norm, x, attended, None)
+        if source is not None and source_segments is not None:
+            x = self._attend_to_source(x, source, source_segments, None, None)
+        return self.feed_forward(x, None)
+
+    def _attend_to_source(
+        self, x: Array, source: KeysValues, segments: Array, cross_rng: Array | None, rng: Array | None
+    ) -> Array:
+        # The rows of one source (its beams, in a step) are queries of it side by side: its keys are never repeated.
+        sources = segments.shape[0]
+        queries = x.reshape(sources, -1, x.shape[-1])
+        mask = AttentionMask(jnp.ones(queries.shape[:2], jnp.int32), (segments != 0).astype(jnp.int32))
+        attended = self.cross_attention.attend(queries, source, mask, cross_rng).reshape(x.shape)
+        return self.add_and_normalise(self.cross_attention_layer_norm, x, attended, rng)
+
+
+class Decoder(Encoder):
+    """A stack of decoder layers; parameters as the encoder's, and ``cross_attention`` where it reads a source.
+
+    Attributes:
+        reads_source: Whether its layers attend to a source.
+    """
+
+    direction: Direction = "left_to_right"
+    reads_source: bool = False
+
+    def layer(self, block: BlockConfig) -> DecoderLayer:
+        """Return a layer that is applied to its parameters."""
+        return DecoderLayer(block, self.reads_source, parent=None)
+
+    def decode(
+        self, embedded: Array, segment_ids: Array, rng: Array | None, source: Source | None = None
+    ) -> Array:
+        """Map whole rows ``[batch, length, embedding]`` to states ``[batch, length, hidden]``, as in training."""
+        mask = AttentionMask.within(segment_ids, self.direction)
+        x = self.project(embedded)
+        return self.run_layers(x, mask, rng) if source is None else self.run_layers(x, mask, rng, source)
+
+    def read_source(self, source: Source) -> SourceCache:
+        """Compute the keys and values of a source, once for all steps."""
+        layer = self.layer(self.config.block)
+        layers = tuple(
+            layer.apply({"params": params}, source.states, method="source_keys_values")
+            for params in self.layer_parameters()
+        )
+        return SourceCache(layers, source.segment_ids)  # type: ignore[arg-type]
+
+    def prefill(
+        self, embedded: Array, lengths: Array, slots: int, source: SourceCache | None = None
+    ) -> tuple[Array, Cache]:
+        """Read the beginning of each row at once.
+
+        Args:
+            embedded: ``[rows, length, embedding]``, padded on the right.
+            lengths: int32 ``[rows]``, tokens of each row.
+            slots: How many tokens there is to be room for, at least ``length``.
+            source: What the layers attend to, a row each.
+
+        Returns:
+            States ``[rows, length, hidden]``, and what is kept of them.
+        """
+        real = (jnp.arange(embedded.shape[1])[None, :] < lengths[:, None]).astype(jnp.int32)
+        mask = AttentionMask.within(real, self.direction)
+        layer, x, kept = self.layer(self.config.block), self.project(embedded), []
+        for number, params in enumerate(self.layer_parameters()):
+            own = None if source is None else source.layers[number]
+            segments = None if source is None else source.segment_ids
+            out: Any = layer.apply({"params": params}, x, mask, own, segments, method="prefill")
+            x, made = out
+            kept.append(with_room(made, slots))
+        return x, Cache(tuple(kept), lengths.astype(jnp.int32))
+
+    def step(self, embedded: Array, cache: Cache, source: SourceCache | None = None) -> tuple[Array, Cache]:
+        """Read one token more of each row.
+
+        Args:
+            embedded: ``[rows, 1, embedding]``.
+            cache: What was read before; each row must have a free slot.
+            source: What the layers attend to. Rows may be several for each source, one behind the other.
+
+        Returns:
+            States ``[rows, 1, hidden]``, and what is kept with them.
+        """
+        # One query: there is nothing that a fused back end could save.
+        layer = self.layer(replace(self.config.block, attention="xla"))
+        mask, x, layers = cache.mask_with_next(), self.project(embedded), []
+        for number, params in enumerate(self.layer_parameters()):
+            own = None if source is None else source.layers[number]
+            segments = None if source is None else source.segment_ids
+            out: Any = layer.apply(
+                {"params": params}, x, cache.layers[number], cache.used, mask, own, segments, method="step"
+            )
+            x, kept = out
+            layers.append(kept)
+        return x, Cache(tuple(layers), cache.used + 1)
