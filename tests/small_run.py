@@ -41,7 +41,7 @@ def small_config(**sections) -> Config:
         "optimizer": {"learning_rate": 1e-3, "warmup_steps": 2},
         "train": {"steps": 40, "batch_size": 8, "log_every": 4, "eval_every": 20, "checkpoint_every": 5},
     }
-    if sections.get("objective", {}).get("kind") in ("masked_lm", "finetune"):
+    if sections.get("objective", {}).get("kind") in ("masked_lm", "causal_lm", "finetune"):
         del values["generator"]  # which these do not read
     for name, section in sections.items():
         values[name] = {**values.get(name, {}), **section} if isinstance(section, dict) else section

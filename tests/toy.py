@@ -31,6 +31,7 @@ class ToyObjective:
         Subnetwork("discriminator", ("discriminator_head",), "disc_loss"),
     )
     examples = None
+    text_metrics = None
 
     def init(self, rng):
         return {

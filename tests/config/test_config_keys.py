@@ -26,7 +26,7 @@ def _flat(values, prefix=""):
             yield f"{prefix}{key}"
 
 
-@pytest.mark.parametrize("kind", ["electra", "masked_lm", "electric", "finetune"])
+@pytest.mark.parametrize("kind", ["electra", "masked_lm", "electric", "causal_lm", "finetune"])
 def test_keys_are_those_of_a_dumped_configuration(kind):
     dumped = list(_flat(Config.model_validate({"objective": {"kind": kind}}).model_dump()))
     assert [key.name for key in keys() if not key.kinds or kind in key.kinds] == dumped
@@ -62,7 +62,7 @@ def test_reference_lists_every_key_with_type_default_and_meaning(capsys):
     )
     assert entries["generator.sharing"].endswith(", objective.kind=electra|electric only")
     assert entries["finetune.tasks.NAME.n_best"].endswith("NAME.kind=question_answering only")
-    assert entries["objective.kind"] == "electra|masked_lm|electric|finetune, default electra"
+    assert entries["objective.kind"] == "electra|masked_lm|electric|causal_lm|finetune, default electra"
     assert entries["objective.temperature"].endswith("default 1.0, objective.kind=electra only")
     with pytest.raises(UserError, match="unrecognized arguments: train"):
         main(["train.steps"])

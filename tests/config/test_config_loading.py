@@ -77,7 +77,7 @@ def test_floats_survive_the_round_trip_exactly():
     assert parse(dump(numbers), "here") == numbers
 
 
-@pytest.mark.parametrize("kind", ["electra", "masked_lm", "electric", "finetune"])
+@pytest.mark.parametrize("kind", ["electra", "masked_lm", "electric", "causal_lm", "finetune"])
 def test_dump_is_what_the_kind_of_run_reads_in_the_order_of_the_schema(kind):
     values = parse(dump_config(Config.model_validate({"objective": {"kind": kind}})), "here")
     wanted = [key.name for key in keys() if kind in key.runs]
