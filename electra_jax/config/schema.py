@@ -55,18 +55,20 @@ class DataConfig(Section):
         kinds=PRETRAINING,
     )
     sequence_length: int = field(128, "Tokens in a row, special tokens included.", ge=8)
-    packing: Literal["documents", "segment_pairs"] = field(
+    packing: Literal["documents", "segment_pairs", "continuous"] = field(
         "documents",
         "documents: contiguous text, several documents a row, attention kept inside each; "
-        "segment_pairs: the reference's [CLS] A [SEP] B [SEP] examples.",
+        "segment_pairs: the reference's [CLS] A [SEP] B [SEP] examples; continuous: for language models, as "
+        "documents, with [SEP] only where a document ends, not where a row does.",
         kinds=PRETRAINING,
     )
     text_field: str = field(
         "text", "Field that holds the text, in JSON lines and in TFDS features.", kinds=PRETRAINING
     )
-    document_separator: Literal["blank_line", "line"] = field(
+    document_separator: Literal["blank_line", "line", "file"] = field(
         "blank_line",
-        "What ends a document in a .txt file: an empty line, or every line end.",
+        "What ends a document in a .txt file: an empty line, every line end, or (file) the end of the file: it is one "
+        "document with all its line ends and blanks, and its last eval_fraction is held out.",
         kinds=PRETRAINING,
     )
     encoding: str = field(
@@ -89,18 +91,21 @@ class DataConfig(Section):
 class TokenizerConfig(Section):
     """Which tokenizer; a SentencePiece model is trained from data.source when no file is given."""
 
-    kind: Literal["sentencepiece", "wordpiece"] = field(
-        "sentencepiece", "sentencepiece, or BERT's wordpiece."
+    kind: Literal["sentencepiece", "wordpiece", "characters"] = field(
+        "sentencepiece",
+        "sentencepiece, BERT's wordpiece, or characters: those of the training text, each a token.",
     )
     vocab_size: int | None = field(
         None,
         "Entries of the vocabulary, special tokens included. sentencepiece: how many to train (null: 30522); "
-        "wordpiece: if given, the file must have just as many.",
+        "characters: the most frequent (null: all there are); wordpiece: if given, the file must have just as many.",
         ge=1,
         le=MAX_SIZE,
     )
     vocab_file: LocalPath | None = field(
-        None, "wordpiece: a BERT vocab.txt (required); sentencepiece: a trained .model (null: train one)."
+        None,
+        "wordpiece: a BERT vocab.txt (required); sentencepiece: a trained .model (null: train one); characters: a "
+        "characters.json (null: those of the text).",
     )
     lowercase: bool = field(True, "Lower-case the text.")
     strip_accents: bool | None = field(

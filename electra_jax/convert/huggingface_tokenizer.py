@@ -19,6 +19,8 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 
 from electra_jax.convert.tokenizer_agreement import resolve_cleaning
 from electra_jax.errors import UserError
+from electra_jax.tokenizers.build import KINDS
+from electra_jax.tokenizers.characters_tokenizer import CHARACTERS_FILE, CharactersTokenizer
 from electra_jax.tokenizers.cleaning import (
     CONFIG_FILE,
     FAST_FILE,
@@ -38,6 +40,7 @@ from electra_jax.tokenizers.wordpiece_tokenizer import (
 
 WORDPIECE_FILE = "vocab.txt"
 SENTENCEPIECE_FILE = "spiece.model"
+_VOCABULARIES = (WORDPIECE_FILE, SENTENCEPIECE_FILE, CHARACTERS_FILE)
 
 # Classes that read a vocab.txt as it is read here.
 _PLAIN_CLASSES = {
@@ -67,13 +70,20 @@ _SENTENCEPIECE_NOTES = (
 )
 
 
+_CHARACTERS_NOTES = (
+    _TYPED_SPECIALS,
+    "Hugging Face's tokenizer of these characters may give other ids for characters that are newer than its Unicode "
+    "tables, and, where accents are stripped, for letters written in several parts.",
+)
+
+
 @dataclass(frozen=True)
 class TokenizerFiles:
     """What the files of a tokenizer in a Hugging Face folder say.
 
     Attributes:
-        kind: "wordpiece" or "sentencepiece".
-        content: a vocab.txt, or a serialized SentencePiece model.
+        kind: "wordpiece", "sentencepiece" or "characters".
+        content: a vocab.txt, a serialized SentencePiece model or a characters.json.
         lowercase: whether text is lower-cased.
         strip_accents: whether accents are removed.
         notes: sentences on what was assumed, and on what is done differently here.
@@ -90,7 +100,7 @@ def write_huggingface_tokenizer(tokenizer: Tokenizer, directory: Path, max_lengt
     """Write the files of a tokenizer, replacing those of the same names, and return notes on known differences.
 
     Args:
-        tokenizer: WordPiece or SentencePiece.
+        tokenizer: of any kind.
         directory: created if it does not exist.
         max_length: the longest row the model takes, special tokens included.
 
@@ -103,6 +113,9 @@ def write_huggingface_tokenizer(tokenizer: Tokenizer, directory: Path, max_lengt
     elif isinstance(tokenizer, SentencePieceTokenizer):
         fast, notes = _sentencepiece(tokenizer)
         vocabulary, extra = SENTENCEPIECE_FILE, {}
+    elif isinstance(tokenizer, CharactersTokenizer):
+        fast, notes = _characters(tokenizer), list(_CHARACTERS_NOTES)
+        vocabulary, extra = CHARACTERS_FILE, {}
     else:
         raise UserError(f"a tokenizer of kind {tokenizer.kind} cannot be written for Hugging Face")
     specials = _special_tokens(tokenizer)
@@ -198,6 +211,21 @@ def _sentencepiece(tokenizer: SentencePieceTokenizer) -> tuple[tokenizers.Tokeni
     return fast, notes
 
 
+def _characters(tokenizer: CharactersTokenizer) -> tokenizers.Tokenizer:
+    """Return the same tokenizer in the Rust library: BPE that merges nothing."""
+    vocabulary = {tokenizer.token(i): i for i in range(tokenizer.vocab_size)}
+    fast = tokenizers.Tokenizer(models.BPE(vocabulary, [], unk_token=tokenizer.token(tokenizer.unk_id)))
+    steps: list[normalizers.Normalizer] = []
+    if tokenizer.options["lowercase"]:
+        steps += [normalizers.Lowercase()]
+    if tokenizer.options["strip_accents"]:
+        steps += [normalizers.NFD(), normalizers.Replace(Regex(r"\p{Mn}"), ""), normalizers.NFC()]
+    if steps:
+        fast.normalizer = normalizers.Sequence(steps)
+    fast.decoder = decoders.Fuse()
+    return fast
+
+
 def _sentencepiece_model(proto: Any) -> models.Model:
     trainer = proto.trainer_spec
     if trainer.model_type == _UNIGRAM:
@@ -275,22 +303,23 @@ def _to_json(value: Any) -> bytes:
 def read_huggingface_tokenizer(directory: Path, vocab: Path | None = None) -> TokenizerFiles | None:
     """Read the tokenizer of a folder; None where it has none.
 
-    The vocabulary is ``vocab``, vocab.txt, spiece.model or the WordPiece vocabulary in tokenizer.json, the first that
-    exists. How text is cleaned is read from tokenizer_config.json, else from tokenizer.json (for the generic class of
-    transformers the other way around); with neither, text is lower-cased unless the vocabulary has capitals.
+    The vocabulary is ``vocab``, vocab.txt, spiece.model, characters.json or the WordPiece vocabulary in tokenizer.json,
+    the first that exists. How text is cleaned is read from tokenizer_config.json, else from tokenizer.json (for the
+    generic class of transformers the other way around); with neither, text is lower-cased unless the vocabulary has
+    capitals.
 
     Args:
         directory: of a model.
-        vocab: another vocab.txt, or a SentencePiece model if its name ends in ``.model``.
+        vocab: another vocab.txt, or a SentencePiece model if its name ends in ``.model``, characters if in ``.json``.
 
     Raises:
         UserError: a file is not what its name says, or the tokenizer is of another kind.
     """
     config, fast = read_optional_object(directory / CONFIG_FILE), read_optional_object(directory / FAST_FILE)
-    paths = [vocab] if vocab else [directory / name for name in (WORDPIECE_FILE, SENTENCEPIECE_FILE)]
+    paths = [vocab] if vocab else [directory / name for name in _VOCABULARIES]
     path = next((path for path in paths if path == vocab or os.path.lexists(path)), None)
     if path is not None:
-        kind = "sentencepiece" if path.suffix == ".model" else "wordpiece"
+        kind = {".model": "sentencepiece", ".json": "characters"}.get(path.suffix, "wordpiece")
         content = read_vocabulary(path, str(path))
     elif fast:
         kind, path = "wordpiece", directory / FAST_FILE
@@ -327,8 +356,7 @@ def _wordpiece_notes(config: dict[str, Any], fast: dict[str, Any], chinese: bool
 
 
 def _has_capitals(kind: str, content: bytes, path: Path) -> bool:
-    tokenizer_class = WordPieceTokenizer if kind == "wordpiece" else SentencePieceTokenizer
-    tokenizer = tokenizer_class(content, lowercase=True, strip_accents=True, where=str(path))
+    tokenizer = KINDS[kind](content, lowercase=True, strip_accents=True, where=str(path))
     tokens = map(tokenizer.token, range(tokenizer.vocab_size))
     # [UNK], [unused1], and byte pieces of SentencePiece such as <0x0A> are not words.
     words = (token for token in tokens if not (token[:1] in ("[", "<") and token[-1:] in ("]", ">")))

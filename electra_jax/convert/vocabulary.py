@@ -11,6 +11,7 @@ from electra_jax.convert.tokenizer_agreement import check_agreement
 from electra_jax.errors import UserError
 from electra_jax.tokenizers import Tokenizer, vocabulary_notes
 from electra_jax.tokenizers.build import KINDS
+from electra_jax.tokenizers.characters_tokenizer import characters_file
 
 # If more rows than this share come after the last token, the embeddings belong to another vocabulary.
 _MAX_NAMELESS_SHARE = 0.25
@@ -55,6 +56,8 @@ def pad_vocabulary(tokenizer: Tokenizer, rows: int) -> tuple[Tokenizer, tuple[st
         return tokenizer, ()
     if tokenizer.kind == "wordpiece":
         content = "".join(f"{token}\n" for token in (*tokens, *names)).encode()
+    elif tokenizer.kind == "characters":
+        content = characters_file([*tokens, *names])
     else:
         model = ModelProto.FromString(tokenizer.content)
         for name in names:

@@ -1,14 +1,15 @@
 """Packs documents of token ids into rows of fixed length; no token is thrown away.
 
-A row is a sequence of segments, each `[CLS] tokens [SEP]` (or `[CLS] A [SEP] B [SEP]`), with [PAD] at the end
-at most. Nothing but ids is kept: segments, positions and token types follow from where [CLS] and [SEP] stand.
+A row is a sequence of segments, each `[CLS] tokens [SEP]` (or `[CLS] A [SEP] B [SEP]`, or for language models
+`[CLS] tokens` where the document goes on), with [PAD] at the end at most. Nothing but ids is kept: segments, positions
+and token types follow from where [CLS] and [SEP] stand.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -46,7 +47,12 @@ class Packer(Protocol):
 def make_packer(mode: str, length: int, *, cls_id: int, sep_id: int, pad_id: int) -> Packer:
     """Return the packer of `data.packing` for rows of ``length`` tokens."""
     rows = _Rows(length, cls_id, sep_id, pad_id)
-    return PairPacker(rows) if mode == "segment_pairs" else DocumentPacker(rows)
+    packers: dict[str, Callable[[_Rows], Packer]] = {
+        "documents": DocumentPacker,
+        "segment_pairs": PairPacker,
+        "continuous": ContinuousPacker,
+    }
+    return packers[mode](rows)
 
 
 def pack(packer: Packer, documents: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[np.ndarray]:
@@ -89,6 +95,16 @@ class _Rows:
             column = end + 1
         self._column = column
 
+    def place_piece(self, tokens: np.ndarray, *, is_last: bool) -> None:
+        """Write ``[CLS] tokens``, and [SEP] if the document ends there, into the current row, which must have room."""
+        row, start = self._buffer[self._row], self._column + 1
+        end = start + len(tokens)
+        row[start - 1] = self._cls_id
+        row[start:end] = tokens
+        if is_last:
+            row[end] = self._sep_id
+        self._column = end + is_last
+
     def end_row(self) -> Iterator[np.ndarray]:
         """Leave the current row as it is, unless it is empty, and go on to the next one."""
         if self._column == 0:
@@ -123,6 +139,38 @@ class DocumentPacker:
             end = min(len(ids), start + rows.free - 2)
             rows.place(ids[start:end])
             start = end
+
+    def finish(self) -> Iterator[np.ndarray]:
+        """See `Packer.finish`."""
+        yield from self._rows.end_row()
+        yield from self._rows.take()
+
+
+class ContinuousPacker:
+    """`continuous`: text for language models; [SEP] stands where a document ends, and nowhere else.
+
+    Rows are filled to the last column: a document that does not fit goes on in the next row, behind another [CLS].
+    One place, or two, stays empty where nothing but [CLS], or a document's end without its last token, would fit.
+    """
+
+    def __init__(self, rows: _Rows) -> None:
+        self._rows = rows
+
+    def add(self, ids: np.ndarray, sentence_ends: np.ndarray) -> Iterator[np.ndarray]:
+        """See `Packer.add`."""
+        del sentence_ends
+        rows, start = self._rows, 0
+        while start < len(ids):
+            left, room = len(ids) - start, rows.free - 1
+            # [SEP] never stands alone behind a [CLS]: that would be an empty text.
+            size = left - 1 if left == room else min(left, room)
+            if size < 1:
+                yield from rows.end_row()
+                continue
+            rows.place_piece(ids[start : start + size], is_last=size == left)
+            start += size
+            if rows.free == 0:
+                yield from rows.end_row()
 
     def finish(self) -> Iterator[np.ndarray]:
         """See `Packer.finish`."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from electra_jax.config.schema import DataConfig, TokenizerConfig
 from electra_jax.data.cache import cache_errors, key_of
 from electra_jax.data.prepared_rows import RowsJob, prepare_rows, print_progress
-from electra_jax.data.sources import TextSource, check_source, is_held_out, open_source
+from electra_jax.data.sources import TextSource, check_source, open_source
 from electra_jax.data.token_rows import TokenRows
 from electra_jax.errors import UserError
 from electra_jax.files.local_paths import check_folder
@@ -21,6 +21,11 @@ from electra_jax.tokenizers import (
     vocabulary_notes,
     with_cleaning,
 )
+
+_MAKING = {
+    "sentencepiece": "training a sentencepiece vocabulary on",
+    "characters": "collecting the characters of",
+}
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,7 @@ def _prepare_tokenizer(
     settings = with_cleaning(config)
 
     def documents() -> Iterator[str]:
-        return (text for text in source.documents() if not (fraction and is_held_out(text, fraction)))
+        return (text for is_held_out, text in source.divided(fraction) if not is_held_out)
 
     if config.vocab_file is not None:
         tokenizer = build_tokenizer(settings, documents)
@@ -177,7 +182,7 @@ def _prepare_tokenizer(
     )
     directory = _cache(data) / "tokenizers" / key
     if not directory.exists():
-        print_progress(progress, f"training a {config.kind} vocabulary on {source.name}")
+        print_progress(progress, f"{_MAKING[config.kind]} {source.name}")
         tokenizer = build_tokenizer(settings, documents, lambda line: print_progress(progress, line))
         _save(tokenizer, directory)
         print_progress(progress, f"{tokenizer.vocab_size:,} tokens -> {directory}")

@@ -6,10 +6,11 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from tqdm import tqdm
 
 from electra_jax.config.schema import DataConfig
@@ -17,13 +18,21 @@ from electra_jax.data.cache import key_of, new_directory
 from electra_jax.data.cleaned_characters import CharacterCounts, cleaning_lines
 from electra_jax.data.packing import make_packer
 from electra_jax.data.row_writer import FORMAT_VERSION, RowWriter
-from electra_jax.data.sources import TextSource, is_held_out
+from electra_jax.data.sources import TextSource
+from electra_jax.data.sources.held_out import MIN_HELD_OUT_CHARACTERS
+from electra_jax.data.text_counts import sum_counts
 from electra_jax.data.token_rows import TokenRows
 from electra_jax.data.tokenizing import tokenize_documents
 from electra_jax.errors import UserError
 from electra_jax.tokenizers import Tokenizer
 
 SECONDS_BETWEEN_LINES = 30.0
+# What is held out, by data.document_separator.
+_HELD_OUT = {
+    "blank_line": "a document (in a text file a document ends at an empty line)",
+    "line": "a document (with data.document_separator=line every line is one)",
+    "file": f"{MIN_HELD_OUT_CHARACTERS} characters of a file, or a whole one",
+}
 
 # Which documents of a source: all of them, those that are not held out, those that are.
 Split = Literal["all", "train", "eval"]
@@ -82,21 +91,22 @@ def prepare_rows(job: RowsJob, source: TextSource, splits: tuple[Split, ...]) ->
                 for split, directory in missing.items()
             }
             print_progress(job.progress, f"tokenising {source.name}")
-            num_documents, characters = _write_rows(job, source, writers)
+            read = _write_rows(job, source, writers)
             for split, writer in writers.items():
-                if not num_documents[split]:
+                if not read[split].num_documents:
                     raise _no_text(source, split, job)
                 writer.finish(
                     {
                         "source_name": source.name,
-                        "num_documents": num_documents[split],
+                        "num_documents": read[split].num_documents,
                         "settings": settings[split],
-                        "cleaning": cleaning_lines(characters[split].counts, job.tokenizer),
+                        "cleaning": cleaning_lines(read[split].characters.counts, job.tokenizer),
+                        **(asdict(sum_counts(read[split].text_counts)) if _counts_texts(job) else {}),
                     }
                 )
         for split, directory in missing.items():
             print_progress(
-                job.progress, _summary(source, split, num_documents[split], TokenRows.open(directory))
+                job.progress, _summary(source, split, read[split].num_documents, TokenRows.open(directory))
             )
     rows = {split: TokenRows.open(directory) for split, directory in directories.items()}
     for line in rows[splits[0]].manifest.cleaning:
@@ -104,14 +114,27 @@ def prepare_rows(job: RowsJob, source: TextSource, splits: tuple[Split, ...]) ->
     return rows
 
 
-def _write_rows(
-    job: RowsJob, source: TextSource, writers: dict[Split, RowWriter]
-) -> tuple[dict[Split, int], dict[Split, CharacterCounts]]:
-    """Tokenise, pack and write the documents of the splits that ``writers`` has.
+@dataclass
+class _Read:
+    """What was read of a split.
 
-    Returns:
-        How many documents each split has, and characters of them.
+    Attributes:
+        num_documents: those that have tokens.
+        characters: of them.
+        text_counts: int64 ``[1, 3]``, the sums so far of `text_counts.count_text`.
     """
+
+    num_documents: int = 0
+    characters: CharacterCounts = field(default_factory=CharacterCounts)
+    text_counts: np.ndarray = field(default_factory=lambda: np.zeros((1, 3), np.int64))
+
+
+def _counts_texts(job: RowsJob) -> bool:
+    return job.data.packing == "continuous"
+
+
+def _write_rows(job: RowsJob, source: TextSource, writers: dict[Split, RowWriter]) -> dict[Split, _Read]:
+    """Tokenise, pack and write the documents of the splits that ``writers`` has; return what each split has."""
     data, tokenizer = job.data, job.tokenizer
     packers = {
         split: make_packer(
@@ -123,8 +146,7 @@ def _write_rows(
         )
         for split in writers
     }
-    num_documents: dict[Split, int] = dict.fromkeys(writers, 0)
-    characters: dict[Split, CharacterCounts] = {split: CharacterCounts() for split in writers}
+    read = {split: _Read() for split in writers}
     num_tokens = 0
     # A live line in a terminal; in a log file now and then a line.
     bar = tqdm(
@@ -136,13 +158,11 @@ def _write_rows(
     )
 
     def wanted() -> Iterator[tuple[Split, str]]:
-        for text in source.documents():
+        for is_held_out, text in source.divided(0 if "all" in writers else job.fraction):
             bar.update()
-            split: Split = "all"
-            if "all" not in writers:
-                split = "eval" if is_held_out(text, job.fraction) else "train"
+            split: Split = "all" if "all" in writers else "eval" if is_held_out else "train"
             if split in writers:
-                characters[split].add(text)
+                read[split].characters.add(text)
                 yield split, text
 
     chunks = tokenize_documents(
@@ -150,11 +170,14 @@ def _write_rows(
         tokenizer,
         by_sentence=data.packing == "segment_pairs",
         processes=data.prepare_processes or _num_cores(),
+        count_texts=_counts_texts(job),
     )
     with bar, contextlib.closing(chunks):
         for splits, chunk in chunks:
+            for split, counts in zip(splits, chunk.text_counts):
+                read[split].text_counts += counts
             for split, (ids, sentence_ends) in zip(splits, chunk.documents()):
-                num_documents[split] += len(ids) > 0
+                read[split].num_documents += len(ids) > 0
                 for rows in packers[split].add(ids, sentence_ends):
                     writers[split].write(rows)
             num_tokens += len(chunk.ids)
@@ -163,7 +186,7 @@ def _write_rows(
     for split, packer in packers.items():
         for rows in packer.finish():
             writers[split].write(rows)
-    return num_documents, characters
+    return read
 
 
 def _row_writer(job: RowsJob, directory: Path) -> RowWriter:
@@ -180,10 +203,11 @@ def _row_writer(job: RowsJob, directory: Path) -> RowWriter:
 
 
 def _no_text(source: TextSource, split: Split, job: RowsJob) -> UserError:
+    separator = job.data.document_separator
     if split == "eval":
         return UserError(
-            f"{source.name} is too small for data.eval_fraction {job.fraction} to hold out a document (in a text file "
-            "a document ends at an empty line): set data.eval_source, or a larger data.eval_fraction"
+            f"{source.name} is too small for data.eval_fraction {job.fraction} to hold out {_HELD_OUT[separator]}: "
+            "set data.eval_source, or a larger data.eval_fraction"
         )
     reason = f"with data.eval_fraction {job.fraction} " if split == "train" else ""
     return UserError(f"{source.name} {reason}leaves no text to make rows of: use a larger source")

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from electra_jax.data.permutation import BLOCKS_PER_WINDOW
 from electra_jax.data.row_writer import MANIFEST
+from electra_jax.data.text_counts import TextCounts
 from electra_jax.errors import UserError
 from electra_jax.files.json_files import read_object
 
@@ -48,6 +49,10 @@ class Manifest(BaseModel):
     cleaning: tuple[
         str, ...
     ] = ()  # lines on what cleaning did to the text; rows of earlier versions have none
+    # See `TextCounts`; of rows packed for language models alone.
+    num_bytes: int | None = None
+    num_words: int | None = None
+    changed_documents: int | None = None
 
 
 class TokenRows:
@@ -61,6 +66,7 @@ class TokenRows:
         fingerprint: hash of all ids.
         most_frequent_token_share: of the tokens that are not special ones, those that are the commonest.
         rows_per_block: rows that are decoded together.
+        text_counts: what their text measures; None unless they are packed for language models.
     """
 
     def __init__(self, directory: Path, manifest: Manifest) -> None:
@@ -72,6 +78,7 @@ class TokenRows:
         self.fingerprint = manifest.fingerprint
         self.most_frequent_token_share = manifest.most_frequent_token_share
         self.rows_per_block = manifest.rows_per_block
+        self.text_counts = _text_counts(manifest)
         # Every shard but the last is full, so a shard holds whole blocks.
         blocks = [-(-shard.num_rows // manifest.rows_per_block) for shard in manifest.shards]
         self._shard_ends = np.cumsum(blocks)
@@ -152,6 +159,12 @@ class TokenRows:
         if len(decoded) != expected:
             raise _damaged(file, f"block {block - first} has {len(decoded)} rows instead of {expected}")
         return decoded
+
+
+def _text_counts(manifest: Manifest) -> TextCounts | None:
+    values = (manifest.num_bytes, manifest.num_words, manifest.changed_documents)
+    known = [value for value in values if value is not None]
+    return TextCounts(*known) if len(known) == len(values) else None
 
 
 def _damaged(file: Path, reason: str) -> UserError:

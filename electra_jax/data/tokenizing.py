@@ -26,6 +26,7 @@ import numpy as np
 
 import electra_jax
 from electra_jax.data.packing import split_sentences
+from electra_jax.data.text_counts import count_text
 from electra_jax.errors import UserError
 from electra_jax.tokenizers import Tokenizer, load_tokenizer
 
@@ -44,11 +45,13 @@ class TokenChunk:
         ids: int32 [tokens], of all documents.
         sentence_lengths: int64 [sentences], tokens of each, none of them 0.
         sentence_counts: int64 [documents], sentences of each; 0 for a document without tokens.
+        text_counts: int64 [documents, 3], see `text_counts.count_text`; [0, 3] if nobody asked for them.
     """
 
     ids: np.ndarray
     sentence_lengths: np.ndarray
     sentence_counts: np.ndarray
+    text_counts: np.ndarray
 
     def documents(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (ids, sentence_ends) of each document, see `packing.Packer.add`."""
@@ -61,15 +64,19 @@ class TokenChunk:
             start, first = stop, last
 
 
-def tokenize_chunk(tokenizer: Tokenizer, documents: list[str], by_sentence: bool) -> TokenChunk:
-    """Tokenise documents, as one text each or sentence by sentence."""
+def tokenize_chunk(
+    tokenizer: Tokenizer, documents: list[str], by_sentence: bool, count_texts: bool = False
+) -> TokenChunk:
+    """Tokenise documents, as one text each or sentence by sentence; only the former can be counted."""
     texts = [split_sentences(document) if by_sentence else [document] for document in documents]
     encoded = tokenizer.encode_batch([text for part in texts for text in part])
     lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
     ids = np.fromiter(chain.from_iterable(encoded), np.int32, int(lengths.sum()))
     document_of = np.repeat(np.arange(len(texts)), [len(part) for part in texts])
     counts = np.bincount(document_of[lengths > 0], minlength=len(texts))
-    return TokenChunk(ids, lengths[lengths > 0], counts)
+    counted = [count_text(tokenizer, *of) for of in zip(documents, encoded)] if count_texts else []
+    text_counts = np.array(counted, np.int64).reshape(-1, 3)
+    return TokenChunk(ids, lengths[lengths > 0], counts, text_counts)
 
 
 def tokenize_documents(
@@ -78,6 +85,7 @@ def tokenize_documents(
     *,
     by_sentence: bool,
     processes: int,
+    count_texts: bool = False,
 ) -> Generator[tuple[list[_T], TokenChunk], None, None]:
     """Tokenise a stream of labelled documents; order and result are those of a single process.
 
@@ -86,6 +94,7 @@ def tokenize_documents(
         tokenizer: gives the ids.
         by_sentence: whether sentences are tokenised, and counted, one by one.
         processes: how many tokenise at the same time; 1: this one.
+        count_texts: whether to count the text as well; not with ``by_sentence``.
 
     Yields:
         Labels and tokens of some documents.
@@ -96,12 +105,12 @@ def tokenize_documents(
     chunks = _chunked(documents)
     if processes == 1:
         for labels, texts in chunks:
-            yield labels, tokenize_chunk(tokenizer, texts, by_sentence)
+            yield labels, tokenize_chunk(tokenizer, texts, by_sentence, count_texts)
         return
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "tokenizer"
         tokenizer.save(directory)
-        pool = stack.enter_context(WorkerPool(directory, by_sentence, processes))
+        pool = stack.enter_context(WorkerPool(directory, by_sentence, processes, count_texts))
         pending: deque[tuple[list[_T], Future[TokenChunk]]] = deque()
         for labels, texts in chunks:
             pending.append((labels, pool.submit(texts)))
@@ -116,8 +125,10 @@ def tokenize_documents(
 class WorkerPool:
     """Child processes, each driven by a thread of its own and started when it is first needed."""
 
-    def __init__(self, tokenizer_dir: Path, by_sentence: bool, processes: int) -> None:
-        self._arguments = [str(tokenizer_dir), str(int(by_sentence))]
+    def __init__(
+        self, tokenizer_dir: Path, by_sentence: bool, processes: int, count_texts: bool = False
+    ) -> None:
+        self._arguments = [str(tokenizer_dir), str(int(by_sentence)), str(int(count_texts))]
         self._threads = ThreadPoolExecutor(processes, thread_name_prefix="tokenize")
         self._of_thread = threading.local()
         self._workers: list[subprocess.Popen[bytes]] = []
@@ -160,9 +171,12 @@ class WorkerPool:
             raise UserError(parts[0].decode())
         if status[0] == _CRASH:
             raise RuntimeError(f"a process that tokenises failed:\n{parts[0].decode()}")
-        ids, lengths, counts = parts
+        ids, lengths, counts, text_counts = parts
         return TokenChunk(
-            np.frombuffer(ids, np.int32), np.frombuffer(lengths, np.int64), np.frombuffer(counts, np.int64)
+            np.frombuffer(ids, np.int32),
+            np.frombuffer(lengths, np.int64),
+            np.frombuffer(counts, np.int64),
+            np.frombuffer(text_counts, np.int64).reshape(-1, 3),
         )
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -187,7 +201,9 @@ class WorkerPool:
         return worker
 
 
-def serve(tokenizer_dir: Path, by_sentence: bool, requests: IO[bytes], answers: IO[bytes]) -> None:
+def serve(
+    tokenizer_dir: Path, by_sentence: bool, count_texts: bool, requests: IO[bytes], answers: IO[bytes]
+) -> None:
     """Answer frames of texts with frames of tokens until ``requests`` ends."""
     tokenizer: Tokenizer | None = None
     while True:
@@ -197,13 +213,13 @@ def serve(tokenizer_dir: Path, by_sentence: bool, requests: IO[bytes], answers: 
             return
         try:
             tokenizer = tokenizer or load_tokenizer(tokenizer_dir)
-            chunk = tokenize_chunk(tokenizer, _decode_texts(frame), by_sentence)
+            chunk = tokenize_chunk(tokenizer, _decode_texts(frame), by_sentence, count_texts)
         except UserError as error:
             answer = [bytes([_USER_ERROR]), str(error).encode()]
         except Exception:
             answer = [bytes([_CRASH]), traceback.format_exc().encode()]
         else:
-            parts = (chunk.ids, chunk.sentence_lengths, chunk.sentence_counts)
+            parts = (chunk.ids, chunk.sentence_lengths, chunk.sentence_counts, chunk.text_counts)
             answer = [bytes([_OK]), *(part.tobytes() for part in parts)]
         _send(answers, answer)
 
@@ -262,12 +278,12 @@ def _read(pipe: IO[bytes], length: int) -> bytes:
 
 
 def _main(arguments: list[str]) -> None:
-    directory, by_sentence = arguments
+    directory, by_sentence, count_texts = arguments
     # What a library prints must not end up between the frames.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
-        serve(Path(directory), by_sentence == "1", sys.stdin.buffer, answers)
+        serve(Path(directory), by_sentence == "1", count_texts == "1", sys.stdin.buffer, answers)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from electra_jax.config.schema import TokenizerConfig
 from electra_jax.errors import UserError
+from electra_jax.tokenizers.characters_tokenizer import CharactersTokenizer, check_size, collect_characters
 from electra_jax.tokenizers.cleaning import with_cleaning
 from electra_jax.tokenizers.protocol import Tokenizer
 from electra_jax.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
@@ -13,9 +14,10 @@ from electra_jax.tokenizers.training import check_trainable, train_sentencepiece
 from electra_jax.tokenizers.vocabulary_file import read_vocabulary, vocabulary_path
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
 
-KINDS: dict[str, type[SentencePieceTokenizer] | type[WordPieceTokenizer]] = {
+KINDS: dict[str, type[SentencePieceTokenizer] | type[WordPieceTokenizer] | type[CharactersTokenizer]] = {
     "sentencepiece": SentencePieceTokenizer,
     "wordpiece": WordPieceTokenizer,
+    "characters": CharactersTokenizer,
 }
 
 
@@ -40,6 +42,14 @@ def build_tokenizer(
         content = read_vocabulary(file, f"tokenizer.vocab_file {config.vocab_file}")
     elif config.kind == "sentencepiece":
         content = train_sentencepiece(config, documents(), report)
+    elif config.kind == "characters":
+        content = collect_characters(
+            documents(),
+            config.vocab_size,
+            lowercase=config.lowercase,
+            strip_accents=bool(config.strip_accents),
+            report=report,
+        )
     else:
         raise UserError("tokenizer.kind=wordpiece needs tokenizer.vocab_file, the path of a BERT vocab.txt")
     tokenizer = KINDS[config.kind](
@@ -64,6 +74,8 @@ def check_tokenizer(config: TokenizerConfig) -> None:
     """
     if config.kind == "sentencepiece" and config.vocab_file is None:
         check_trainable(config)
+    elif config.kind == "characters" and config.vocab_file is None:
+        check_size(config.vocab_size)
     else:
         build_tokenizer(config, lambda: iter(()))
 

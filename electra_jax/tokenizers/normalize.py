@@ -63,6 +63,25 @@ class PlainNormalizer:
         return "".join(pieces), [i for i, piece in enumerate(pieces) for _ in piece]
 
 
+class CharacterNormalizer(PlainNormalizer):
+    """Lower case and stripping of accents and nothing else, character by character; used before single characters.
+
+    Without the two, text stays as it is; but for half of a surrogate pair, which becomes U+FFFD.
+    """
+
+    def _character(self, char: str) -> str:
+        if not is_assigned(char):
+            return char
+        if category(char) == "Cs":
+            return "\ufffd"
+        if self._lowercase:
+            char = char.lower()
+        if self._strip:
+            decomposed = unicodedata.normalize("NFD", char)
+            char = unicodedata.normalize("NFC", "".join(c for c in decomposed if not _is_mark(c)))
+        return char
+
+
 class BertNormalizer:
     """Cleaning of text as BERT's own BasicTokenizer does it.
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from electra_jax.errors import listed
-from electra_jax.tokenizers.normalize import BertNormalizer, PlainNormalizer
+from electra_jax.tokenizers.normalize import BertNormalizer, CharacterNormalizer, PlainNormalizer
 from electra_jax.tokenizers.protocol import Tokenizer
 from electra_jax.tokenizers.wordpiece_tokenizer import CONTINUATION
 
@@ -14,6 +14,7 @@ _MAX_NAMED = 5
 NORMALIZERS: dict[str, type[BertNormalizer] | type[PlainNormalizer]] = {
     "wordpiece": BertNormalizer,
     "sentencepiece": PlainNormalizer,
+    "characters": CharacterNormalizer,
 }
 
 

@@ -27,7 +27,7 @@ class Tokenizer(Protocol):
     """Text to ids and back. Special ids never come out of text: a typed "[MASK]" is text.
 
     Attributes:
-        kind: "sentencepiece" or "wordpiece".
+        kind: "sentencepiece", "wordpiece" or "characters".
         vocab_size: entries of the vocabulary.
         fingerprint: hex hash of everything that decides the output.
     """
@@ -60,6 +60,13 @@ class Tokenizer(Protocol):
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return readable text; special tokens are shown by name."""
+
+    def detokenize(self, ids: Sequence[int]) -> str:
+        """Return the text a person would read, without special tokens; where everything is kept, the original.
+
+        Of ids that end inside a character, which bytes spell, the text ends with U+FFFD. What stands before the last
+        blank stays as it is when more ids are added.
+        """
 
     def token(self, id: int) -> str:
         """Return the token of an id, as the vocabulary spells it."""

@@ -45,6 +45,11 @@ class SentencePieceTokenizer:
             [i in between_words or token.startswith(SPACE) for i, token in enumerate(self._tokens)]
         )
         self._starts.setflags(write=False)
+        self._written = [self._bytes_of(i) for i in range(self.vocab_size)]
+        # What the model does to blanks: one in front (or behind) that the text does not have, others taken away.
+        spelled = self._processor.normalize("a  a")
+        self._puts_blank_before, self._puts_blank_behind = spelled[:1] == SPACE, spelled[-1:] == SPACE
+        self._keeps_blanks = f"a{SPACE * 2}a" in spelled
         self.fingerprint = fingerprint_of(self.kind, self._options, model)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -124,6 +129,25 @@ class SentencePieceTokenizer:
                 space = " " if self.token(run[0]).startswith(SPACE) else ""
                 text += space + self._processor.decode(run)
         return text.strip(" ").replace("  ", " ")
+
+    def detokenize(self, ids: Sequence[int]) -> str:
+        """Return the text that ids spell, without special tokens and without the blank that the model puts in front.
+
+        Bytes that are no UTF-8 become U+FFFD, one for a character that is not complete yet.
+        """
+        text = b"".join([self._written[i] for i in ids]).decode("utf-8", "replace")
+        if self._puts_blank_before:
+            text = text.removeprefix(" ") if self._keeps_blanks else text.lstrip(" ")
+        return text.removesuffix(" ") if self._puts_blank_behind else text
+
+    def _bytes_of(self, id: int) -> bytes:
+        """Return what an id adds to a text in UTF-8."""
+        processor = self._processor
+        if id in self._special or processor.is_control(id) or processor.is_unused(id):
+            return b""
+        if processor.is_byte(id):
+            return bytes([int(self._tokens[id][3:5], 16)])
+        return self._tokens[id].replace(SPACE, " ").encode()
 
     def token(self, id: int) -> str:
         """Return the piece of an id."""

@@ -101,6 +101,11 @@ class WordPieceTokenizer:
         """Return the tokens joined by spaces, continuations glued on."""
         return " ".join(self.token(i) for i in ids).replace(f" {CONTINUATION}", "")
 
+    def detokenize(self, ids: Sequence[int]) -> str:
+        """Return the tokens as words, without special tokens."""
+        special = {self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id}
+        return self.decode([i for i in map(int, ids) if i not in special])
+
     def token(self, id: int) -> str:
         """Return the token of an id."""
         return self._tokens[int(id)]

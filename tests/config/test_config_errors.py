@@ -70,7 +70,10 @@ def test_unknown_section_names_each_of_its_keys(tmp_path):
         ("data.eval_fraction=.7", "data.eval_fraction is 0.7, but must be less than 0.5"),
         ("optimizer.learning_rate=.inf", "optimizer.learning_rate is inf, but must be a finite number"),
         ("tokenizer.lowercase=yes", "tokenizer.lowercase is 'yes', but must be true or false"),
-        ("tokenizer.kind=bpe", "tokenizer.kind is 'bpe', but must be 'sentencepiece' or 'wordpiece'"),
+        (
+            "tokenizer.kind=bpe",
+            "tokenizer.kind is 'bpe', but must be 'sentencepiece', 'wordpiece' or 'characters'",
+        ),
         ("init_from=12", "init_from is 12, but must be a valid string"),
         (
             "objective.kind=mlm",

@@ -27,7 +27,7 @@ def rows_of(mode, length, documents):
     return np.concatenate(list(pack(make_packer(mode, length, **IDS), documents)))
 
 
-@pytest.mark.parametrize("mode", ["documents", "segment_pairs"])
+@pytest.mark.parametrize("mode", ["documents", "segment_pairs", "continuous"])
 @pytest.mark.parametrize("length", [8, 9, 16, 128, 512])
 @pytest.mark.parametrize("longest", [4, 30, 2000])
 def test_every_token_once_and_in_order(mode, length, longest):
@@ -124,3 +124,33 @@ def test_split_sentences_keeps_every_word():
     text = "One. Two?  Three!\n\nFour 3.5 five\n \nsix"
     assert split_sentences(text) == ["One.", "Two?", "Three!", "Four 3.5 five", "six"]
     assert split_sentences(" \n ") == []
+
+
+@pytest.mark.parametrize("length", [8, 9, 64])
+def test_continuous_rows_are_full_and_end_documents_where_they_end(length):
+    documents = [(ids, ends) for ids, ends in documents_of(3, 400, 90) if len(ids)]
+    rows = rows_of("continuous", length, documents)
+    last = {int(ids[-1]) for ids, _ in documents}
+    assert ((rows[:-1] == PAD).sum(axis=1) <= 2).all()
+    assert (rows[:, 0] == CLS).all()
+    assert (rows == SEP).sum() == len(documents)
+    for row in rows.tolist():
+        for here, after in itertools.pairwise([*row, PAD]):
+            assert (after == SEP) == (here in last)
+            if here == SEP:
+                assert after in (CLS, PAD)
+            if here == CLS:
+                assert after not in (CLS, SEP, PAD)
+
+
+def test_continuous_gives_these_rows():
+    documents = [(np.arange(10, 10 + size), np.array([size])) for size in (3, 9, 7, 8)]
+    assert rows_of("continuous", 8, documents).tolist() == [
+        # Of two places one is for [CLS] and the other for a token.
+        [CLS, 10, 11, 12, SEP, CLS, 10, 11],
+        # [SEP] has no place behind the seventh of the tokens that are left, which goes on to have it beside it.
+        [CLS, 12, 13, 14, 15, 16, 17, PAD],
+        [CLS, 18, SEP, CLS, 10, 11, 12, 13],
+        [CLS, 14, 15, 16, SEP, CLS, 10, 11],
+        [CLS, 12, 13, 14, 15, 16, 17, SEP],
+    ]

@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 
 import electra_jax
-from electra_jax.config.schema import Config
+from electra_jax.config.schema import Config, TokenizerConfig
 from electra_jax.data import prepare as preparing
 from electra_jax.data import prepared_rows
 from electra_jax.data.sources import is_held_out
+from electra_jax.data.sources.text_documents import file_documents
+from electra_jax.data.text_counts import TextCounts, count_text
 from electra_jax.errors import UserError
+from electra_jax.tokenizers import build_tokenizer
 
 LETTERS = "abcdefgh"
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{c}" for c in LETTERS), "."]
@@ -75,7 +78,7 @@ def token_directories(config):
     return sorted(path.name for path in parent.iterdir() if path.name != ".lock") if parent.exists() else []
 
 
-@pytest.mark.parametrize("packing", ["documents", "segment_pairs"])
+@pytest.mark.parametrize("packing", ["documents", "segment_pairs", "continuous"])
 def test_rows_hold_every_document_in_order(config, packing):
     prepared = prepare(changed(config, packing=packing), progress=False)
     encode = prepared.tokenizer.encode
@@ -362,3 +365,36 @@ def test_what_cleaning_changes_is_said_each_time(config, capfd):
         said = capfd.readouterr().err
         assert "prepare: cleaning changes " in said
         assert "prepare: note: more than case is lost in Latin (" in said
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_rows_for_language_models_count_their_text(config, processes):
+    text = " One line é\n\n  and another.\n" * 40
+    path = Path(config.data.source.removeprefix("text:"))
+    path.write_text(text, encoding="utf-8")
+    whole = {"packing": "continuous", "document_separator": "file", "prepare_processes": processes}
+    characters = config.model_copy(update={"tokenizer": TokenizerConfig(kind="characters", lowercase=False)})
+    prepared = prepare(changed(characters, **whole), progress=False)
+    middle = int(len(text) * 0.8)
+    for rows, part in ((prepared.train, text[:middle]), (prepared.eval, text[middle:])):
+        words = len(part.split()) + part.count("\n")
+        assert rows.text_counts == TextCounts(len(part.encode()), words, 0)
+        ids = rows.read(np.arange(rows.num_rows))
+        assert prepared.tokenizer.detokenize(ids.ravel()) == part
+    lossy = prepare(changed(config, **whole), progress=False)
+    assert lossy.eval.text_counts.changed_documents == 1
+    plain = changed(config, eval_source=config.data.source)
+    assert prepare(plain, progress=False).eval.text_counts is None
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize(
+    ("part", "words", "num_bytes"), [("valid", 217_646, 1_146_846), ("test", 245_569, 1_290_590)]
+)
+def test_wikitext2_has_the_words_and_bytes_of_the_papers(shared, part, words, num_bytes):
+    (text,) = file_documents(
+        str(shared / "data" / "text" / f"wikitext2.{part}.raw"),
+        is_json=False, separator="file", field="", encoding="utf-8",
+    )  # fmt: skip
+    characters = build_tokenizer(TokenizerConfig(kind="characters", lowercase=False), lambda: iter([text]))
+    assert count_text(characters, text, characters.encode(text)) == (num_bytes, words, 0)

@@ -27,6 +27,9 @@ def test_packed_inputs_follow_the_definition():
             [CLS, 9, 8, SEP, CLS, 7, SEP, CLS, 6, 5, SEP, PAD],
             [CLS, 9, SEP, 8, 7, SEP, PAD, PAD, PAD, PAD, PAD, PAD],
             [CLS, 9, SEP, 8, SEP, CLS, 7, SEP, 6, 5, 4, SEP],
+            # Rows of language models: [SEP] where a document ends, not where a row does.
+            [CLS, 9, 8, SEP, CLS, 7, 6, SEP, CLS, 5, 4, 9],
+            [CLS, 9, 8, 7, 6, 5, 4, 9, 8, 7, 6, PAD],
             [PAD] * 12,
         ],
         np.int32,

@@ -9,6 +9,7 @@ import pytest
 from electra_jax.config.schema import TokenizerConfig
 from electra_jax.tokenizers import build_tokenizer
 
+SORTS = ["wordpiece", "unigram", "bpe", "no_bytes", "characters"]
 MODULES = (
     ["argparse", "collections", "decimal", "difflib", "email.message", "heapq", "inspect", "json", "logging"]
     + ["os", "pathlib", "random", "re", "shutil", "socket", "statistics", "string", "subprocess", "tarfile"]
@@ -73,13 +74,14 @@ def make(vocabulary):
             "unigram": {"vocab_size": 1000},
             "bpe": {"vocab_size": 1000, "model_type": "bpe"},
             "no_bytes": {"vocab_size": 1000, "byte_fallback": False},
+            "characters": {"kind": "characters"},
         }
         return build_tokenizer(TokenizerConfig(**kinds[sort], **options), lambda: iter(docstrings()))
 
     return build
 
 
-@pytest.fixture(params=["wordpiece", "unigram", "bpe", "no_bytes"])
+@pytest.fixture(params=SORTS)
 def sort(request) -> str:
     return request.param
 

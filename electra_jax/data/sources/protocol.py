@@ -25,8 +25,18 @@ class TextSource(Protocol):
         """Number of records, where it is known without reading them; empty ones are not yielded."""
 
     def documents(self) -> Iterator[str]:
-        """Yield the non-empty documents, stripped of surrounding white space.
+        """Yield the non-empty documents, stripped of surrounding white space unless a document is a whole file.
 
         Raises:
             UserError: the text cannot be read or decoded; the message says where.
+        """
+
+    def divided(self, fraction: float) -> Iterator[tuple[bool, str]]:
+        """Yield (whether it is held out, text) of each document, or of its two parts, see `held_out`.
+
+        Args:
+            fraction: of the documents that is held out; 0 for none.
+
+        Raises:
+            UserError: as `documents`.
         """

@@ -11,9 +11,10 @@ from electra_jax.data.sources.json_lines import read_json_lines
 from electra_jax.data.sources.text import raise_errors, read_text
 from electra_jax.errors import UserError, quoted
 
-Separator = Literal["blank_line", "line"]
+Separator = Literal["blank_line", "line", "file"]
 
-# Longer documents in .txt files are cut at white space, so that a corpus on one line is read in constant memory.
+# Longer documents in .txt files are cut at white space, so that a corpus on one line is read in constant memory; but
+# not where a whole file is one document.
 MAX_DOCUMENT_CHARACTERS = 1_000_000
 REMEDY = "set data.encoding, or mend the file"
 
@@ -35,7 +36,14 @@ def check_encoding(encoding: str) -> None:
         ) from error
 
 
-def split_documents(pieces: Iterable[str], separator: Separator) -> Iterator[str]:
+def whole_document(pieces: Iterable[str]) -> Iterator[str]:
+    """Yield a text that comes in pieces as one document with all its characters, unless there is white space alone."""
+    text = "".join(pieces)
+    if text and not text.isspace():
+        yield text
+
+
+def split_documents(pieces: Iterable[str], separator: Literal["blank_line", "line"]) -> Iterator[str]:
     """Yield the non-empty documents of a text that comes in pieces; no memory is held beyond the longest allowed."""
     pattern = _SEPARATORS[separator]
     rest = ""
@@ -73,7 +81,8 @@ def file_documents(
     """
     if is_json:
         return json_documents(path, field, encoding)
-    return split_documents(read_text(path, encoding, remedy=REMEDY), separator)
+    pieces = read_text(path, encoding, remedy=REMEDY)
+    return whole_document(pieces) if separator == "file" else split_documents(pieces, separator)
 
 
 def _cut(document: str) -> list[str]:

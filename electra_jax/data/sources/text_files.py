@@ -12,6 +12,7 @@ from pathlib import Path
 from electra_jax.config.schema import DataConfig
 from electra_jax.data.sources.compressed import open_bytes, split_extension
 from electra_jax.data.sources.fingerprints import file_fingerprints, json_fingerprint
+from electra_jax.data.sources.held_out import divide_documents, divide_whole_file
 from electra_jax.data.sources.read_many import read_all
 from electra_jax.data.sources.text_documents import (
     MAX_DOCUMENT_CHARACTERS,
@@ -41,6 +42,16 @@ class TextFiles:
     def documents(self) -> Iterator[str]:
         """Yield the documents; see `TextSource.documents`."""
         return _documents(self.paths, self.separator, self.field, self.encoding)
+
+    def divided(self, fraction: float) -> Iterator[tuple[bool, str]]:
+        """Yield the documents, or the parts of whole files, with which are held out; see `TextSource.divided`."""
+        for path in self.paths:
+            documents = _documents((path,), self.separator, self.field, self.encoding)
+            if fraction and self.separator == "file" and not _is_json(path):
+                for text in documents:
+                    yield from divide_whole_file(text, fraction)
+            else:
+                yield from divide_documents(documents, fraction)
 
 
 def open_text_files(pattern: str, config: DataConfig) -> TextFiles:
@@ -80,8 +91,10 @@ def check_text_files(pattern: str, config: DataConfig) -> tuple[str, ...]:
     paths = _matching_files(pattern)
     separator, field, encoding = config.document_separator, config.text_field, config.encoding
     characters = max(_LOOKED_AT // len(paths), 1)
+    # Of a file that is one document, too, no more than its beginning is read.
+    looked_at: Separator = "blank_line" if separator == "file" else separator
     has_text = read_all(
-        partial(_starts_with_text, path, separator, field, encoding, characters) for path in paths
+        partial(_starts_with_text, path, looked_at, field, encoding, characters) for path in paths
     )
     if not any(has_text):
         files = "file is" if len(paths) == 1 else f"{len(paths)} files are"

@@ -13,6 +13,7 @@ import numpy as np
 
 from electra_jax.config.schema import DataConfig
 from electra_jax.data.sources.fingerprints import documents_fingerprint, json_fingerprint
+from electra_jax.data.sources.held_out import divide_documents
 from electra_jax.errors import UserError
 
 DEFAULT_SPLIT = "train"
@@ -33,6 +34,10 @@ class TfdsSource:
     def documents(self) -> Iterator[str]:
         """Yield the documents; see `TextSource.documents`."""
         return read_documents(self.name, self.directory, self.split, self.field)
+
+    def divided(self, fraction: float) -> Iterator[tuple[bool, str]]:
+        """Yield the documents with which of them are held out; see `TextSource.divided`."""
+        return divide_documents(self.documents(), fraction)
 
 
 def open_tfds(spec: str, config: DataConfig) -> TfdsSource:

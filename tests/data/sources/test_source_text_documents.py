@@ -36,6 +36,14 @@ def test_the_size_of_blocks_does_not_show(tmp_path, monkeypatch, separator, bloc
     assert documents(path, separator=separator, encoding=encoding) == split_at_once(TEXT, separator)
 
 
+def test_a_whole_file_keeps_all_its_characters_but_the_kind_of_line_end(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes("\ufeff \n\n a\r\n\tb  \r\n\u2028\n".encode())
+    assert documents(path, separator="file") == [" \n\n a\n\tb  \n\u2028\n"]
+    path.write_text(" \n\n")
+    assert documents(path, separator="file") == []
+
+
 def test_only_line_ends_end_lines(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("one\x0btwo\x0cthree\u2028four\x85five", encoding="utf-8")
