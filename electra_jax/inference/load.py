@@ -19,12 +19,15 @@ from electra_jax.convert.huggingface_format import read_huggingface
 from electra_jax.convert.tensorflow_format import read_tensorflow
 from electra_jax.errors import UserError
 from electra_jax.files.local_paths import local_path
+from electra_jax.inference import filling, scoring
+from electra_jax.inference.filling import Filling
 from electra_jax.inference.items import as_items, pair_of, text_of, text_or_pair, words_of
 from electra_jax.model.text_encoder import TextEncoder
 from electra_jax.objectives import build_network
 from electra_jax.partitioning.axes import parameter_specs
 from electra_jax.partitioning.mesh import batch_sharding, make_mesh
 from electra_jax.runtime.compilation_cache import use_compilation_cache
+from electra_jax.scoring.methods import ScoreMethod
 from electra_jax.tasks.batches import usable_buckets
 from electra_jax.tasks.build import build_task
 from electra_jax.tasks.objective import FineTuning
@@ -392,7 +395,65 @@ class Model:
         vectors = self._run(f"encode {pooling}", outputs, rows)["vector"]
         return vectors[0] if one else vectors
 
-    def _rows(self, ids: Sequence[Sequence[int]], cut: list[bool] | None) -> Rows:
+    def score(
+        self,
+        texts: str | Iterable[str],
+        method: ScoreMethod | None = None,
+        per_token: bool = False,
+        *,
+        cut: list[bool] | None = None,
+    ) -> Any:
+        """Score each text by how likely its tokens are: the larger, the likelier (see docs/scoring.md).
+
+        >>> good, bad = pretrained.score(["Ann left", "left Ann"], "pll")
+        >>> [token.text for token in pretrained.score("Ann left", per_token=True)]
+        ['Ann', 'left']
+
+        Args:
+            texts: a list of texts, or one.
+            method: "lm" (log-probability by a causal model), "pll" (pseudo-log-likelihood by a masked language model
+                or ELECTRA's generator), "rtd" (the discriminator's mean log(1 - p replaced)) or "electric" (negative
+                energies); None: what the model is made for.
+            per_token: return `ScoredToken`s; the sum of their scores (of rtd the mean) is the text's.
+            cut: if given, whether each text was cut is appended, and there is no warning.
+
+        Returns:
+            a float for each text, or a list of its tokens.
+
+        Raises:
+            UserError: the model lacks what the score needs; something that is not a text.
+        """
+        return scoring.score(self, texts, method, per_token, cut)
+
+    @overload
+    def fill(self, texts: str, k: int = 5, *, cut: list[bool] | None = None) -> list[list[Filling]]: ...  # type: ignore[overload-overlap]
+    @overload
+    def fill(
+        self, texts: Iterable[str], k: int = 5, *, cut: list[bool] | None = None
+    ) -> list[list[list[Filling]]]: ...
+    def fill(self, texts: Any, k: int = 5, *, cut: list[bool] | None = None) -> Any:
+        """Return for each gap of a text, [MASK] or ___, the k tokens that the generator finds likeliest there.
+
+        >>> (gap,) = pretrained.fill("Ann ___ .", k=2)
+        >>> len(gap), gap[0].probability >= gap[1].probability
+        (2, True)
+
+        Args:
+            texts: a list of texts, or one.
+            k: how many tokens to propose; special tokens never are.
+            cut: if given, whether only what is around each gap was read, as the text is too long, is appended for each
+                text, and there is no warning.
+
+        Returns:
+            for each text a list of its gaps, each a list of `Filling`s, the likeliest first. Other gaps of the text
+            stay open in them.
+
+        Raises:
+            UserError: the model has no generator; a text has no gap; something that is not a text.
+        """
+        return filling.fill(self, texts, k, cut)
+
+    def _rows(self, ids: Sequence[Sequence[int]], cut: list[bool] | None, stacklevel: int = 3) -> Rows:
         """Return ``[CLS] text [SEP]``, cut to the length; append which were cut to ``cut``, or warn how many."""
         cls, sep, room = self.tokenizer.cls_id, self.tokenizer.sep_id, self.max_length - 2
         is_cut = [len(some) > room for some in ids]
@@ -401,7 +462,7 @@ class Model:
         elif any(is_cut):
             warnings.warn(
                 f"{sum(is_cut):,} of {len(is_cut):,} texts have more than {room} tokens and were cut",
-                stacklevel=3,
+                stacklevel=stacklevel,
             )
         rows = [np.array([cls, *some[:room], sep], np.int32) for some in ids]
         return Rows(rows, [np.zeros_like(row) for row in rows], {}, np.arange(len(rows), dtype=np.int32))
@@ -425,6 +486,10 @@ class Model:
     def _run(
         self, what: str, outputs: Callable[..., Any], rows: Rows, task: str = ""
     ) -> dict[str, np.ndarray]:
+        """Compute ``outputs`` (parameters, batch) of all rows in order; the program is kept by the name ``what``.
+
+        Where there is no task, a batch has the rows' targets.
+        """
         if what not in self._steps:
             rows_over_devices = batch_sharding(self._mesh)
             jitted = jax.jit(outputs, in_shardings=(None, rows_over_devices), out_shardings=rows_over_devices)
@@ -438,6 +503,7 @@ class Model:
             batch_size=_batch_size(self._mesh),
             buckets=usable_buckets(inference_buckets(), self.max_length),
             pad_id=self.tokenizer.pad_id,
+            targets=not task,
         )
 
 

@@ -100,6 +100,26 @@ def noise_log_odds(energies: Array, cloze_logits: Array, input_ids: Array, *, ma
     return energies + log_q + math.log(mask_rate / (1.0 - mask_rate))
 
 
+def negative_energies(
+    network: Electric, params: Params, rows: Array, special: SpecialIds
+) -> tuple[Array, Array]:
+    """Return -E(x)_t of every text token of rows with one text each.
+
+    Args:
+        network: Whose discriminator gives the energies.
+        params: Its parameters.
+        rows: int32 ``[batch, length]``: [CLS] tokens [SEP] padding.
+        special: Ids of the special tokens.
+
+    Returns:
+        float32 ``[batch, length]``, 0 for all but text tokens; and float32 ``[batch, length]``, 1 for these.
+    """
+    inputs = packed_inputs(rows, pad_id=special.pad, cls_id=special.cls, sep_id=special.sep)
+    energies: Any = network.apply({"params": params}, inputs, None, method="discriminate")
+    text = text_tokens(rows, special)
+    return -energies * text, text
+
+
 @dataclass(frozen=True)
 class EnergyBasedCloze:
     """Electric's loss: generator_weight · cloze_loss + discriminator_weight · disc_loss."""
@@ -177,9 +197,7 @@ class EnergyBasedCloze:
         Returns:
             float32 ``[batch]``.
         """
-        special = self.special
-        inputs = packed_inputs(rows, pad_id=special.pad, cls_id=special.cls, sep_id=special.sep)
-        return -(self.energies(params, inputs) * text_tokens(rows, special)).sum(axis=1)
+        return negative_energies(self.network, params, rows, self.special)[0].sum(axis=1)
 
     def loss(
         self,

@@ -35,6 +35,7 @@ def predict_rows(
     batch_size: int,
     buckets: Sequence[int],
     pad_id: int,
+    targets: bool = False,
 ) -> dict[str, np.ndarray]:
     """Return the outputs of every row in order, ``[rows, …]``.
 
@@ -50,6 +51,7 @@ def predict_rows(
         batch_size: rows of a batch, over all devices.
         buckets: lengths that rows are padded to.
         pad_id: the id of [PAD].
+        targets: whether the step is given the rows' targets.
     """
     lengths = np.array([len(ids) for ids in rows.input_ids])
     if not len(lengths):
@@ -58,7 +60,7 @@ def predict_rows(
     pieces: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
     with jax.set_mesh(mesh):
         for plan in plans:
-            batch = make_batch(task, rows, plan, pad_id, targets=False)
+            batch = make_batch(task, rows, plan, pad_id, targets=targets)
             mine = share_of(batch, *host_shard(mesh))
             outputs = step(params, to_global_batch(mesh, mine))
             whole = multihost_utils.process_allgather(outputs, tiled=True)

@@ -46,8 +46,8 @@ def test_every_example_of_the_public_api(folder, model, pretrained, monkeypatch)
     for documented_object in documented:
         for example in doctest.DocTestFinder(recurse=False).find(documented_object, globs=dict(names)):
             runner.run(example)
-    assert (runner.failures, runner.tries) == (0, 13)
-    for name in ("classify", "tag", "answer", "answer_all", "detect", "encode"):
+    assert (runner.failures, runner.tries) == (0, 17)
+    for name in ("classify", "tag", "answer", "answer_all", "detect", "encode", "score", "fill"):
         assert ">>> " in getattr(Model, name).__doc__
 
 
@@ -144,13 +144,17 @@ WRONG = [
     ("answer_all", "ab", "answer_all: item 0 is str 'ab' and not a pair"),
     ("encode", ("a", "b"), "encode: item 0 is a tuple of 2 and not a text"),
     ("encode", [["a"]], "encode: item 0 is a list of 1 and not a text"),
+    ("score", ["ann", None], "score: item 1 is None and not a text"),
+    ("score", ("ann", "bob"), "score: item 0 is a tuple of 2 and not a text"),
+    ("fill", [3], "fill: item 0 is int '3' and not a text"),
+    ("fill", ["___", "ann __"], "fill: item 1 has no gap: write [MASK] or ___"),
     ("detect", [float("nan")], "detect: item 0 is float 'nan' and not a text"),
 ]
 
 
 @pytest.mark.parametrize(("method", "given", "message"), WRONG)
 def test_what_is_no_text_says_which_item(model, pretrained, method, given, message):
-    asked = pretrained if method == "detect" else model
+    asked = model if method in METHODS else pretrained
     with pytest.raises(electra_jax.UserError, match=re.escape(message)):
         getattr(asked, method)(given)
 
@@ -168,6 +172,7 @@ def test_what_is_cut_is_not_cut_in_silence(model, pretrained):
     for cut in (
         lambda **more: model.encode([fits, long], **more),
         lambda **more: pretrained.detect([fits, long], **more),
+        lambda **more: pretrained.score([fits, long], **more),
     ):
         with pytest.warns(UserWarning, match="1 of 2 texts have more than 30 tokens and were cut") as caught:
             cut()

@@ -1,0 +1,132 @@
+"""Scores of texts, by batches of like length over all devices: what `Model.score` does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jax import Array
+
+from electra_jax.inference.items import as_items, text_of
+from electra_jax.objectives.masked_lm import SpecialIds
+from electra_jax.scoring.methods import SCORES, choose_method, text_score
+from electra_jax.scoring.pll import masked_log_probs
+from electra_jax.tasks.protocol import Rows, TaskBatch
+
+if TYPE_CHECKING:
+    from electra_jax.inference.load import Model
+
+# Tokens of the rows that are made at once, where each text is as many rows as it has tokens.
+_MAX_MASKED_TOKENS = 1 << 22
+
+
+@dataclass(frozen=True)
+class ScoredToken:
+    """A token of a text with its part of the text's score.
+
+    Attributes:
+        text: its characters in the text.
+        start: the first of them.
+        end: the character after the last.
+        score: natural logarithm of a probability, or what stands for it.
+    """
+
+    text: str
+    start: int
+    end: int
+    score: float
+
+
+def score(model: Model, texts: Any, method: str | None, per_token: bool, cut: list[bool] | None) -> Any:
+    """Score one text or many; see `Model.score`.
+
+    Raises:
+        UserError: the model lacks what the score needs; something that is not a text.
+    """
+    items, one = as_items(texts, "score", "a text")
+    checked = [text_of(text, f"score: item {i}") for i, text in enumerate(items)]
+    chosen = choose_method(method, model.config.objective.kind, model._params)
+    if per_token:
+        encodings = [model.tokenizer.encode_with_offsets(text) for text in checked]
+        ids = [encoding.ids for encoding in encodings]
+    else:
+        encodings, ids = [], model.tokenizer.encode_batch(checked)
+    scores = score_rows(model, model._rows(ids, cut, stacklevel=4), chosen)
+    results: list[Any] = [text_score(some, chosen) for some in scores]
+    if per_token:
+        results = [
+            [
+                ScoredToken(text[begin:end], begin, end, float(value))
+                for (begin, end), value in zip(
+                    encoding.offsets, values, strict=False
+                )  # offsets of what was cut, too
+            ]
+            for text, encoding, values in zip(checked, encodings, scores, strict=True)
+        ]
+    return results[0] if one else results
+
+
+def score_rows(model: Model, rows: Rows, method: str) -> list[np.ndarray]:
+    """Return the scores of the text tokens of each row ``[CLS] tokens [SEP]``, float32 ``[tokens]``.
+
+    Rows of the same tokens are scored once, and so alike to the last bit.
+    """
+    first: dict[bytes, int] = {}
+    numbers = [first.setdefault(ids.tobytes(), len(first)) for ids in rows.input_ids]
+    unique = [np.frombuffer(key, np.int32) for key in first]
+    found = _pll(model, unique) if method == "pll" else _in_one_pass(model, unique, method)
+    return [found[number] for number in numbers]
+
+
+def _in_one_pass(model: Model, rows: Sequence[np.ndarray], method: str) -> list[np.ndarray]:
+    token_scores = partial(SCORES[method].token_scores, model._network)
+    special = SpecialIds.of(model.tokenizer)
+
+    def outputs(params: Any, batch: TaskBatch) -> dict[str, Array]:
+        return {"score": token_scores(params, batch.inputs.input_ids, special)[0]}
+
+    if not rows:
+        return []
+    scores = model._run(f"score {method}", outputs, _as_rows(rows))["score"]
+    return [some[1 : len(ids) - 1] for some, ids in zip(scores, rows, strict=True)]
+
+
+def _pll(model: Model, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Score every masking of every row as a row of its own, so that batches are full whatever the texts' lengths."""
+    network: Any = model._network
+    special = SpecialIds.of(model.tokenizer)
+
+    def outputs(params: Any, batch: TaskBatch) -> dict[str, Array]:
+        columns = batch.targets["column"]
+        return {"score": masked_log_probs(network, params, batch.inputs.input_ids, columns, special)}
+
+    pieces = [np.zeros(0, np.float32)]
+    for numbers, columns in _maskings([len(ids) for ids in rows]):
+        masked = _as_rows([rows[number] for number in numbers], column=columns)
+        pieces.append(model._run("score pll", outputs, masked)["score"])
+    ends = np.cumsum([len(ids) - 2 for ids in rows])
+    return np.split(np.concatenate(pieces), ends[:-1]) if len(rows) else []
+
+
+def _maskings(lengths: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (number of the row, column to mask), int32, of every text token in order, in parts of bounded size."""
+    numbers: list[int] = []
+    columns: list[int] = []
+    size = 0
+    for number, length in enumerate(lengths):
+        for column in range(1, length - 1):
+            numbers.append(number)
+            columns.append(column)
+            size += length
+            if size >= _MAX_MASKED_TOKENS:
+                yield np.array(numbers, np.int32), np.array(columns, np.int32)
+                numbers, columns, size = [], [], 0
+    if numbers:
+        yield np.array(numbers, np.int32), np.array(columns, np.int32)
+
+
+def _as_rows(ids: Sequence[np.ndarray], **targets: np.ndarray) -> Rows:
+    return Rows(ids, [np.zeros_like(row) for row in ids], targets, np.arange(len(ids), dtype=np.int32))

@@ -1,0 +1,141 @@
+"""Each score against its definition, spelt out one token at a time."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small_run import SmallVocabulary as V
+from small_run import small_config
+
+from electra_jax.errors import UserError
+from electra_jax.model.inputs import packed_inputs
+from electra_jax.model.text_encoder import init_params
+from electra_jax.objectives import build_network
+from electra_jax.objectives.masked_lm import SpecialIds
+from electra_jax.scoring.lm import causal_log_probs
+from electra_jax.scoring.methods import SCORES, choose_method, text_score, usable_methods
+from electra_jax.scoring.pll import masked_log_probs
+
+SPECIAL = SpecialIds(V.pad_id, V.cls_id, V.sep_id, V.mask_id)
+# Tokens, among them [UNK]; a text of one token; and one of none.
+ROWS = np.array([[2, 40, 1, 42, 43, 3, 0], [2, 50, 3, 0, 0, 0, 0], [2, 3, 0, 0, 0, 0, 0]], np.int32)
+TEXT = np.array([[0, 1, 1, 1, 1, 0, 0], [0, 1, 0, 0, 0, 0, 0], [0] * 7])
+
+
+@pytest.fixture(scope="module", params=["electra", "electric"])
+def trained(request):
+    """(kind, network, parameters), with heads that tell tokens apart."""
+    sizes = {"hidden_size": 8, "embedding_size": 8, "num_layers": 1, "initializer_range": 0.5}
+    network = build_network(small_config(model=sizes, objective={"kind": request.param}), V.vocab_size)
+    params = jax.jit(lambda: init_params(network, jax.random.key(0)))()
+    return request.param, network, params
+
+
+def test_every_score_is_its_definition(trained):
+    kind, network, params = trained
+    for method in usable_methods(kind, params):
+        token_scores = jax.jit(lambda p, rows, m=method: SCORES[m].token_scores(network, p, rows, SPECIAL))
+        found, counted = map(np.asarray, token_scores(params, ROWS))
+        np.testing.assert_array_equal(counted, TEXT)
+        assert found.dtype == counted.dtype == np.float32
+        np.testing.assert_allclose(found, BY_HAND[method](network, params) * TEXT, rtol=2e-4, atol=1e-5)
+        assert np.ptp(found[TEXT == 1]) > 0.01
+        # Neither padding nor neighbours matter.
+        np.testing.assert_allclose(token_scores(params, ROWS[1:2, :3])[0], found[1:2, :3], rtol=1e-4)
+        np.testing.assert_allclose(token_scores(params, ROWS[::-1])[0], found[::-1], rtol=1e-4)
+
+
+def packed(rows):
+    return packed_inputs(rows, pad_id=V.pad_id, cls_id=V.cls_id, sep_id=V.sep_id)
+
+
+def discriminated(network, params):
+    """Outputs of the discriminator, one row at a time."""
+    run = jax.jit(lambda row: network.apply({"params": params}, packed(row), method="discriminate"))
+    return np.concatenate([run(row[None]) for row in ROWS])
+
+
+def log_kept(network, params):
+    return np.log1p(-1 / (1 + np.exp(-discriminated(network, params).astype(np.float64))))
+
+
+def masked_one_by_one(network, params):
+    """log softmax in NumPy, of logits of rows with one [MASK] each."""
+    run = jax.jit(lambda row, at: network.apply({"params": params}, packed(row), at, method="generate"))
+    out = np.zeros(ROWS.shape)
+    for number, column in np.argwhere(TEXT):
+        row = ROWS[number].copy()
+        row[column] = V.mask_id
+        logits = np.asarray(run(row[None], np.array([[column]])))[0, 0]
+        logits = logits[: V.vocab_size].astype(np.float64)
+        out[number, column] = logits[ROWS[number, column]] - np.log(np.exp(logits).sum())
+    return out
+
+
+BY_HAND = {
+    "rtd": log_kept,
+    "electric": lambda network, params: -discriminated(network, params),
+    "pll": masked_one_by_one,
+}
+
+
+def test_masked_log_probs_are_those_of_the_columns_that_are_asked(trained):
+    kind, network, params = trained
+    if "pll" not in usable_methods(kind, params):
+        return
+    columns = np.array([3, 1, 1], np.int32)
+    asked = jax.jit(lambda p: masked_log_probs(network, p, ROWS, columns, SPECIAL))(params)
+    expected = masked_one_by_one(network, params)
+    np.testing.assert_allclose(asked[:2], expected[[0, 1], [3, 1]], rtol=2e-4)
+
+
+class Bigrams:
+    """A causal network whose logits depend on the last token alone."""
+
+    table = np.random.default_rng(0).normal(size=(V.vocab_size, V.vocab_size)).astype(np.float32)
+
+    def apply(self, variables, inputs, rng, method):
+        assert method == "logits"
+        return jnp.asarray(self.table)[inputs.input_ids]
+
+
+@pytest.mark.parametrize("end", [False, True])
+def test_a_causal_score_is_the_chain_rule_from_cls_on(end):
+    log_probs = np.log(np.exp(Bigrams.table) / np.exp(Bigrams.table).sum(axis=1, keepdims=True))
+    expected = np.zeros(ROWS.shape)
+    scored = TEXT | (end * (V.sep_id == ROWS))
+    for number, column in np.argwhere(scored):
+        expected[number, column] = log_probs[ROWS[number, column - 1], ROWS[number, column]]
+    found, counted = causal_log_probs(Bigrams(), {}, ROWS, SPECIAL, end=end)
+    np.testing.assert_array_equal(counted, scored)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_text_has_the_sum_of_its_tokens_or_for_rtd_the_mean():
+    tokens = np.array([-1.0, -2.0], np.float32)
+    assert [text_score(tokens, method) for method in ("pll", "electric", "rtd")] == [-3.0, -3.0, -1.5]
+    assert text_score(tokens[:0], "pll") == 0.0
+    assert np.isnan(text_score(tokens[:0], "rtd"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts", "usable"),
+    [
+        ("electra", {"generator_head", "discriminator_head"}, ("rtd", "pll")),
+        ("electra", {"discriminator_head"}, ("rtd",)),
+        ("electra", {"encoder"}, ()),
+        ("masked_lm", {"generator_head"}, ("pll",)),
+        ("electric", {"discriminator_head", "cloze_head"}, ("electric",)),
+        ("causal_lm", {"generator_head"}, ("lm",)),
+        ("finetune", {"heads"}, ()),
+    ],
+)
+def test_what_a_model_can_be_scored_by(kind, parts, usable):
+    assert usable_methods(kind, parts) == usable
+    if usable:
+        assert choose_method(None, kind, parts) == usable[0]
+    for method in {*SCORES} - {*usable}:
+        with pytest.raises(UserError, match="which"):
+            choose_method(method, kind, parts)
+    with pytest.raises(UserError, match="the score 'likelihood' is unknown; there are lm, electric"):
+        choose_method("likelihood", kind, parts)
