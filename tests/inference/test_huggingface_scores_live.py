@@ -22,9 +22,9 @@ def pair(tmp_path_factory):
     write_folder(folder, "generator", tensors=tensors)
     vocabulary = [*words(TINY["vocab_size"])[:-2], "##s", "."]
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
-    with pytest.MonkeyPatch.context() as patch, pytest.warns(UserWarning, match="lower-cased"):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mesh, "_all_devices", lambda: jax.devices()[:1])
-        ours = electra_jax.load(folder)
+        ours = electra_jax.load(folder, notes=[])
     tokenizer = transformers.BertTokenizerFast.from_pretrained(folder)
     return ours, tokenizer, transformers.ElectraForMaskedLM.from_pretrained(folder).eval()
 

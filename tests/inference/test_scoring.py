@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
 def load_on(folder, devices):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mesh, "_all_devices", lambda: jax.devices()[:devices])
-        return electra_jax.load(folder)
+        return electra_jax.load(folder, notes=[])
 
 
 @pytest.fixture(scope="module")
