@@ -243,7 +243,36 @@ class MaskingConfig(Section):
     )
 
 
-class ElectraObjective(MaskingConfig):
+class DrawnRateConfig(MaskingConfig):
+    """Masked-language objectives whose rate may be drawn for each row: masked diffusion."""
+
+    mask_rate_high: float | None = field(
+        None,
+        "Draw the share of each row uniformly between mask_rate and this, and weight its tokens by 1 / share; null: "
+        "mask_rate for all. From near 0 to 1, with mask_token_probability 1, masked_lm_loss is the bound of masked "
+        "diffusion on the text's -log p a token.",
+        gt=0.0,
+        le=1.0,
+    )
+
+    @model_validator(mode="after")
+    def _check_rates(self) -> DrawnRateConfig:
+        if self.mask_rate_high is None:
+            return self
+        if self.mask_rate_high <= self.mask_rate:
+            raise ValueError(
+                f"mask_rate_high {self.mask_rate_high} must be above mask_rate {self.mask_rate}: rates are drawn "
+                "between them (null: mask_rate for all)"
+            )
+        if self.reference_quirks:
+            raise ValueError(
+                "mask_rate_high does not go with reference_quirks, since the original has one rate: leave one of "
+                "them out"
+            )
+        return self
+
+
+class ElectraObjective(DrawnRateConfig):
     """Replaced-token detection (Clark et al. 2020)."""
 
     kind: Literal["electra"] = field("electra", "Replaced-token detection.")
@@ -253,7 +282,7 @@ class ElectraObjective(MaskingConfig):
     disallow_correct: bool = field(False, "Never sample the original token as its own replacement.")
 
 
-class MaskedLMObjective(MaskingConfig):
+class MaskedLMObjective(DrawnRateConfig):
     """Plain masked-language modelling with the discriminator-sized encoder, ELECTRA's own baseline."""
 
     kind: Literal["masked_lm"] = field("masked_lm", "Masked-language modelling; no discriminator.")

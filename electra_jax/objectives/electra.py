@@ -64,7 +64,12 @@ class ElectraInputs:
 
 
 def draw_electra_inputs(
-    batch: Array, rng: Array, objective: MaskingConfig, special: SpecialIds, vocab_rows: int
+    batch: Array,
+    rng: Array,
+    objective: MaskingConfig,
+    special: SpecialIds,
+    vocab_rows: int,
+    mask_rate_high: float | None = None,
 ) -> ElectraInputs:
     """Draw the masks and the sampling noise of a batch.
 
@@ -74,9 +79,10 @@ def draw_electra_inputs(
         objective: Mask rate, probability of [MASK], reference_quirks.
         special: Ids of the special tokens.
         vocab_rows: Rows of the word table, which is the last axis of the generator's logits.
+        mask_rate_high: The highest rate, where one is drawn for each row.
     """
     mask_rng, sample_rng = jax.random.split(rng)
-    masked_lm = draw_masked_lm_inputs(batch, mask_rng, objective, special)
+    masked_lm = draw_masked_lm_inputs(batch, mask_rng, objective, special, mask_rate_high)
     width = vocab_rows if objective.reference_quirks else 2
     uniforms = jax.random.uniform(sample_rng, (*masked_lm.masked.positions.shape, width))
     return ElectraInputs(original=masked_lm.original, masked=masked_lm.masked, sample_uniforms=uniforms)
@@ -196,10 +202,11 @@ class ReplacedTokenDetection:
 
     def draw_inputs(self, batch: Array, rng: Array) -> ElectraInputs:
         """Draw masks and sampling noise of ``batch``, int32 ``[batch, length]``."""
-        return draw_electra_inputs(batch, rng, self.settings, self.special, self.network.sizes.vocab_rows)
+        settings, rows = self.settings, self.network.sizes.vocab_rows
+        return draw_electra_inputs(batch, rng, settings, self.special, rows, settings.mask_rate_high)
 
     def loss_normalizers(self, inputs: ElectraInputs) -> tuple[Array, Array]:
-        """Return the number of masked tokens and of real tokens in the batch."""
+        """Return the sum of the masks' weights and the number of real tokens in the batch."""
         return inputs.masked.weights.sum(), (inputs.original.segment_ids != 0).sum().astype(jnp.float32)
 
     def run_generator(
@@ -267,7 +274,7 @@ class ReplacedTokenDetection:
         """Count both encoders, the generator's head at the chosen positions, and the discriminator's at all."""
         sizes = self.network.sizes
         generator, embedding = sizes.generator, sizes.generator_embedding_size
-        slots = max_masked(self.settings.mask_rate, length)
+        slots = max_masked(self.settings.mask_rate_high or self.settings.mask_rate, length)
         flops = encoder_flops(generator, embedding, length)
         flops += masked_lm_head_flops(generator.hidden_size, embedding, sizes.vocab_size, slots)
         flops += encoder_flops(sizes.discriminator, sizes.embedding_size, length)

@@ -48,7 +48,11 @@ class MaskedLMInputs:
 
 
 def draw_masked_lm_inputs(
-    batch: Array, rng: Array, config: MaskingConfig, special: SpecialIds
+    batch: Array,
+    rng: Array,
+    config: MaskingConfig,
+    special: SpecialIds,
+    mask_rate_high: float | None = None,
 ) -> MaskedLMInputs:
     """Derive segments and positions of packed rows and draw their masks.
 
@@ -57,6 +61,7 @@ def draw_masked_lm_inputs(
         rng: A key.
         config: Mask rate, probability of [MASK], reference_quirks.
         special: Ids of the special tokens.
+        mask_rate_high: The highest rate, where one is drawn for each row.
     """
     original = packed_inputs(batch, pad_id=special.pad, cls_id=special.cls, sep_id=special.sep)
     masked = draw_masks(
@@ -68,6 +73,7 @@ def draw_masked_lm_inputs(
         mask_rate=config.mask_rate,
         mask_token_probability=config.mask_token_probability,
         with_replacement=config.reference_quirks,
+        mask_rate_high=mask_rate_high,
     )
     return MaskedLMInputs(original=original, masked=masked)
 
@@ -149,10 +155,11 @@ class MaskedLM:
 
     def draw_inputs(self, batch: Array, rng: Array) -> MaskedLMInputs:
         """Draw the masks of ``batch``, int32 ``[batch, length]``."""
-        return draw_masked_lm_inputs(batch, rng, self.settings, self.special)
+        high = self.settings.mask_rate_high
+        return draw_masked_lm_inputs(batch, rng, self.settings, self.special, high)
 
     def loss_normalizers(self, inputs: MaskedLMInputs) -> Array:
-        """Return Σ w over the batch, the number of chosen tokens."""
+        """Return Σ w over the batch: the number of chosen tokens, or of all that could be where rates are drawn."""
         return inputs.masked.weights.sum()
 
     def loss(
@@ -179,7 +186,7 @@ class MaskedLM:
         """Count the encoder, and the head at the chosen positions."""
         sizes = self.network.sizes
         encoder, embedding = sizes.discriminator, sizes.embedding_size
-        slots = max_masked(self.settings.mask_rate, length)
+        slots = max_masked(self.settings.mask_rate_high or self.settings.mask_rate, length)
         head = masked_lm_head_flops(encoder.hidden_size, embedding, sizes.vocab_size, slots)
         return encoder_flops(encoder, embedding, length) + head
 

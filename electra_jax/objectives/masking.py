@@ -16,7 +16,8 @@ class MaskedBatch:
     Attributes:
         positions: int32 ``[batch, slots]``, 0 in unused slots.
         ids: int32 ``[batch, slots]``, the original tokens there, 0 in unused slots.
-        weights: float32 ``[batch, slots]``, 1 for used slots.
+        weights: float32 ``[batch, slots]``, 0 for unused slots; 1 for used ones, or where each row's rate is drawn the
+            tokens that could be chosen by those that were.
         input_ids: int32 ``[batch, length]``, the rows with [MASK] at masked positions.
     """
 
@@ -37,25 +38,40 @@ def num_masked(real_tokens: Array, mask_rate: float, length: int) -> Array:
     return jnp.clip(wanted, 1, max_masked(mask_rate, length))
 
 
+def draw_num_masked(rng: Array, eligible_tokens: Array, lowest: float, highest: float, length: int) -> Array:
+    """Draw how many tokens of each row are chosen: max(1, min(slots, ceil(rate x eligible tokens))), the rate uniform.
+
+    From 0 to 1 every number of tokens is equally likely, as in Hoogeboom et al. (2110.02037).
+
+    Args:
+        rng: A key.
+        eligible_tokens: int ``[batch]``.
+        lowest: The lowest rate.
+        highest: The highest, which the slots are made for.
+        length: Of the rows.
+    """
+    rate = jax.random.uniform(rng, eligible_tokens.shape, minval=lowest, maxval=highest)
+    wanted = jnp.ceil(rate * eligible_tokens.astype(jnp.float32)).astype(jnp.int32)
+    return jnp.clip(wanted, 1, max_masked(highest, length))
+
+
 def choose_positions(
-    rng: Array, eligible: Array, real_tokens: Array, *, mask_rate: float, with_replacement: bool
+    rng: Array, eligible: Array, count: Array, *, slots: int, with_replacement: bool
 ) -> tuple[Array, Array]:
     """Draw the positions to predict, uniformly among the eligible ones.
 
     Args:
         rng: A key.
         eligible: bool ``[batch, length]``.
-        real_tokens: int ``[batch]``, tokens that are not padding, special ones counted.
-        mask_rate: Share of the real tokens that is chosen.
+        count: int ``[batch]``, how many are drawn in each row, or all eligible ones where those are fewer.
+        slots: The most that a row can have.
         with_replacement: The reference's way, in which a position can be drawn twice.
 
     Returns:
-        Positions int32 ``[batch, slots]`` and weights float32 ``[batch, slots]``. A row with nothing eligible has
-        weight 0 throughout.
+        Positions int32 ``[batch, slots]`` and weights float32 ``[batch, slots]``, 1 for used slots. A row with nothing
+        eligible has weight 0 throughout.
     """
-    batch, length = eligible.shape
-    slots = max_masked(mask_rate, length)
-    count = num_masked(real_tokens, mask_rate, length)
+    batch = eligible.shape[0]
     if with_replacement:
         logits = jnp.where(eligible, 0.0, -jnp.inf)
         positions = jax.random.categorical(rng, logits, shape=(slots, batch)).T
@@ -105,7 +121,7 @@ def mask_tokens(
     Args:
         input_ids: int32 ``[batch, length]``.
         positions: int32 ``[batch, slots]``.
-        weights: float32 ``[batch, slots]``.
+        weights: float32 ``[batch, slots]``, above 0 for used slots.
         keep_uniform: Uniform random numbers ``[batch, slots]``; below the probability means [MASK].
         mask_id: Id of [MASK].
         mask_token_probability: Probability of putting [MASK] there.
@@ -126,8 +142,14 @@ def draw_masks(
     mask_rate: float,
     mask_token_probability: float,
     with_replacement: bool,
+    mask_rate_high: float | None = None,
 ) -> MaskedBatch:
     """Choose and mask the tokens of a batch.
+
+    With ``mask_rate_high`` this is masked diffusion (Sahoo et al., 2406.07524): the rate is drawn for each row, and its
+    tokens are weighted by 1/rate, the share of the eligible tokens that was really chosen. The weights of
+    a row add up to the number of its eligible tokens, and the expected weighted mean of −log p is a bound on that of
+    the text a token, where rates come from the whole of (0, 1] and all chosen tokens become [MASK].
 
     Args:
         rng: A key.
@@ -138,15 +160,29 @@ def draw_masks(
         mask_rate: Share of the real tokens that is chosen.
         mask_token_probability: Probability that a chosen token becomes [MASK] and is not kept.
         with_replacement: The reference's way, in which a position can be drawn twice.
+        mask_rate_high: If given, each row has a rate of its own, uniform between ``mask_rate`` and this.
     """
     real = input_ids != pad_id
     eligible = real
     for special in ineligible_ids:
         eligible &= input_ids != special
     position_rng, keep_rng = jax.random.split(rng)
+    length = input_ids.shape[1]
+    if mask_rate_high is None:
+        count = num_masked(real.sum(axis=1), mask_rate, length)
+    else:
+        rate_rng = jax.random.fold_in(position_rng, 1)  # the other draws are what they are without
+        count = draw_num_masked(rate_rng, eligible.sum(axis=1), mask_rate, mask_rate_high, length)
     positions, weights = choose_positions(
-        position_rng, eligible, real.sum(axis=1), mask_rate=mask_rate, with_replacement=with_replacement
+        position_rng,
+        eligible,
+        count,
+        slots=max_masked(mask_rate_high or mask_rate, length),
+        with_replacement=with_replacement,
     )
+    if mask_rate_high is not None:
+        chosen = weights.sum(axis=1, keepdims=True)
+        weights *= eligible.sum(axis=1, keepdims=True) / jnp.maximum(chosen, 1.0)
     keep_uniform = jax.random.uniform(keep_rng, positions.shape)
     return mask_tokens(
         input_ids,

@@ -74,6 +74,12 @@ MISTAKES = [
     (["train.steps"], ["'train.steps' must have the form key.path=value"]),
     (["objective.mask_rate=1.0"], ["objective.mask_rate is 1.0", "less than 1"]),
     (["objective.mask_rate=0"], ["objective.mask_rate is 0", "greater than 0"]),
+    (["objective.mask_rate_high=0.1"], ["mask_rate_high 0.1 must be above mask_rate 0.15"]),
+    (["objective.mask_rate_high=1.5"], ["objective.mask_rate_high is 1.5", "less than or equal to 1"]),
+    (
+        ["objective.mask_rate_high=1.0", "objective.reference_quirks=true"],
+        ["mask_rate_high does not go with reference_quirks"],
+    ),
     (["model.num_heads=5"], ["hidden_size 32 is not divisible by num_heads 5"]),
     (["data.sequence_length=17"], ["data.sequence_length 17 is above model.max_positions 16"]),
     (["train.accumulation_steps=3"], ["batch_size 8 is not divisible by accumulation_steps 3"]),

@@ -220,3 +220,21 @@ def test_loss_is_the_weighted_sum_of_both_means():
     replaced = np.asarray(corruption.labels) == 1
     cross_entropy = -np.log(np.where(replaced, 1 / (1 + np.exp(-x)), 1 / (1 + np.exp(x))))
     assert metrics["disc_loss"] == pytest.approx(cross_entropy[real].mean(), rel=1e-5)
+
+
+def test_with_drawn_rates_rows_count_by_their_tokens_and_microbatches_add_up():
+    objective = _objective(mask_rate=0.05, mask_rate_high=1.0)
+    params = _params(objective)
+    inputs = _draw(objective, FULL, SHORT, FULL, BARE)
+    normalizers = objective.loss_normalizers(inputs)
+    assert float(normalizers[0]) == pytest.approx(14 + 3 + 14)
+    loss = jax.jit(lambda params, part: objective.loss(params, part, normalizers, None))
+    whole, sums = loss(params, inputs)
+    parts = [
+        loss(params, jax.tree.map(lambda leaf, rows=rows: leaf[rows], inputs))[0]
+        for rows in (slice(0, 2), slice(2, 4))
+    ]
+    assert float(whole) == pytest.approx(float(sum(parts)), rel=1e-6)
+    metrics = objective.summarize(jax.tree.map(np.asarray, sums))
+    assert float(whole) == pytest.approx(metrics["loss"], rel=1e-5)
+    assert metrics["masked_lm_loss"] == pytest.approx(np.log(V.vocab_size), rel=0.2)

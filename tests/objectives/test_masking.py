@@ -62,7 +62,11 @@ def test_with_replacement_gives_the_originals_rate_of_distinct_positions(shared)
     eligible = np.zeros((4000, 128), bool)
     eligible[:, 1:127] = True
     positions, weights = choose_positions(
-        jax.random.key(0), eligible, np.full(4000, 128), mask_rate=0.15, with_replacement=True
+        jax.random.key(0),
+        eligible,
+        num_masked(np.full(4000, 128), 0.15, 128),
+        slots=19,
+        with_replacement=True,
     )
     distinct = np.mean([len(set(p[w > 0])) for p, w in zip(np.asarray(positions), np.asarray(weights))])
     closed_form = 126 * (1 - (1 - 1 / 126) ** 19)
@@ -92,3 +96,53 @@ def test_put_averages_duplicates_and_ignores_unused_slots():
     positions, values = np.array([[1, 1, 3, 0]]), np.array([[20, 25, 30, 99]])
     out = scatter(rows, positions, values, np.array([[1.0, 1.0, 1.0, 0.0]]))
     np.testing.assert_array_equal(out, [[10, 22, 12, 30]])
+
+
+def _drawn(low, high, rows=4000, real=22, length=24):
+    ids = np.repeat(_row(length, real), rows, axis=0)
+    return ids, draw_masks(
+        jax.random.key(2),
+        ids,
+        **SPECIAL,
+        mask_rate=low,
+        mask_rate_high=high,
+        mask_token_probability=1.0,
+        with_replacement=False,
+    )
+
+
+def test_a_rate_is_drawn_for_each_row_and_its_tokens_are_weighted_by_it():
+    ids, masked = _drawn(0.2, 0.7)
+    weights = np.asarray(masked.weights)
+    assert weights.shape[1] == max_masked(0.7, 24) == 16
+    counts = (weights > 0).sum(axis=1)
+    # ceil(20 · rate) with the rate uniform in [.2, .7): 5 to 14, each as likely
+    found = np.bincount(counts, minlength=15)
+    assert found[:5].sum() == 0
+    assert ((found[5:] - 400) ** 2 / 400).sum() < 27.9  # the 99.9 % quantile at 9 degrees of freedom
+    np.testing.assert_allclose(weights, (weights > 0) * 20 / counts[:, None], rtol=1e-6)
+    np.testing.assert_array_equal((np.asarray(masked.input_ids) != ids).sum(axis=1), counts)
+
+
+def test_the_bound_of_masked_diffusion_is_what_it_should_be():
+    # Two bits that are equal, and a generator that knows it: with one of them masked it is sure, with both it says ½.
+    # The bound is exact here: log 2 for two tokens.
+    _, masked = _drawn(1e-6, 1.0, rows=20000, real=4, length=8)
+    weights = np.asarray(masked.weights)
+    nll = np.where((weights > 0).sum(axis=1, keepdims=True) == 1, 0.0, np.log(2))
+    assert (weights * nll).sum(axis=1).mean() == pytest.approx(np.log(2), rel=0.02)
+    assert weights.sum(axis=1).mean() == pytest.approx(2.0)
+
+
+def test_a_rate_for_each_row_changes_nothing_else_that_is_drawn():
+    ids = np.repeat(_row(32, 30), 8, axis=0)
+
+    def draw(**more):
+        return draw_masks(
+            jax.random.key(1), ids, **SPECIAL, mask_token_probability=0.85, with_replacement=False, **more
+        )
+
+    one, ranged = draw(mask_rate=0.15), draw(mask_rate=0.1, mask_rate_high=0.15)
+    assert one.positions.shape == ranged.positions.shape
+    for a, b, used in zip(one.positions, ranged.positions, ranged.weights):
+        np.testing.assert_array_equal(a[np.asarray(used) > 0], b[np.asarray(used) > 0])

@@ -50,6 +50,7 @@ def traced_product_flops(jaxpr, vocab_rows):
         {"model": {"embedding_size": None, "num_layers": 3, "intermediate_size": 48}},
         {"objective": {"kind": "masked_lm", "mask_rate": 0.3}},
         {"objective": {"kind": "causal_lm"}},
+        {"objective": {"mask_rate_high": 1.0}},
         {"data": {"sequence_length": 13}, "generator": {"layers_fraction": 0.5}},
     ],
     ids=str,
