@@ -640,6 +640,8 @@ class Config(Section):
         objective = values.get("objective", {})
         if isinstance(objective, dict) and "kind" not in objective:
             values = {**values, "objective": {"kind": "electra", **objective}}
+        if kind_of_run(values) == "causal_lm":
+            return _with_default(values, "data", "packing", "continuous")
         if kind_of_run(values) not in FINETUNING:
             return values
         for name, of in cls.model_fields.items():
@@ -680,6 +682,11 @@ class Config(Section):
                 )
         if self.data.packing == "segment_pairs" and self.model.type_vocab_size < 2:
             raise ValueError("data.packing=segment_pairs needs model.type_vocab_size of at least 2")
+        if self.objective.kind == "causal_lm" and self.data.packing != "continuous":
+            raise ValueError(
+                f"data.packing {self.data.packing!r} does not go with objective.kind=causal_lm, which would learn to "
+                "stop where a row does: set it to continuous"
+            )
         if self.tokenizer.kind == "wordpiece" and self.tokenizer.vocab_file is None:
             raise ValueError(
                 "tokenizer.kind=wordpiece needs tokenizer.vocab_file, the path of a BERT vocab.txt"

@@ -198,6 +198,7 @@ def _row_writer(job: RowsJob, directory: Path) -> RowWriter:
         vocab_size=tokenizer.vocab_size,
         pad_id=tokenizer.pad_id,
         unk_id=tokenizer.unk_id,
+        cls_id=tokenizer.cls_id,
         special_ids=special,
     )
 

@@ -38,6 +38,7 @@ class RowWriter:
         vocab_size: int,
         pad_id: int,
         unk_id: int,
+        cls_id: int,
         special_ids: tuple[int, ...],
         shard_bytes: int = _SHARD_BYTES,
     ) -> None:
@@ -49,13 +50,15 @@ class RowWriter:
             vocab_size: ids are below this; decides the stored type.
             pad_id: id of the padding.
             unk_id: id of unknown text, whose share is recorded.
+            cls_id: id of [CLS], whose number is recorded.
             special_ids: ids that are left out of the share of the most frequent token.
             shard_bytes: size of a shard before compression.
         """
         self._directory = directory
         self._length = length
         self._dtype = np.dtype("<u2" if vocab_size <= 2**16 else "<u4")
-        self._pad_id, self._unk_id, self._special_ids = pad_id, unk_id, special_ids
+        self._pad_id, self._unk_id, self._cls_id = pad_id, unk_id, cls_id
+        self._special_ids = special_ids
         self.rows_per_block = max(1, min(_ROWS_PER_BLOCK, _TOKENS_PER_BLOCK // length))
         block_bytes = self.rows_per_block * length * self._dtype.itemsize
         self._blocks_per_shard = max(1, shard_bytes // block_bytes)
@@ -126,6 +129,7 @@ class RowWriter:
             "dtype": self._dtype.str,
             "rows_per_block": self.rows_per_block,
             "num_tokens": num_tokens,
+            "num_segments": int(self._counts[self._cls_id]),
             "padding_share": 1 - num_tokens / max(1, positions),
             "unknown_token_share": int(self._counts[self._unk_id]) / max(1, num_tokens),
             "most_frequent_token_share": int(text_counts.max()) / max(1, int(text_counts.sum())),

@@ -41,6 +41,7 @@ class Manifest(BaseModel):
     dtype: str = Field(pattern="^<u[24]$")
     rows_per_block: int = Field(ge=1)
     num_tokens: int
+    num_segments: int | None = None  # pieces of documents, a [CLS] each; rows of earlier versions do not say
     padding_share: float
     unknown_token_share: float
     most_frequent_token_share: float
@@ -63,6 +64,8 @@ class TokenRows:
         num_rows: how many there are.
         sequence_length: tokens in a row, padding included.
         num_tokens: tokens in all rows, padding excluded, [CLS] and [SEP] included.
+        num_targets: the tokens that a language model predicts, all but [CLS] and padding; None of rows of earlier
+            versions.
         fingerprint: hash of all ids.
         most_frequent_token_share: of the tokens that are not special ones, those that are the commonest.
         rows_per_block: rows that are decoded together.
@@ -75,6 +78,8 @@ class TokenRows:
         self.num_rows = manifest.num_rows
         self.sequence_length = manifest.sequence_length
         self.num_tokens = manifest.num_tokens
+        known = manifest.num_segments is not None
+        self.num_targets = manifest.num_tokens - (manifest.num_segments or 0) if known else None
         self.fingerprint = manifest.fingerprint
         self.most_frequent_token_share = manifest.most_frequent_token_share
         self.rows_per_block = manifest.rows_per_block

@@ -18,7 +18,7 @@ from electra_jax.model.inputs import EncoderInputs, packed_inputs
 from electra_jax.model.text_encoder import init_params
 from electra_jax.objectives.masked_lm import SpecialIds, padding_sum
 from electra_jax.objectives.metrics import MetricSums, mean, weighted_sum
-from electra_jax.objectives.protocol import Examples, Params, Subnetwork, TextCounts
+from electra_jax.objectives.protocol import Examples, Params, Subnetwork
 from electra_jax.tokenizers import Tokenizer
 
 # Of the rows that are shown, so much is the prompt; the model writes the rest.
@@ -97,20 +97,27 @@ class NextToken:
         """Turn metric sums into metrics by name; ``loss`` is in nats per token."""
         return {name: mean(pair) for name, pair in sums.items()}
 
-    def text_metrics(self, sums: Mapping[str, np.ndarray], text: TextCounts) -> dict[str, float | None]:
+    def text_metrics(
+        self,
+        sums: Mapping[str, np.ndarray],
+        *,
+        num_targets: int,
+        num_bytes: int | None,
+        num_words: int | None,
+    ) -> dict[str, float | None]:
         """Compute what does not depend on the tokenizer: bits per byte, and perplexity per word.
 
-        Both charge the loss of all tokens, ends of documents included, to the bytes and words of the text as it was
-        before it was tokenised. They are None where the tokenizer did not keep all of the text: what it dropped would
-        be had for nothing. Of a part of the rows, tokens per byte (per word) are taken to be those of all.
+        The loss of all tokens, ends of documents included, is charged to the bytes and words of the text as it was
+        before it was tokenised. Both are None where the tokenizer did not keep all of the text: what it dropped would
+        be had for nothing. Of a part of the rows, tokens per byte and per word are taken to be those of all.
         """
         loss = mean(sums["loss"])
-        if loss is None or not text.is_whole or not text.num_bytes or not text.num_words:
+        if loss is None or not num_bytes or not num_words:
             return {"bits_per_byte": None, "word_perplexity": None}
-        nats = loss * text.num_targets
+        nats = loss * num_targets
         return {
-            "bits_per_byte": nats / math.log(2) / text.num_bytes,
-            "word_perplexity": _exp(nats / text.num_words),
+            "bits_per_byte": nats / math.log(2) / num_bytes,
+            "word_perplexity": _exp(nats / num_words),
         }
 
     def flops_per_row(self, length: int) -> float:

@@ -97,21 +97,25 @@ class Objective(Protocol[Batch, Inputs, Normalizers]):
         """Turn metric sums, added up over batches, into metrics by name; None where nothing was counted."""
 
 
-@dataclass(frozen=True)
-class TextCounts:
-    """How much text prepared rows were made of, before it was tokenised.
+class TextMetrics(Protocol):
+    """Metrics of an objective that gives every token of a text a probability, of the text and not of its tokens."""
 
-    Attributes:
-        num_bytes: In UTF-8.
-        num_words: Words between white space, and ends of lines.
-        num_targets: Tokens that a causal language model predicts: all but [CLS] and padding.
-        is_whole: Whether the tokens give the text back, to the last character.
-    """
+    def __call__(
+        self,
+        sums: Mapping[str, np.ndarray],
+        *,
+        num_targets: int,
+        num_bytes: int | None,
+        num_words: int | None,
+    ) -> dict[str, float | None]:
+        """Compute them.
 
-    num_bytes: int
-    num_words: int
-    num_targets: int
-    is_whole: bool
+        Args:
+            sums: Metric sums, of all rows or a part of them.
+            num_targets: Tokens of all rows that are predicted.
+            num_bytes: UTF-8 bytes of the text of all rows; None where the tokenizer did not keep all of it.
+            num_words: Words and ends of lines of that text, or None.
+        """
 
 
 class PretrainingObjective(Objective[Array, Inputs, Normalizers], Protocol[Inputs, Normalizers]):
@@ -120,8 +124,8 @@ class PretrainingObjective(Objective[Array, Inputs, Normalizers], Protocol[Input
     Attributes:
         network: What it trains; `TextEncoder.encode` of it is what is kept.
         examples: What is shown when a run ends; None shows nothing.
-        text_metrics: (metric sums, counts of the text they are of) → metrics by name, of objectives that give every
-            token of a text a probability; None of others.
+        text_metrics: What it measures of held-out text beside its metrics; None of objectives that give no token a
+            probability.
     """
 
     @property
@@ -131,9 +135,7 @@ class PretrainingObjective(Objective[Array, Inputs, Normalizers], Protocol[Input
     def examples(self) -> Examples | None: ...  # noqa: D102
 
     @property
-    def text_metrics(  # noqa: D102
-        self,
-    ) -> Callable[[Mapping[str, np.ndarray], TextCounts], dict[str, float | None]] | None: ...
+    def text_metrics(self) -> TextMetrics | None: ...  # noqa: D102
 
     def flops_per_row(self, length: int) -> float:
         """Count the model FLOPs of the forward pass over a row of ``length`` tokens; see `model.flops`."""

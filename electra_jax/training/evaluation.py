@@ -34,4 +34,15 @@ def evaluate(
             # which many collectives at once lock each other out.
             jax.block_until_ready(total)
             total = sums if total is None else add_sums(total, sums)
-    return program.objective.summarize(jax.device_get(total))
+    sums = jax.device_get(total)
+    metrics: dict[str, float | None] = program.objective.summarize(sums)
+    if program.objective.text_metrics is not None and rows.num_targets is not None:
+        text = rows.text_counts
+        whole = text is not None and not text.changed_documents
+        metrics |= program.objective.text_metrics(
+            sums,
+            num_targets=rows.num_targets,
+            num_bytes=text.num_bytes if text is not None and whole else None,
+            num_words=text.num_words if text is not None and whole else None,
+        )
+    return metrics

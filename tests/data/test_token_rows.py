@@ -14,7 +14,13 @@ LENGTH = 24
 
 def write_rows(directory, rows, *, vocab_size=1000, shard_bytes=2**20, pieces=7):
     directory.mkdir()
-    options = {"pad_id": 0, "unk_id": 1, "special_ids": (0, 1, 2, 3, 4), "shard_bytes": shard_bytes}
+    options = {
+        "pad_id": 0,
+        "unk_id": 1,
+        "cls_id": 2,
+        "special_ids": (0, 1, 2, 3, 4),
+        "shard_bytes": shard_bytes,
+    }
     with RowWriter(directory, rows.shape[1], vocab_size=vocab_size, **options) as writer:
         for part in np.array_split(rows, pieces):
             writer.write(part)
@@ -53,6 +59,7 @@ def test_manifest_counts(tmp_path):
     assert (opened.num_rows, opened.sequence_length, opened.num_tokens) == (2, 6, 10)
     assert opened.most_frequent_token_share == 3 / 5  # 7 7 8 7 9
     assert opened.manifest.unknown_token_share == 1 / 10
+    assert opened.num_targets == 8  # all but [CLS]
     assert opened.manifest.padding_share == pytest.approx(2 / 12)
     assert json.loads((tmp_path / "rows" / "manifest.json").read_text())["note"] == "kept"
 

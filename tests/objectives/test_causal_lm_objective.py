@@ -11,7 +11,6 @@ from small_run import SmallVocabulary, small_config
 from electra_jax.model.inputs import packed_inputs
 from electra_jax.objectives import build_objective
 from electra_jax.objectives.causal_lm import next_tokens
-from electra_jax.objectives.protocol import TextCounts
 
 PAD, CLS, SEP = SmallVocabulary.pad_id, SmallVocabulary.cls_id, SmallVocabulary.sep_id
 # A document that ends, one that goes on in the next row, that row, and padding.
@@ -95,11 +94,9 @@ def test_prefill_and_steps_give_the_logits_of_whole_rows(objective, params):
 
 def test_bits_per_byte_and_word_perplexity_are_of_the_text_and_not_of_its_tokens(objective):
     sums = {"loss": np.array([30.0, 10.0])}  # 3 nats a token
-    text = TextCounts(num_bytes=50, num_words=5, num_targets=20, is_whole=True)
-    metrics = objective.text_metrics(sums, text)
+    metrics = objective.text_metrics(sums, num_targets=20, num_bytes=50, num_words=5)
     assert metrics["bits_per_byte"] == pytest.approx(3 * 20 / math.log(2) / 50)
     assert metrics["word_perplexity"] == pytest.approx(math.exp(3 * 20 / 5))
-    lossy = TextCounts(num_bytes=50, num_words=5, num_targets=20, is_whole=False)
-    assert set(objective.text_metrics(sums, lossy).values()) == {None}
-    nothing_counted = objective.text_metrics({"loss": np.array([0.0, 0.0])}, text)
-    assert set(nothing_counted.values()) == {None}
+    lossy = objective.text_metrics(sums, num_targets=20, num_bytes=None, num_words=None)
+    nothing = objective.text_metrics({"loss": np.zeros(2)}, num_targets=20, num_bytes=50, num_words=5)
+    assert {*lossy.values(), *nothing.values()} == {None}

@@ -31,7 +31,9 @@ def test_at_most_two_batches_are_under_way():
         on_mesh=nullcontext,
         to_global_batch=jnp.asarray,
         eval_step=eval_step,
-        objective=SimpleNamespace(summarize=lambda sums: {"tokens": float(sums["tokens"][0])}),
+        objective=SimpleNamespace(
+            text_metrics=None, summarize=lambda sums: {"tokens": float(sums["tokens"][0])}
+        ),
     )
     rows = toy_rows(40)
     metrics = evaluate(program, None, ToyRows(rows), batch_size=8, pad_id=0, limit=None)
