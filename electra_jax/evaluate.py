@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 from electra_jax import cli
 from electra_jax.config.compare import Difference, differences, format_differences
@@ -20,6 +21,7 @@ from electra_jax.training.checkpoints import find_checkpoint, restore_params
 from electra_jax.training.evaluation import evaluate
 from electra_jax.training.logs import append_metrics_line
 from electra_jax.training.program import build_program
+from electra_jax.training.rolling_windows import evaluate_windows
 from electra_jax.training.seed_selection import select_run
 from electra_jax.training.workdir import WorkDir
 
@@ -39,6 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--workdir", type=cli.path, required=True, metavar="DIR", help="directory of the run")
     parser.add_argument("--step", type=int, metavar="N", help="which checkpoint (default: the newest)")
+    parser.add_argument(
+        "--stride",
+        type=int,
+        metavar="N",
+        help="language models: read whole documents in windows that overlap by N tokens, so that every token but the "
+        "first ones of a document is predicted from N tokens at least",
+    )
     cli.add_overrides(parser, "settings that win over those of the run; the model's own cannot change")
     args = parser.parse_args(argv)
 
@@ -59,11 +68,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"the model in {workdir.root} cannot be evaluated as another: {format_differences(model)}; "
             "leave these settings out"
         )
+    if args.stride is not None:
+        _check_stride(config, args.stride)
     with joined(config.hosts):
-        return _evaluate(common_settings(config), workdir, args.step)
+        return _evaluate(common_settings(config), workdir, args.step, args.stride)
 
 
-def _evaluate(config: Config, workdir: WorkDir, step: int | None) -> int:
+def _check_stride(config: Config, stride: int) -> None:
+    if config.kind_of_run != "causal_lm":
+        raise UserError(
+            "--stride is for language models (objective.kind=causal_lm), and this is "
+            f"{config.kind_of_run}: leave it out"
+        )
+    most = config.data.sequence_length - 2
+    if not 0 <= stride <= most:
+        raise UserError(
+            f"--stride {stride} must be from 0 to {most}, so that a row of {most + 2} tokens has a new one"
+        )
+    if config.hosts.join == "on":
+        raise UserError("--stride reads on one host: leave hosts.join=on out")
+
+
+def _evaluate(config: Config, workdir: WorkDir, step: int | None, stride: int | None) -> int:
     step, found = broadcast_from_host_0("checkpoint", lambda: _find_checkpoint(workdir.root, step))
     directory = Path(found)
     tokenizer = load_tokenizer(workdir.tokenizer)
@@ -79,10 +105,14 @@ def _evaluate(config: Config, workdir: WorkDir, step: int | None) -> int:
     )
     program = build_program(config, tokenizer, mesh)
     params = restore_params(directory, step, program.abstract.params)
-    metrics = evaluate(
-        program, params, rows, batch_size=config.train.batch_size, pad_id=tokenizer.pad_id, limit=None
-    )
-    record = {**metrics, "eval_source": config.data.eval_source or config.data.source}
+    record: dict[str, float | str | None] = {"eval_source": config.data.eval_source or config.data.source}
+    if stride is None:
+        size, pad_id = config.train.batch_size, tokenizer.pad_id
+        record |= evaluate(program, params, rows, batch_size=size, pad_id=pad_id, limit=None)
+    else:
+        record |= evaluate_windows(cast(Any, program), params, rows, tokenizer, stride=stride) | {
+            "stride": stride
+        }
     if is_host_0():
         print(json.dumps({"step": step, **record}, indent=2))
         append_metrics_line(workdir.metrics, step, "eval", record)

@@ -1,5 +1,6 @@
 """Held-out evaluation: every row once, the last batch filled up with padding that weighs nothing."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -7,6 +8,7 @@ import numpy as np
 
 from electra_jax.data.batches import eval_batches
 from electra_jax.data.token_rows import TokenRows
+from electra_jax.objectives import PretrainingObjective
 from electra_jax.objectives.metrics import MetricSums, add_sums
 from electra_jax.training.program import Program
 
@@ -34,15 +36,21 @@ def evaluate(
             # which many collectives at once lock each other out.
             jax.block_until_ready(total)
             total = sums if total is None else add_sums(total, sums)
-    sums = jax.device_get(total)
-    metrics: dict[str, float | None] = program.objective.summarize(sums)
-    if program.objective.text_metrics is not None and rows.num_targets is not None:
-        text = rows.text_counts
-        whole = text is not None and not text.changed_documents
-        metrics |= program.objective.text_metrics(
-            sums,
-            num_targets=rows.num_targets,
-            num_bytes=text.num_bytes if text is not None and whole else None,
-            num_words=text.num_words if text is not None and whole else None,
-        )
-    return metrics
+    return with_text_metrics(program.objective, jax.device_get(total), rows)
+
+
+def with_text_metrics(
+    objective: PretrainingObjective[Any, Any], sums: Mapping[str, np.ndarray], rows: TokenRows
+) -> dict[str, float | None]:
+    """Return the metrics, with those of the text itself where the objective has any and the rows know of it."""
+    metrics = objective.summarize(sums)
+    if objective.text_metrics is None or rows.num_targets is None:
+        return metrics
+    text = rows.text_counts
+    whole = text is not None and not text.changed_documents
+    return metrics | objective.text_metrics(
+        sums,
+        num_targets=rows.num_targets,
+        num_bytes=text.num_bytes if text is not None and whole else None,
+        num_words=text.num_words if text is not None and whole else None,
+    )
