@@ -1,21 +1,31 @@
 """Held-out evaluation: ``python -m electra_jax.evaluate --workdir DIR [--step N] [key.path=value ...]``."""
 
+import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from tqdm import tqdm
+
 from electra_jax import cli
 from electra_jax.config.compare import Difference, differences, format_differences
 from electra_jax.config.schema import Config
+from electra_jax.convert.format_detection import detect_format
 from electra_jax.data.prepare import check_prepare_eval, prepare_eval_rows
 from electra_jax.distributed.agreement import broadcast_from_host_0, host_0_first, is_host_0
 from electra_jax.distributed.common_settings import common_settings
 from electra_jax.distributed.joining import joined
 from electra_jax.errors import UserError
+from electra_jax.inference.load import load, trained_tasks
+from electra_jax.inference.pairs import pair_accuracy, read_pairs
+from electra_jax.inference.scoring import score_texts
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.runtime.compilation_cache import use_compilation_cache
+from electra_jax.runtime.cpu_devices import one_device_per_core
 from electra_jax.runtime.malloc import keep_freed_memory
+from electra_jax.scoring.methods import SCORES, choose_method
 from electra_jax.tokenizers import load_tokenizer
 from electra_jax.training.checkpoints import find_checkpoint, restore_params
 from electra_jax.training.evaluation import evaluate
@@ -24,6 +34,9 @@ from electra_jax.training.program import build_program
 from electra_jax.training.rolling_windows import evaluate_windows
 from electra_jax.training.seed_selection import select_run
 from electra_jax.training.workdir import WorkDir
+
+# Minimal pairs that are scored before the progress line moves.
+_PAIRS_AT_ONCE = 2048
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,10 +47,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         "(data.eval_source=...), with the run's own tokenizer.\n\n"
         "Prints the metrics as JSON on standard output and appends them to metrics.jsonl in the work directory, as "
         'a line of split "eval" with the checkpoint\'s step and an eval_source that says which text. What each '
-        "metric means: docs/metrics.md.",
+        "metric means: docs/metrics.md.\n\n"
+        "With --pairs it reads minimal pairs instead, texts of which one is good and one bad, and prints how often "
+        'the good one has the larger score, by group; the line in metrics.jsonl is of split "pairs". The file is JSON '
+        "lines, .csv or .tsv, compressed or not, with good and bad (or sentence_good and sentence_bad) and for groups "
+        "uid or group. What the scores are: docs/scoring.md.",
         epilog="examples:\n"
         "  python -m electra_jax.evaluate --workdir runs/tiny\n"
-        "  python -m electra_jax.evaluate --workdir runs/tiny --step 1000 'data.eval_source=text:other/*.txt'\n",
+        "  python -m electra_jax.evaluate --workdir runs/tiny --step 1000 'data.eval_source=text:other/*.txt'\n"
+        "  python -m electra_jax.evaluate --workdir runs/tiny --pairs blimp.jsonl.xz --score pll\n",
     )
     parser.add_argument("--workdir", type=cli.path, required=True, metavar="DIR", help="directory of the run")
     parser.add_argument("--step", type=int, metavar="N", help="which checkpoint (default: the newest)")
@@ -48,8 +66,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="language models: read whole documents in windows that overlap by N tokens, so that every token but the "
         "first ones of a document is predicted from N tokens at least",
     )
+    parser.add_argument("--pairs", type=cli.path, metavar="FILE", help="minimal pairs to score")
+    parser.add_argument(
+        "--score",
+        choices=(*SCORES,),
+        metavar="METHOD",
+        help=f"by which score: {', '.join(SCORES)} (default: what the model is made for)",
+    )
+    parser.add_argument("--group", metavar="NAME", help="the field that groups pairs (default: uid or group)")
     cli.add_overrides(parser, "settings that win over those of the run; the model's own cannot change")
     args = parser.parse_args(argv)
+    if args.pairs is not None:
+        return _evaluate_pairs(args)
+    if args.score or args.group:
+        name = "--score" if args.score else "--group"
+        raise UserError(f"{name} says how to evaluate --pairs, which is missing")
 
     workdir = WorkDir(args.workdir)
     trained = workdir.load_config()
@@ -87,6 +118,51 @@ def _check_stride(config: Config, stride: int) -> None:
         )
     if config.hosts.join == "on":
         raise UserError("--stride reads on one host: leave hosts.join=on out")
+
+
+def _evaluate_pairs(args: argparse.Namespace) -> int:
+    if args.stride is not None:
+        raise UserError("--stride is for held-out text, and --pairs scores texts one by one: leave it out")
+    if args.overrides:
+        raise UserError(f"--pairs evaluates a model as it is: leave out {args.overrides[0]}")
+    pairs = read_pairs(str(args.pairs), args.group)
+    is_ours = detect_format(args.workdir).format == "electra_jax"
+    step = find_checkpoint(args.workdir, args.step)[0] if is_ours else args.step
+    if (known := trained_tasks(args.workdir)) is not None:
+        # What the kind alone can refuse, before parameters are read.
+        choose_method(args.score, known[0].objective.kind, None)
+    keep_freed_memory()
+    one_device_per_core()
+    notes: list[str] = []
+    model = load(args.workdir, notes=notes, step=step)
+    for line in notes:
+        cli.note(line)
+    method = choose_method(args.score, model.config.objective.kind, model._params)
+    scores: tuple[list[float], list[float]] = ([], [])
+    cut: list[bool] = []
+    with tqdm(total=len(pairs), unit="pair", file=sys.stderr, disable=None, dynamic_ncols=True) as bar:
+        for start in range(0, len(pairs), _PAIRS_AT_ONCE):
+            some = pairs[start : start + _PAIRS_AT_ONCE]
+            texts = [pair.good for pair in some] + [pair.bad for pair in some]
+            found = [score.score for score in score_texts(model, texts, method, cut=cut)]
+            scores[0].extend(found[: len(some)])
+            scores[1].extend(found[len(some) :])
+            bar.update(len(some))
+    accuracy = pair_accuracy(pairs, *scores)
+    record: dict[str, Any] = {
+        "accuracy": accuracy.accuracy,
+        "accuracy_over_pairs": accuracy.over_pairs,
+        "pairs": len(pairs),
+        "ties": accuracy.ties,
+        "truncated": sum(cut),
+        "score": method,
+        "eval_source": str(args.pairs),
+        "groups": accuracy.groups,
+    }
+    print(json.dumps({"step": step, **record}, indent=2, ensure_ascii=False))
+    if is_ours and step is not None:
+        append_metrics_line(WorkDir(args.workdir).metrics, step, "pairs", record)
+    return 0
 
 
 def _evaluate(config: Config, workdir: WorkDir, step: int | None, stride: int | None) -> int:

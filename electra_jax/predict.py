@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,14 +14,18 @@ from typing import Any, TextIO
 from electra_jax import cli
 from electra_jax.data.sources.compressed import Source, open_bytes
 from electra_jax.errors import UserError
+from electra_jax.inference.filling import check_gaps, check_generator, check_k
 from electra_jax.inference.load import Model, load, trained_tasks
 from electra_jax.inference.reading import TrainingFileFormat, read_records, training_file_format
 from electra_jax.inference.records import Record, chunk_records, extract_inputs
+from electra_jax.inference.scoring import score_texts
 from electra_jax.runtime.cpu_devices import one_device_per_core
 from electra_jax.runtime.malloc import keep_freed_memory
+from electra_jax.scoring.methods import SCORES, choose_method
 
 SKIPPED = 65  # EX_DATAERR of sysexits.h: some of the input was wrong
 _MAX_NAMED = 10
+_DEFAULT_SCORE = "auto"
 
 Predictions = list[dict[str, Any]]
 
@@ -36,14 +41,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         "and, for pairs, pair; words; or question and context; an id is passed on. Files like those that the task was "
         "trained on are read as they were. Files may be compressed. --detect "
         "says of each token how likely it was replaced, and --encode writes a vector; both take pre-trained models "
-        'too. What did not fit the model has "truncated": true.\n\n'
+        "too. --score writes a number for each text, the larger the likelier, and --fill the likeliest tokens at its "
+        'gaps, [MASK] or ___ (docs/scoring.md). What did not fit the model has "truncated": true.\n\n'
         "A line that cannot be read ends the command with status 2, behind the answers to the lines before it. With "
         f"--on-error skip it is left out, reported and counted; the status then is {SKIPPED}.",
         epilog="examples:\n"
         "  python -m electra_jax.predict --workdir runs/cola --input sentences.txt > labels.jsonl\n"
         '  echo \'{"question": "Who?", "context": "Ann did it."}\' | \\\n'
         "      python -m electra_jax.predict --workdir runs/squad2 --input -\n"
-        "  python -m electra_jax.predict --workdir runs/tiny --input text.txt --detect\n",
+        "  python -m electra_jax.predict --workdir runs/tiny --input text.txt --detect\n"
+        "  echo 'The ___ is open.' | python -m electra_jax.predict --workdir runs/tiny --input - --fill 3\n",
     )
     parser.add_argument(
         "--workdir", type=cli.path, required=True, metavar="DIR", help="directory of the model"
@@ -68,7 +75,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--detect", action="store_true", help="which tokens look replaced")
     what.add_argument("--encode", choices=("mean", "first"), help="a vector for each text, so pooled")
+    what.add_argument(
+        "--score",
+        nargs="?",
+        const=_DEFAULT_SCORE,
+        choices=(*SCORES, _DEFAULT_SCORE),
+        metavar="METHOD",
+        help=f"how likely each text is: {', '.join(SCORES)} (default: what the model is made for)",
+    )
+    what.add_argument(
+        "--fill",
+        nargs="?",
+        const=5,
+        type=int,
+        metavar="K",
+        help="the K likeliest tokens at each gap (default: 5)",
+    )
+    parser.add_argument("--per-token", action="store_true", help="with --score, that of each token, too")
     args = parser.parse_args(argv)
+    if args.per_token and args.score is None:
+        raise UserError("--per-token says how to --score, which is missing")
     keep_freed_memory()
     one_device_per_core()
     source = _source(args.input)
@@ -78,7 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     known = trained_tasks(args.workdir)
     model = _load_with_notes(args.workdir) if known is None else None
     file_format = TrainingFileFormat()
-    if not (args.detect or args.encode):
+    if known is not None and (args.score or args.fill is not None):  # what the kind alone can refuse
+        _check_scores(args, known[0].objective.kind, None)
+    if not (args.detect or args.encode or args.score or args.fill is not None):
         config, tasks = known or (model.config, model.tasks)  # type: ignore[union-attr]
         name = _task_name(tasks, args)
         file_format = training_file_format(name, config.finetune.tasks[name], tasks[name].labels)
@@ -86,7 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     first = next(read, [])
     if args.on_error == "stop" and first and isinstance(first[0], UserError):
         raise first[0]
-    predictor = _make_predictor(model or _load_with_notes(args.workdir), args, file_format)
+    model = model or _load_with_notes(args.workdir)
+    predictor = _make_predictor(model, args, file_format)
     counts = LineCounts()
     try:
         with Output(args.output) as output:
@@ -263,6 +292,18 @@ def check_output(output: Path, source: Source) -> None:
         ) from error
 
 
+def _check_scores(args: argparse.Namespace, kind: str, parts: Collection[str] | None) -> None:
+    """Refuse --score and --fill of a model of this ``objective.kind`` with these parameters, if it cannot do it.
+
+    Raises:
+        UserError: it lacks what is needed.
+    """
+    if args.score:
+        choose_method(None if args.score == _DEFAULT_SCORE else args.score, kind, parts)
+    if args.fill is not None:
+        check_generator(kind, parts)
+
+
 def _task_name(tasks: Collection[str], args: argparse.Namespace) -> str:
     """Return the task to predict.
 
@@ -284,6 +325,16 @@ def _make_predictor(model: Model, args: argparse.Namespace, file_format: Trainin
         return Predictor(
             lambda record: record.text("text"), lambda texts: _encoded(model, texts, args.encode)
         )
+    if args.score or args.fill is not None:
+        _check_scores(args, model.config.objective.kind, model._params)
+    if args.score:
+        method = None if args.score == _DEFAULT_SCORE else args.score
+        return Predictor(
+            lambda record: record.text("text"), lambda texts: _scored(model, texts, method, args.per_token)
+        )
+    if args.fill is not None:
+        check_k(model.tokenizer, args.fill)
+        return Predictor(_text_with_gaps, lambda texts: _filled(model, texts, args.fill))
     task = _task_name(model.tasks, args)
     match file_format.kind:
         case "question_answering":
@@ -313,6 +364,32 @@ def _encoded(model: Model, texts: list[str], pooling: Any) -> Predictions:
     return [
         {"vector": vector.tolist()} | _truncated_mark(is_cut)
         for vector, is_cut in zip(found, cut, strict=True)
+    ]
+
+
+def _scored(model: Model, texts: list[str], method: str | None, per_token: bool) -> Predictions:
+    cut: list[bool] = []
+    found = score_texts(model, texts, method, per_token=per_token, cut=cut)
+    return [
+        {"score": some.score if math.isfinite(some.score) else None, "tokens": some.count}
+        | ({} if some.tokens is None else {"token_scores": [asdict(token) for token in some.tokens]})
+        | _truncated_mark(is_cut)
+        for some, is_cut in zip(found, cut, strict=True)
+    ]
+
+
+def _text_with_gaps(record: Record) -> str:
+    text = record.text("text")
+    check_gaps(text, record.where)
+    return text
+
+
+def _filled(model: Model, texts: list[str], k: int) -> Predictions:
+    cut: list[bool] = []
+    found = model.fill(texts, k, cut=cut)
+    return [
+        {"gaps": [[asdict(filling) for filling in gap] for gap in gaps]} | _truncated_mark(is_cut)
+        for gaps, is_cut in zip(found, cut, strict=True)
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from electra_jax.errors import UserError
 from electra_jax.inference.gaps import encode_gaps, has_gap, replace_tokens
 from electra_jax.inference.items import as_items, text_of
 from electra_jax.objectives.masked_lm import SpecialIds
+from electra_jax.scoring.methods import usable_methods
 from electra_jax.scoring.pll import masked_logits
 from electra_jax.tasks.protocol import Rows, TaskBatch
 from electra_jax.tokenizers import Tokenizer
@@ -47,7 +48,8 @@ def fill(model: Model, texts: Any, k: int, cut: list[bool] | None) -> Any:
     """
     items, one = as_items(texts, "fill", "a text")
     checked = [text_of(text, f"fill: item {i}") for i, text in enumerate(items)]
-    check_can_fill(model, k)
+    check_generator(model.config.objective.kind, model._params)
+    check_k(model.tokenizer, k)
     for number, text in enumerate(checked):
         check_gaps(text, f"fill: item {number}")
     found = [encode_gaps(model.tokenizer, text) for text in checked]
@@ -72,20 +74,34 @@ def fill(model: Model, texts: Any, k: int, cut: list[bool] | None) -> Any:
     return results[0] if one else results
 
 
-def check_can_fill(model: Model, k: int) -> None:
-    """Refuse a model without a generator, and a number of tokens that cannot be proposed.
+def check_generator(kind: str, parts: Collection[str] | None) -> None:
+    """Refuse a model without a generator.
+
+    Args:
+        kind: Its ``objective.kind``.
+        parts: Top-level names of its parameters; None: not known yet, and taken to be all.
 
     Raises:
-        UserError: it says why.
+        UserError: it has none.
     """
-    if "generator_head" not in model._params or model.config.objective.kind not in ("electra", "masked_lm"):
+    if "pll" not in usable_methods(kind, parts):
         raise UserError(
-            "fill needs a masked language model or ELECTRA's generator, which this model "
-            f"({model.config.objective.kind}) does not have"
+            "filling gaps needs a masked language model or ELECTRA's generator, which this model "
+            f"({kind}) does not have"
         )
-    most = model.tokenizer.vocab_size - len(_special_ids(model.tokenizer))
+
+
+def check_k(tokenizer: Tokenizer, k: int) -> None:
+    """Refuse a number of tokens that cannot be proposed.
+
+    Raises:
+        UserError: there are not so many.
+    """
+    most = tokenizer.vocab_size - len(_special_ids(tokenizer))
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= most:
-        raise UserError(f"fill: k is {k!r}, but must be a whole number from 1 to {most:,}")
+        raise UserError(
+            f"the number of tokens for a gap is {k!r}, but must be a whole number from 1 to {most:,}"
+        )
 
 
 def check_gaps(text: str, where: str) -> None:

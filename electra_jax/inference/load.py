@@ -46,7 +46,7 @@ Text = str | tuple[str, str]  # or a pair
 ROWS_PER_DEVICE = 32
 
 
-def load(path: str | Path, *, notes: list[str] | None = None) -> "Model":
+def load(path: str | Path, *, notes: list[str] | None = None, step: int | None = None) -> "Model":
     """Load the model in ``path``: a work directory (fine-tuned, pre-trained or converted) or a foreign checkpoint.
 
     Of a directory with several seeds, the one with the best dev metric is loaded.
@@ -55,14 +55,17 @@ def load(path: str | Path, *, notes: list[str] | None = None) -> "Model":
         path: of the model.
         notes: if given, what was assumed about a foreign checkpoint, or is done differently here, is appended;
             otherwise these are warnings.
+        step: of the checkpoint in a work directory; None: the newest.
 
     Raises:
-        UserError: nothing that can be read, or a checkpoint without a vocabulary.
+        UserError: nothing that can be read, no checkpoint of that step, or a checkpoint without a vocabulary.
     """
     path = local_path(path, "the model")
     detected = detect_format(path)
     if detected.format == "electra_jax":
-        return _load_native(path)
+        return _load_native(path, step)
+    if step is not None:
+        raise UserError(f"{path} is no work directory: it has no checkpoint of step {step}, but one model")
     foreign = detected.format == "huggingface"
     weights = read_huggingface(detected.paths) if foreign else read_tensorflow(detected.paths[0])
     if weights.tokenizer is None:
@@ -101,8 +104,8 @@ def _read_task_settings(workdir: WorkDir) -> dict[str, TaskSettings]:
     return read_settings(workdir.root) if (workdir.root / FILE).is_file() else {}
 
 
-def _load_native(path: Path) -> "Model":
-    step, directory = find_checkpoint(path)
+def _load_native(path: Path, step: int | None) -> "Model":
+    step, directory = find_checkpoint(path, step)
     workdir = WorkDir(run_directory(directory))
     config = workdir.load_config()
     if not workdir.tokenizer.is_dir():

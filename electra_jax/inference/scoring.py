@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,21 @@ class ScoredToken:
     score: float
 
 
+@dataclass(frozen=True)
+class TextScore:
+    """A text's score.
+
+    Attributes:
+        score: of the text; not a number where it is the mean over no token.
+        count: of its tokens, those that were cut aside.
+        tokens: with their scores, if they were asked for.
+    """
+
+    score: float
+    count: int
+    tokens: tuple[ScoredToken, ...] | None = None
+
+
 def score(model: Model, texts: Any, method: str | None, per_token: bool, cut: list[bool] | None) -> Any:
     """Score one text or many; see `Model.score`.
 
@@ -48,25 +63,38 @@ def score(model: Model, texts: Any, method: str | None, per_token: bool, cut: li
     """
     items, one = as_items(texts, "score", "a text")
     checked = [text_of(text, f"score: item {i}") for i, text in enumerate(items)]
-    chosen = choose_method(method, model.config.objective.kind, model._params)
-    if per_token:
-        encodings = [model.tokenizer.encode_with_offsets(text) for text in checked]
-        ids = [encoding.ids for encoding in encodings]
-    else:
-        encodings, ids = [], model.tokenizer.encode_batch(checked)
-    scores = score_rows(model, model._rows(ids, cut, stacklevel=4), chosen)
-    results: list[Any] = [text_score(some, chosen) for some in scores]
-    if per_token:
-        results = [
-            [
-                ScoredToken(text[begin:end], begin, end, float(value))
-                for (begin, end), value in zip(
-                    encoding.offsets, values, strict=False
-                )  # offsets of what was cut, too
-            ]
-            for text, encoding, values in zip(checked, encodings, scores, strict=True)
-        ]
+    found = score_texts(model, checked, method, per_token=per_token, cut=cut, stacklevel=5)
+    results = [some.score if some.tokens is None else list(some.tokens) for some in found]
     return results[0] if one else results
+
+
+def score_texts(
+    model: Model,
+    texts: Sequence[str],
+    method: str | None,
+    *,
+    per_token: bool = False,
+    cut: list[bool] | None = None,
+    stacklevel: int = 3,
+) -> list[TextScore]:
+    """Score many texts; arguments as those of `Model.score`.
+
+    Raises:
+        UserError: the model lacks what the score needs.
+    """
+    chosen = choose_method(method, model.config.objective.kind, model._params)
+    encodings = [model.tokenizer.encode_with_offsets(text) for text in texts] if per_token else []
+    ids = [encoding.ids for encoding in encodings] if per_token else model.tokenizer.encode_batch(texts)
+    scores = score_rows(model, model._rows(ids, cut, stacklevel=stacklevel), chosen)
+    found = [TextScore(text_score(values, chosen), len(values)) for values in scores]
+    for number, (text, encoding) in enumerate(zip(texts, encodings, strict=False)):
+        places = encoding.offsets[: found[number].count]
+        tokens = tuple(
+            ScoredToken(text[begin:end], begin, end, float(value))
+            for (begin, end), value in zip(places, scores[number], strict=True)
+        )
+        found[number] = replace(found[number], tokens=tokens)
+    return found
 
 
 def score_rows(model: Model, rows: Rows, method: str) -> list[np.ndarray]:

@@ -55,18 +55,22 @@ SCORES: Mapping[str, Score] = {
 }
 
 
-def usable_methods(kind: str, parts: Collection[str]) -> tuple[str, ...]:
+def usable_methods(kind: str, parts: Collection[str] | None) -> tuple[str, ...]:
     """Return the scores that a model has, its default first.
 
     Args:
         kind: Its ``objective.kind``.
-        parts: Top-level names of its parameters.
+        parts: Top-level names of its parameters; None: not known yet, and taken to be all.
     """
-    return tuple(name for name, score in SCORES.items() if kind in score.kinds and score.part in parts)
+    return tuple(
+        name
+        for name, score in SCORES.items()
+        if kind in score.kinds and (parts is None or score.part in parts)
+    )
 
 
-def choose_method(method: str | None, kind: str, parts: Collection[str]) -> str:
-    """Return the score to compute: ``method``, or the model's default.
+def choose_method(method: str | None, kind: str, parts: Collection[str] | None) -> str:
+    """Return the score to compute: ``method``, or the model's default; other arguments as `usable_methods`.
 
     Raises:
         UserError: There is no such score, or the model lacks what it needs.

@@ -14,7 +14,7 @@ import pytest
 from command_runs import contents, metrics_of, write_run
 from small_run import write_corpus
 
-from electra_jax import evaluate, prepare, train
+from electra_jax import evaluate, predict, prepare, train
 from electra_jax.partitioning import mesh
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +32,9 @@ def place(tmp_path, monkeypatch) -> Path:
         "latin.txt": b"good text\n\nbad \xff text\n",
         "cut.txt.gz": gzip.compress(b"some text\n" * 1000)[:40],
         "field.jsonl": b'{"body": "text"}\n',
+        "pairs.jsonl": b'{"good": "a b", "bad": "b a"}\n',
+        "half.jsonl": b'{"good": "a b", "bad": "b a", "uid": 1}\n{"good": "a b", "bad": " "}\n',
+        "gaps.txt": b"the ___ cat\nno gap\n",
         "few.txt": b"[PAD]\n[UNK]\n[CLS]\n",
         "many/a.txt": b"good text\n",
         "many/b.pdf": b"%PDF\0\1\2",
@@ -289,6 +292,9 @@ def test_init_from_another_model(init, settings, words, finished, tmp_path, no_d
     assert not (tmp_path / "new").exists()
 
 
+PAIRS = ["--workdir", "work", "--pairs"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -301,12 +307,45 @@ def test_init_from_another_model(init, settings, words, finished, tmp_path, no_d
         (["--workdir", "work", "tokenizer.lowercase=false"], ["cannot be evaluated as another"]),
         (["--workdir", "work", "data.eval_source=text:nowhere.txt"], ["text:nowhere.txt matches no file"]),
         (["--workdir", "work", "data.eval_sorce=text:x"], ["did you mean data.eval_source?"]),
+        (["--workdir", "work", "--score", "pll"], ["--score says how to evaluate --pairs, which is missing"]),
+        (["--workdir", "work", "--group", "uid"], ["--group says how to evaluate --pairs"]),
+        ([*PAIRS, "nowhere.jsonl"], ["nowhere.jsonl", "No such file"]),
+        ([*PAIRS, "empty.txt"], ["empty.txt holds no pairs"]),
+        ([*PAIRS, "few.txt"], ["few.txt, line 1 has neither good and bad nor", "(there is 'text')"]),
+        ([*PAIRS, "half.jsonl"], ["half.jsonl, line 2: bad is empty, so there is nothing to score"]),
+        ([*PAIRS, "pairs.jsonl", "--group", "term"], ["pairs.jsonl, line 1 has no 'term'"]),
+        ([*PAIRS, "pairs.jsonl", "train.steps=1"], ["--pairs evaluates a model as it is: leave out train"]),
+        ([*PAIRS, "pairs.jsonl", "--stride", "4"], ["--stride is for held-out text", "leave it out"]),
+        ([*PAIRS, "pairs.jsonl", "--score", "bleu"], ["--score: invalid choice: 'bleu'"]),
+        (
+            [*PAIRS, "pairs.jsonl", "--score", "lm"],
+            ["the score lm needs a causal language model", "rtd or pll"],
+        ),
+        ([*PAIRS, "pairs.jsonl", "--step", "5"], ["no checkpoint of step 5", "there are: 3, 6"]),
     ],
     ids=lambda part: part[-1],
 )
 def test_mistake_of_evaluate(arguments, words, place, workdir, no_device, command):
     before = contents(place)
     refused(command(evaluate.main, *arguments), *words)
+    assert contents(place) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--per-token"], ["--per-token says how to --score, which is missing"]),
+        (["--score", "bleu"], ["--score: invalid choice: 'bleu'"]),
+        (["--score", "electric"], ["the score electric needs Electric's energies", "use rtd or pll"]),
+        (["--fill", "many"], ["--fill: invalid int value: 'many'"]),
+        (["--fill", "--score"], ["not allowed with argument --fill"]),
+    ],
+    ids=lambda part: part[-1],
+)
+def test_mistake_of_predict_for_scores_and_gaps(arguments, words, place, workdir, no_device, command):
+    before = contents(place)
+    argv = ["--workdir", "work", "--input", "gaps.txt", "--output", "out.jsonl"]
+    refused(command(predict.main, *argv, *arguments), *words)
     assert contents(place) == before
 
 

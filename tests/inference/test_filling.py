@@ -79,6 +79,6 @@ def test_of_a_long_text_what_is_around_each_gap_is_read(model):
 @pytest.mark.parametrize("k", [0, 16, True, 2.0, None])
 def test_k_is_a_number_of_tokens_that_there_are(model, k):
     with pytest.raises(
-        electra_jax.UserError, match=r"fill: k is .*, but must be a whole number from 1 to 15"
+        electra_jax.UserError, match=r"tokens for a gap is .*, but must be a whole number from 1 to 15"
     ):
         model.fill("ann ___", k)

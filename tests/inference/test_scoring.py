@@ -63,10 +63,12 @@ def test_what_lacks_a_head_says_so(tmp_path, model):
     tuned = load_on(write_fine_tuned(tmp_path / "tuned"), 1)
     with pytest.raises(electra_jax.UserError, match="was fine-tuned"):
         tuned.score("ann")
-    with pytest.raises(electra_jax.UserError, match="fill needs a masked language model or ELECTRA's gen"):
+    with pytest.raises(
+        electra_jax.UserError, match="filling gaps needs a masked language model or ELECTRA's gen"
+    ):
         tuned.fill("ann ___")
     half = load_on(write_folder(tmp_path / "discriminator", "discriminator"), 1)
     with pytest.raises(electra_jax.UserError, match=r"pll needs .*generator.*use rtd"):
         half.score("ann", "pll")
-    with pytest.raises(electra_jax.UserError, match="fill needs"):
+    with pytest.raises(electra_jax.UserError, match="filling gaps needs"):
         half.fill("ann ___")
