@@ -73,14 +73,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="METHOD",
         help=f"by which score: {', '.join(SCORES)} (default: what the model is made for)",
     )
+    parser.add_argument("--end", action="store_true", help="with --score lm, score that a text ends, too")
     parser.add_argument("--group", metavar="NAME", help="the field that groups pairs (default: uid or group)")
     cli.add_overrides(parser, "settings that win over those of the run; the model's own cannot change")
     args = parser.parse_args(argv)
     if args.pairs is not None:
         return _evaluate_pairs(args)
-    if args.score or args.group:
-        name = "--score" if args.score else "--group"
-        raise UserError(f"{name} says how to evaluate --pairs, which is missing")
+    if given := [name for name in ("score", "group", "end") if getattr(args, name)]:
+        raise UserError(f"--{given[0]} says how to evaluate --pairs, which is missing")
 
     workdir = WorkDir(args.workdir)
     trained = workdir.load_config()
@@ -130,21 +130,21 @@ def _evaluate_pairs(args: argparse.Namespace) -> int:
     step = find_checkpoint(args.workdir, args.step)[0] if is_ours else args.step
     if (known := trained_tasks(args.workdir)) is not None:
         # What the kind alone can refuse, before parameters are read.
-        choose_method(args.score, known[0].objective.kind, None)
+        choose_method(args.score, known[0].objective.kind, None, end=args.end)
     keep_freed_memory()
     one_device_per_core()
     notes: list[str] = []
     model = load(args.workdir, notes=notes, step=step)
     for line in notes:
         cli.note(line)
-    method = choose_method(args.score, model.config.objective.kind, model._params)
+    method = choose_method(args.score, model.config.objective.kind, model._params, end=args.end)
     scores: tuple[list[float], list[float]] = ([], [])
     cut: list[bool] = []
     with tqdm(total=len(pairs), unit="pair", file=sys.stderr, disable=None, dynamic_ncols=True) as bar:
         for start in range(0, len(pairs), _PAIRS_AT_ONCE):
             some = pairs[start : start + _PAIRS_AT_ONCE]
             texts = [pair.good for pair in some] + [pair.bad for pair in some]
-            found = [score.score for score in score_texts(model, texts, method, cut=cut)]
+            found = [score.score for score in score_texts(model, texts, method, end=args.end, cut=cut)]
             scores[0].extend(found[: len(some)])
             scores[1].extend(found[len(some) :])
             bar.update(len(some))
@@ -155,7 +155,7 @@ def _evaluate_pairs(args: argparse.Namespace) -> int:
         "pairs": len(pairs),
         "ties": accuracy.ties,
         "truncated": sum(cut),
-        "score": method,
+        "score": f"{method} with the end" if args.end else method,
         "eval_source": str(args.pairs),
         "groups": accuracy.groups,
     }

@@ -92,9 +92,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="the K likeliest tokens at each gap (default: 5)",
     )
     parser.add_argument("--per-token", action="store_true", help="with --score, that of each token, too")
+    parser.add_argument("--end", action="store_true", help="with --score lm, score that a text ends, too")
     args = parser.parse_args(argv)
-    if args.per_token and args.score is None:
-        raise UserError("--per-token says how to --score, which is missing")
+    if (args.per_token or args.end) and args.score is None:
+        raise UserError(
+            f"{'--per-token' if args.per_token else '--end'} says how to --score, which is missing"
+        )
     keep_freed_memory()
     one_device_per_core()
     source = _source(args.input)
@@ -299,7 +302,7 @@ def _check_scores(args: argparse.Namespace, kind: str, parts: Collection[str] | 
         UserError: it lacks what is needed.
     """
     if args.score:
-        choose_method(None if args.score == _DEFAULT_SCORE else args.score, kind, parts)
+        choose_method(None if args.score == _DEFAULT_SCORE else args.score, kind, parts, end=args.end)
     if args.fill is not None:
         check_generator(kind, parts)
 
@@ -330,7 +333,8 @@ def _make_predictor(model: Model, args: argparse.Namespace, file_format: Trainin
     if args.score:
         method = None if args.score == _DEFAULT_SCORE else args.score
         return Predictor(
-            lambda record: record.text("text"), lambda texts: _scored(model, texts, method, args.per_token)
+            lambda record: record.text("text"),
+            lambda texts: _scored(model, texts, method, per_token=args.per_token, end=args.end),
         )
     if args.fill is not None:
         check_k(model.tokenizer, args.fill)
@@ -367,9 +371,9 @@ def _encoded(model: Model, texts: list[str], pooling: Any) -> Predictions:
     ]
 
 
-def _scored(model: Model, texts: list[str], method: str | None, per_token: bool) -> Predictions:
+def _scored(model: Model, texts: list[str], method: str | None, *, per_token: bool, end: bool) -> Predictions:
     cut: list[bool] = []
-    found = score_texts(model, texts, method, per_token=per_token, cut=cut)
+    found = score_texts(model, texts, method, per_token=per_token, end=end, cut=cut)
     return [
         {"score": some.score if math.isfinite(some.score) else None, "tokens": some.count}
         | ({} if some.tokens is None else {"token_scores": [asdict(token) for token in some.tokens]})

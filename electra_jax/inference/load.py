@@ -404,6 +404,7 @@ class Model:
         method: ScoreMethod | None = None,
         per_token: bool = False,
         *,
+        end: bool = False,
         cut: list[bool] | None = None,
     ) -> Any:
         """Score each text by how likely its tokens are: the larger, the likelier (see docs/scoring.md).
@@ -418,6 +419,7 @@ class Model:
                 or ELECTRA's generator), "rtd" (the discriminator's mean log(1 - p replaced)) or "electric" (negative
                 energies); None: what the model is made for.
             per_token: return `ScoredToken`s; the sum of their scores (of rtd the mean) is the text's.
+            end: of "lm", score that the text ends, too.
             cut: if given, whether each text was cut is appended, and there is no warning.
 
         Returns:
@@ -426,7 +428,7 @@ class Model:
         Raises:
             UserError: the model lacks what the score needs; something that is not a text.
         """
-        return scoring.score(self, texts, method, per_token, cut)
+        return scoring.score(self, texts, method, per_token, end, cut)
 
     @overload
     def fill(self, texts: str, k: int = 5, *, cut: list[bool] | None = None) -> list[list[Filling]]: ...  # type: ignore[overload-overlap]

@@ -28,7 +28,7 @@ class ScoredToken:
     """A token of a text with its part of the text's score.
 
     Attributes:
-        text: its characters in the text.
+        text: its characters in the text; none of the text's end.
         start: the first of them.
         end: the character after the last.
         score: natural logarithm of a probability, or what stands for it.
@@ -46,7 +46,7 @@ class TextScore:
 
     Attributes:
         score: of the text; not a number where it is the mean over no token.
-        count: of its tokens, those that were cut aside.
+        count: of its tokens, those that were cut aside, its end if that is scored.
         tokens: with their scores, if they were asked for.
     """
 
@@ -55,7 +55,9 @@ class TextScore:
     tokens: tuple[ScoredToken, ...] | None = None
 
 
-def score(model: Model, texts: Any, method: str | None, per_token: bool, cut: list[bool] | None) -> Any:
+def score(
+    model: Model, texts: Any, method: str | None, per_token: bool, end: bool, cut: list[bool] | None
+) -> Any:
     """Score one text or many; see `Model.score`.
 
     Raises:
@@ -63,7 +65,7 @@ def score(model: Model, texts: Any, method: str | None, per_token: bool, cut: li
     """
     items, one = as_items(texts, "score", "a text")
     checked = [text_of(text, f"score: item {i}") for i, text in enumerate(items)]
-    found = score_texts(model, checked, method, per_token=per_token, cut=cut, stacklevel=5)
+    found = score_texts(model, checked, method, per_token=per_token, end=end, cut=cut, stacklevel=5)
     results = [some.score if some.tokens is None else list(some.tokens) for some in found]
     return results[0] if one else results
 
@@ -74,6 +76,7 @@ def score_texts(
     method: str | None,
     *,
     per_token: bool = False,
+    end: bool = False,
     cut: list[bool] | None = None,
     stacklevel: int = 3,
 ) -> list[TextScore]:
@@ -82,13 +85,13 @@ def score_texts(
     Raises:
         UserError: the model lacks what the score needs.
     """
-    chosen = choose_method(method, model.config.objective.kind, model._params)
+    chosen = choose_method(method, model.config.objective.kind, model._params, end=end)
     encodings = [model.tokenizer.encode_with_offsets(text) for text in texts] if per_token else []
     ids = [encoding.ids for encoding in encodings] if per_token else model.tokenizer.encode_batch(texts)
-    scores = score_rows(model, model._rows(ids, cut, stacklevel=stacklevel), chosen)
+    scores = score_rows(model, model._rows(ids, cut, stacklevel=stacklevel), chosen, end=end)
     found = [TextScore(text_score(values, chosen), len(values)) for values in scores]
     for number, (text, encoding) in enumerate(zip(texts, encodings, strict=False)):
-        places = encoding.offsets[: found[number].count]
+        places = encoding.offsets[: found[number].count - end] + [(len(text), len(text))] * end
         tokens = tuple(
             ScoredToken(text[begin:end], begin, end, float(value))
             for (begin, end), value in zip(places, scores[number], strict=True)
@@ -97,20 +100,24 @@ def score_texts(
     return found
 
 
-def score_rows(model: Model, rows: Rows, method: str) -> list[np.ndarray]:
-    """Return the scores of the text tokens of each row ``[CLS] tokens [SEP]``, float32 ``[tokens]``.
+def score_rows(model: Model, rows: Rows, method: str, *, end: bool = False) -> list[np.ndarray]:
+    """Return the scores of the text tokens of each row ``[CLS] tokens [SEP]``, and of [SEP] with ``end``.
 
     Rows of the same tokens are scored once, and so alike to the last bit.
+
+    Returns:
+        float32 ``[tokens]`` of each row.
     """
     first: dict[bytes, int] = {}
     numbers = [first.setdefault(ids.tobytes(), len(first)) for ids in rows.input_ids]
     unique = [np.frombuffer(key, np.int32) for key in first]
-    found = _pll(model, unique) if method == "pll" else _in_one_pass(model, unique, method)
+    found = _pll(model, unique) if method == "pll" else _in_one_pass(model, unique, method, end)
     return [found[number] for number in numbers]
 
 
-def _in_one_pass(model: Model, rows: Sequence[np.ndarray], method: str) -> list[np.ndarray]:
-    token_scores = partial(SCORES[method].token_scores, model._network)
+def _in_one_pass(model: Model, rows: Sequence[np.ndarray], method: str, end: bool) -> list[np.ndarray]:
+    setting = {"end": True} if end else {}
+    token_scores = partial(SCORES[method].token_scores, model._network, **setting)
     special = SpecialIds.of(model.tokenizer)
 
     def outputs(params: Any, batch: TaskBatch) -> dict[str, Array]:
@@ -118,8 +125,8 @@ def _in_one_pass(model: Model, rows: Sequence[np.ndarray], method: str) -> list[
 
     if not rows:
         return []
-    scores = model._run(f"score {method}", outputs, _as_rows(rows))["score"]
-    return [some[1 : len(ids) - 1] for some, ids in zip(scores, rows, strict=True)]
+    scores = model._run(f"score {method} end={end}", outputs, _as_rows(rows))["score"]
+    return [some[1 : len(ids) - 1 + end] for some, ids in zip(scores, rows, strict=True)]
 
 
 def _pll(model: Model, rows: Sequence[np.ndarray]) -> list[np.ndarray]:

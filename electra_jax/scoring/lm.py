@@ -9,17 +9,18 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
+from electra_jax.model.causal_lm import CausalLM
 from electra_jax.model.inputs import packed_inputs
-from electra_jax.model.text_encoder import TextEncoder
+from electra_jax.objectives.causal_lm import next_tokens
 from electra_jax.objectives.electric import text_tokens
-from electra_jax.objectives.masked_lm import SpecialIds, token_nll
+from electra_jax.objectives.masked_lm import SpecialIds
 from electra_jax.objectives.protocol import Params
 
 
 def causal_log_probs(
-    network: TextEncoder, params: Params, rows: Array, special: SpecialIds, *, end: bool = False
+    network: CausalLM, params: Params, rows: Array, special: SpecialIds, *, end: bool = False
 ) -> tuple[Array, Array]:
-    """Return log p(token | all before it in its text).
+    """Return log p(token | all before it in its text), without holding all logits.
 
     Args:
         network: A causal language model.
@@ -33,8 +34,9 @@ def causal_log_probs(
         float32 ``[batch, length]``, 0 where nothing is scored; and float32 ``[batch, length]``, 1 for what is.
     """
     inputs = packed_inputs(rows, pad_id=special.pad, cls_id=special.cls, sep_id=special.sep)
-    logits: Any = network.apply({"params": params}, inputs, None, method="logits")
-    found = -token_nll(logits[:, :-1], rows[:, 1:])
+    following, weights = next_tokens(inputs)
+    out: Any = network.apply({"params": params}, inputs, following, weights, None, method="losses")
+    found = -out[1].nll[:, :-1]  # of the token behind each
     counted = text_tokens(rows, special)
     if end:
         counted = jnp.where(rows == special.sep, 1.0, counted)

@@ -69,8 +69,14 @@ def usable_methods(kind: str, parts: Collection[str] | None) -> tuple[str, ...]:
     )
 
 
-def choose_method(method: str | None, kind: str, parts: Collection[str] | None) -> str:
-    """Return the score to compute: ``method``, or the model's default; other arguments as `usable_methods`.
+def choose_method(method: str | None, kind: str, parts: Collection[str] | None, *, end: bool = False) -> str:
+    """Return the score to compute: ``method``, or the model's default.
+
+    Args:
+        method: Its name; None: the default.
+        kind: The model's, as `usable_methods` has it.
+        parts: As `usable_methods` has them.
+        end: Whether the end of a text is to be scored, too.
 
     Raises:
         UserError: There is no such score, or the model lacks what it needs.
@@ -79,7 +85,10 @@ def choose_method(method: str | None, kind: str, parts: Collection[str] | None) 
         raise UserError(f"the score {method!r} is unknown; there are {', '.join(SCORES)}")
     usable = usable_methods(kind, parts)
     if method in usable or (method is None and usable):
-        return method or usable[0]
+        chosen = method or usable[0]
+        if end and chosen != "lm":
+            raise UserError(f"the end of a text is scored by lm alone, and this is {chosen}: leave it out")
+        return chosen
     if kind == "finetune":
         raise UserError(
             "this model was fine-tuned, which keeps no head that scores text: name the pre-trained one it began from"

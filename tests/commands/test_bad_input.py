@@ -309,6 +309,8 @@ PAIRS = ["--workdir", "work", "--pairs"]
         (["--workdir", "work", "data.eval_sorce=text:x"], ["did you mean data.eval_source?"]),
         (["--workdir", "work", "--score", "pll"], ["--score says how to evaluate --pairs, which is missing"]),
         (["--workdir", "work", "--group", "uid"], ["--group says how to evaluate --pairs"]),
+        (["--workdir", "work", "--end"], ["--end says how to evaluate --pairs"]),
+        ([*PAIRS, "pairs.jsonl", "--end"], ["the end of a text is scored by lm alone, and this is rtd"]),
         ([*PAIRS, "nowhere.jsonl"], ["nowhere.jsonl", "No such file"]),
         ([*PAIRS, "empty.txt"], ["empty.txt holds no pairs"]),
         ([*PAIRS, "few.txt"], ["few.txt, line 1 has neither good and bad nor", "(there is 'text')"]),
@@ -335,6 +337,8 @@ def test_mistake_of_evaluate(arguments, words, place, workdir, no_device, comman
     ("arguments", "words"),
     [
         (["--per-token"], ["--per-token says how to --score, which is missing"]),
+        (["--end"], ["--end says how to --score, which is missing"]),
+        (["--score", "pll", "--end"], ["the end of a text is scored by lm alone, and this is pll"]),
         (["--score", "bleu"], ["--score: invalid choice: 'bleu'"]),
         (["--score", "electric"], ["the score electric needs Electric's energies", "use rtd or pll"]),
         (["--fill", "many"], ["--fill: invalid int value: 'many'"]),

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 from huggingface_folder import write_folder
-from tiny_models import write_fine_tuned, write_pre_trained
+from tiny_models import write_causal, write_fine_tuned, write_pre_trained
 
 import electra_jax
 from electra_jax.inference import scoring
@@ -29,8 +29,17 @@ def model(folder):
     return load_on(folder, 1)
 
 
-@pytest.mark.parametrize("method", ["rtd", "pll"])
-def test_a_score_is_that_of_the_text_alone_in_any_order_on_any_devices(folder, model, method, monkeypatch):
+@pytest.fixture(scope="module")
+def causal_folder(tmp_path_factory):
+    return write_causal(tmp_path_factory.mktemp("models") / "causal")
+
+
+@pytest.mark.parametrize("method", ["rtd", "pll", "lm"])
+def test_a_score_is_that_of_the_text_alone_in_any_order_on_any_devices(
+    folder, causal_folder, model, method, monkeypatch
+):
+    if method == "lm":
+        folder, model = causal_folder, load_on(causal_folder, 1)
     scores = model.score(TEXTS, method)
     assert all(isinstance(score, float) and score < 0 for score in scores)
     assert len(set(scores)) == 5
@@ -44,6 +53,19 @@ def test_a_score_is_that_of_the_text_alone_in_any_order_on_any_devices(folder, m
     assert [(token.start, token.end) for token in tokens[4]] == [(0, 1), (2, 10), (11, 18)]
     monkeypatch.setattr(scoring, "_MAX_MASKED_TOKENS", 12)  # in many parts
     assert load_on(folder, 8).score(TEXTS, method) == pytest.approx(scores, rel=1e-4)
+
+
+def test_the_end_of_a_text_is_a_token_of_its_own_if_asked(causal_folder, model):
+    causal = load_on(causal_folder, 1)
+    plain, ended = (causal.score("ann left", "lm", per_token=True, end=end) for end in (False, True))
+    assert [(token.text, token.start, token.end) for token in ended[2:]] == [("", 8, 8)]
+    assert [token.score for token in ended[:2]] == pytest.approx([token.score for token in plain], rel=1e-5)
+    assert causal.score("ann left", end=True) == pytest.approx(sum(t.score for t in ended), rel=1e-5)
+    assert ended[2].score < 0
+    with pytest.raises(
+        electra_jax.UserError, match="the end of a text is scored by lm alone, and this is rtd"
+    ):
+        model.score("ann", end=True)
 
 
 def test_a_text_without_tokens(model):

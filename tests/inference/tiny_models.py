@@ -45,6 +45,12 @@ def write_pre_trained(folder: Path) -> Path:
     return _write(folder, small_config(model=MODEL, data={"sequence_length": 32}), {})
 
 
+def write_causal(folder: Path) -> Path:
+    """A work directory of a causal language model."""
+    config = small_config(model=MODEL, objective={"kind": "causal_lm"}, data={"sequence_length": 32})
+    return _write(folder, config, {})
+
+
 def _write(folder: Path, config: Config, settings: dict[str, TaskSettings]) -> Path:
     vocabulary = "\n".join(VOCABULARY.split()).encode()
     tokenizer = WordPieceTokenizer(vocabulary, lowercase=True, strip_accents=True)

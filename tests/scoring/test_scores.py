@@ -1,7 +1,6 @@
 """Each score against its definition, spelt out one token at a time."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from small_run import SmallVocabulary as V
@@ -22,7 +21,7 @@ ROWS = np.array([[2, 40, 1, 42, 43, 3, 0], [2, 50, 3, 0, 0, 0, 0], [2, 3, 0, 0, 
 TEXT = np.array([[0, 1, 1, 1, 1, 0, 0], [0, 1, 0, 0, 0, 0, 0], [0] * 7])
 
 
-@pytest.fixture(scope="module", params=["electra", "electric"])
+@pytest.fixture(scope="module", params=["electra", "electric", "causal_lm"])
 def trained(request):
     """(kind, network, parameters), with heads that tell tokens apart."""
     sizes = {"hidden_size": 8, "embedding_size": 8, "num_layers": 1, "initializer_range": 0.5}
@@ -72,7 +71,20 @@ def masked_one_by_one(network, params):
     return out
 
 
+def chain_rule(network, params):
+    """log softmax in NumPy of the logits at the token before, of rows that end with the token."""
+    run = jax.jit(lambda row: network.apply({"params": params}, packed(row), method="logits"))
+    out = np.zeros(ROWS.shape)
+    for number, column in np.argwhere(V.pad_id != ROWS):
+        if column:
+            row = np.where(np.arange(ROWS.shape[1]) < column, ROWS[number], V.pad_id)
+            logits = np.asarray(run(row[None]))[0, column - 1, : V.vocab_size].astype(np.float64)
+            out[number, column] = logits[ROWS[number, column]] - np.log(np.exp(logits).sum())
+    return out
+
+
 BY_HAND = {
+    "lm": chain_rule,
     "rtd": log_kept,
     "electric": lambda network, params: -discriminated(network, params),
     "pll": masked_one_by_one,
@@ -89,26 +101,17 @@ def test_masked_log_probs_are_those_of_the_columns_that_are_asked(trained):
     np.testing.assert_allclose(asked[:2], expected[[0, 1], [3, 1]], rtol=2e-4)
 
 
-class Bigrams:
-    """A causal network whose logits depend on the last token alone."""
-
-    table = np.random.default_rng(0).normal(size=(V.vocab_size, V.vocab_size)).astype(np.float32)
-
-    def apply(self, variables, inputs, rng, method):
-        assert method == "logits"
-        return jnp.asarray(self.table)[inputs.input_ids]
-
-
-@pytest.mark.parametrize("end", [False, True])
-def test_a_causal_score_is_the_chain_rule_from_cls_on(end):
-    log_probs = np.log(np.exp(Bigrams.table) / np.exp(Bigrams.table).sum(axis=1, keepdims=True))
-    expected = np.zeros(ROWS.shape)
-    scored = TEXT | (end * (V.sep_id == ROWS))
-    for number, column in np.argwhere(scored):
-        expected[number, column] = log_probs[ROWS[number, column - 1], ROWS[number, column]]
-    found, counted = causal_log_probs(Bigrams(), {}, ROWS, SPECIAL, end=end)
-    np.testing.assert_array_equal(counted, scored)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+def test_the_end_of_a_text_is_scored_if_asked(trained):
+    kind, network, params = trained
+    if kind != "causal_lm":
+        return
+    expected = chain_rule(network, params)
+    for end in (False, True):
+        scored = TEXT | (end * (V.sep_id == ROWS))
+        run = jax.jit(lambda p, end=end: causal_log_probs(network, p, ROWS, SPECIAL, end=end))
+        found, counted = run(params)
+        np.testing.assert_array_equal(counted, scored)
+        np.testing.assert_allclose(found, expected * scored, rtol=1e-4)
 
 
 def test_a_text_has_the_sum_of_its_tokens_or_for_rtd_the_mean():
