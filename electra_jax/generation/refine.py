@@ -20,6 +20,8 @@ from electra_jax.config.generation import RefineConfig
 Propose = Callable[[Array, Array], Array]
 # ids int32 [rows, length] → float32 logits [rows, length]; above 0 says 'replaced'
 Judge = Callable[[Array], Array]
+# (logits [rows, slots, vocab], uniform numbers [rows, slots, 2]) → int32 [rows, slots], drawn from softmax(logits)
+Draw = Callable[[Array, Array], Array]
 
 
 @struct.dataclass
@@ -89,6 +91,7 @@ def refine(
     gaps: Gaps,
     propose: Propose,
     judge: Judge,
+    draw: Draw,
     settings: RefineConfig,
     *,
     mask_id: int,
@@ -107,6 +110,7 @@ def refine(
         gaps: The rows.
         propose: The generator.
         judge: The critic.
+        draw: How a token is drawn.
         settings: How many passes, what is kept, how tokens are drawn; ``keep="confidence"`` is Mask-Predict.
         mask_id: Id of [MASK].
         draft: Whether the rows are drafts without gaps.
@@ -137,7 +141,7 @@ def refine(
         elif keep == "confidence":
             badness = -state.confidence
         else:
-            badness = jax.vmap(jax.vmap(jax.random.uniform))(_slot_keys(gaps, state.step, 1))
+            badness = _uniforms(gaps, state.step)[..., 2]
         badness = jnp.where(gaps.usable, badness, -jnp.inf)
         rank = jnp.argsort(jnp.argsort(-badness, axis=1, stable=True), axis=1)
         chosen = gaps.usable & (rank < again[:, None])
@@ -151,8 +155,7 @@ def refine(
         if temperature == 0.0:
             tokens = jnp.argmax(logits, axis=-1).astype(jnp.int32)
         else:
-            draw = jax.vmap(jax.vmap(jax.random.categorical))
-            tokens = draw(_slot_keys(gaps, state.step, 0), logits / temperature).astype(jnp.int32)
+            tokens = draw(logits / temperature, _uniforms(gaps, state.step)[..., :2])
         picked = jnp.take_along_axis(logits, tokens[..., None], axis=-1)[..., 0]
         confidence = picked - jax.nn.logsumexp(logits, axis=-1)
         ids = write(state.ids, tokens, masked)
@@ -201,25 +204,13 @@ def refine(
     return Refined(ids=state.ids, replaced=replaced, trace=state.trace, passes=state.passes)
 
 
-def row_keys(seed: int, rows: Array, samples: Array) -> Array:
-    """Return a key for each row: fold_in(fold_in(key(seed), row's own number), number of its sample).
+def _uniforms(gaps: Gaps, step: Array) -> Array:
+    """Return the random numbers of a pass, ``[rows, slots, 3]`` in [0, 1): two to draw a token, one to keep it.
 
-    Args:
-        seed: Of all.
-        rows: int ``[rows]``, their own numbers, whatever the batch.
-        samples: int ``[rows]``.
+    They are those of the row's own key and of the position, so that length and number of slots make no difference.
     """
-    key = jax.random.key(seed)
-    return jax.vmap(lambda row, sample: jax.random.fold_in(jax.random.fold_in(key, row), sample))(
-        rows, samples
-    )
-
-
-def _slot_keys(gaps: Gaps, step: Array, purpose: int) -> Array:
-    """Return keys ``[rows, slots]`` of a pass, by position, so that the number of slots makes no difference."""
 
     def of_row(key: Array, positions: Array) -> Array:
-        key = jax.random.fold_in(jax.random.fold_in(key, step), purpose)
-        return jax.vmap(lambda position: jax.random.fold_in(key, position))(positions)
+        return jax.random.uniform(jax.random.fold_in(key, step), (gaps.ids.shape[1], 3))[positions]
 
     return jax.vmap(of_row)(gaps.keys, gaps.positions)

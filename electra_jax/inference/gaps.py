@@ -89,8 +89,9 @@ def replace_tokens(
 ) -> str:
     """Return the text with tokens written over some of its characters; all others stay as they are.
 
-    A token that continues a word takes the blanks before it away; one that begins a word gets a blank where there is
-    none and its vocabulary would write one.
+    A token that continues a word takes the blanks before it away. One that begins a word gets a blank where there is
+    none: in SentencePiece's vocabularies before it; in WordPiece's on both sides, between letters or digits, since
+    other tokens begin a word too.
 
     Args:
         tokenizer: Its vocabulary.
@@ -110,9 +111,14 @@ def replace_tokens(
             elif written and not written[-1].isspace():
                 written += " "
             token = token.replace(_SPACE, " ").removeprefix(" ")
-        elif tokenizer.kind == "wordpiece" and not starts[id]:
-            written = written.rstrip(" ")
-            token = token.removeprefix(_CONTINUATION)
+        elif tokenizer.kind == "wordpiece":
+            if not starts[id]:
+                written = written.rstrip(" ")
+                token = token.removeprefix(_CONTINUATION)
+            elif written[-1:].isalnum() and token[:1].isalnum():
+                written += " "
+            if token[-1:].isalnum() and text[end : end + 1].isalnum() and not text[end - 1 : end].isalnum():
+                token += " "
         written += token
         start = end
     return written + text[start:]

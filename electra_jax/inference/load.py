@@ -19,9 +19,10 @@ from electra_jax.convert.huggingface_format import read_huggingface
 from electra_jax.convert.tensorflow_format import read_tensorflow
 from electra_jax.errors import UserError
 from electra_jax.files.local_paths import local_path
-from electra_jax.inference import filling, scoring
+from electra_jax.inference import filling, refining, scoring
 from electra_jax.inference.filling import Filling
 from electra_jax.inference.items import as_items, pair_of, text_of, text_or_pair, words_of
+from electra_jax.inference.refining import Refinement
 from electra_jax.model.text_encoder import TextEncoder
 from electra_jax.objectives import build_network
 from electra_jax.partitioning.axes import parameter_specs
@@ -458,6 +459,40 @@ class Model:
         """
         return filling.fill(self, texts, k, cut)
 
+    @overload
+    def refine(  # type: ignore[overload-overlap]
+        self, texts: str, draft: bool = False, *, cut: list[bool] | None = None, **settings: Any
+    ) -> Refinement: ...
+    @overload
+    def refine(
+        self, texts: Iterable[str], draft: bool = False, *, cut: list[bool] | None = None, **settings: Any
+    ) -> list[Refinement]: ...
+    def refine(
+        self, texts: Any, draft: bool = False, *, cut: list[bool] | None = None, **settings: Any
+    ) -> Any:
+        """Fill the gaps of each text, [MASK] or ___, by turns of generator and discriminator, or rewrite a draft.
+
+        >>> refined = pretrained.refine("Ann ___ .", steps=2, seed=1)
+        >>> refined.text.startswith("Ann "), len(refined.tokens), len(refined.trace) <= 2
+        (True, 3, True)
+
+        Args:
+            texts: a list of texts, or one. In one with gaps nothing else is changed.
+            draft: whether a text without a gap may be rewritten wherever the discriminator doubts it.
+            cut: if given, whether each text was cut is appended, and there is no warning.
+            **settings: keys of ``generation.refine`` (``steps``, ``keep``, ``temperature``, ``schedule``,
+                ``threshold``), and ``seed``.
+
+        Returns:
+            a `Refinement` of each: ``text``, ``tokens`` with their p(replaced), and the ``trace`` of the passes. It
+            depends on the text, its place in the list and the settings alone.
+
+        Raises:
+            UserError: the model is not a generator with its discriminator; a text has no gap and is no draft; a
+                setting that does not fit; something that is not a text.
+        """
+        return refining.refine_texts(self, texts, draft, settings, cut)
+
     def _rows(self, ids: Sequence[Sequence[int]], cut: list[bool] | None, stacklevel: int = 3) -> Rows:
         """Return ``[CLS] text [SEP]``, cut to the length; append which were cut to ``cut``, or warn how many."""
         cls, sep, room = self.tokenizer.cls_id, self.tokenizer.sep_id, self.max_length - 2
@@ -489,11 +524,17 @@ class Model:
         return task.predictions(examples, rows, outputs)
 
     def _run(
-        self, what: str, outputs: Callable[..., Any], rows: Rows, task: str = ""
+        self,
+        what: str,
+        outputs: Callable[..., Any],
+        rows: Rows,
+        task: str = "",
+        most_rows: int | None = None,
     ) -> dict[str, np.ndarray]:
         """Compute ``outputs`` (parameters, batch) of all rows in order; the program is kept by the name ``what``.
 
-        Where there is no task, a batch has the rows' targets.
+        Where there is no task, a batch has the rows' targets. With ``most_rows`` it has at most so many rows for each
+        accelerator, or for all CPU devices together.
         """
         if what not in self._steps:
             rows_over_devices = batch_sharding(self._mesh)
@@ -505,7 +546,7 @@ class Model:
             self._params,
             task,
             rows,
-            batch_size=_batch_size(self._mesh),
+            batch_size=_batch_size(self._mesh, most_rows),
             buckets=usable_buckets(inference_buckets(), self.max_length),
             pad_id=self.tokenizer.pad_id,
             targets=not task,
@@ -516,11 +557,12 @@ def _unwrap_single(results: list[Any], one: bool) -> Any:
     return results[0] if one else results
 
 
-def _batch_size(mesh: Mesh) -> int:
+def _batch_size(mesh: Mesh, most_rows: int | None = None) -> int:
     """Return the rows of a batch, a multiple of the number of devices."""
+    rows = ROWS_PER_DEVICE if most_rows is None else max(1, min(ROWS_PER_DEVICE, most_rows))
     if mesh.devices.flat[0].platform == "cpu":
-        return -(-ROWS_PER_DEVICE // mesh.size) * mesh.size
-    return ROWS_PER_DEVICE * mesh.size
+        return -(-rows // mesh.size) * mesh.size
+    return rows * mesh.size
 
 
 def inference_buckets(longest: int = 8192) -> list[int]:

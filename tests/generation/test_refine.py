@@ -9,7 +9,9 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from electra_jax.config.generation import RefineConfig
-from electra_jax.generation.refine import Gaps, num_masked_again, refine, row_keys
+from electra_jax.generation.decode import row_keys
+from electra_jax.generation.refine import Gaps, num_masked_again, refine
+from electra_jax.objectives.sampling import sample_by_inverse_cdf
 
 MASK, VOCAB, LENGTH, ROWS = 1, 8, 12, 8
 FIRST = 2  # ids below it are never proposed
@@ -62,7 +64,7 @@ def rows_of(numbers, slots=LENGTH, extra=0, gap=0.5):
 
 @functools.partial(jax.jit, static_argnames=("propose", "judge", "settings", "draft"))
 def _run(gaps, propose, judge, settings, draft):
-    return refine(gaps, propose, judge, settings, mask_id=MASK, draft=draft)
+    return refine(gaps, propose, judge, sample_by_inverse_cdf, settings, mask_id=MASK, draft=draft)
 
 
 def run(gaps, propose=by_neighbours, judge=moody, draft=False, **settings):

@@ -88,6 +88,7 @@ def test_tokens_are_put_in_and_the_rest_is_as_it_was(tokenizer):
     if tokenizer.kind == "wordpiece":
         assert put("The ___ SAT  on the ___.", "cat", "mat") == "The cat SAT  on the mat."
         assert put("The cat [MASK]", "##s") == "The cats"
+        assert put("An un___able cat[MASK].", "mat", "the") == "An un mat able cat the."
     else:
         tokens = map(tokenizer.token, range(tokenizer.vocab_size))
         word = next(token for token in tokens if token.startswith("\u2581") and token[1:].isalpha())

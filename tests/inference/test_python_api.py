@@ -46,8 +46,8 @@ def test_every_example_of_the_public_api(folder, model, pretrained, monkeypatch)
     for documented_object in documented:
         for example in doctest.DocTestFinder(recurse=False).find(documented_object, globs=dict(names)):
             runner.run(example)
-    assert (runner.failures, runner.tries) == (0, 17)
-    for name in ("classify", "tag", "answer", "answer_all", "detect", "encode", "score", "fill"):
+    assert (runner.failures, runner.tries) == (0, 19)
+    for name in ("classify", "tag", "answer", "answer_all", "detect", "encode", "score", "fill", "refine"):
         assert ">>> " in getattr(Model, name).__doc__
 
 
