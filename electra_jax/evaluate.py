@@ -21,6 +21,7 @@ from electra_jax.errors import UserError
 from electra_jax.inference.load import load, trained_tasks
 from electra_jax.inference.pairs import pair_accuracy, read_pairs
 from electra_jax.inference.scoring import score_texts
+from electra_jax.objectives.kinds import is_causal
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.runtime.compilation_cache import use_compilation_cache
 from electra_jax.runtime.cpu_devices import one_device_per_core
@@ -106,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _check_stride(config: Config, stride: int) -> None:
-    if config.kind_of_run != "causal_lm":
+    if not is_causal(config.objective):
         raise UserError(
             "--stride is for language models (objective.kind=causal_lm), and this is "
             f"{config.kind_of_run}: leave it out"

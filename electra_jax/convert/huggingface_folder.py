@@ -165,7 +165,13 @@ def _check_architecture(path: Path, settings: Mapping[str, Any]) -> None:
         raise UserError(
             f"{path} describes a model of type {kind!r}, not 'electra': only ELECTRA can be converted"
         )
-    for key in ("hidden_act", "position_embedding_type", "is_decoder"):
+    if settings.get("add_cross_attention"):
+        raise UserError(
+            f"{path} describes a decoder that reads a source (add_cross_attention), which is not supported"
+        )
+    if not isinstance(settings["is_decoder"], bool):
+        raise UserError(f"{path}: is_decoder is {settings['is_decoder']!r}, but must be true or false")
+    for key in ("hidden_act", "position_embedding_type"):
         if settings[key] != _DEFAULTS[key]:
             raise UserError(f"{path}: {key} is {settings[key]!r}, and only {_DEFAULTS[key]!r} is supported")
     for key, default in _DEFAULTS.items():

@@ -10,6 +10,8 @@ import numpy as np
 from electra_jax.config.loading import validate, with_overrides
 from electra_jax.convert.files.differences import first_difference
 from electra_jax.convert.flat_parameters import expected_shapes
+from electra_jax.convert.generation_config import FILE as GENERATION_CONFIG
+from electra_jax.convert.generation_config import generation_config_json, read_generation_config
 from electra_jax.convert.huggingface_folder import (
     CONFIG,
     StoredNetwork,
@@ -49,6 +51,7 @@ from electra_jax.convert.weights import (
 from electra_jax.errors import UserError, listed
 from electra_jax.files.file_names import subfolder
 from electra_jax.model.sizes import EncoderSizes, network_sizes
+from electra_jax.objectives.kinds import is_causal
 from electra_jax.tasks.settings import FILE
 from electra_jax.tokenizers import Tokenizer
 
@@ -57,6 +60,7 @@ ARCHITECTURES: dict[Network, str] = {
     "generator": "ElectraForMaskedLM",
 }
 ENCODER_ARCHITECTURE = "ElectraModel"
+CAUSAL_ARCHITECTURE = "ElectraForCausalLM"
 
 
 def network_folders(path: Path) -> dict[Network, Path]:
@@ -74,7 +78,8 @@ def read_huggingface(
     """Read one network or both; their tensors tell which is which.
 
     A generator whose embeddings equal the discriminator's shares them, as in the released models; a generator that
-    equals the discriminator altogether is tied to it. A generator alone becomes a masked language model.
+    equals the discriminator altogether is tied to it. A generator alone becomes a masked language model, or if its
+    config.json says ``is_decoder`` a causal one.
 
     Args:
         folders: one or two, or files of tensors; one may hold both networks.
@@ -125,6 +130,9 @@ def read_huggingface(
         check_vocabulary(str(main.where), tokenizer, rows)
     where = " and ".join(str(folder) for folder in folders)
     values["tokenizer"] = tokenizer_settings(tokenizer, rows)
+    if _is_causal(main):
+        values["generation"], generation_notes = read_generation_config(folders[0], tokenizer)
+        notes += generation_notes
     derived, config = validate(values, where), with_overrides(values, overrides, where)
     tokenizer = apply_tokenizer_overrides(tokenizer, config.tokenizer, derived.tokenizer, where)
 
@@ -182,6 +190,12 @@ def _stored_networks(folders: Sequence[Path]) -> tuple[dict[Network, StoredNetwo
                 )
             networks[network] = one
             notes += _check_declared_class(one)
+    for one in networks.values():
+        if _is_causal(one) and (len(networks) == 2 or not one.network.is_generator):
+            raise UserError(
+                f"{one.config}: is_decoder is true, which is supported in an {CAUSAL_ARCHITECTURE} alone: give that "
+                "folder by itself"
+            )
     if len(networks) == 2:
         _check_pair(networks["discriminator"], networks["generator"])
     return networks, notes
@@ -207,6 +221,11 @@ def _note_assumed_num_heads(networks: Mapping[Network, StoredNetwork], overrides
         if not one.num_heads_known
         and not any(override.startswith(f"{sections[network]}.num_heads=") for override in overrides)
     ]
+
+
+def _is_causal(one: StoredNetwork) -> bool:
+    """Return whether a token sees only what is before it."""
+    return bool(one.settings.get("is_decoder"))
 
 
 def _is_encoder_only(one: StoredNetwork) -> bool:
@@ -260,8 +279,8 @@ _HEADS = {
     HEAD_ARCHITECTURES["tagging"]: lambda name: name == "classifier.weight",
     HEAD_ARCHITECTURES["classification"]: lambda name: name == "classifier.out_proj.weight",
 }
-# Classes that compute the same (with a causal mask they would not, but is_decoder is refused).
-_SAME_CLASS = {ARCHITECTURES["generator"]: ("ElectraForCausalLM",)}
+# Classes that have the same tensors; is_decoder says which of them computes.
+_SAME_CLASS = {ARCHITECTURES["generator"]: (CAUSAL_ARCHITECTURE,)}
 
 
 def _table(network: Network, head: Head | None, *, alone: bool) -> NameTable:
@@ -379,7 +398,7 @@ def _derive_config(networks: Mapping[Network, StoredNetwork], sharing: str) -> d
         },
     }
     if "discriminator" not in networks:
-        values["objective"] = {"kind": "masked_lm"}
+        values["objective"] = {"kind": "causal_lm" if main.get("is_decoder") else "masked_lm"}
     elif "generator" in networks:
         small = networks["generator"].settings
         values["generator"] = {
@@ -448,10 +467,29 @@ def write_huggingface(weights: Weights, directory: Path) -> list[str]:
         raise UserError(
             f"Hugging Face's ELECTRA has no place for {', '.join(sorted(scopes(unplaced)))}: it cannot be exported"
         )
+    if is_causal(weights.config.objective):
+        return _write_causal(weights, directory / "generator", *networks_to_write["generator"])
     notes: list[str] = []
     for network, (table, encoder, embedding_size) in networks_to_write.items():
         description = _config_json(weights, ARCHITECTURES[network], encoder, embedding_size)
         notes = _write_folder(weights, directory / network, table, weights.parameters, description)
+    return notes
+
+
+def _write_causal(
+    weights: Weights, folder: Path, table: NameTable, encoder: EncoderSizes, embedding_size: int
+) -> list[str]:
+    """Write a causal language model, and how it writes."""
+    tokenizer = weights.tokenizer
+    description = _config_json(weights, CAUSAL_ARCHITECTURE, encoder, embedding_size)
+    description |= {"is_decoder": True, "add_cross_attention": False}
+    if tokenizer is not None:
+        description |= {"bos_token_id": tokenizer.cls_id, "eos_token_id": tokenizer.sep_id}
+    notes = _write_folder(weights, folder, table, weights.parameters, description, as_prompts=True)
+    if tokenizer is not None:
+        content, generation_notes = generation_config_json(weights.config.generation, tokenizer)
+        (folder / GENERATION_CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        notes += generation_notes
     return notes
 
 
@@ -494,7 +532,13 @@ def _check_nothing_is_left_out(head: Head, parameters: FlatParams) -> None:
 
 
 def _write_folder(
-    weights: Weights, folder: Path, table: NameTable, parameters: FlatParams, description: Mapping[str, Any]
+    weights: Weights,
+    folder: Path,
+    table: NameTable,
+    parameters: FlatParams,
+    description: Mapping[str, Any],
+    *,
+    as_prompts: bool = False,
 ) -> list[str]:
     """Write one folder with the parameters in the table and the tokenizer; return notes on the tokenizer."""
     tensors = {}
@@ -508,7 +552,7 @@ def _write_folder(
     if weights.tokenizer is None:
         return []
     return write_huggingface_tokenizer(
-        weights.tokenizer, folder, max_length=weights.config.model.max_positions
+        weights.tokenizer, folder, max_length=weights.config.model.max_positions, as_prompts=as_prompts
     )
 
 

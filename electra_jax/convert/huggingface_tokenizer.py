@@ -96,13 +96,16 @@ class TokenizerFiles:
     notes: tuple[str, ...]
 
 
-def write_huggingface_tokenizer(tokenizer: Tokenizer, directory: Path, max_length: int) -> list[str]:
+def write_huggingface_tokenizer(
+    tokenizer: Tokenizer, directory: Path, max_length: int, *, as_prompts: bool = False
+) -> list[str]:
     """Write the files of a tokenizer, replacing those of the same names, and return notes on known differences.
 
     Args:
         tokenizer: of any kind.
         directory: created if it does not exist.
         max_length: the longest row the model takes, special tokens included.
+        as_prompts: whether a text is [CLS] A, without the [SEP] behind which a language model has nothing to write.
 
     Raises:
         UserError: the directory cannot be written, or the tokenizer has no counterpart.
@@ -119,7 +122,7 @@ def write_huggingface_tokenizer(tokenizer: Tokenizer, directory: Path, max_lengt
     else:
         raise UserError(f"a tokenizer of kind {tokenizer.kind} cannot be written for Hugging Face")
     specials = _special_tokens(tokenizer)
-    _add_special_tokens(fast, specials)
+    _add_special_tokens(fast, specials, as_prompts=as_prompts)
     options = tokenizer.options
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -153,14 +156,14 @@ def _special_tokens(tokenizer: Tokenizer) -> dict[str, str]:
     return {f"{name}_token": tokenizer.token(number) for name, number in ids.items()}
 
 
-def _add_special_tokens(fast: tokenizers.Tokenizer, specials: dict[str, str]) -> None:
-    """Add what both kinds have: the special tokens, and [CLS] A [SEP] B [SEP] with its token types."""
+def _add_special_tokens(fast: tokenizers.Tokenizer, specials: dict[str, str], *, as_prompts: bool) -> None:
+    """Add what all kinds have: the special tokens, and [CLS] A [SEP] B [SEP] with its token types, or [CLS] A."""
     fast.add_special_tokens(
         [AddedToken(token, normalized=False, special=True) for token in specials.values()]
     )
     cls, sep = specials["cls_token"], specials["sep_token"]
     fast.post_processor = processors.TemplateProcessing(
-        single=[f"{cls}:0", "$A:0", f"{sep}:0"],
+        single=[f"{cls}:0", "$A:0", *(() if as_prompts else (f"{sep}:0",))],
         pair=[f"{cls}:0", "$A:0", f"{sep}:0", "$B:1", f"{sep}:1"],
         special_tokens=[(token, fast.token_to_id(token)) for token in (cls, sep)],
     )

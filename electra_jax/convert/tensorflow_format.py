@@ -40,6 +40,7 @@ from electra_jax.errors import UserError, listed
 from electra_jax.files.file_names import is_file_name
 from electra_jax.files.regular_files import read_regular
 from electra_jax.model.sizes import default_heads, network_sizes
+from electra_jax.objectives.kinds import is_causal
 from electra_jax.training.checkpoints import MAX_STEPS
 
 # The original's optimizer keeps its moments beside each variable under these names.
@@ -268,6 +269,11 @@ def write_tensorflow(weights: Weights, directory: Path) -> list[str]:
     Raises:
         UserError: a parameter that the format has no name for.
     """
+    if is_causal(weights.config.objective):
+        raise UserError(
+            "the original has no causal language model, and would read this one as a masked one: convert it to "
+            "huggingface"
+        )
     table = tensorflow_table()
     tensors: dict[str, np.ndarray] = {"global_step": np.asarray(weights.step, np.int64)}
     for name, array in weights.parameters.items():

@@ -34,10 +34,12 @@ class Kind:
         network: (what the networks are made of, the section ``objective``) → the networks.
         objective: (the section, the networks, ids of the special tokens) → the objective; None in fine-tuning, whose
             objective is made of tasks.
+        is_causal: Whether a token sees only what is before it.
     """
 
     network: Callable[[NetworkConfig, Any], TextEncoder]
     objective: Callable[[Any, Any, SpecialIds], PretrainingObjective[Any, Any]] | None
+    is_causal: bool = False
 
 
 KINDS: dict[type, Kind] = {
@@ -46,7 +48,7 @@ KINDS: dict[type, Kind] = {
     ElectricObjective: Kind(
         lambda config, settings: Electric(config, wrap=settings.reference_quirks), EnergyBasedCloze
     ),
-    CausalLMObjective: Kind(lambda config, _: CausalLM(config), NextToken),
+    CausalLMObjective: Kind(lambda config, _: CausalLM(config), NextToken, is_causal=True),
     FinetuneObjective: Kind(lambda config, _: TextEncoder(config), None),
 }
 
@@ -83,6 +85,11 @@ def build_objective(
     assert kind.objective is not None, "fine-tuning builds its objective from its tasks"
     network = build_network(config, tokenizer.vocab_size, platform)
     return kind.objective(config.objective, network, SpecialIds.of(tokenizer))
+
+
+def is_causal(settings: Section) -> bool:
+    """Return whether networks of a section ``objective`` see only what is before a token, and so can write."""
+    return KINDS[type(settings)].is_causal
 
 
 def same_objective(settings: Section, other: Section) -> bool:
