@@ -113,6 +113,11 @@ class TokenizerConfig(Section):
         "Remove accents (combining marks, vowel signs of many scripts among them), independently of case. null: only "
         "if vocab_file was made so: the files beside it say it, or it is BERT's English uncased vocab.txt.",
     )
+    keep_newlines: bool = field(
+        False,
+        "Keep line ends and every blank, so that text comes back just as it was. sentencepiece: train the vocabulary "
+        "so, and without folding characters (NFKC); characters: always; wordpiece: cannot.",
+    )
     model_type: Literal["unigram", "bpe"] = field(
         "unigram", "sentencepiece only: the kind of model to train."
     )
@@ -690,6 +695,11 @@ class Config(Section):
         if self.tokenizer.kind == "wordpiece" and self.tokenizer.vocab_file is None:
             raise ValueError(
                 "tokenizer.kind=wordpiece needs tokenizer.vocab_file, the path of a BERT vocab.txt"
+            )
+        if self.tokenizer.kind == "wordpiece" and self.tokenizer.keep_newlines:
+            raise ValueError(
+                "tokenizer.keep_newlines=true does not go with tokenizer.kind=wordpiece, which cuts text at white "
+                "space: leave it out, or set tokenizer.kind to sentencepiece or characters"
             )
         return self
 

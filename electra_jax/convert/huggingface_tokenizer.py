@@ -194,7 +194,7 @@ def _sentencepiece(tokenizer: SentencePieceTokenizer) -> tuple[tokenizers.Tokeni
     proto = ModelProto.FromString(tokenizer.content)
     notes = list(_SENTENCEPIECE_NOTES)
     if proto.trainer_spec.treat_whitespace_as_suffix or any(
-        piece.type in (_USER_DEFINED, _UNUSED) for piece in proto.pieces
+        piece.type in (_USER_DEFINED, _UNUSED) and not piece.piece.isspace() for piece in proto.pieces
     ):
         notes.append(
             "The SentencePiece model has user-defined or unused pieces, or spaces at the ends of words, which "
@@ -203,14 +203,10 @@ def _sentencepiece(tokenizer: SentencePieceTokenizer) -> tuple[tokenizers.Tokeni
     fast = tokenizers.Tokenizer(_sentencepiece_model(proto))
     fast.normalizer = _sentencepiece_normalizer(proto.normalizer_spec, **tokenizer.options)
     fast.pre_tokenizer = _sentencepiece_pre_tokenizer(proto)
-    fast.decoder = decoders.Sequence(
-        [
-            decoders.Replace(SPACE, " "),
-            decoders.ByteFallback(),
-            decoders.Fuse(),
-            decoders.Strip(content=" ", left=1, right=0),
-        ]
-    )
+    steps = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
+    if proto.normalizer_spec.add_dummy_prefix:
+        steps.append(decoders.Strip(content=" ", left=1, right=0))
+    fast.decoder = decoders.Sequence(steps)
     return fast, notes
 
 
@@ -290,7 +286,8 @@ def _sentencepiece_pre_tokenizer(proto: Any) -> pre_tokenizers.PreTokenizer:
     spaces = pre_tokenizers.Metaspace(
         replacement=SPACE,
         prepend_scheme="always" if proto.normalizer_spec.add_dummy_prefix else "never",
-        split=proto.trainer_spec.split_by_whitespace,
+        # Pieces of several blanks are found only where text is not cut at each of them.
+        split=proto.trainer_spec.split_by_whitespace and not proto.trainer_spec.allow_whitespace_only_pieces,
     )
     if not (proto.trainer_spec.byte_fallback and proto.trainer_spec.model_type == _UNIGRAM):
         return spaces

@@ -175,7 +175,8 @@ def _prepare_tokenizer(
         return saved_tokenizer, load_tokenizer(saved_tokenizer)
     key = key_of(
         {
-            "tokenizer": settings.model_dump(),
+            # Not named where it is not set, so that vocabularies from before there was such a key are found.
+            "tokenizer": settings.model_dump(exclude=set() if settings.keep_newlines else {"keep_newlines"}),
             "source": source.fingerprint,
             "eval_fraction": fraction,
         }

@@ -9,6 +9,9 @@ from electra_jax.tokenizers import Tokenizer
 
 GREEN, RED, YELLOW, PLAIN = "\033[32m", "\033[31m", "\033[33m", "\033[0m"
 
+# Tokens of white space, which begin a word, so that a space is there already.
+_SHOWN_BLANKS = {" ": "", "\n": "⏎", "\t": "⇥"}
+
 
 @dataclass(frozen=True)
 class ShownToken:
@@ -58,7 +61,8 @@ def shown_tokens(
     special = {tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id}
 
     def text(number: int) -> str:
-        return tokenizer.token(number).removeprefix("##").replace("\u2581", "")
+        token = tokenizer.token(number).removeprefix("##").replace("\u2581", "")
+        return _SHOWN_BLANKS.get(token, token)
 
     return [
         ShownToken(text(int(new)), text(int(old)), bool(starts[new]), bool(new != old), bool(mark))

@@ -148,7 +148,10 @@ class TaggingTask:
 
     def _wordpieces(self, examples: Sequence[WordsExample], room: int) -> dict[str, list[int]]:
         words = list(dict.fromkeys(word for example in examples for word in example.words))
-        encoded = self.tokenizer.encode_batch(words)
+        # Where blanks are part of tokens, a word is not the same without the one before it.
+        first = self.tokenizer.encode("a")[:1]
+        blank = "" if all(self.tokenizer.word_start_table()[first]) else " "
+        encoded = self.tokenizer.encode_batch([f"{blank}{word}" for word in words])
         return {word: ids[:room] or [self.tokenizer.unk_id] for word, ids in zip(words, encoded, strict=True)}
 
     def _spelling_of(self, examples: Sequence[WordsExample]) -> Spelling:

@@ -58,6 +58,15 @@ def build_tokenizer(
         strip_accents=bool(config.strip_accents),
         where=f"tokenizer.vocab_file {config.vocab_file}" if config.vocab_file else "the trained model",
     )
+    if (
+        config.keep_newlines
+        and isinstance(tokenizer, SentencePieceTokenizer)
+        and not tokenizer.keeps_newlines
+    ):
+        raise UserError(
+            f"tokenizer.vocab_file {config.vocab_file} was trained without tokenizer.keep_newlines, and loses line "
+            "ends or blanks: leave tokenizer.keep_newlines out, or set tokenizer.vocab_file to null to train another"
+        )
     if config.vocab_size is not None and config.vocab_size != tokenizer.vocab_size:
         raise UserError(
             f"tokenizer.vocab_file {config.vocab_file} has {tokenizer.vocab_size} entries, but tokenizer.vocab_size is "

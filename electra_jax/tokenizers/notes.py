@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from electra_jax.errors import listed
 from electra_jax.tokenizers.normalize import BertNormalizer, CharacterNormalizer, PlainNormalizer
 from electra_jax.tokenizers.protocol import Tokenizer
+from electra_jax.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer
 from electra_jax.tokenizers.wordpiece_tokenizer import CONTINUATION
 
 # BERT's uncased vocabulary has a handful of such entries itself.
 _MIN_UNREACHABLE_SHARE = 0.01
 _MAX_NAMED = 5
+_LOST_OPTIONS = {"lowercase": "capitals", "strip_accents": "accents"}
 NORMALIZERS: dict[str, type[BertNormalizer] | type[PlainNormalizer]] = {
     "wordpiece": BertNormalizer,
     "sentencepiece": PlainNormalizer,
@@ -35,6 +37,23 @@ def vocabulary_notes(tokenizer: Tokenizer) -> list[str]:
                 f"tokenizer.{option}=true: set it to false if the vocabulary was made from {origin}"
             )
     return notes
+
+
+def what_is_lost(tokenizer: Tokenizer) -> str | None:
+    """Return a sentence on what of a text does not survive `encode` and `detokenize`; None if everything does.
+
+    Texts may be lossless all the same: those without what is named.
+    """
+    lost = [name for option, name in _LOST_OPTIONS.items() if tokenizer.options[option]]
+    spells_everything = False
+    if isinstance(tokenizer, SentencePieceTokenizer):
+        spells_everything = tokenizer.spells_everything
+        lost += [] if tokenizer.keeps_newlines else ["line ends and runs of blanks"]
+        lost += ["compatible forms of characters (ﬁ becomes fi)"] if tokenizer.folds_characters else []
+    elif tokenizer.kind == "wordpiece":
+        lost += ["line ends", "where blanks stood beside punctuation"]
+    lost += [] if spells_everything else ["characters that its vocabulary has not"]
+    return f"the tokenizer does not keep {listed(lost)}" if lost else None
 
 
 def _repeated(tokens: Sequence[str]) -> list[str]:

@@ -33,17 +33,17 @@ class Sample:
     share_without_blanks: float
 
 
-def sentences(documents: Iterable[str]) -> Iterator[str]:
-    """Yield the lines of the documents, long ones cut at spaces."""
+def sentences(documents: Iterable[str], *, keep_blanks: bool = False) -> Iterator[str]:
+    """Yield the lines of the documents, long ones cut at spaces; blanks at their ends are taken off, or kept."""
     for document in documents:
         for line in document.splitlines():
-            line = line.strip()
+            line = line if keep_blanks else line.strip()
             while len(line) > SENTENCE_CHARACTERS:
                 cut = line.rfind(" ", 1, SENTENCE_CHARACTERS)
                 cut = cut if cut > 0 else SENTENCE_CHARACTERS
                 yield line[:cut]
-                line = line[cut:].lstrip()
-            if line:
+                line = line[cut:] if keep_blanks else line[cut:].lstrip()
+            if line and not line.isspace():
                 yield line
 
 

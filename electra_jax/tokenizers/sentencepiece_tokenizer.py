@@ -13,6 +13,9 @@ from electra_jax.tokenizers.normalize import CharacterMap, PlainNormalizer
 from electra_jax.tokenizers.protocol import CLS, MASK, PAD, SEP, Encoding
 from electra_jax.tokenizers.storage import fingerprint_of, write_tokenizer
 
+_COMPATIBLE, _NO_CHARACTER = "\ufb01", "\U0010fffd"  # a ligature; the last private character
+# Each sort of blank, doubled and at both ends.
+_ALL_BLANKS = "  a\n\n a\t \n"
 SPACE = "\u2581"  # how SentencePiece writes the space before a word
 
 
@@ -21,6 +24,13 @@ class SentencePieceTokenizer:
 
     A token begins a word if it begins with a space; punctuation glued to a word belongs to that word, and in
     languages written without spaces everything up to the next space is one word.
+
+    Attributes:
+        keeps_newlines: the model was trained with tokenizer.keep_newlines, or as if: it keeps line ends and every blank
+            and adds none, so that `detokenize` gives back what `encode` was given. Blanks are part of tokens then, and
+            a line end begins a word, too.
+        folds_characters: the model writes some characters as others, as NFKC does.
+        spells_everything: characters that are not in the vocabulary are spelled as bytes.
     """
 
     kind = "sentencepiece"
@@ -40,16 +50,21 @@ class SentencePieceTokenizer:
         self.unk_id: int = self._processor.unk_id()
         self.pad_id, self.cls_id, self.sep_id, self.mask_id = _special_ids(self._processor, where)
         self._special = {self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id}
-        between_words = self._special - {self.unk_id}
-        self._starts = np.array(
-            [i in between_words or token.startswith(SPACE) for i, token in enumerate(self._tokens)]
-        )
-        self._starts.setflags(write=False)
-        self._written = [self._bytes_of(i) for i in range(self.vocab_size)]
         # What the model does to blanks: one in front (or behind) that the text does not have, others taken away.
         spelled = self._processor.normalize("a  a")
         self._puts_blank_before, self._puts_blank_behind = spelled[:1] == SPACE, spelled[-1:] == SPACE
         self._keeps_blanks = f"a{SPACE * 2}a" in spelled
+        self.keeps_newlines: bool = self._processor.normalize(_ALL_BLANKS) == _ALL_BLANKS.replace(
+            " ", SPACE
+        ) and self.unk_id not in self._processor.encode("\n\t")
+        self.folds_characters: bool = self._processor.normalize(_COMPATIBLE).strip(SPACE) != _COMPATIBLE
+        self.spells_everything: bool = self.unk_id not in self._processor.encode(_NO_CHARACTER)
+        between_words = self._special - {self.unk_id}
+        self._starts = np.array(
+            [i in between_words or self._begins_word(token) for i, token in enumerate(self._tokens)]
+        )
+        self._starts.setflags(write=False)
+        self._written = [self._bytes_of(i) for i in range(self.vocab_size)]
         self.fingerprint = fingerprint_of(self.kind, self._options, model)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -87,6 +102,9 @@ class SentencePieceTokenizer:
         visible = [bool(self._visible[ord(char)]) for char in normalized]
         offsets = []
         for first, last in self._spans(pieces, normalized_text):
+            if self.keeps_newlines:
+                offsets.append((origin[read_from[first]], origin[read_to[last - 1] - 1] + 1))
+                continue
             while first < last and normalized_text[first] == SPACE:
                 first += 1
             begin = read_from[first]
@@ -140,6 +158,9 @@ class SentencePieceTokenizer:
             text = text.removeprefix(" ") if self._keeps_blanks else text.lstrip(" ")
         return text.removesuffix(" ") if self._puts_blank_behind else text
 
+    def _begins_word(self, token: str) -> bool:
+        return token.startswith(SPACE) or (self.keeps_newlines and token.isspace())
+
     def _bytes_of(self, id: int) -> bytes:
         """Return what an id adds to a text in UTF-8."""
         processor = self._processor
@@ -156,7 +177,7 @@ class SentencePieceTokenizer:
     def word_start_table(self) -> np.ndarray:
         """Return bool ``[vocab_size]``, read-only: tokens that begin with U+2581, and the special ones but [UNK].
 
-        [UNK] follows a bare space, or stands inside a word.
+        [UNK] follows a bare space, or stands inside a word. Line ends and tabs that are kept begin a word, too.
         """
         return self._starts
 

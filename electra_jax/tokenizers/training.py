@@ -37,6 +37,17 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 _SMALL_ALPHABET = 40
 # SentencePiece refuses less.
 MIN_COVERAGE = 0.98
+# What it takes for text to come back as it was: no rules that fold characters, no blank that is put in front or taken
+# away; and pieces for line ends, which lines do not have, for tabs, which SentencePiece leaves out of all others, and
+# for runs of blanks.
+_KEPT = ["\n", "\t"]
+_KEEPING = {
+    "normalization_rule_name": "identity",
+    "add_dummy_prefix": False,
+    "remove_extra_whitespaces": False,
+    "allow_whitespace_only_pieces": True,
+    "user_defined_symbols": _KEPT,
+}
 NO_TEXT = "there is no text to train a tokenizer on: the training documents of data.source are empty"
 
 
@@ -57,7 +68,7 @@ def train_sentencepiece(
     normalize = PlainNormalizer(lowercase=config.lowercase, strip_accents=bool(config.strip_accents))
     clock = _Progress(report)
     sample = sample_sentences(
-        sentences(documents),
+        sentences(documents, keep_blanks=config.keep_newlines),
         config.training_sentences,
         config.training_characters,
         lambda read: clock.report(f"reading text for the vocabulary, {read:,} characters"),
@@ -82,7 +93,7 @@ def train_sentencepiece(
         "pad_piece": PAD,
         "unk_piece": UNK,
         "control_symbols": [CLS, SEP, MASK],
-        "normalization_rule_name": "nmt_nfkc",
+        **(_KEEPING if config.keep_newlines else {"normalization_rule_name": "nmt_nfkc"}),
         "max_sentence_length": MAX_SENTENCE_BYTES,
         "num_threads": THREADS,
         "minloglevel": 2,
@@ -181,7 +192,8 @@ def check_trainable(config: TokenizerConfig) -> int:
     if vocab_size <= least:
         raise UserError(
             f"tokenizer.vocab_size {vocab_size} is too small: the special tokens"
-            f"{' and 256 bytes' if config.byte_fallback else ''} take {least} already"
+            f"{', line end and tab' if config.keep_newlines else ''}{' and 256 bytes' if config.byte_fallback else ''} "
+            f"take {least} already"
         )
     if config.character_coverage < MIN_COVERAGE:
         raise UserError(
@@ -193,7 +205,8 @@ def check_trainable(config: TokenizerConfig) -> int:
 
 def _least_size(config: TokenizerConfig) -> int:
     """Count the entries that are there whatever the text."""
-    return len(SPECIAL_TOKENS) + (256 if config.byte_fallback else 0)
+    kept = len(_KEPT) if config.keep_newlines else 0
+    return len(SPECIAL_TOKENS) + kept + (256 if config.byte_fallback else 0)
 
 
 def _explain(message: str, vocab_size: int, least_size: int) -> UserError:

@@ -14,6 +14,7 @@ from electra_jax.errors import UserError
 from electra_jax.tokenizers.normalize import BertNormalizer
 from electra_jax.tokenizers.protocol import SPECIAL_TOKENS, UNK, Encoding
 from electra_jax.tokenizers.storage import fingerprint_of, write_tokenizer
+from electra_jax.tokenizers.written_words import write_words
 
 CONTINUATION = "##"
 # Longer words become [UNK]: the limit of the original (Hugging Face's is 100).
@@ -102,9 +103,16 @@ class WordPieceTokenizer:
         return " ".join(self.token(i) for i in ids).replace(f" {CONTINUATION}", "")
 
     def detokenize(self, ids: Sequence[int]) -> str:
-        """Return the tokens as words, without special tokens."""
-        special = {self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id}
-        return self.decode([i for i in map(int, ids) if i not in special])
+        """Return the tokens as a person would write them, see `written_words`; without [UNK] and other names."""
+        words: list[str] = []
+        for token in map(self._tokens.__getitem__, ids):
+            if len(token) > 1 and token[0] == "[" and token[-1] == "]":
+                continue  # text is cut at brackets, so this is the name of something else
+            if words and len(token) > len(CONTINUATION) and token.startswith(CONTINUATION):
+                words[-1] += token[len(CONTINUATION) :]
+            else:
+                words.append(token.removeprefix(CONTINUATION) or token)
+        return write_words(words)
 
     def token(self, id: int) -> str:
         """Return the token of an id."""

@@ -86,11 +86,15 @@ def test_unknown_section_names_each_of_its_keys(tmp_path):
         ("objective.temperature=0", "objective.temperature is 0, but must be greater than 0"),
         ("train.accumulation_steps=3", "train: batch_size 128 is not divisible by accumulation_steps 3"),
         ("model.num_heads=3", "model: hidden_size 256 is not divisible by num_heads 3"),
+        (
+            ["tokenizer.kind=wordpiece", "tokenizer.vocab_file=v.txt", "tokenizer.keep_newlines=true"],
+            "tokenizer.keep_newlines=true does not go with tokenizer.kind=wordpiece",
+        ),
         ("data.sequence_length=513", "data.sequence_length 513 is above model.max_positions 512"),
     ],
 )
 def test_wrong_value_names_key_value_and_what_is_expected(override, expected, empty):
-    text = message(empty, [override])
+    text = message(empty, override if isinstance(override, list) else [override])
     assert text.startswith(f"{empty} with overrides: ")
     assert expected in text
 

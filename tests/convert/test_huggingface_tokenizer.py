@@ -107,6 +107,40 @@ def test_what_was_written_is_read_back(tmp_path, kind, cleaning):
     assert found == ()
 
 
+def untyped() -> list[str]:
+    return [line for line in lines() if not any(token in line for token in SPECIAL)]
+
+
+WHOLE = ["", " ", "  a\n\n\tb  c \n", "\r\n x\u00a0é ﬁ\u2028½ 漢\n", "        return x\n    pass", "\n\n\n"]
+
+
+@pytest.mark.parametrize("cleaning", CLEANING)
+def test_characters_are_the_same_there_and_read_back(tmp_path, cleaning):
+    config = TokenizerConfig(kind="characters", lowercase=cleaning[0], strip_accents=cleaning[1])
+    tokenizer = build_tokenizer(config, lambda: iter([*lines()[::9], *WHOLE[:-2], "É"]))
+    fast = written(tokenizer, tmp_path)
+    texts = [*untyped()[::5], *WHOLE, "unknown \u0416 Ж 🇺🇳", "É é İ ﬀ"]
+    assert differing(tokenizer, fast, texts) == []
+    for text in WHOLE[:-2]:
+        ids = tokenizer.encode(text)
+        assert fast.decode(ids) == tokenizer.detokenize(ids)
+    again, found = restored(tmp_path)
+    assert again.fingerprint == tokenizer.fingerprint
+    assert found == ()
+
+
+@pytest.mark.parametrize("model_type", ["unigram", "bpe"])
+def test_line_ends_and_runs_of_blanks_are_the_same_there(tmp_path, model_type):
+    config = TokenizerConfig(vocab_size=900, model_type=model_type, lowercase=False, keep_newlines=True)
+    tokenizer = build_tokenizer(config, lambda: iter(lines()[::4]))
+    fast = written(tokenizer, tmp_path)
+    texts = [*WHOLE, *("\n".join(untyped()[at : at + 5]) for at in range(0, 2000, 50))]
+    assert_same_but_for_ties(tokenizer, fast, texts, most=0.05)
+    for text in texts:
+        assert fast.decode(tokenizer.encode(text)) == text
+    assert restored(tmp_path)[0].fingerprint == tokenizer.fingerprint
+
+
 def test_a_vocabulary_keeps_its_bytes(tmp_path):
     tokenizer = wordpiece(content=b"\xef\xbb\xbf" + CONTENT.replace(b"\n", b"\r\n") + b"\n")
     written(tokenizer, tmp_path)

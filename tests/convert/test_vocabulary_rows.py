@@ -29,6 +29,18 @@ def test_rows_behind_the_last_token_are_kept_and_named():
     assert made.options == tokenizer.options
 
 
+def test_rows_of_characters():
+    config = TokenizerConfig(kind="characters")
+    tokenizer = build_tokenizer(config, lambda: iter(["some text of a few words [row]"]))
+    size = tokenizer.vocab_size
+    made, notes = pad_vocabulary(tokenizer, size + 2)
+    assert made.vocab_size == size + 2
+    assert len(notes) == 1
+    text = f"some [row{size}]"
+    assert made.encode(text) == tokenizer.encode(text)
+    assert made.detokenize([*made.encode("some"), size, size + 1]) == "some"
+
+
 def test_rows_of_a_sentencepiece_model(sentencepiece):
     tokenizer = sentencepiece
     made, notes = pad_vocabulary(tokenizer, tokenizer.vocab_size + 2)

@@ -26,6 +26,7 @@ from electra_jax.tasks.tag_detection import DetectedTags
 from electra_jax.tasks.tag_schemes import convert_tags, scheme_labels
 from electra_jax.tasks.tagging import TaggingTask, tag_format
 from electra_jax.tasks.word_windows import window_bounds, word_windows
+from electra_jax.tokenizers.characters_tokenizer import CharactersTokenizer, characters_file
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -148,6 +149,18 @@ def test_a_row_letter_by_letter(tokenizer):
     }
     assert task.labels == ("B-LOC", "B-PER", "E-LOC", "E-PER", "I-LOC", "I-PER", "O", "S-LOC", "S-PER")
     assert (task.kind, task.metric) == ("tagging", "f1")
+
+
+@pytest.mark.parametrize(
+    ("text", "blank"), [("abcdefghijklmnopqrstuvwxyz ", [" "]), ("abcdefghijklmnopqrstuvwxyz", [])]
+)
+def test_words_have_their_blanks_where_blanks_are_tokens(text, blank):
+    content = characters_file([*TOKENS[:5], *text])
+    characters = CharactersTokenizer(content, lowercase=True, strip_accents=True)
+    (row,) = (
+        _task(characters, max_length=32).encode([WordsExample("a", ("Ann", "de"))], training=False).input_ids
+    )
+    assert [characters.token(i) for i in row] == ["[CLS]", *blank, *"ann", *blank, *"de", "[SEP]"]
 
 
 def test_words_of_nothing_are_unknown_and_words_of_too_much_are_cut(tokenizer):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from electra_jax.config.schema import TokenizerConfig
 from electra_jax.errors import MAX_MESSAGE_LENGTH, UserError, one_line
-from electra_jax.tokenizers import build_tokenizer, load_tokenizer, vocabulary_notes
+from electra_jax.tokenizers import build_tokenizer, load_tokenizer, vocabulary_notes, what_is_lost
 from electra_jax.tokenizers.storage import DESCRIPTION
 from electra_jax.tokenizers.training import train_sentencepiece
 
@@ -59,6 +59,8 @@ def use(tokenizer) -> None:
     assert encoding.ids == ids
     assert all(0 <= begin <= end <= len(TEXT) for begin, end in encoding.offsets)
     tokenizer.decode(ids)
+    tokenizer.detokenize(ids)
+    what_is_lost(tokenizer)
     vocabulary_notes(tokenizer)
 
 
@@ -77,8 +79,15 @@ def readers(folder: Path) -> dict[str, tuple[str, bytes, Callable[[Path], object
     (folder / "model.model").write_bytes(model)
     wordpiece = TokenizerConfig(kind="wordpiece", vocab_file=str(folder / "vocab.txt"))
     sentencepiece = TokenizerConfig(vocab_file=str(folder / "model.model"))
+    listed = json.dumps(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdeé日 \n"]).encode()
+    (folder / "characters.json").write_bytes(listed)
+    characters = TokenizerConfig(kind="characters", vocab_file=str(folder / "characters.json"))
     saved = {}
-    for kind, config in (("wordpiece", wordpiece), ("sentencepiece", sentencepiece)):
+    for kind, config in (
+        ("wordpiece", wordpiece),
+        ("sentencepiece", sentencepiece),
+        ("characters", characters),
+    ):
         tokenizer = build_tokenizer(config, lambda: iter(()))
         tokenizer.save(folder / kind)
         saved[kind] = (folder / kind / DESCRIPTION).read_bytes()
@@ -94,6 +103,8 @@ def readers(folder: Path) -> dict[str, tuple[str, bytes, Callable[[Path], object
         "model": ("model.model", model, built(sentencepiece)),
         "tokenizer_config.json": ("tokenizer_config.json", json.dumps(described).encode(), built(wordpiece)),
         "tokenizer.json": ("tokenizer.json", json.dumps(fast).encode(), built(wordpiece)),
+        "characters.json": ("characters.json", listed, built(characters)),
+        "saved characters": (f"characters/{DESCRIPTION}", saved["characters"], loaded("characters")),
         "saved vocab.txt": ("wordpiece/vocab.txt", vocabulary, loaded("wordpiece")),
         "saved wordpiece": (f"wordpiece/{DESCRIPTION}", saved["wordpiece"], loaded("wordpiece")),
         "saved sentencepiece": (

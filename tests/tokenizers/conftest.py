@@ -9,7 +9,7 @@ import pytest
 from electra_jax.config.schema import TokenizerConfig
 from electra_jax.tokenizers import build_tokenizer
 
-SORTS = ["wordpiece", "unigram", "bpe", "no_bytes", "characters"]
+SORTS = ["wordpiece", "unigram", "bpe", "no_bytes", "characters", "newlines"]
 MODULES = (
     ["argparse", "collections", "decimal", "difflib", "email.message", "heapq", "inspect", "json", "logging"]
     + ["os", "pathlib", "random", "re", "shutil", "socket", "statistics", "string", "subprocess", "tarfile"]
@@ -75,6 +75,7 @@ def make(vocabulary):
             "bpe": {"vocab_size": 1000, "model_type": "bpe"},
             "no_bytes": {"vocab_size": 1000, "byte_fallback": False},
             "characters": {"kind": "characters"},
+            "newlines": {"vocab_size": 1000, "keep_newlines": True},
         }
         return build_tokenizer(TokenizerConfig(**kinds[sort], **options), lambda: iter(docstrings()))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 READERS = [
     *("vocab.txt", "model", "tokenizer_config.json", "tokenizer.json"),
+    *("characters.json", "saved characters"),
     *("saved vocab.txt", "saved wordpiece", "saved sentencepiece"),
 ]
 
