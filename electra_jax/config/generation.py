@@ -61,7 +61,11 @@ class GenerationConfig(Section):
         free=True,
     )
     max_new_tokens: int = field(
-        128, "Most tokens to write, the end included; fewer where positions run out.", free=True, ge=1
+        128,
+        "Most tokens to write, the end included. Where positions run out, the text goes on from the last half of what "
+        "was read; beams end there.",
+        free=True,
+        ge=1,
     )
     min_new_tokens: int = field(0, "No end before this many tokens.", free=True, ge=0)
     stop_strings: list[str] = field([], "A text ends where it would write one of these.", free=True)

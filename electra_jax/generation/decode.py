@@ -91,18 +91,28 @@ class Decoding:
         texts: so far.
         state: of the step.
         latest: int32 ``[rows]``, the tokens written last.
-        written: int32, tokens written so far in the rows that are not finished.
+        steps: int32, tokens written since the prompts in the rows that are not finished.
+        written: int32 ``[rows]``, tokens of text behind which the texts here go on: 0, unless the prompt is the end of
+            what was written before.
         keys: ``[rows]``, from which each row draws; None: the likeliest token is taken.
     """
 
     texts: Texts
     state: State
     latest: Array
+    steps: Array
     written: Array
     keys: Array | None
 
 
-def begin(logits: Array, state: State, texts: Texts, filters: Filters, keys: Array | None = None) -> Decoding:
+def begin(
+    logits: Array,
+    state: State,
+    texts: Texts,
+    filters: Filters,
+    keys: Array | None = None,
+    written: Array | None = None,
+) -> Decoding:
     """Write the first token of each text.
 
     Args:
@@ -111,16 +121,19 @@ def begin(logits: Array, state: State, texts: Texts, filters: Filters, keys: Arr
         texts: of which nothing is written yet.
         filters: what may be written.
         keys: from which each row draws; None: the likeliest token is taken.
+        written: int32 ``[rows]``, how many of the last tokens of each prompt, and of what stood before it, are text
+            that was written before; None: none.
     """
     nothing = jnp.zeros_like(texts.used)
-    return _write(Decoding(texts, state, nothing, jnp.int32(0), keys), logits, filters)
+    written = nothing if written is None else written
+    return _write(Decoding(texts, state, nothing, jnp.int32(0), written, keys), logits, filters)
 
 
 def advance(decoding: Decoding, step: Step, filters: Filters, until: Array) -> Decoding:
     """Write on, until so many tokens are written or every text is finished."""
 
     def is_open(now: Decoding) -> Array:
-        return (now.written < until) & ~now.texts.finished.all()
+        return (now.steps < until) & ~now.texts.finished.all()
 
     def write(now: Decoding) -> Decoding:
         logits, state = step(now.state, now.latest)
@@ -131,19 +144,20 @@ def advance(decoding: Decoding, step: Step, filters: Filters, until: Array) -> D
 
 def _write(now: Decoding, logits: Array, filters: Filters) -> Decoding:
     """Choose the next token of each text."""
-    texts = now.texts
-    left = filter_logits(filters, logits, texts.tokens, texts.used, now.written)
-    chosen = left.argmax(axis=-1) if now.keys is None else _draw(left, now.keys, now.written)
+    texts, number = now.texts, now.written + now.steps
+    left = filter_logits(filters, logits, texts.tokens, texts.used, number)
+    chosen = left.argmax(axis=-1) if now.keys is None else _draw(left, now.keys, number)
     chosen = chosen.astype(jnp.int32)
     log_probs = jax.nn.log_softmax(finite(logits))
     chosen_log_probs = jnp.take_along_axis(log_probs, chosen[:, None], axis=-1)[:, 0]
-    written = now.written + 1
-    finished = filters.ends[chosen] | (written >= texts.limits)
-    return Decoding(texts.add(chosen, chosen_log_probs, finished), now.state, chosen, written, now.keys)
+    steps = now.steps + 1
+    finished = filters.ends[chosen] | (steps >= texts.limits)
+    texts = texts.add(chosen, chosen_log_probs, finished)
+    return Decoding(texts, now.state, chosen, steps, now.written, now.keys)
 
 
-def _draw(logits: Array, keys: Array, written: Array) -> Array:
-    keys = jax.vmap(jax.random.fold_in, (0, None))(keys, written)
+def _draw(logits: Array, keys: Array, number: Array) -> Array:
+    keys = jax.vmap(jax.random.fold_in)(keys, number)
     return jax.vmap(jax.random.categorical)(keys, logits)
 
 

@@ -65,15 +65,16 @@ def filter_logits(filters: Filters, logits: Array, tokens: Array, used: Array, w
         logits: float ``[rows, vocab]``.
         tokens: int32 ``[rows, slots]``, prompt and text so far.
         used: int32 ``[rows]``, how many of its slots each row uses.
-        written: int32, tokens of text so far, the same in all rows.
+        written: int32, or int32 ``[rows]``, tokens of text so far.
 
     Returns:
         float32 ``[rows, vocab]``.
     """
     given = finite(logits)
+    written = jnp.broadcast_to(written, used.shape)[:, None]
     keep = filters.allowed
     if filters.min_new_tokens is not None:
-        keep &= ~(filters.ends & (written < filters.min_new_tokens))
+        keep = keep & ~(filters.ends & (written < filters.min_new_tokens))
     left = _keep(given, jnp.broadcast_to(keep, given.shape))
     if filters.bans is not None:
         left = _keep(left, ~banned(filters.bans, tokens, used, given.shape[-1]))
@@ -95,7 +96,7 @@ def filter_logits(filters: Filters, logits: Array, tokens: Array, used: Array, w
     left = jnp.where(nothing, _only(given, filters.ends), left)
     if filters.forced is not None and filters.forced.size:
         number = jnp.minimum(written, filters.forced.size - 1)
-        forced = jnp.arange(given.shape[-1]) == filters.forced[number]
+        forced = jnp.arange(given.shape[-1]) == filters.forced[number]  # [rows, vocab]
         left = jnp.where(written < filters.forced.size, _only(given, forced), left)
     return left
 

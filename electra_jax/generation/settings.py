@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -70,23 +71,37 @@ def texts_per_prompt(config: GenerationConfig, method: Method) -> int:
     return config.n if method == "sample" else config.n_best if method == "beam" else 1
 
 
-def build_filters(config: GenerationConfig, tokenizer: Tokenizer, vocab: int) -> Filters:
-    """Return the filters that the section asks for.
+def text_rows(tokenizer: Tokenizer, vocab: int) -> np.ndarray:
+    """Return bool ``[vocab]``: the rows of a table that are text.
 
-    Never written: special tokens but [SEP], which ends a text, [UNK], and the rows that only round the table up.
+    Special tokens, [UNK], rows that a vocabulary keeps free and rows that only round the table up are none.
+    """
+    free = {"wordpiece": re.compile(r"\[unused\d+\]"), "characters": re.compile(r"..+", re.DOTALL)}.get(
+        tokenizer.kind
+    )
+    found = np.arange(vocab) < tokenizer.vocab_size
+    if free is not None:
+        found[: tokenizer.vocab_size] = [
+            not free.fullmatch(tokenizer.token(id)) for id in range(tokenizer.vocab_size)
+        ]
+    special = [tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id]
+    found[special] = False
+    return found
+
+
+def build_filters(config: GenerationConfig, tokenizer: Tokenizer, allowed: np.ndarray) -> Filters:
+    """Return the filters that the section asks for.
 
     Args:
         config: what is asked for.
         tokenizer: of the model.
-        vocab: rows of its table.
+        allowed: bool ``[vocab]``, what may be written besides ends: `text_rows`.
 
     Raises:
         UserError: an end token that the vocabulary does not have, or nothing of a text is in it.
     """
-    ends = np.zeros(vocab, bool)
+    ends = np.zeros(len(allowed), bool)
     ends[end_ids(config, tokenizer)] = True
-    allowed = np.arange(vocab) < tokenizer.vocab_size
-    allowed[[tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.mask_id]] = False
     runs = [_ids_of(text, "ban", tokenizer) for text in config.ban]
     longest = max(map(len, runs), default=0)
     forced = _ids_of(config.forced_prefix, "forced_prefix", tokenizer) if config.forced_prefix else []
@@ -98,11 +113,11 @@ def build_filters(config: GenerationConfig, tokenizer: Tokenizer, vocab: int) ->
     return Filters(
         allowed=jnp.asarray(allowed | ends),
         ends=jnp.asarray(ends),
-        min_new_tokens=jnp.int32(config.min_new_tokens) if config.min_new_tokens else None,
+        min_new_tokens=jnp.int32(config.min_new_tokens),
         bans=jnp.asarray([[-1] * (longest - len(run)) + run for run in runs], jnp.int32) if runs else None,
         forced=jnp.asarray(forced, jnp.int32) if forced else None,
         repetition_penalty=_unless(config.repetition_penalty, 1.0),
-        temperature=_unless(config.temperature, 1.0),
+        temperature=jnp.float32(config.temperature),
         top_p=_unless(config.top_p, 1.0),
         min_p=_unless(config.min_p, 0.0),
         typical_p=_unless(config.typical_p, 1.0),
@@ -136,10 +151,10 @@ def check_stop_strings(config: GenerationConfig, tokenizer: Tokenizer) -> None:
     """
     for stop in config.stop_strings:
         around = (stop, f"a{stop}a", f"a {stop} a")
-        if not any(stop in tokenizer.decode(tokenizer.encode(text)) for text in around):
+        if not any(stop in tokenizer.detokenize(tokenizer.encode(text)) for text in around):
             raise UserError(
                 f"generation.stop_strings has {stop!r}, which this vocabulary cannot write (it gives "
-                f"{tokenizer.decode(tokenizer.encode(stop))!r}): take it out, or write it so"
+                f"{tokenizer.detokenize(tokenizer.encode(stop))!r}): take it out, or write it so"
             )
 
 

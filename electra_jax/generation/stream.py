@@ -21,7 +21,7 @@ class TextStream:
         stop_strings: Sequence[str] = (),
         *,
         prompt: Sequence[int] = (),
-        changeable: int = 0,
+        whole_words: bool = False,
     ):
         """Begin a text.
 
@@ -29,10 +29,10 @@ class TextStream:
             detokenize: from ids to text.
             stop_strings: the text ends before the first of them.
             prompt: ids that the text goes on from, and that are no part of it.
-            changeable: how many of the last tokens may look different when more follow.
+            whole_words: whether what follows the last blank may look different when more tokens follow.
         """
         self._detokenize, self._stops = detokenize, tuple(stop_strings)
-        self._prompt, self._changeable = list(prompt), changeable
+        self._prompt, self._whole_words = list(prompt), whole_words
         self._ids: list[int] = []
         self._shown = ""
         self.stopped = False
@@ -60,9 +60,8 @@ class TextStream:
             self.stopped = True
             return self._show(self.text)
         certain = self._text(self._ids).rstrip(_UNFINISHED)
-        if self._changeable:
-            kept = self._ids[: max(0, len(self._ids) - self._changeable)]
-            certain = _common(certain, self._text(kept))
+        if self._whole_words:
+            certain = certain[: max(certain.rfind(" "), 0)]
         return self._show(certain[: len(certain) - self._begun(certain)])
 
     def finish(self) -> str:
@@ -101,9 +100,3 @@ def continuation(
         return detokenize(ids)
     before, whole = detokenize(prompt), detokenize([*prompt, *ids])
     return whole[len(before) :] if whole.startswith(before) else detokenize(ids)
-
-
-def _common(one: str, other: str) -> str:
-    """Return what both begin with."""
-    length = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None)
-    return one[: min(len(one), len(other)) if length is None else length]

@@ -1,7 +1,7 @@
 """A trained model in Python: ``load(path)``, then its methods."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -19,10 +19,11 @@ from electra_jax.convert.huggingface_format import read_huggingface
 from electra_jax.convert.tensorflow_format import read_tensorflow
 from electra_jax.errors import UserError
 from electra_jax.files.local_paths import local_path
-from electra_jax.inference import filling, refining, scoring
+from electra_jax.inference import filling, refining, scoring, writing
 from electra_jax.inference.filling import Filling
 from electra_jax.inference.items import as_items, pair_of, text_of, text_or_pair, words_of
 from electra_jax.inference.refining import Refinement
+from electra_jax.inference.writer import Generation
 from electra_jax.model.text_encoder import TextEncoder
 from electra_jax.objectives import build_network
 from electra_jax.partitioning.axes import parameter_specs
@@ -190,6 +191,7 @@ class Model:
             lambda array, spec: jax.device_put(array, NamedSharding(self._mesh, spec)), dict(params), specs
         )
         self._steps: dict[str, Callable[..., Any]] = {}
+        self._writing: dict[str, Any] = {}  # placements of `writing_programs`
 
     def __repr__(self) -> str:
         """Show kind, sizes, vocabulary and origin."""
@@ -492,6 +494,52 @@ class Model:
                 setting that does not fit; something that is not a text.
         """
         return refining.refine_texts(self, texts, draft, settings, cut)
+
+    @overload
+    def generate(self, prompts: str, **settings: Any) -> Generation | list[Generation]: ...  # type: ignore[overload-overlap]
+    @overload
+    def generate(
+        self, prompts: Iterable[str], **settings: Any
+    ) -> list[Generation] | list[list[Generation]]: ...
+    def generate(self, prompts: Any, **settings: Any) -> Any:
+        """Write on from each prompt, with a causal language model.
+
+        What is written behind a prompt follows from it, its place in the list and the seed; not from what else is in
+        the list, nor from the number of devices.
+
+        >>> writer.generate("Ann left", max_new_tokens=4).text
+        '...'
+        >>> [len(texts) for texts in writer.generate(["Ann", "Bob"], max_new_tokens=4, n=3, seed=1)]
+        [3, 3]
+
+        Args:
+            prompts: a list of texts, or one; "" is the beginning of a document.
+            **settings: keys of the section ``generation``, over those of the model: ``max_new_tokens``, ``beams``,
+                ``top_p``, ``n`` and so on (``python -m electra_jax.config`` lists them).
+
+        Returns:
+            a `Generation` for each prompt; with ``n`` or ``n_best`` above 1 a list of them.
+
+        Raises:
+            UserError: the model cannot write; a setting that does not fit; a prompt that leaves no room; something
+                that is not a text.
+        """
+        return writing.generate(self, prompts, settings)
+
+    def stream(self, prompt: str, **settings: Any) -> Iterator[str]:
+        """Write on from a prompt, and yield the text piece by piece; together they are `generate`'s.
+
+        >>> "".join(writer.stream("Ann left", max_new_tokens=4)) == writer.generate("Ann left", max_new_tokens=4).text
+        True
+
+        Args:
+            prompt: a text.
+            **settings: keys of the section ``generation``, over those of the model.
+
+        Raises:
+            UserError: as `generate`, and with beams or several texts.
+        """
+        return writing.stream(self, prompt, settings)
 
     def _rows(self, ids: Sequence[Sequence[int]], cut: list[bool] | None, stacklevel: int = 3) -> Rows:
         """Return ``[CLS] text [SEP]``, cut to the length; append which were cut to ``cut``, or warn how many."""

@@ -129,7 +129,7 @@ def test_one_step_at_a_time_writes_what_one_loop_does():
     a_few = jax.jit(lambda now, until: advance(now, step, filters, until))
     for until in range(1, MOST + 1):
         now = a_few(now, jnp.int32(until))
-        assert int(now.written) <= until
+        assert int(now.steps) <= until
     whole = write([[1], [2, 3]], seed=5)
     rows = zip(np.asarray(now.texts.tokens), np.asarray(now.texts.used), (1, 2), strict=True)
     assert [tokens[start:used].tolist() for tokens, used, start in rows] == [text for text, _ in whole]

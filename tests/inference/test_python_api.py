@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from huggingface_folder import write_folder
 from tiny_models import write_fine_tuned, write_pre_trained
+from writers import causal_model
 
 import electra_jax
 from electra_jax.inference.load import Model
@@ -40,13 +41,13 @@ def pretrained(folder):
 
 def test_every_example_of_the_public_api(folder, model, pretrained, monkeypatch):
     monkeypatch.chdir(folder)
-    names = {"model": model, "pretrained": pretrained}
+    names = {"model": model, "pretrained": pretrained, "writer": causal_model(words=True, devices=1)}
     documented = [electra_jax.load, *(method for _, method in inspect.getmembers(Model, inspect.isfunction))]
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     for documented_object in documented:
         for example in doctest.DocTestFinder(recurse=False).find(documented_object, globs=dict(names)):
             runner.run(example)
-    assert (runner.failures, runner.tries) == (0, 19)
+    assert (runner.failures, runner.tries) == (0, 22)
     for name in ("classify", "tag", "answer", "answer_all", "detect", "encode", "score", "fill", "refine"):
         assert ">>> " in getattr(Model, name).__doc__
 

@@ -1,0 +1,312 @@
+"""Texts behind prompts: batches of them, one stream, what runs out of positions, and what stop strings cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax
+import numpy as np
+
+from electra_jax.config.generation import GenerationConfig
+from electra_jax.errors import UserError
+from electra_jax.generation.beam import Hypotheses
+from electra_jax.generation.buckets import Buckets, row_sizes, sizes
+from electra_jax.generation.decode import Texts
+from electra_jax.generation.filters import NEVER
+from electra_jax.generation.settings import (
+    beam_rule,
+    build_filters,
+    check_stop_strings,
+    end_ids,
+    resolve_method,
+    text_rows,
+    texts_per_prompt,
+)
+from electra_jax.generation.stream import TextStream
+from electra_jax.inference.writing_programs import padded, placement_of, rows_of_a_batch
+
+if TYPE_CHECKING:
+    from electra_jax.inference.load import Model
+
+# Tokens that are written before stop strings are looked for, and between the pieces of a stream.
+_TOKENS_BETWEEN_LOOKS = 16
+_PIECE = 8
+
+Finish = Literal["end", "stop", "length"]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A text that was written.
+
+    Attributes:
+        text: what goes on behind the prompt, without special tokens; a stop string is cut off.
+        score: log p of its tokens; with beams what they are ranked by.
+        tokens: their ids, the end included.
+        log_probs: of each, by the model itself: before filters and temperature.
+        finish: why it is not longer: "end", the model ended it; "stop", a stop string; "length", it is as long as it
+            may be, or as the model can read.
+    """
+
+    text: str
+    score: float
+    tokens: tuple[int, ...] = field(repr=False)
+    log_probs: tuple[float, ...] = field(repr=False)
+    finish: Finish
+
+
+class Writer:
+    """A model with settings to write by.
+
+    Attributes:
+        config: the settings.
+        method: that is used.
+        texts_per_prompt: how many each prompt gets.
+        room: tokens that the model can read at once.
+    """
+
+    def __init__(self, model: Model, config: GenerationConfig):
+        self._model, self.config = model, config
+        self.method = resolve_method(config, is_pair=False)
+        if self.method == "refine":
+            raise UserError(
+                "generation.method=refine needs a generator and a discriminator, which a causal language model does "
+                "not have: leave it out"
+            )
+        self.texts_per_prompt = texts_per_prompt(config, self.method)
+        self.room = min(model.config.data.sequence_length, model.config.model.max_positions)
+        tokenizer = model.tokenizer
+        check_stop_strings(config, tokenizer)
+        self._ends = frozenset(end_ids(config, tokenizer))
+        if "text rows" not in model._writing:
+            multiple = model.config.model.vocab_multiple
+            model._writing["text rows"] = text_rows(
+                tokenizer, -(-tokenizer.vocab_size // multiple) * multiple
+            )
+        self._filters = build_filters(config, tokenizer, model._writing["text rows"])
+        width = config.beams if self.method == "beam" else self.texts_per_prompt
+        most, devices = rows_of_a_batch(model._mesh), model._mesh.size
+        lengths = sizes(self.room)
+        self.buckets = Buckets(row_sizes(max(1, most // width), devices), lengths, lengths)
+
+    def prompt(self, text: str, where: str) -> list[int]:
+        """Return the ids of a prompt: [CLS] and its text.
+
+        Raises:
+            UserError: it leaves no room to write; ``where`` begins the message.
+        """
+        ids = [self._model.tokenizer.cls_id, *self._model.tokenizer.encode(text)]
+        if len(ids) >= self.room:
+            raise UserError(
+                f"{where}: the prompt has {len(ids):,} tokens, [CLS] included, and the model reads {self.room:,} with "
+                "what it writes: shorten it"
+            )
+        return ids
+
+    def write(
+        self,
+        prompts: Sequence[Sequence[int]],
+        first: int = 0,
+        done: Callable[[int], Any] = lambda count: None,
+    ) -> list[list[Generation]]:
+        """Return the texts behind each prompt.
+
+        Args:
+            prompts: ids, as `prompt` returns them.
+            first: number of the first.
+            done: called with the number of prompts that are finished, as they are.
+        """
+        found: list[list[Generation]] = [[] for _ in prompts]
+        for batch in self.buckets.batches([len(ids) for ids in prompts]):
+            some = [prompts[number] for number in batch]
+            numbers = [first + number for number in batch]
+            texts = self._search(some) if self.method == "beam" else self._decode(some, numbers)
+            for number, written in zip(batch, texts, strict=True):
+                found[number] = written
+            done(len(batch))
+        return found
+
+    def stream(self, prompt: Sequence[int]) -> Iterator[str]:
+        """Yield the text behind one prompt, as it becomes certain."""
+        text = self._text(prompt, 0, 0)
+        while not text.finish:
+            for _ in self._looks([text], 1, streams=True):
+                if text.piece:
+                    yield text.piece
+                text.piece = ""
+        if rest := text.stream.finish():
+            yield rest
+
+    def _text(self, prompt: Sequence[int], number: int, sample: int) -> _Text:
+        tokenizer = self._model.tokenizer
+        stream = TextStream(
+            tokenizer.detokenize,
+            self.config.stop_strings,
+            prompt=prompt,
+            whole_words=tokenizer.kind == "wordpiece",
+        )
+        return _Text(list(prompt), number, sample, stream)
+
+    def _decode(self, prompts: Sequence[Sequence[int]], numbers: Sequence[int]) -> list[list[Generation]]:
+        """Write greedily, or by drawing."""
+        samples = self.texts_per_prompt
+        texts = [
+            self._text(prompt, number, sample)
+            for prompt, number in zip(prompts, numbers, strict=True)
+            for sample in range(samples)
+        ]
+        open_texts, each = texts, samples
+        while open_texts:
+            for at in range(0, len(open_texts), self.buckets.rows[-1] * each):
+                for _ in self._looks(open_texts[at : at + self.buckets.rows[-1] * each], each):
+                    pass
+            # What met the end of the positions goes on from its last tokens, each text by itself.
+            open_texts, each = [text for text in open_texts if not text.finish], 1
+        return [[text.result() for text in texts[at : at + samples]] for at in range(0, len(texts), samples)]
+
+    def _looks(self, texts: Sequence[_Text], samples: int, *, streams: bool = False) -> Iterator[None]:
+        """Write until each text is finished or has no room, and look at them as often as is needed.
+
+        Args:
+            texts: one after the other those of a prompt.
+            samples: how many a prompt has.
+            streams: whether they are looked at as soon as they go on.
+        """
+        windows = [self._window(text) for text in texts]
+        left = [self.config.max_new_tokens - len(text.stream.ids) for text in texts]
+        limits = [min(most, self.room - len(ids)) for most, ids in zip(left, windows, strict=True)]
+        bucket = self.buckets.fitting(
+            len(texts) // samples, max(map(len, windows)), min(self.config.max_new_tokens, self.room)
+        )
+        place = placement_of(self._model, bucket.rows)
+        ids, lengths = padded(windows[::samples], bucket)
+        repeated = bucket.rows * samples
+
+        def by_text(values: list[int]) -> np.ndarray:
+            return np.array(values + [0] * (repeated - len(values)), np.int32)
+
+        decoding = place.programs.begin(
+            place.params,
+            *place.put(
+                (
+                    ids,
+                    lengths,
+                    by_text(limits),
+                    by_text([text.number for text in texts]),
+                    by_text([text.sample for text in texts]),
+                    by_text([len(text.stream.ids) for text in texts]),
+                )
+            ),
+            self._filters,
+            np.int32(self.config.seed),
+            bucket.slots,
+            samples,
+            self.method == "sample",
+        )
+        most, until = max(limits), 1
+        taken = [len(ids) for ids in windows]
+        while True:
+            if streams or until > 1 or most == 1:
+                self._take(decoding.texts, texts, taken)
+                yield
+                if until >= most or all(text.finish for text in texts) or bool(decoding.texts.finished.all()):
+                    return
+            until = min(most, self._next_look(until, streams))
+            decoding = place.programs.advance(place.params, decoding, self._filters, np.int32(until))
+
+    def _next_look(self, written: int, streams: bool) -> int:
+        if streams:
+            return written + min(written, _PIECE)
+        return written + _TOKENS_BETWEEN_LOOKS if self.config.stop_strings else self.config.max_new_tokens
+
+    def _take(self, written: Texts, texts: Sequence[_Text], taken: list[int]) -> None:
+        """Add to each text what is new."""
+        tokens, log_probs, used = jax.device_get((written.tokens, written.log_probs, written.used))
+        for row, text in enumerate(texts):
+            new = slice(taken[row], int(used[row]))
+            if text.finish or new.start == new.stop:
+                continue
+            text.add(tokens[row, new].tolist(), log_probs[row, new].tolist())
+            taken[row] = new.stop
+            if text.stream.stopped:
+                text.finish = "stop"
+            elif text.stream.ids[-1] in self._ends:
+                text.finish = "end"
+            elif len(text.stream.ids) >= self.config.max_new_tokens:
+                text.finish = "length"
+
+    def _window(self, text: _Text) -> list[int]:
+        """Return what is read: prompt and text, or where that has no room [CLS] and its last tokens."""
+        ids = [*text.prompt, *text.stream.ids]
+        return ids if len(ids) < self.room else [ids[0], *ids[1:][-max(1, self.room // 2) :]]
+
+    def _search(self, prompts: Sequence[Sequence[int]]) -> list[list[Generation]]:
+        """Write by beams."""
+        longest = max(map(len, prompts))
+        bucket = self.buckets.fitting(len(prompts), longest, min(self.config.max_new_tokens, self.room))
+        place = placement_of(self._model, bucket.rows)
+        ids, lengths = padded(prompts, bucket)
+        limits = np.zeros(bucket.rows, np.int32)
+        limits[: len(prompts)] = [min(self.config.max_new_tokens, self.room - len(ids)) for ids in prompts]
+        found: Hypotheses = jax.device_get(
+            place.programs.beams(
+                place.params,
+                *place.put((ids, lengths, limits)),
+                self._filters,
+                beam_rule(self.config),
+                bucket.slots,
+                len(self._ends),
+            )
+        )
+        return [
+            [
+                self._hypothesis(prompt, found, row, beam)
+                for beam in range(self.config.n_best)
+                if found.scores[row, beam] > NEVER / 2
+            ]
+            for row, prompt in enumerate(prompts)
+        ]
+
+    def _hypothesis(self, prompt: Sequence[int], found: Hypotheses, row: int, beam: int) -> Generation:
+        text = self._text(prompt, 0, 0)
+        new = slice(len(prompt), len(prompt) + int(found.written[row, beam]))
+        text.add(found.tokens[row, beam, new].tolist(), found.log_probs[row, beam, new].tolist())
+        ended = text.stream.ids[-1] in self._ends
+        text.finish = "stop" if text.stream.stopped else "end" if ended else "length"
+        return replace(text.result(), score=float(found.scores[row, beam]))
+
+
+@dataclass
+class _Text:
+    """A text that is being written.
+
+    Attributes:
+        prompt: ids it goes on from.
+        number: of the prompt.
+        sample: which of the prompt's texts.
+        stream: its tokens and text so far.
+        log_probs: of its tokens.
+        finish: why it is no longer; None: it goes on.
+        piece: what has become certain of it and was not asked for yet.
+    """
+
+    prompt: list[int]
+    number: int
+    sample: int
+    stream: TextStream
+    log_probs: list[float] = field(default_factory=list)
+    finish: Finish | None = None
+    piece: str = ""
+
+    def add(self, ids: list[int], log_probs: list[float]) -> None:
+        """Add tokens; where a stop string is met, those up to it."""
+        self.piece += self.stream.add(ids)
+        self.log_probs = (self.log_probs + log_probs)[: len(self.stream.ids)]
+
+    def result(self) -> Generation:
+        """Return the text as it is."""
+        ids = tuple(self.stream.ids)
+        assert self.finish is not None
+        return Generation(self.stream.text, sum(self.log_probs), ids, tuple(self.log_probs), self.finish)
