@@ -40,10 +40,11 @@ class RefineConfig(Section):
         "How fast fewer tokens are masked again, from all gaps at first to none at the end.",
         free=True,
     )
-    threshold: float = field(
-        0.5,
+    threshold: float | None = field(
+        None,
         "A token is doubted above this probability of being replaced: only such ones are masked again with keep "
-        "discriminator and in drafts, and a text without any is finished; 0: no text is before its last pass.",
+        "discriminator and in drafts, and a text without any is finished; null: 0.5 for drafts, and 0 for gaps, which "
+        "then have all passes.",
         free=True,
         ge=0.0,
         le=1.0,

@@ -23,6 +23,9 @@ Judge = Callable[[Array], Array]
 # (logits [rows, slots, vocab], uniform numbers [rows, slots, 2]) → int32 [rows, slots], drawn from softmax(logits)
 Draw = Callable[[Array, Array], Array]
 
+# p(replaced) above which a token of a draft is written again, where the settings leave it open.
+DRAFT_THRESHOLD = 0.5
+
 
 @struct.dataclass
 class Gaps:
@@ -101,7 +104,7 @@ def refine(
 
     In each pass the generator writes a token at every [MASK], and the critic judges the whole text. Then the
     ``num_masked_again`` worst of all tokens that may change are masked again; with ``keep="discriminator"`` only those
-    of them that are doubted: of which the critic's p(replaced) is above ``settings.threshold``. A row is finished when
+    of them that are doubted: of which the critic's p(replaced) is above the threshold. A row is finished when
     none is, or after ``settings.steps`` passes. A draft is judged first, and what is doubted in it is masked.
 
     Trace it under jit. Rows do not influence each other.
@@ -116,6 +119,9 @@ def refine(
         draft: Whether the rows are drafts without gaps.
     """
     steps, keep, temperature = settings.steps, settings.keep, settings.temperature
+    threshold = settings.threshold
+    if threshold is None:
+        threshold = DRAFT_THRESHOLD if draft else 0.0
     rows = jnp.arange(gaps.ids.shape[0])[:, None]
     length = gaps.ids.shape[1]
     text = gaps.text.astype(jnp.float32)
@@ -132,7 +138,7 @@ def refine(
         return -(jax.nn.softplus(doubt) * text).sum(axis=1) / jnp.maximum(text.sum(axis=1), 1.0)
 
     def doubted(doubt: Array) -> Array:
-        return gaps.usable & (jax.nn.sigmoid(at_slots(doubt)) > settings.threshold)
+        return gaps.usable & (jax.nn.sigmoid(at_slots(doubt)) > threshold)
 
     def worst(state: _State, again: Array) -> Array:
         """Return which tokens are masked again, bool ``[rows, slots]``."""

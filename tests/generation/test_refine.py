@@ -68,7 +68,7 @@ def _run(gaps, propose, judge, settings, draft):
 
 
 def run(gaps, propose=by_neighbours, judge=moody, draft=False, **settings):
-    found = _run(gaps, propose, judge, RefineConfig(**{"steps": 6, **settings}), draft)
+    found = _run(gaps, propose, judge, RefineConfig(**{"steps": 6, "threshold": 0.5, **settings}), draft)
     return jax.tree.map(np.asarray, found)
 
 
