@@ -17,7 +17,7 @@ import traceback
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import IO, TypeVar
@@ -67,16 +67,35 @@ class TokenChunk:
 def tokenize_chunk(
     tokenizer: Tokenizer, documents: list[str], by_sentence: bool, count_texts: bool = False
 ) -> TokenChunk:
-    """Tokenise documents, as one text each or sentence by sentence; only the former can be counted."""
-    texts = [split_sentences(document) if by_sentence else [document] for document in documents]
+    """Tokenise documents, as one text each or sentence by sentence; only the former can be counted.
+
+    Counted ones are tokenised line by line, where that gives the same: SentencePiece adds up scores in float32, and
+    would at the end of a long text take segmentations for equal that are not.
+    """
+    by_line = count_texts and tokenizer.encodes_lines_alone
+    divide = split_sentences if by_sentence else _lines if by_line else _whole
+    texts = [divide(document) for document in documents]
     encoded = tokenizer.encode_batch([text for part in texts for text in part])
     lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
     ids = np.fromiter(chain.from_iterable(encoded), np.int32, int(lengths.sum()))
     document_of = np.repeat(np.arange(len(texts)), [len(part) for part in texts])
     counts = np.bincount(document_of[lengths > 0], minlength=len(texts))
-    counted = [count_text(tokenizer, *of) for of in zip(documents, encoded)] if count_texts else []
-    text_counts = np.array(counted, np.int64).reshape(-1, 3)
-    return TokenChunk(ids, lengths[lengths > 0], counts, text_counts)
+    chunk = TokenChunk(ids, lengths[lengths > 0], counts, np.empty((0, 3), np.int64))
+    if not count_texts:
+        return chunk
+    tokens = (of_document.tolist() for of_document, _ in chunk.documents())
+    counted = [count_text(tokenizer, *of) for of in zip(documents, tokens)]
+    return replace(chunk, text_counts=np.array(counted, np.int64).reshape(-1, 3))
+
+
+def _whole(document: str) -> list[str]:
+    return [document]
+
+
+def _lines(document: str) -> list[str]:
+    """Return the lines of a document, each with its line end."""
+    *lines, last = document.split("\n")
+    return [*(f"{line}\n" for line in lines), last]
 
 
 def tokenize_documents(

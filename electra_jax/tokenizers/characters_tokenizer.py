@@ -27,6 +27,7 @@ class CharactersTokenizer:
     """
 
     kind = "characters"
+    encodes_lines_alone = True
 
     def __init__(self, content: bytes, *, lowercase: bool, strip_accents: bool, where: str = CHARACTERS_FILE):
         """Read the content of a characters.json.

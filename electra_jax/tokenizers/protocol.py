@@ -30,6 +30,7 @@ class Tokenizer(Protocol):
         kind: "sentencepiece", "wordpiece" or "characters".
         vocab_size: entries of the vocabulary.
         fingerprint: hex hash of everything that decides the output.
+        encodes_lines_alone: the ids of a text are those of its lines, each with its line end, one after another.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class Tokenizer(Protocol):
     sep_id: int
     mask_id: int
     fingerprint: str
+    encodes_lines_alone: bool
 
     @property
     def content(self) -> bytes:

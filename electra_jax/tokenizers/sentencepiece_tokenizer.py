@@ -59,6 +59,12 @@ class SentencePieceTokenizer:
         ) and self.unk_id not in self._processor.encode("\n\t")
         self.folds_characters: bool = self._processor.normalize(_COMPATIBLE).strip(SPACE) != _COMPATIBLE
         self.spells_everything: bool = self.unk_id not in self._processor.encode(_NO_CHARACTER)
+        # Where every blank begins a piece and lines get theirs, what stands before a line does not matter to it.
+        only_in_front = not any(SPACE in token[1:].lstrip(SPACE) for token in self._tokens)
+        self.encodes_lines_alone: bool = only_in_front and (
+            self.keeps_newlines
+            or (self._puts_blank_before and not self._puts_blank_behind and not self._keeps_blanks)
+        )
         between_words = self._special - {self.unk_id}
         self._starts = np.array(
             [i in between_words or self._begins_word(token) for i, token in enumerate(self._tokens)]

@@ -33,6 +33,7 @@ class WordPieceTokenizer:
     """
 
     kind = "wordpiece"
+    encodes_lines_alone = True
 
     def __init__(self, vocabulary: bytes, *, lowercase: bool, strip_accents: bool, where: str = "vocab.txt"):
         """Read the content of a vocab.txt, one token a line.

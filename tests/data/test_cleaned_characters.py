@@ -26,7 +26,7 @@ class Cleaning:
         self.options = {"lowercase": lowercase, "strip_accents": strip_accents}
 
 
-@pytest.mark.parametrize("kind", ["sentencepiece", "wordpiece"])
+@pytest.mark.parametrize("kind", ["sentencepiece", "wordpiece", "characters"])
 @pytest.mark.parametrize("text", LANGUAGES)
 def test_letters_that_are_lost_are_spoken_of(kind, text):
     script, example = LANGUAGES[text]
@@ -39,7 +39,7 @@ def test_letters_that_are_lost_are_spoken_of(kind, text):
     assert kept == ["cleaning changes none of the characters"]
 
 
-@pytest.mark.parametrize("kind", ["sentencepiece", "wordpiece"])
+@pytest.mark.parametrize("kind", ["sentencepiece", "wordpiece", "characters"])
 def test_case_alone_is_a_share_and_no_more(kind):
     counts = Counter("Ab cd, 日本\tÉé\u200b Ωω 12")
     (line,) = cleaning_lines(counts, Cleaning(kind))

@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from electra_jax.config.schema import TokenizerConfig
+from electra_jax.data.tokenizing import tokenize_chunk
 from electra_jax.errors import UserError
 from electra_jax.tokenizers import build_tokenizer, what_is_lost
 from electra_jax.tokenizers.characters_tokenizer import CharactersTokenizer, characters_file
 from electra_jax.tokenizers.written_words import write_words
 
+SORTS = ["wordpiece", "unigram", "bpe", "no_bytes", "characters", "newlines"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 # But for half of a pair, NUL, and the sign that SentencePiece writes for a space.
 any_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\u2581"), max_size=40)
@@ -168,3 +170,23 @@ def test_a_model_with_blanks_behind_words(tmp_path):
     (tmp_path / "a.model").write_bytes(written.getvalue())
     tokenizer = build_tokenizer(TokenizerConfig(vocab_file=str(tmp_path / "a.model")), lambda: iter(()))
     assert tokenizer.detokenize(tokenizer.encode("the dog walks")) == "the dog walks"
+
+
+@given(any_text | blank_text)
+def test_lines_alone_have_the_ids_they_have_in_their_text(make, text):
+    text = f"{text}\nthe {text}"
+    *lines, last = text.split("\n")
+    parts = [*(f"{line}\n" for line in lines), last]
+    for sort in SORTS:
+        tokenizer = make(sort)
+        assert tokenizer.encodes_lines_alone
+        assert tokenizer.encode(text) == [i for part in parts for i in tokenizer.encode(part)], sort
+
+
+def test_the_end_of_a_long_text_is_cut_as_its_beginning(make, corpus):
+    """SentencePiece's float32 sums cannot tell small differences any more, a million characters on."""
+    tokenizer = make("newlines", lowercase=False)
+    line = "".join(corpus)[:2000].replace("\n", " ") + "\n"
+    chunk = tokenize_chunk(tokenizer, [line * 300], by_sentence=False, count_texts=True)
+    assert chunk.ids.tolist() == tokenizer.encode(line) * 300
+    assert chunk.text_counts[0, 2] == 0
