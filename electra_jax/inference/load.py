@@ -578,12 +578,15 @@ class Model:
         rows: Rows,
         task: str = "",
         most_rows: int | None = None,
+        rows_per_device: int = ROWS_PER_DEVICE,
     ) -> dict[str, np.ndarray]:
         """Compute ``outputs`` (parameters, batch) of all rows in order; the program is kept by the name ``what``.
 
-        Where there is no task, a batch has the rows' targets. With ``most_rows`` it has at most so many rows for each
-        accelerator, or for all CPU devices together.
+        Where there is no task, a batch has the rows' targets. It has ``rows_per_device`` for each accelerator, or for
+        all CPU devices together, and with ``most_rows`` at most so many.
         """
+        if most_rows is not None:
+            rows_per_device = max(1, min(rows_per_device, most_rows))
         if what not in self._steps:
             rows_over_devices = batch_sharding(self._mesh)
             jitted = jax.jit(outputs, in_shardings=(None, rows_over_devices), out_shardings=rows_over_devices)
@@ -594,7 +597,7 @@ class Model:
             self._params,
             task,
             rows,
-            batch_size=_batch_size(self._mesh, most_rows),
+            batch_size=_batch_size(self._mesh, rows_per_device),
             buckets=usable_buckets(inference_buckets(), self.max_length),
             pad_id=self.tokenizer.pad_id,
             targets=not task,
@@ -605,9 +608,8 @@ def _unwrap_single(results: list[Any], one: bool) -> Any:
     return results[0] if one else results
 
 
-def _batch_size(mesh: Mesh, most_rows: int | None = None) -> int:
-    """Return the rows of a batch, a multiple of the number of devices."""
-    rows = ROWS_PER_DEVICE if most_rows is None else max(1, min(ROWS_PER_DEVICE, most_rows))
+def _batch_size(mesh: Mesh, rows: int) -> int:
+    """Return the rows of a batch, a multiple of the number of devices, of rows for each or for all CPU devices."""
     if mesh.devices.flat[0].platform == "cpu":
         return -(-rows // mesh.size) * mesh.size
     return rows * mesh.size

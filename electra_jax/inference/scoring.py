@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Tokens of the rows that are made at once, where each text is as many rows as it has tokens.
 _MAX_MASKED_TOKENS = 1 << 22
+# Rows of up to so many tokens are little work: a batch of them has more for each device than one of longer rows.
+_SHORT, _SHORT_ROWS, _LONG_ROWS = 48, 128, 32
 
 
 @dataclass(frozen=True)
@@ -138,15 +140,23 @@ def _pll(model: Model, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
         columns = batch.targets["column"]
         return {"score": masked_log_probs(network, params, batch.inputs.input_ids, columns, special)}
 
-    pieces = [np.zeros(0, np.float32)]
-    for numbers, columns in _maskings([len(ids) for ids in rows]):
-        masked = _as_rows([rows[number] for number in numbers], column=columns)
-        pieces.append(model._run("score pll", outputs, masked)["score"])
-    ends = np.cumsum([len(ids) - 2 for ids in rows])
-    return np.split(np.concatenate(pieces), ends[:-1]) if len(rows) else []
+    found: list[np.ndarray] = [np.zeros(0, np.float32)] * len(rows)
+    lengths = np.array([len(ids) for ids in rows])
+    for chosen, most in ((lengths <= _SHORT, _SHORT_ROWS), (lengths > _SHORT, _LONG_ROWS)):
+        here = np.flatnonzero(chosen)
+        pieces = []
+        for numbers, columns in _maskings(lengths[here]):
+            masked = _as_rows([rows[here[number]] for number in numbers], column=columns)
+            at_once = most if len(columns) >= most else _LONG_ROWS
+            pieces.append(model._run("score pll", outputs, masked, rows_per_device=at_once)["score"])
+        if pieces:
+            ends = np.cumsum(lengths[here] - 2)
+            for number, scores in zip(here, np.split(np.concatenate(pieces), ends[:-1]), strict=True):
+                found[number] = scores
+    return found
 
 
-def _maskings(lengths: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _maskings(lengths: Iterable[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (number of the row, column to mask), int32, of every text token in order, in parts of bounded size."""
     numbers: list[int] = []
     columns: list[int] = []

@@ -52,6 +52,7 @@ def test_a_score_is_that_of_the_text_alone_in_any_order_on_any_devices(
     assert [token.text for token in tokens[2]] == ["who", "wrote", "hamlet", "?", "ann", "did", "."]
     assert [(token.start, token.end) for token in tokens[4]] == [(0, 1), (2, 10), (11, 18)]
     monkeypatch.setattr(scoring, "_MAX_MASKED_TOKENS", 12)  # in many parts
+    monkeypatch.setattr(scoring, "_SHORT", 5)
     assert load_on(folder, 8).score(TEXTS, method) == pytest.approx(scores, rel=1e-4)
 
 
