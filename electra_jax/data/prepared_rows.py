@@ -24,7 +24,7 @@ from electra_jax.data.text_counts import sum_counts
 from electra_jax.data.token_rows import TokenRows
 from electra_jax.data.tokenizing import tokenize_documents
 from electra_jax.errors import UserError
-from electra_jax.tokenizers import Tokenizer
+from electra_jax.tokenizers import Tokenizer, what_is_lost
 
 SECONDS_BETWEEN_LINES = 30.0
 # What is held out, by data.document_separator.
@@ -111,6 +111,14 @@ def prepare_rows(job: RowsJob, source: TextSource, splits: tuple[Split, ...]) ->
     rows = {split: TokenRows.open(directory) for split, directory in directories.items()}
     for line in rows[splits[0]].manifest.cleaning:
         print_progress(job.progress, line)
+    texts = rows[splits[-1]].text_counts
+    if texts is not None and texts.changed_documents:
+        why = what_is_lost(job.tokenizer) or "NUL and U+2581 do not come back"
+        print_progress(
+            job.progress,
+            f"note: bits per byte of {_text_of(source, splits[-1])} would be wrong, since the tokens of "
+            f"{texts.changed_documents:,} of its documents do not give the text back: {why}",
+        )
     return rows
 
 

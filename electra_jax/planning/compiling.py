@@ -17,8 +17,12 @@ from electra_jax.partitioning.mesh import batch_sharding
 from electra_jax.planning.products import product_flops
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.tokenizers.build import build_tokenizer
+from electra_jax.tokenizers.characters_tokenizer import check_size
 from electra_jax.tokenizers.training import check_trainable
 from electra_jax.training.program import build_program
+
+# How many a text in one alphabet has at most, before they are counted.
+CHARACTERS = 128
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,9 @@ def tokenizer_for_plan(config: TokenizerConfig) -> Tokenizer:
     """
     if config.vocab_file is not None:
         return build_tokenizer(config, lambda: iter(()))
+    if config.kind == "characters":
+        check_size(config.vocab_size)
+        return cast(Tokenizer, StandInTokenizer(config.vocab_size or CHARACTERS))
     return cast(Tokenizer, StandInTokenizer(check_trainable(config)))
 
 

@@ -368,7 +368,7 @@ def test_what_cleaning_changes_is_said_each_time(config, capfd):
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_rows_for_language_models_count_their_text(config, processes):
+def test_rows_for_language_models_count_their_text(config, processes, capsys):
     text = " One line é\n\n  and another.\n" * 40
     path = Path(config.data.source.removeprefix("text:"))
     path.write_text(text, encoding="utf-8")
@@ -381,8 +381,10 @@ def test_rows_for_language_models_count_their_text(config, processes):
         assert rows.text_counts == TextCounts(len(part.encode()), words, 0)
         ids = rows.read(np.arange(rows.num_rows))
         assert prepared.tokenizer.detokenize(ids.ravel()) == part
-    lossy = prepare(changed(config, **whole), progress=False)
+    lossy = prepare(changed(config, **whole))
     assert lossy.eval.text_counts.changed_documents == 1
+    assert "since the tokens of 1 of its documents do not give" in (said := capsys.readouterr().err)
+    assert "the tokenizer does not keep capitals, line ends, where blanks" in said
     plain = changed(config, eval_source=config.data.source)
     assert prepare(plain, progress=False).eval.text_counts is None
 

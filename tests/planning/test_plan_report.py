@@ -11,6 +11,7 @@ import pytest
 from small_run import SmallVocabulary, small_config
 from test_plan_collectives import TPU_SLICES
 
+from electra_jax.config.schema import TokenizerConfig
 from electra_jax.objectives import build_objective
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.planning import report
@@ -256,3 +257,8 @@ def test_program_that_cannot_be_printed_has_no_collectives_and_says_so(monkeypat
     assert made.collectives is None
     assert made.work.memory_bytes == 8.0
     assert "cannot be printed for this chip (UNIMPLEMENTED)" in format_plan(made)
+
+
+def test_characters_that_are_not_counted_yet_are_an_alphabets():
+    assert tokenizer_for_plan(TokenizerConfig(kind="characters")).vocab_size == 128
+    assert tokenizer_for_plan(TokenizerConfig(kind="characters", vocab_size=70)).vocab_size == 70
