@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -142,7 +143,8 @@ def refine_texts(
         first + np.arange(len(encodings), dtype=np.int32),
     )
     _say_what_is_cut([len(encoding.ids) > room for encoding in encodings], room, cut)
-    is_draft = [not has_gap(text) for text in checked]
+    # Where all gaps are behind the model's length nothing may change, and the text is judged as a draft is.
+    is_draft = [tokenizer.mask_id not in ids for ids in rows.ids]
     refined: list[RefinedRow | None] = [None] * len(checked)
     for drafts in (False, True):
         which = [number for number, its in enumerate(is_draft) if its == drafts]
@@ -293,10 +295,10 @@ def _may_change(tokenizer: Tokenizer, encoding: Encoding) -> list[bool]:
     """Return which tokens of a text may change: its gaps; where it has none, all with characters of their own."""
     if tokenizer.mask_id in encoding.ids:
         return [id == tokenizer.mask_id for id in encoding.ids]
-    spans = encoding.offsets
+    shared = Counter(encoding.offsets)
     return [
-        id != tokenizer.unk_id and begin < end and spans.count((begin, end)) == 1
-        for id, (begin, end) in zip(encoding.ids, spans, strict=True)
+        id != tokenizer.unk_id and begin < end and shared[begin, end] == 1
+        for id, (begin, end) in zip(encoding.ids, encoding.offsets, strict=True)
     ]
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from huggingface_folder import write_folder
+from huggingface_folder import write_folder, write_pair
 from tiny_models import write_fine_tuned, write_pre_trained
 
 import electra_jax
@@ -47,17 +47,17 @@ def test_only_gaps_are_written_and_the_rest_is_as_it_was(model):
 
 def test_a_draft_is_judged_as_it_is_and_rewritten_where_it_is_doubted(model):
     draft = "ann left bob"
-    content = model.refine(draft, draft=True, steps=3, threshold=1.0)
-    assert content.text == draft
-    assert content.trace == pytest.approx([model.score(draft, "rtd")], rel=1e-4)
     rewritten = model.refine(draft, draft=True, seed=3, **ONE)
     assert len(rewritten.trace) == 4
-    assert rewritten.trace[0] == content.trace[0]
-    assert any(token.written for token in rewritten.tokens)
+    assert rewritten.trace[0] == pytest.approx(model.score(draft, "rtd"), rel=1e-4)
+    assert rewritten.trace[-1] == pytest.approx(model.score(rewritten.text, "rtd"), rel=1e-4)
+    written = [token.text for token in rewritten.tokens if token.written]
+    assert written
+    assert all(token in rewritten.text for token in written)
 
 
 def test_a_text_is_the_same_in_any_batch_and_on_any_devices(model, folder):
-    texts = ["ann ___ .", "___ ___ who ___ wrote ___ hamlet ___ ___ ___ ___ ___ ?", "he [MASK] away ."]
+    texts = ["ann ___ .", "___ ___ who ___ ___ ?", "he [MASK] away ."]
     together = model.refine(texts, **ONE)
     spread = load_on(8, folder).refine(texts, **ONE)
     first = model.refine(texts[0], **ONE)
@@ -67,13 +67,18 @@ def test_a_text_is_the_same_in_any_batch_and_on_any_devices(model, folder):
     assert model.refine([], **ONE) == []
 
 
-def test_settings_are_those_of_the_configuration_with_others_over_them(model):
-    drawn = {model.refine("ann ___ ___ ___ .", seed=seed, steps=1).text for seed in range(8)}
-    assert len(drawn) > 1
-    likeliest = {
-        model.refine("ann ___ ___ ___ .", seed=seed, steps=1, temperature=0.0).text for seed in (0, 1)
-    }
-    assert len(likeliest) == 1
+def test_what_is_drawn_follows_from_the_seed(model):
+    drawn = [model.refine("ann ___ ___ ___ .", seed=seed, **ONE).text for seed in (0, 1, 2, 3, 0)]
+    assert len(set(drawn)) > 1
+    assert drawn[0] == drawn[-1]
+
+
+def test_a_released_pair_refines_as_it_is(tmp_path):
+    write_pair(tmp_path / "pair")
+    released = load_on(1, tmp_path / "pair")
+    refined = released.refine("word3 ___ word5", **ONE)
+    assert refined.text.split()[::2] == ["word3", "word5"]
+    assert refined.text.split()[1].startswith("word")
 
 
 @pytest.mark.parametrize(
@@ -112,6 +117,8 @@ def test_what_is_behind_the_models_length_is_left_as_it_is(model):
     refined = model.refine([long, "___"], cut=cut, **ONE)
     assert cut == [True, False]
     assert refined[0].text.endswith("left ___")
+    behind = model.refine("left " * 40 + "___", cut=cut, draft=True, **ONE)
+    assert (behind.text, len(behind.trace)) == ("left " * 40 + "___", 1)
     with pytest.warns(UserWarning, match="1 of 1 texts have more than 30 tokens"):
         model.refine(long, **ONE)
 
