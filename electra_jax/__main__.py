@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "compute held-out metrics of a run",
     "plot": "draw learning curves",
     "predict": "write labels, tags, answers, replaced tokens or vectors, as JSON lines",
+    "generate": "write on from prompts, or fill the gaps of texts",
     "convert": "exchange checkpoints with Hugging Face and TensorFlow",
 }
 

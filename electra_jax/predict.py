@@ -100,12 +100,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     keep_freed_memory()
     one_device_per_core()
-    source = _source(args.input)
+    source = open_source(args.input)
     if args.output is not None:
         check_output(args.output, source)
     # If possible the first lines are read before the parameters, so that their errors come at once.
     known = trained_tasks(args.workdir)
-    model = _load_with_notes(args.workdir) if known is None else None
+    model = load_with_notes(args.workdir) if known is None else None
     file_format = TrainingFileFormat()
     if known is not None and (args.score or args.fill is not None):  # what the kind alone can refuse
         _check_scores(args, known[0].objective.kind, None)
@@ -117,13 +117,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     first = next(read, [])
     if args.on_error == "stop" and first and isinstance(first[0], UserError):
         raise first[0]
-    model = model or _load_with_notes(args.workdir)
+    model = model or load_with_notes(args.workdir)
     predictor = _make_predictor(model, args, file_format)
     counts = LineCounts()
     try:
         with Output(args.output) as output:
             for chunk in chain([first], read):
-                _predict_chunk(chunk, predictor, args.on_error, output, counts)
+                predict_chunk(chunk, predictor, args.on_error, output, counts)
     except UserError as error:
         if not counts.answered:
             raise
@@ -134,7 +134,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return counts.status()
 
 
-def _load_with_notes(workdir: Path) -> Model:
+def load_with_notes(workdir: Path) -> Model:
+    """Load the model of a command, and print what was assumed about it."""
     notes: list[str] = []
     model = load(workdir, notes=notes)
     for line in notes:
@@ -217,7 +218,7 @@ class Predictor:
     predict: Callable[[list[Any]], Predictions]
 
 
-def _predict_chunk(
+def predict_chunk(
     chunk: list[Record | UserError], predictor: Predictor, on_error: str, output: Output, counts: LineCounts
 ) -> None:
     """Predict a list of records and write the results; with "stop", only those before the first error.
@@ -247,7 +248,7 @@ def _without_id(line: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in line.items() if name != "id"}
 
 
-def _source(given: str) -> Source:
+def open_source(given: str) -> Source:
     """Return what to read, opened once so that errors come early.
 
     Raises:
@@ -261,7 +262,7 @@ def _source(given: str) -> Source:
     return sys.stdin.buffer
 
 
-def check_output(output: Path, source: Source) -> None:
+def check_output(output: Path, source: Source | None) -> None:
     """Refuse a file that could not be written, or whose content would be lost.
 
     Raises:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from electra_jax.config.generation import GenerationConfig
 from electra_jax.config.loading import validate
+from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.inference.items import as_items, text_of
 from electra_jax.inference.writer import Writer
+from electra_jax.tokenizers import Tokenizer
+from electra_jax.tokenizers.notes import what_is_lost
 
 if TYPE_CHECKING:
     from electra_jax.inference.load import Model
@@ -52,53 +55,51 @@ def stream(model: Model, prompt: Any, settings: Mapping[str, Any]) -> Iterator[s
 
 
 def writer_of(model: Model, settings: Mapping[str, Any]) -> Writer:
-    """Return what writes with a model, after these settings over those of its configuration.
+    """Return what writes with a model, by these settings over those of its configuration.
 
     Raises:
         UserError: the model cannot write, or a setting does not fit.
     """
-    check_can_write(model)
-    if note := loses_text(model):
+    check_can_write(model.config)
+    config = generation_settings(model.config, settings)
+    if note := not_written(model.tokenizer):
         warnings.warn(note, stacklevel=4)  # points at the caller of the method
-    return Writer(model, generation_settings(model, settings))
+    return Writer(model, config)
 
 
-def generation_settings(model: Model, settings: Mapping[str, Any]) -> GenerationConfig:
-    """Return the section ``generation`` of a model with these keys over it.
+def generation_settings(config: Config, settings: Mapping[str, Any]) -> GenerationConfig:
+    """Return the section ``generation`` of a configuration with these keys over it.
 
     Raises:
         UserError: an unknown key, or a value that does not fit.
     """
-    values = model.config.model_dump(exclude_unset=True)
+    values = config.model_dump(exclude_unset=True)
     given = {**values, "generation": {**values.get("generation", {}), **settings}}
     return validate(given, "generation").generation
 
 
-def check_can_write(model: Model) -> None:
+def check_can_write(config: Config) -> None:
     """Refuse a model that is no causal language model.
 
     Raises:
         UserError: it says which models can write.
     """
-    kind = model.config.objective.kind
+    kind = config.objective.kind
     if kind != "causal_lm":
-        also = "; an ELECTRA pair refines (generation.method=refine)" if kind == "electra" else ""
+        also = (
+            "; an ELECTRA pair fills gaps instead (refine, or generation.method=refine)"
+            if kind == "electra"
+            else ""
+        )
         raise UserError(
-            f"this model ({kind}) cannot write on from a prompt, which a causal language model does "
+            f"this model ({kind}) cannot write on from a prompt, as a causal language model does "
             f"(objective.kind=causal_lm){also}"
         )
 
 
-def loses_text(model: Model) -> str | None:
-    """Return a sentence on what the tokenizer cannot write; None if it can give any text back."""
-    tokenizer = model.tokenizer
-    lost = [
-        name
-        for name, what in (("case", "lowercase"), ("accents", "strip_accents"))
-        if tokenizer.options.get(what)
-    ]
-    if tokenizer.kind == "wordpiece":
-        lost.append("line breaks and runs of blanks")
-    if not lost:
-        return None
-    return f"the vocabulary of this model does not keep {' and '.join(lost)}, so what it writes has none of its own"
+def not_written(tokenizer: Tokenizer) -> str | None:
+    """Return a sentence on what no text can have that is written with this vocabulary; None if it can have anything."""
+    if tokenizer.kind == "characters" and not any(tokenizer.options.values()):
+        return None  # what it has not was not in the text it was made from
+    lost = what_is_lost(tokenizer)
+    return None if lost is None else f"{lost}, so what is written with it has none of its own"

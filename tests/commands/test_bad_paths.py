@@ -13,7 +13,7 @@ import jax
 import pytest
 from command_runs import contents, write_run
 
-from electra_jax import evaluate, plan, plot, predict, prepare, train
+from electra_jax import evaluate, generate, plan, plot, predict, prepare, train
 from electra_jax.convert import __main__ as convert
 from electra_jax.partitioning import mesh
 
@@ -70,6 +70,11 @@ PLACES = {
     "predict --input": Place(predict.main, ("--workdir", "done", "--input={}"), READ_FILE),
     "predict --output": Place(
         predict.main, ("--workdir", "done", "--input", "corpus.txt", "--output={}"), WRITE_FILE
+    ),
+    "generate --workdir": Place(generate.main, ("--prompt", "a", "--workdir={}"), READ_CHECKPOINT),
+    "generate --input": Place(generate.main, ("--workdir", "done", "--input={}"), READ_FILE),
+    "generate --output": Place(
+        generate.main, ("--workdir", "done", "--prompt", "a", "--output={}"), WRITE_FILE
     ),
     "convert SRC": Place(convert.main, ("--", "{}", "new"), READ_CHECKPOINT),
     "convert DST": Place(convert.main, ("--", "done", "{}"), WRITE_CHECKPOINT),

@@ -48,7 +48,19 @@ def test_every_example_of_the_public_api(folder, model, pretrained, monkeypatch)
         for example in doctest.DocTestFinder(recurse=False).find(documented_object, globs=dict(names)):
             runner.run(example)
     assert (runner.failures, runner.tries) == (0, 22)
-    for name in ("classify", "tag", "answer", "answer_all", "detect", "encode", "score", "fill", "refine"):
+    for name in (
+        "classify",
+        "tag",
+        "answer",
+        "answer_all",
+        "detect",
+        "encode",
+        "score",
+        "fill",
+        "refine",
+        "generate",
+        "stream",
+    ):
         assert ">>> " in getattr(Model, name).__doc__
 
 

@@ -80,7 +80,7 @@ def test_one_prompt_one_text_and_several_texts_a_list(model):
     assert all(found[0].score >= found[1].score for found in best)
 
 
-@pytest.mark.filterwarnings("ignore:the vocabulary of this model")
+@pytest.mark.filterwarnings("ignore:the tokenizer does not keep")
 def test_nothing_is_written_that_is_no_text(model, in_words):
     for of, free in ((model, set()), (in_words, {13})):
         vocabulary = of.tokenizer
@@ -108,7 +108,7 @@ def test_a_text_goes_on_where_positions_run_out():
     assert [len(one.tokens) for one in drawn] == [20, 20]
 
 
-@pytest.mark.filterwarnings("ignore:the vocabulary of this model")
+@pytest.mark.filterwarnings("ignore:the tokenizer does not keep")
 def test_a_stream_is_the_whole_text_in_pieces(model, in_words):
     for of in (model, in_words):
         for settings in (
@@ -171,7 +171,7 @@ def test_no_more_programs_than_buckets(model):
 
 
 def test_a_vocabulary_that_does_not_keep_text_is_said(model, in_words):
-    with pytest.warns(UserWarning, match="does not keep case and accents and line breaks"):
+    with pytest.warns(UserWarning, match="does not keep capitals, accents, line ends"):
         in_words.generate("Ann", max_new_tokens=2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

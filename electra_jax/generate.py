@@ -1,0 +1,219 @@
+"""Texts that a trained model writes: ``python -m electra_jax.generate --workdir DIR --prompt TEXT``."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from electra_jax import cli
+from electra_jax.config import Config
+from electra_jax.config.loading import with_overrides
+from electra_jax.errors import UserError
+from electra_jax.generation.settings import resolve_method
+from electra_jax.inference.load import Model, trained_tasks
+from electra_jax.inference.reading import read_records
+from electra_jax.inference.records import Record, chunk_records
+from electra_jax.inference.refining import check_is_pair, refine_texts
+from electra_jax.inference.writer import Generation, Writer
+from electra_jax.inference.writing import check_can_write, not_written
+from electra_jax.predict import (
+    SKIPPED,
+    LineCounts,
+    Output,
+    Predictor,
+    check_output,
+    load_with_notes,
+    open_source,
+    predict_chunk,
+)
+from electra_jax.runtime.cpu_devices import one_device_per_core
+from electra_jax.runtime.malloc import keep_freed_memory
+
+# Prompts that are sorted by length together, and answered before the next ones are read.
+_CHUNK = 1024
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = cli.bare_parser(
+        "electra_jax.generate",
+        "Writes on from a prompt, or from each line of a file, with a causal language model "
+        "(objective.kind=causal_lm). An ELECTRA pair fills the gaps of a text instead, ___ or [MASK], by turns of "
+        "generator and discriminator (generation.method=refine); a text without a gap is a draft, which it may "
+        "rewrite.\n\n"
+        "With --prompt the text is printed as it is. With --input there is one JSON object a line: id, text, score "
+        "(log p, or what beams are ranked by) and finish (end, stop or length); of several texts, others holds those "
+        "after the first. Files are read as electra_jax.predict reads them: a prompt a line, or objects and tables "
+        "with text or prompt.\n\n"
+        "What is written follows from the prompt, its number in the file and generation.seed, on any number of "
+        "devices. A line that cannot be read ends the command; with --on-error skip it is left out, and the status "
+        f"is {SKIPPED}.",
+        epilog="examples:\n"
+        "  python -m electra_jax.generate --workdir runs/shakespeare --prompt 'ROMEO:' --stream generation.top_p=0.95\n"
+        "  python -m electra_jax.generate --workdir runs/lm --input prompts.txt --n 3 generation.temperature=0.8\n"
+        "  python -m electra_jax.generate --workdir runs/lm --input prompts.jsonl generation.beams=4 > out.jsonl\n"
+        "  echo 'The ___ is open.' | python -m electra_jax.generate --workdir runs/small --input -\n",
+    )
+    parser.add_argument(
+        "--workdir", type=cli.path, required=True, metavar="DIR", help="directory of the model"
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--prompt", metavar="TEXT", help="what to write on from; '' is the beginning of a document"
+    )
+    what.add_argument(
+        "--input", type=cli.input_file, metavar="FILE", help="a prompt a line; - is standard input"
+    )
+    parser.add_argument(
+        "--stream", action="store_true", help="with --prompt: print the text as it is written"
+    )
+    parser.add_argument("--n", type=int, metavar="N", help="draw N texts for each prompt: generation.n=N")
+    parser.add_argument(
+        "--output", type=cli.path, metavar="FILE", help="where to write (default: standard output)"
+    )
+    parser.add_argument(
+        "--on-error",
+        choices=("stop", "skip"),
+        default="stop",
+        help="what to do at a line that cannot be read",
+    )
+    cli.add_overrides(parser, "settings of the section generation that win over those of the run")
+    args = parser.parse_args(argv)
+    _check(args)
+    keep_freed_memory()
+    one_device_per_core()
+    source = None if args.input is None else open_source(args.input)
+    if args.output is not None:
+        check_output(args.output, source)
+    known = trained_tasks(args.workdir)
+    if known is not None:  # what the settings alone can refuse
+        _settings(known[0], args)
+    if source is None:
+        return _write_one(load_with_notes(args.workdir), args)
+    read = chunk_records(read_records(source), most=_CHUNK)
+    first = next(read, [])
+    if args.on_error == "stop" and first and isinstance(first[0], UserError):
+        raise first[0]
+    return _write_all(load_with_notes(args.workdir), args, chain([first], read))
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse arguments that do not go together, and settings of other sections.
+
+    Raises:
+        UserError: it says which.
+    """
+    if args.stream and (args.prompt is None or args.output is not None):
+        raise UserError(
+            "--stream shows one text as it is written: it goes with --prompt, and not with --output"
+        )
+    if others := [setting for setting in args.overrides if not setting.startswith("generation.")]:
+        raise UserError(
+            f"{others[0]} is no setting of generation, and no other can change here: leave it out"
+        )
+    if args.n is not None:
+        args.overrides = [*args.overrides, f"generation.n={args.n}"]
+
+
+def _settings(config: Config, args: argparse.Namespace) -> Config:
+    """Return the configuration with the settings that are given.
+
+    Raises:
+        UserError: a setting that does not fit, or a model that cannot write so.
+    """
+    values = config.model_dump(exclude_unset=True)
+    is_pair = config.objective.kind == "electra"
+    if not is_pair:
+        check_can_write(config)
+    settings = with_overrides(values, args.overrides, str(args.workdir))
+    if is_pair and resolve_method(settings.generation, is_pair=True) != "refine":
+        check_can_write(config)
+    if is_pair and (args.stream or settings.generation.n > 1):
+        raise UserError("generation.method=refine gives one text, as a whole: leave --stream and --n out")
+    return settings
+
+
+def _write_one(model: Model, args: argparse.Namespace) -> int:
+    """Write on from --prompt, as plain text."""
+    settings = _settings(model.config, args)
+    if model.config.objective.kind == "electra":
+        texts = [line["text"] for line in _refine(model, args, [args.prompt], 0)]
+    else:
+        writer = _writer(model, settings)
+        prompt = writer.prompt(args.prompt, "--prompt")
+        if args.stream:
+            for piece in writer.stream(prompt):
+                print(piece, end="", flush=True)
+            print()
+            return 0
+        texts = [found.text for found in writer.write([prompt])[0]]
+    text = "\n\n".join(texts)
+    if args.output is None:
+        print(text)
+    else:
+        args.output.write_text(f"{text}\n", encoding="utf-8")
+    return 0
+
+
+def _write_all(model: Model, args: argparse.Namespace, chunks: Iterator[list[Any]]) -> int:
+    """Write on from each line of --input, as JSON lines."""
+    settings = _settings(model.config, args)
+    counts = LineCounts()
+    with tqdm(unit=" prompts", disable=not sys.stderr.isatty(), leave=False) as bar:
+        if model.config.objective.kind == "electra":
+            predictor = Predictor(_prompt_of, lambda texts: _refine(model, args, texts, counts.answered))
+        else:
+            writer = _writer(model, settings)
+            predictor = Predictor(
+                lambda record: writer.prompt(_prompt_of(record), record.where),
+                lambda prompts: list(map(_line, writer.write(prompts, counts.answered, bar.update))),
+            )
+        try:
+            with Output(args.output) as output:
+                for chunk in chunks:
+                    predict_chunk(chunk, predictor, args.on_error, output, counts)
+        except UserError as error:
+            if not counts.answered:
+                raise
+            where: str | Path = "standard output" if args.output is None else args.output
+            raise UserError(
+                f"{str(error).rstrip('.')}; the {counts.answered:,} before it are answered in {where}"
+            ) from error
+    return counts.status()
+
+
+def _writer(model: Model, settings: Config) -> Writer:
+    if note := not_written(model.tokenizer):
+        cli.note(note)
+    return Writer(model, settings.generation)
+
+
+def _prompt_of(record: Record) -> str:
+    return record.text("prompt" if "prompt" in record.fields else "text")
+
+
+def _line(texts: list[Generation]) -> dict[str, Any]:
+    """Return what is written of the texts of a prompt."""
+    first, *others = [{"text": text.text, "score": text.score, "finish": text.finish} for text in texts]
+    return {**first, "others": others} if others else first
+
+
+def _refine(model: Model, args: argparse.Namespace, texts: list[str], first: int) -> list[dict[str, Any]]:
+    """Fill the gaps of texts, or rewrite those without; the score is the discriminator's mean log(1 - p replaced)."""
+    check_is_pair(model)
+    section = _settings(model.config, args).generation
+    given = {**section.refine.model_dump(), "seed": section.seed}
+    cut: list[bool] = []
+    found = refine_texts(model, texts, True, given, cut, first)
+    return [
+        {"text": one.text, "score": one.trace[-1]} | ({"truncated": True} if is_cut else {})
+        for one, is_cut in zip(found, cut, strict=True)
+    ]
+
+
+if __name__ == "__main__":
+    cli.run(main)
