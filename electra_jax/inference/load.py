@@ -199,7 +199,8 @@ class Model:
         if self.tasks:
             kind = "fine-tuned on " + ", ".join(f"{name} ({task.kind})" for name, task in self.tasks.items())
         else:
-            kind = "pre-trained" if "discriminator_head" in self._params else "pre-trained, without its head"
+            has_head = not {"discriminator_head", "generator_head"}.isdisjoint(self._params)
+            kind = "pre-trained" if has_head else "pre-trained, without its head"
         parameters = sum(leaf.size for leaf in jax.tree.leaves(self._params))
         return (
             f"<Model {kind}: {sizes.num_layers} layers of {sizes.hidden_size}, {parameters:,} parameters, "

@@ -63,6 +63,7 @@ def test_the_end_of_a_text_is_a_token_of_its_own_if_asked(causal_folder, model):
     assert [token.score for token in ended[:2]] == pytest.approx([token.score for token in plain], rel=1e-5)
     assert causal.score("ann left", end=True) == pytest.approx(sum(t.score for t in ended), rel=1e-5)
     assert ended[2].score < 0
+    assert repr(causal).startswith("<Model pre-trained: ")
     with pytest.raises(
         electra_jax.UserError, match="the end of a text is scored by lm alone, and this is rtd"
     ):
