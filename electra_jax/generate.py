@@ -203,14 +203,18 @@ def _line(texts: list[Generation]) -> dict[str, Any]:
 
 
 def _refine(model: Model, args: argparse.Namespace, texts: list[str], first: int) -> list[dict[str, Any]]:
-    """Fill the gaps of texts, or rewrite those without; the score is the discriminator's mean log(1 - p replaced)."""
+    """Fill the gaps of texts, or rewrite those without.
+
+    The score is the discriminator's mean log(1 - p replaced), the last of the trace of passes.
+    """
     check_is_pair(model)
     section = _settings(model.config, args).generation
     given = {**section.refine.model_dump(), "seed": section.seed}
     cut: list[bool] = []
     found = refine_texts(model, texts, True, given, cut, first)
     return [
-        {"text": one.text, "score": one.trace[-1]} | ({"truncated": True} if is_cut else {})
+        {"text": one.text, "score": one.trace[-1], "trace": one.trace}
+        | ({"truncated": True} if is_cut else {})
         for one, is_cut in zip(found, cut, strict=True)
     ]
 

@@ -86,11 +86,10 @@ def check_can_write(config: Config) -> None:
     """
     kind = config.objective.kind
     if kind != "causal_lm":
-        also = (
-            "; an ELECTRA pair fills gaps instead (refine, or generation.method=refine)"
-            if kind == "electra"
-            else ""
-        )
+        also = {
+            "electra": "; an ELECTRA pair fills gaps instead (refine, or generation.method=refine)",
+            "masked_lm": "; fill proposes tokens for its gaps, and refining needs a discriminator too",
+        }.get(kind, "")
         raise UserError(
             f"this model ({kind}) cannot write on from a prompt, as a causal language model does "
             f"(objective.kind=causal_lm){also}"
