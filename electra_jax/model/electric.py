@@ -11,13 +11,52 @@ and ``encoder`` (layers stacked on a leading axis)::
 from typing import Any
 
 import jax.numpy as jnp
+from flax import struct
 from jax import Array
 
 from electra_jax.model.encoder import Encoder
 from electra_jax.model.heads import DiscriminatorHead, MaskedLMHead
 from electra_jax.model.inputs import EncoderInputs
 from electra_jax.model.layers import split_or_none
+from electra_jax.model.operations import Operations
 from electra_jax.model.text_encoder import TextEncoder
+from electra_jax.model.vocabulary_loss import TokenLosses, vocabulary_loss
+
+
+@struct.dataclass
+class ClozeOutputs:
+    """The cloze model's distributions as the product they come from: logits are states · tableᵀ + bias.
+
+    Attributes:
+        states: ``[batch, positions, features]``.
+        table: ``[rows, features]``.
+        bias: float32 ``[rows]``.
+        operations: Whose products are used.
+    """
+
+    states: Array
+    table: Array
+    bias: Array
+    operations: Operations = struct.field(pytree_node=False)
+
+    def at(self, positions: Array) -> "ClozeOutputs":
+        """Return those at int ``[batch, slots]``."""
+        states = jnp.take_along_axis(self.states, positions[..., None], axis=1)
+        return ClozeOutputs(states, self.table, self.bias, self.operations)
+
+    def logits(self) -> Array:
+        """Return float32 ``[batch, positions, rows]``; for few positions, or small vocabularies."""
+        return self.operations.vocabulary_logits(self.states, self.table, self.bias)
+
+    def losses(self, ids: Array, weights: Array) -> tuple[Array, TokenLosses]:
+        """Return Σ w · nll of tokens ``[batch, positions]``, and what is known of each; see `vocabulary_loss`."""
+        return vocabulary_loss(self.states, self.table, self.bias, ids, weights, self.operations)
+
+    def log_ratio(self, ids: Array, others: Array) -> Array:
+        """Return log q(ids) - log q(others), both int ``[batch, positions]``, float32: no sum over the vocabulary."""
+        table = self.table[ids].astype(jnp.float32) - self.table[others].astype(jnp.float32)
+        product = (self.states.astype(jnp.float32) * table).sum(axis=-1)
+        return product + self.bias[ids] - self.bias[others]
 
 
 class Electric(TextEncoder):
@@ -37,8 +76,8 @@ class Electric(TextEncoder):
         self.cloze_head = MaskedLMHead(self.sizes.vocab_size, config.encoder.block)
         self.discriminator_head = DiscriminatorHead(config.encoder.block)
 
-    def cloze(self, inputs: EncoderInputs, rng: Array | None = None) -> Array:
-        """Return the cloze model's logits, float32 ``[batch, length, vocab_rows]``, at every position of unmasked rows.
+    def cloze(self, inputs: EncoderInputs, rng: Array | None = None) -> ClozeOutputs:
+        """Return the cloze model's distributions at every position of unmasked rows.
 
         Those at position t do not depend on the token there, but on all others of its document.
         """
@@ -46,7 +85,13 @@ class Electric(TextEncoder):
         ltr = self.generator_ltr(self.embeddings(inputs, rngs[0]), inputs, rngs[1])
         rtl = self.generator_rtl(self.embeddings(inputs, rngs[2]), inputs, rngs[3])
         joined = join_towers(ltr, rtl, inputs.segment_ids, wrap=self.wrap)
-        return self.cloze_head(joined, self.embeddings.word_table())
+        operations = self.config.encoder.block.operations
+        outputs: Any = self.cloze_head(
+            joined,
+            self.embeddings.word_table(),
+            lambda states, table, bias: ClozeOutputs(states, table, bias, operations),
+        )
+        return outputs  # type: ignore[no-any-return]
 
     def discriminate(self, inputs: EncoderInputs, rng: Array | None = None) -> Array:
         """Return the energies, float32 ``[batch, length]``."""

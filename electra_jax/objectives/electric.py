@@ -21,7 +21,7 @@ import numpy as np
 from jax import Array
 
 from electra_jax.config.schema import ElectricObjective
-from electra_jax.model.electric import Electric
+from electra_jax.model.electric import ClozeOutputs, Electric
 from electra_jax.model.flops import discriminator_head_flops, encoder_flops, masked_lm_head_flops
 from electra_jax.model.inputs import EncoderInputs, packed_inputs
 from electra_jax.model.layers import split_or_none
@@ -41,7 +41,6 @@ from electra_jax.objectives.masked_lm import (
     masked_lm_terms,
     most_frequent_token_baseline,
     padding_sum,
-    token_nll,
 )
 from electra_jax.objectives.masking import scatter
 from electra_jax.objectives.metrics import MetricSums, weighted_sum
@@ -57,25 +56,19 @@ def text_tokens(input_ids: Array, special: SpecialIds) -> Array:
     return (~jnp.isin(input_ids, excluded)).astype(jnp.float32)
 
 
-def at_positions(logits: Array, positions: Array) -> Array:
-    """Gather ``[batch, length, vocab]`` at ``positions`` ``[batch, slots]`` → ``[batch, slots, vocab]``."""
-    return jnp.take_along_axis(logits, positions[..., None], axis=1)
-
-
-def corrupt_with_noise(cloze_logits: Array, inputs: ElectraInputs, *, gumbel: bool) -> Corruption:
+def corrupt_with_noise(logits: Array, inputs: ElectraInputs, *, gumbel: bool) -> Corruption:
     """Replace every chosen token by a sample from the cloze model; no gradient flows through it.
 
     A sample that equals the original is labelled replaced: the label says where the token came from.
 
     Args:
-        cloze_logits: ``[batch, length, vocab]``.
+        logits: The cloze model's at the chosen positions, ``[batch, slots, vocab]``.
         inputs: The batch; of ``masked`` the chosen positions are used, and its rows with [MASK] are not.
         gumbel: Sample as the original does.
     """
     masked, original = inputs.masked, inputs.original.input_ids
-    logits = jax.lax.stop_gradient(at_positions(cloze_logits, masked.positions))
     sample = sample_by_gumbel if gumbel else sample_by_inverse_cdf
-    sampled_ids = sample(logits, inputs.sample_uniforms)
+    sampled_ids = sample(jax.lax.stop_gradient(logits), inputs.sample_uniforms)
     ones = jnp.ones_like(masked.positions)
     return Corruption(
         input_ids=scatter(original, masked.positions, sampled_ids, masked.weights),
@@ -84,20 +77,18 @@ def corrupt_with_noise(cloze_logits: Array, inputs: ElectraInputs, *, gumbel: bo
     )
 
 
-def noise_log_odds(energies: Array, cloze_logits: Array, input_ids: Array, *, mask_rate: float) -> Array:
+def noise_log_odds(energies: Array, log_q: Array, *, mask_rate: float) -> Array:
     """Return the log-odds that a token is noise, E + log q + log(r / (1 - r)); no gradient reaches the cloze model.
 
     Args:
         energies: float32 ``[batch, length]``.
-        cloze_logits: ``[batch, length, vocab]``.
-        input_ids: int32 ``[batch, length]``, the tokens that the energies are of.
+        log_q: float32 ``[batch, length]``, log-probabilities by the cloze model of the tokens the energies are of.
         mask_rate: r, the share of tokens that are replaced.
 
     Returns:
         float32 ``[batch, length]``.
     """
-    log_q = -token_nll(jax.lax.stop_gradient(cloze_logits), input_ids)
-    return energies + log_q + math.log(mask_rate / (1.0 - mask_rate))
+    return energies + jax.lax.stop_gradient(log_q) + math.log(mask_rate / (1.0 - mask_rate))
 
 
 def negative_energies(
@@ -149,7 +140,7 @@ class EnergyBasedCloze:
 
     def run_generator(
         self, params: Params, inputs: ElectraInputs, dropout_rng: Array | None = None
-    ) -> tuple[Array, Corruption]:
+    ) -> tuple[ClozeOutputs, Corruption]:
         """Run the cloze model on the original rows and sample replacements from it.
 
         Args:
@@ -158,10 +149,18 @@ class EnergyBasedCloze:
             dropout_rng: A key; None means no dropout.
 
         Returns:
-            The cloze model's logits ``[batch, length, vocab_rows]``, and the corrupted rows.
+            The cloze model's distributions at every position, and the corrupted rows.
         """
-        logits: Any = self.network.apply({"params": params}, inputs.original, dropout_rng, method="cloze")
-        return logits, corrupt_with_noise(logits, inputs, gumbel=self.settings.reference_quirks)
+        cloze, _, corruption = self._run_generator(params, inputs, dropout_rng)
+        return cloze, corruption
+
+    def _run_generator(
+        self, params: Params, inputs: ElectraInputs, dropout_rng: Array | None
+    ) -> tuple[ClozeOutputs, Array, Corruption]:
+        """Return the logits at the chosen positions, ``[batch, slots, vocab_rows]``, besides."""
+        cloze: Any = self.network.apply({"params": params}, inputs.original, dropout_rng, method="cloze")
+        logits = cloze.at(inputs.masked.positions).logits()
+        return cloze, logits, corrupt_with_noise(logits, inputs, gumbel=self.settings.reference_quirks)
 
     def energies(self, params: Params, inputs: EncoderInputs, dropout_rng: Array | None = None) -> Array:
         """Return E(x)_t of every token, float32 ``[batch, length]``; low where a token is likely in its context."""
@@ -173,16 +172,26 @@ class EnergyBasedCloze:
         params: Params,
         inputs: ElectraInputs,
         corruption: Corruption,
-        cloze_logits: Array,
+        cloze: ClozeOutputs,
+        original_nll: Array,
         dropout_rng: Array | None = None,
     ) -> Array:
         """Return the log-odds ``[batch, length]`` that a token of the corrupted rows was drawn from the cloze model.
 
         q is that of the original rows, as in the original: the towers do not run a second time.
+
+        Args:
+            params: Parameters as `init` makes them.
+            inputs: The batch.
+            corruption: The corrupted rows.
+            cloze: The cloze model's distributions, of the original rows.
+            original_nll: -log q of the original tokens, float32 ``[batch, length]``.
+            dropout_rng: A key; None means no dropout.
         """
         corrupted_rows = replace(inputs.original, input_ids=corruption.input_ids)
         energies = self.energies(params, corrupted_rows, dropout_rng)
-        return noise_log_odds(energies, cloze_logits, corruption.input_ids, mask_rate=self.settings.mask_rate)
+        log_q = cloze.log_ratio(corruption.input_ids, inputs.original.input_ids) - original_nll
+        return noise_log_odds(energies, log_q, mask_rate=self.settings.mask_rate)
 
     def pseudo_log_likelihood(self, params: Params, rows: Array) -> Array:
         """Return Σ_t -E(x)_t over the text tokens, in one pass and without masking.
@@ -209,21 +218,21 @@ class EnergyBasedCloze:
         """Compute both losses over (a part of) the batch, and the metrics of both networks."""
         settings, original, masked = self.settings, inputs.original, inputs.masked
         generator_rng, discriminator_rng = split_or_none(dropout_rng, 2)
-        cloze_logits, corruption = self.run_generator(params, inputs, generator_rng)
-        nll = token_nll(cloze_logits, original.input_ids)
+        cloze, masked_logits, corruption = self._run_generator(params, inputs, generator_rng)
         text = text_tokens(original.input_ids, self.special)
+        cloze_sum, tokens = cloze.losses(original.input_ids, text)
         # Over the chosen tokens alone, to compare it with other objectives; the cloze model learns from all.
-        _, masked_sums = masked_lm_terms(at_positions(cloze_logits, masked.positions), masked)
-        logits = self.run_discriminator(params, inputs, corruption, cloze_logits, discriminator_rng)
+        _, masked_sums = masked_lm_terms(masked_logits, masked)
+        logits = self.run_discriminator(params, inputs, corruption, cloze, tokens.nll, discriminator_rng)
         real = (original.segment_ids != 0).astype(jnp.float32)
         disc_sum, discriminator_sums = discriminator_terms(
             logits, corruption.labels, real, auc_counts_padding=settings.reference_quirks
         )
         text_tokens_total, real_tokens = normalizers
-        loss = settings.generator_weight * (nll * text).sum() / (text_tokens_total + LOSS_EPSILON)
+        loss = settings.generator_weight * cloze_sum / (text_tokens_total + LOSS_EPSILON)
         loss += settings.discriminator_weight * disc_sum / (real_tokens + LOSS_EPSILON)
         return loss, {
-            "cloze_loss": weighted_sum(nll, text),
+            "cloze_loss": weighted_sum(tokens.nll, text),
             **masked_sums,
             "sampled_masked_lm_accuracy": weighted_sum(corruption.sampled_ids == masked.ids, masked.weights),
             **discriminator_sums,
@@ -253,8 +262,10 @@ class EnergyBasedCloze:
 
         def compute(params: Params, rows: Array, rng: Array) -> dict[str, Array]:
             inputs = self.draw_inputs(rows, rng)
-            cloze_logits, corruption = self.run_generator(params, inputs)
-            logits = self.run_discriminator(params, inputs, corruption, cloze_logits)
+            cloze, corruption = self.run_generator(params, inputs)
+            ids = inputs.original.input_ids
+            _, tokens = cloze.losses(ids, text_tokens(ids, self.special))
+            logits = self.run_discriminator(params, inputs, corruption, cloze, tokens.nll)
             return {
                 "segment_ids": inputs.original.segment_ids,
                 "input_ids": corruption.input_ids,

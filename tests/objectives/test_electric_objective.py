@@ -55,7 +55,7 @@ def _inputs(*rows):
 def _cloze(objective, params, *rows):
     return np.asarray(
         _run(
-            lambda p, x: objective.network.apply({"params": p}, x, None, method="cloze"),
+            lambda p, x: objective.network.apply({"params": p}, x, None, method="cloze").logits(),
             params,
             _inputs(*rows),
         )
@@ -146,6 +146,7 @@ def test_label_says_where_a_token_came_from_even_where_the_sample_is_the_origina
     rows = objective.network.sizes.vocab_rows
     for sure_of, expected in ((original, original), (original + 7, np.where(chosen, original + 7, original))):
         logits = 50.0 * jax.nn.one_hot(sure_of, rows)
+        logits = jnp.take_along_axis(logits, inputs.masked.positions[..., None], axis=1)
         corruption = corrupt_with_noise(logits, inputs, gumbel=gumbel)
         np.testing.assert_array_equal(corruption.labels, chosen)
         np.testing.assert_array_equal(corruption.input_ids, expected)
@@ -155,7 +156,8 @@ def test_samples_follow_the_cloze_model():
     objective = _objective(mask_rate=0.5)
     inputs = _draw(objective, *[FULL] * 300)
     rows = objective.network.sizes.vocab_rows
-    logits = jnp.full((300, LENGTH, rows), -1e9).at[..., 20].set(np.log(0.3)).at[..., 30].set(np.log(0.7))
+    slots = inputs.masked.positions.shape[1]
+    logits = jnp.full((300, slots, rows), -1e9).at[..., 20].set(np.log(0.3)).at[..., 30].set(np.log(0.7))
     sampled = np.asarray(corrupt_with_noise(logits, inputs, gumbel=False).sampled_ids)[
         np.asarray(inputs.masked.weights) > 0
     ]
@@ -170,11 +172,11 @@ def test_log_odds_are_those_of_bayes():
     energies, rate = rng.normal(0, 1, (2, 5)).astype(np.float32), 0.25
     q = np.take_along_axis(np.exp(logits) / np.exp(logits).sum(-1, keepdims=True), ids[..., None], -1)[..., 0]
     noise, data = rate * q, (1 - rate) * np.exp(-energies)
-    found = noise_log_odds(energies, logits, ids, mask_rate=rate)
+    found = noise_log_odds(energies, np.log(q), mask_rate=rate)
     np.testing.assert_allclose(jax.nn.sigmoid(found), noise / (noise + data), rtol=1e-5)
     # A model that agrees with the noise distribution can say no more than how much is replaced.
     np.testing.assert_allclose(
-        jax.nn.sigmoid(noise_log_odds(-np.log(q), logits, ids, mask_rate=rate)), rate, rtol=1e-5
+        jax.nn.sigmoid(noise_log_odds(-np.log(q), np.log(q), mask_rate=rate)), rate, rtol=1e-5
     )
 
 
@@ -199,12 +201,13 @@ def test_loss_is_the_weighted_sum_of_both_means():
     assert metrics["loss"] == pytest.approx(float(loss), rel=1e-6)
 
     # Both means once more, in numpy from the logits.
-    cloze_logits, corruption = _run(lambda p: objective.run_generator(p, inputs), params)
-    x = np.asarray(_run(lambda p: objective.run_discriminator(p, inputs, corruption, cloze_logits), params))
-    logits = np.asarray(cloze_logits, np.float64)[..., : V.vocab_size]
+    cloze, corruption = objective.run_generator(params, inputs)
+    logits = np.asarray(cloze.logits(), np.float64)[..., : V.vocab_size]
     ids = np.asarray(inputs.original.input_ids)
     probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     nll = -np.log(np.take_along_axis(probabilities, ids[..., None], -1)[..., 0])
+    x = _run(lambda p, nll: objective.run_discriminator(p, inputs, corruption, cloze, nll), params, nll)
+    x = np.asarray(x, np.float64)
     text = ids > V.mask_id  # neither padding nor [CLS], [SEP]; [UNK] does not occur
     assert metrics["cloze_loss"] == pytest.approx(nll[text].mean(), rel=1e-5)
     chosen = np.asarray(corruption.labels) == 1

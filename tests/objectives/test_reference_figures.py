@@ -11,7 +11,7 @@ import pytest
 from reference_weights import params_from_reference
 from replayed_draws import reference_config, replayed
 
-from electra_jax.objectives.electric import EnergyBasedCloze, at_positions
+from electra_jax.objectives.electric import EnergyBasedCloze
 from electra_jax.objectives.masked_lm import MaskedLM, token_nll
 from electra_jax.optim import build_optimizer
 
@@ -53,9 +53,10 @@ def test_replacements_and_logits(case, within):
     @jax.jit
     def forward(params):
         if isinstance(objective, EnergyBasedCloze):
-            cloze_logits, corruption = objective.run_generator(params, inputs)
-            logits = at_positions(cloze_logits, inputs.masked.positions)
-            return logits, corruption, objective.run_discriminator(params, inputs, corruption, cloze_logits)
+            cloze, corruption = objective.run_generator(params, inputs)
+            nll = token_nll(cloze.logits(), inputs.original.input_ids)
+            scores = objective.run_discriminator(params, inputs, corruption, cloze, nll)
+            return cloze.at(inputs.masked.positions).logits(), corruption, scores
         logits, corruption = objective.run_generator(params, inputs)
         return logits, corruption, objective.run_discriminator(params, inputs, corruption)
 
