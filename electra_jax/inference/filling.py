@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from electra_jax.tokenizers import Tokenizer
 
 if TYPE_CHECKING:
     from electra_jax.inference.load import Model
+
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def check_k(tokenizer: Tokenizer, k: int) -> None:
     Raises:
         UserError: there are not so many.
     """
-    most = tokenizer.vocab_size - len(_special_ids(tokenizer))
+    most = tokenizer.vocab_size - len(_never_proposed(tokenizer))
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= most:
         raise UserError(
             f"the number of tokens for a gap is {k!r}, but must be a whole number from 1 to {most:,}"
@@ -119,7 +122,7 @@ def _best_tokens(model: Model, texts: Sequence[Sequence[int]], k: int) -> tuple[
     tokenizer, room = model.tokenizer, model.max_length - 2
     network: Any = model._network
     special = SpecialIds.of(tokenizer)
-    never = np.array(_special_ids(tokenizer))
+    never = np.array(_never_proposed(tokenizer))
 
     def outputs(params: Any, batch: TaskBatch) -> dict[str, Array]:
         columns = batch.targets["column"]
@@ -154,5 +157,9 @@ def _fillings(
     ]
 
 
-def _special_ids(tokenizer: Tokenizer) -> list[int]:
-    return sorted({tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id})
+def _never_proposed(tokenizer: Tokenizer) -> list[int]:
+    """Return the ids of special tokens, and of bytes, which are parts of a character."""
+    special = {tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id}
+    if tokenizer.kind == "sentencepiece":
+        special |= {id for id in range(tokenizer.vocab_size) if _BYTE.fullmatch(tokenizer.token(id))}
+    return sorted(special)
