@@ -162,12 +162,11 @@ def _written_lines(
     rows: np.ndarray, found: Mapping[str, np.ndarray], tokenizer: Tokenizer, colour: bool
 ) -> list[str]:
     """Show each prompt and what was written behind it, up to the end of the document."""
-    lines = []
+    lines = ["beginnings of held-out rows, and >> what the model writes behind them:"]
     for row, written in zip(rows, found["written"], strict=True):
-        prompt = row[: len(row) - len(written)].tolist()
         ends = np.flatnonzero(np.isin(written, [tokenizer.sep_id, tokenizer.pad_id, tokenizer.cls_id]))
-        text = tokenizer.decode(written[: ends[0] if len(ends) else None].tolist())
-        shown = tokenizer.decode([i for i in prompt if i not in (tokenizer.cls_id, tokenizer.pad_id)])
+        prompt = tokenizer.detokenize(row[: len(row) - len(written)].tolist())
+        text = tokenizer.detokenize(written[: ends[0] if len(ends) else None].tolist())
         text = f"\033[1m{text}\033[0m" if colour else text
-        lines.append(" ".join(f"{shown} >> {text}".split()))
+        lines.append(f"{prompt} >> {text}".replace("\n", "⏎"))
     return lines

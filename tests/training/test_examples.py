@@ -22,13 +22,17 @@ class _Words(SmallVocabulary):
     def token(self, number):
         return f"w{number}"
 
+    def detokenize(self, ids):
+        return " ".join(f"w{number}" for number in ids if number > self.mask_id)
+
     def word_start_table(self):
         return np.ones(self.vocab_size, bool)
 
 
 def _shown(kind):
     """(what is printed, the held-out rows) of a network that has learned nothing."""
-    config = small_config(objective={"kind": kind, "mask_rate": 0.4}, model={"num_layers": 1})
+    masking = {} if kind == "causal_lm" else {"mask_rate": 0.4}
+    config = small_config(objective={"kind": kind, **masking}, model={"num_layers": 1})
     rows = np.random.default_rng(0).integers(5, V.vocab_size, (8, 16)).astype(np.int32)
     rows[:, 0], rows[:, -1] = V.cls_id, V.sep_id
     held_out = SimpleNamespace(num_rows=len(rows), read=lambda numbers: rows[numbers])
@@ -55,3 +59,13 @@ def test_a_line_is_the_text_with_its_replacements(kind):
 
 def test_nothing_is_shown_where_nothing_is_replaced():
     assert _shown("masked_lm")[0] == []
+
+
+def test_a_language_model_goes_on_from_the_beginnings_of_rows():
+    (_, *lines), rows = _shown("causal_lm")
+    assert len(lines) == len(rows)
+    for line, row in zip(lines, rows, strict=True):
+        prompt, written = line.split(" >> ")
+        assert prompt.split() == [f"w{number}" for number in row[1:4]]
+        assert len(written.split()) <= 12
+    assert any(line.split(" >> ")[1] for line in lines)
