@@ -209,9 +209,9 @@ class Writer:
         taken = [len(ids) for ids in windows]
         while True:
             if streams or until > 1 or most == 1:
-                self._take(decoding.texts, texts, taken)
+                finished = self._take(decoding.texts, texts, taken)
                 yield
-                if until >= most or all(text.finish for text in texts) or bool(decoding.texts.finished.all()):
+                if until >= most or finished or all(text.finish for text in texts):
                     return
             until = min(most, self._next_look(until, streams))
             decoding = place.programs.advance(place.params, decoding, self._filters, np.int32(until))
@@ -221,9 +221,10 @@ class Writer:
             return written + min(written, _PIECE)
         return written + _TOKENS_BETWEEN_LOOKS if self.config.stop_strings else self.config.max_new_tokens
 
-    def _take(self, written: Texts, texts: Sequence[_Text], taken: list[int]) -> None:
-        """Add to each text what is new."""
-        tokens, log_probs, used = jax.device_get((written.tokens, written.log_probs, written.used))
+    def _take(self, written: Texts, texts: Sequence[_Text], taken: list[int]) -> bool:
+        """Add to each text what is new; return whether all are finished, or have no room."""
+        found: Texts = jax.device_get(written)
+        tokens, log_probs, used = found.tokens, found.log_probs, found.used
         for row, text in enumerate(texts):
             new = slice(taken[row], int(used[row]))
             if text.finish or new.start == new.stop:
@@ -236,6 +237,7 @@ class Writer:
                 text.finish = "end"
             elif len(text.stream.ids) >= self.config.max_new_tokens:
                 text.finish = "length"
+        return bool(found.finished.all())
 
     def _window(self, text: _Text) -> list[int]:
         """Return what is read: prompt and text, or where that has no room [CLS] and its last tokens."""
