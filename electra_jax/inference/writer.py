@@ -181,13 +181,16 @@ class Writer:
             len(texts) // samples, max(map(len, windows)), min(self.config.max_new_tokens, self.room)
         )
         place = placement_of(self._model, bucket.rows)
+        # In a stream, a line that says what is compiled would come into the text.
+        later = place.quiet_programs if streams else place.programs
+        first = later if texts[0].stream.ids else place.programs
         ids, lengths = padded(windows[::samples], bucket)
         repeated = bucket.rows * samples
 
         def by_text(values: list[int]) -> np.ndarray:
             return np.array(values + [0] * (repeated - len(values)), np.int32)
 
-        decoding = place.programs.begin(
+        decoding = first.begin(
             place.params,
             *place.put(
                 (
@@ -214,7 +217,7 @@ class Writer:
                 if until >= most or finished or all(text.finish for text in texts):
                     return
             until = min(most, self._next_look(until, streams))
-            decoding = place.programs.advance(place.params, decoding, self._filters, np.int32(until))
+            decoding = later.advance(place.params, decoding, self._filters, np.int32(until))
 
     def _next_look(self, written: int, streams: bool) -> int:
         if streams:

@@ -47,11 +47,13 @@ class Placement:
     Attributes:
         params: of the network, there.
         programs: for that place; each function keeps a program for every bucket that it has met.
+        quiet_programs: the same without lines that say what is being compiled.
         put: lays arrays with the rows first over the devices.
     """
 
     params: Any
     programs: Programs
+    quiet_programs: Programs
     put: Callable[[Any], Any]
 
 
@@ -64,7 +66,8 @@ def placement_of(model: Model, rows: int) -> Placement:
         if alone and model._mesh.size > 1:
             params = jax.tree.map(lambda leaf: leaf.addressable_shards[0].data, params)
         put = (lambda arrays: arrays) if alone else (lambda arrays: jax.device_put(arrays, laid))
-        model._writing[key] = Placement(params, build_programs(model._network, None if alone else laid), put)
+        quiet = build_programs(model._network, None if alone else laid)
+        model._writing[key] = Placement(params, _with_messages(quiet), quiet, put)
     found: Placement = model._writing[key]
     return found
 
@@ -82,6 +85,11 @@ class Programs:
     begin: Callable[..., Decoding]
     advance: Callable[..., Decoding]
     beams: Callable[..., Hypotheses]
+
+
+def _with_messages(programs: Programs) -> Programs:
+    functions = (programs.begin, programs.advance, programs.beams)
+    return Programs(*(WithCompileMessage(function, "the model") for function in functions))
 
 
 def build_programs(network: Any, laid: NamedSharding | None) -> Programs:
@@ -146,5 +154,4 @@ def build_programs(network: Any, laid: NamedSharding | None) -> Programs:
         texts = texts_of(ids, lengths, limits, slots)
         return over_devices(beam_search(logits, cache, texts, step_of(params), filters, rule, num_ends))
 
-    named = (WithCompileMessage(function, "the model") for function in (begun, advanced, searched))
-    return Programs(*named)
+    return Programs(begun, advanced, searched)
