@@ -49,7 +49,7 @@ def test_a_prompt_alone_is_the_prompt_in_any_batch_and_on_any_number_of_devices(
     whole = model.generate(PROMPTS, **settings)
     assert len(set(texts(whole))) > 3
     assert texts(on_eight.generate(PROMPTS, **settings)) == texts(whole)
-    writer = Writer(model, generation_settings(model, settings))
+    writer = Writer(model, generation_settings(model.config, settings))
     for number in (0, 3, 5):
         (alone,) = writer.write([writer.prompt(PROMPTS[number], "")], first=number)
         assert alone[0].text == texts(whole)[number]
@@ -159,7 +159,7 @@ def test_no_more_programs_than_buckets(model):
     other = causal_model(devices=1)
     other.generate(prompts, max_new_tokens=2)
     programs = other._writing["one device"].programs
-    buckets = Writer(other, generation_settings(other, {})).buckets
+    buckets = Writer(other, generation_settings(other.config, {})).buckets
     most = len(buckets.rows) * len(buckets.lengths)
     assert programs.begin._function._cache_size() <= most
     assert programs.advance._function._cache_size() <= most
