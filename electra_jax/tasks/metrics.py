@@ -1,4 +1,7 @@
-"""Metrics of all tasks but question answering, in percent: scikit-learn's and SciPy's, and conlleval's for spans."""
+"""Metrics of all tasks but question answering, in percent: scikit-learn's and SciPy's, and conlleval's for spans.
+
+The two libraries take two seconds to import, so they are where a figure of theirs is asked for.
+"""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -7,9 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import sklearn.metrics
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from electra_jax.errors import UserError
 from electra_jax.tasks.tag_schemes import STANDARD, Spelling, tags_to_spans
@@ -103,6 +104,8 @@ def multi_label_scores(
 
 
 def _mean_average_precision(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    import sklearn.metrics
+
     values = [
         float(
             sklearn.metrics.average_precision_score(truth[:, number], np.nan_to_num(probabilities[:, number]))
@@ -125,6 +128,8 @@ def matthews(labels: Sequence[int], predictions: Sequence[int]) -> float:
 
     It is 0 where labels or predictions have one class only.
     """
+    import sklearn.metrics
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "A single label was found")  # the result is 0, see above
         return 100.0 * float(sklearn.metrics.matthews_corrcoef(labels, predictions))
@@ -138,6 +143,8 @@ def f1(
     None is class 1 of two, as in GLUE (MRPC, QQP), and the mean over the classes that occur (macro) if there are more.
     It is 0 for a class that is never predicted correctly.
     """
+    import sklearn.metrics
+
     if positive is None and num_classes != 2:
         return 100.0 * float(
             sklearn.metrics.f1_score(labels, predictions, average="macro", zero_division=0.0)
@@ -152,22 +159,24 @@ def pearson(labels: Sequence[float], predictions: Sequence[float]) -> float:
 
     It is 0 where SciPy has nan: for constant predictions, or fewer than two values.
     """
-    return _correlation(stats.pearsonr, labels, predictions)
+    return _correlation("pearsonr", labels, predictions)
 
 
 def spearman(labels: Sequence[float], predictions: Sequence[float]) -> float:
     """Return Spearman's rank correlation times 100, ties averaged; 0 where SciPy has nan, as in `pearson`."""
-    return _correlation(stats.spearmanr, labels, predictions)
+    return _correlation("spearmanr", labels, predictions)
 
 
-def _correlation(measure: Callable[..., Any], labels: Sequence[float], predictions: Sequence[float]) -> float:
+def _correlation(measure: str, labels: Sequence[float], predictions: Sequence[float]) -> float:
     if len(labels) < 2:
         return 0.0
+    from scipy import stats
+
     with warnings.catch_warnings():
         # Constant predictions give 0, as documented; an untrained head may well make them.
         warnings.simplefilter("ignore", stats.ConstantInputWarning)
         warnings.simplefilter("ignore", stats.NearConstantInputWarning)
-        value = float(measure(labels, predictions).statistic)
+        value = float(getattr(stats, measure)(labels, predictions).statistic)
     return 100.0 * value if value == value else 0.0
 
 
