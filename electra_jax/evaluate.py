@@ -131,14 +131,14 @@ def _evaluate_pairs(args: argparse.Namespace) -> int:
     step = find_checkpoint(args.workdir, args.step)[0] if is_ours else args.step
     if (known := trained_tasks(args.workdir)) is not None:
         # What the kind alone can refuse, before parameters are read.
-        choose_method(args.score, known[0].objective.kind, None, end=args.end)
+        choose_method(args.score, known[0].objective, None, end=args.end)
     keep_freed_memory()
     one_device_per_core()
     notes: list[str] = []
     model = load(args.workdir, notes=notes, step=step)
     for line in notes:
         cli.note(line)
-    method = choose_method(args.score, model.config.objective.kind, model._params, end=args.end)
+    method = choose_method(args.score, model.config.objective, model._params, end=args.end)
     scores: tuple[list[float], list[float]] = ([], [])
     cut: list[bool] = []
     with tqdm(total=len(pairs), unit="pair", file=sys.stderr, disable=None, dynamic_ncols=True) as bar:

@@ -20,6 +20,7 @@ from electra_jax.inference.records import Record, chunk_records
 from electra_jax.inference.refining import check_is_pair, refine_texts
 from electra_jax.inference.writer import Generation, Writer
 from electra_jax.inference.writing import check_can_write, not_written
+from electra_jax.objectives.kinds import abilities
 from electra_jax.predict import (
     SKIPPED,
     LineCounts,
@@ -126,7 +127,7 @@ def _settings(config: Config, args: argparse.Namespace) -> Config:
         UserError: a setting that does not fit, or a model that cannot write so.
     """
     values = config.model_dump(exclude_unset=True)
-    is_pair = config.objective.kind == "electra"
+    is_pair = "refine" in abilities(config.objective)
     if not is_pair:
         check_can_write(config)
     settings = with_overrides(values, args.overrides, str(args.workdir))
@@ -140,7 +141,7 @@ def _settings(config: Config, args: argparse.Namespace) -> Config:
 def _write_one(model: Model, args: argparse.Namespace) -> int:
     """Write on from --prompt, as plain text."""
     settings = _settings(model.config, args)
-    if model.config.objective.kind == "electra":
+    if "refine" in abilities(model.config.objective):
         texts = [line["text"] for line in _refine(model, args, [args.prompt], 0)]
     else:
         writer = _writer(model, settings)
@@ -164,7 +165,7 @@ def _write_all(model: Model, args: argparse.Namespace, chunks: Iterator[list[Any
     settings = _settings(model.config, args)
     counts = LineCounts()
     with tqdm(unit=" prompts", disable=not sys.stderr.isatty(), leave=False) as bar:
-        if model.config.objective.kind == "electra":
+        if "refine" in abilities(model.config.objective):
             predictor = Predictor(_prompt_of, lambda texts: _refine(model, args, texts, counts.answered))
         else:
             writer = _writer(model, settings)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from electra_jax import cli
+from electra_jax.config.schema import Objective
 from electra_jax.data.sources.compressed import Source, open_bytes
 from electra_jax.errors import UserError
 from electra_jax.inference.filling import check_gaps, check_generator, check_k
@@ -108,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     model = load_with_notes(args.workdir) if known is None else None
     file_format = TrainingFileFormat()
     if known is not None and (args.score or args.fill is not None):  # what the kind alone can refuse
-        _check_scores(args, known[0].objective.kind, None)
+        _check_scores(args, known[0].objective, None)
     if not (args.detect or args.encode or args.score or args.fill is not None):
         config, tasks = known or (model.config, model.tasks)  # type: ignore[union-attr]
         name = _task_name(tasks, args)
@@ -296,16 +297,16 @@ def check_output(output: Path, source: Source | None) -> None:
         ) from error
 
 
-def _check_scores(args: argparse.Namespace, kind: str, parts: Collection[str] | None) -> None:
-    """Refuse --score and --fill of a model of this ``objective.kind`` with these parameters, if it cannot do it.
+def _check_scores(args: argparse.Namespace, settings: Objective, parts: Collection[str] | None) -> None:
+    """Refuse --score and --fill of a model of this section ``objective`` with these parameters, if it cannot do it.
 
     Raises:
         UserError: it lacks what is needed.
     """
     if args.score:
-        choose_method(None if args.score == _DEFAULT_SCORE else args.score, kind, parts, end=args.end)
+        choose_method(None if args.score == _DEFAULT_SCORE else args.score, settings, parts, end=args.end)
     if args.fill is not None:
-        check_generator(kind, parts)
+        check_generator(settings, parts)
 
 
 def _task_name(tasks: Collection[str], args: argparse.Namespace) -> str:
@@ -330,7 +331,7 @@ def _make_predictor(model: Model, args: argparse.Namespace, file_format: Trainin
             lambda record: record.text("text"), lambda texts: _encoded(model, texts, args.encode)
         )
     if args.score or args.fill is not None:
-        _check_scores(args, model.config.objective.kind, model._params)
+        _check_scores(args, model.config.objective, model._params)
     if args.score:
         method = None if args.score == _DEFAULT_SCORE else args.score
         return Predictor(

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from electra_jax.config.schema import Objective
 from electra_jax.errors import UserError
 from electra_jax.inference.gaps import encode_gaps, has_gap, replace_tokens
 from electra_jax.inference.items import as_items, text_of
@@ -51,7 +52,7 @@ def fill(model: Model, texts: Any, k: int, cut: list[bool] | None) -> Any:
     """
     items, one = as_items(texts, "fill", "a text")
     checked = [text_of(text, f"fill: item {i}") for i, text in enumerate(items)]
-    check_generator(model.config.objective.kind, model._params)
+    check_generator(model.config.objective, model._params)
     check_k(model.tokenizer, k)
     for number, text in enumerate(checked):
         check_gaps(text, f"fill: item {number}")
@@ -77,20 +78,20 @@ def fill(model: Model, texts: Any, k: int, cut: list[bool] | None) -> Any:
     return results[0] if one else results
 
 
-def check_generator(kind: str, parts: Collection[str] | None) -> None:
+def check_generator(settings: Objective, parts: Collection[str] | None) -> None:
     """Refuse a model without a generator.
 
     Args:
-        kind: Its ``objective.kind``.
+        settings: Its section ``objective``.
         parts: Top-level names of its parameters; None: not known yet, and taken to be all.
 
     Raises:
         UserError: it has none.
     """
-    if "pll" not in usable_methods(kind, parts):
+    if "pll" not in usable_methods(settings, parts):
         raise UserError(
             "filling gaps needs a masked language model or ELECTRA's generator, which this model "
-            f"({kind}) does not have"
+            f"({settings.kind}) does not have"
         )
 
 

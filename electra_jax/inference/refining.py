@@ -23,6 +23,7 @@ from electra_jax.generation.refine import Gaps, refine
 from electra_jax.inference.gaps import encode_gaps, has_gap, replace_tokens
 from electra_jax.inference.items import as_items, text_of
 from electra_jax.model.sizes import round_up
+from electra_jax.objectives.kinds import abilities
 from electra_jax.objectives.sampling import sample_by_inverse_cdf
 from electra_jax.tasks.protocol import Rows, TaskBatch
 from electra_jax.tokenizers import Tokenizer
@@ -167,10 +168,10 @@ def check_is_pair(model: Model) -> None:
     """
     wanted = {"generator": "generator_head", "discriminator": "discriminator_head"}
     missing = [name for name, head in wanted.items() if head not in model._params]
-    if model.config.objective.kind != "electra" or missing:
+    if "refine" not in abilities(model.config.objective) or missing:
         lacks = f"has no {' and no '.join(missing)}" if missing else "has a generator of another kind"
         raise UserError(
-            f"refine needs ELECTRA's generator and discriminator, and this model ({model.config.objective.kind}) "
+            f"refine needs ELECTRA's generator and discriminator, and this model ({model.config.kind_of_run}) "
             f"{lacks}: use a pre-trained pair (electra_jax.convert --generator joins released ones)"
         )
 

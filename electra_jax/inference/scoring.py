@@ -87,7 +87,7 @@ def score_texts(
     Raises:
         UserError: the model lacks what the score needs.
     """
-    chosen = choose_method(method, model.config.objective.kind, model._params, end=end)
+    chosen = choose_method(method, model.config.objective, model._params, end=end)
     encodings = [model.tokenizer.encode_with_offsets(text) for text in texts] if per_token else []
     ids = [encoding.ids for encoding in encodings] if per_token else model.tokenizer.encode_batch(texts)
     scores = score_rows(model, model._rows(ids, cut, stacklevel=stacklevel), chosen, end=end)

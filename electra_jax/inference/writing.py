@@ -12,6 +12,7 @@ from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.inference.items import as_items, text_of
 from electra_jax.inference.writer import Writer
+from electra_jax.objectives.kinds import abilities
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.tokenizers.notes import what_is_lost
 
@@ -84,14 +85,15 @@ def check_can_write(config: Config) -> None:
     Raises:
         UserError: it says which models can write.
     """
-    kind = config.objective.kind
-    if kind != "causal_lm":
-        also = {
-            "electra": "; an ELECTRA pair fills gaps instead (refine, or generation.method=refine)",
-            "masked_lm": "; fill proposes tokens for its gaps, and refining needs a discriminator too",
-        }.get(kind, "")
+    able = abilities(config.objective)
+    if "write" not in able:
+        also = ""
+        if "refine" in able:
+            also = "; an ELECTRA pair fills gaps instead (refine, or generation.method=refine)"
+        elif "pll" in able:
+            also = "; fill proposes tokens for its gaps, and refining needs a discriminator too"
         raise UserError(
-            f"this model ({kind}) cannot write on from a prompt, as a causal language model does "
+            f"this model ({config.kind_of_run}) cannot write on from a prompt, as a causal language model does "
             f"(objective.kind=causal_lm){also}"
         )
 

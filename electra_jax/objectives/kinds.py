@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from electra_jax.config.fields import Section
 from electra_jax.config.schema import (
@@ -25,6 +25,10 @@ from electra_jax.objectives.masked_lm import MaskedLM, SpecialIds
 from electra_jax.objectives.protocol import PretrainingObjective
 from electra_jax.tokenizers import Tokenizer
 
+# write: go on from a prompt; refine: fill gaps by generator and discriminator in turns; pll: the likeliest tokens at
+# [MASK], and so pseudo-log-likelihoods; lm, rtd, electric: the scores of these names (electra_jax.scoring).
+Ability = Literal["write", "refine", "lm", "pll", "rtd", "electric"]
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -34,21 +38,33 @@ class Kind:
         network: (what the networks are made of, the section ``objective``) → the networks.
         objective: (the section, the networks, ids of the special tokens) → the objective; None in fine-tuning, whose
             objective is made of tasks.
-        is_causal: Whether a token sees only what is before it.
+        abilities: What a trained model can do with its heads.
     """
 
     network: Callable[[NetworkConfig, Any], TextEncoder]
     objective: Callable[[Any, Any, SpecialIds], PretrainingObjective[Any, Any]] | None
-    is_causal: bool = False
+    abilities: frozenset[Ability] = frozenset()
 
 
 KINDS: dict[type, Kind] = {
-    ElectraObjective: Kind(lambda config, _: Electra(config), ReplacedTokenDetection),
-    MaskedLMObjective: Kind(lambda config, _: MaskedLMNetwork(config), MaskedLM),
-    ElectricObjective: Kind(
-        lambda config, settings: Electric(config, wrap=settings.reference_quirks), EnergyBasedCloze
+    ElectraObjective: Kind(
+        lambda config, _: Electra(config),
+        ReplacedTokenDetection,
+        abilities=frozenset({"refine", "rtd", "pll"}),
     ),
-    CausalLMObjective: Kind(lambda config, _: CausalLM(config), NextToken, is_causal=True),
+    MaskedLMObjective: Kind(
+        lambda config, _: MaskedLMNetwork(config), MaskedLM, abilities=frozenset({"pll"})
+    ),
+    ElectricObjective: Kind(
+        lambda config, settings: Electric(config, wrap=settings.reference_quirks),
+        EnergyBasedCloze,
+        abilities=frozenset({"electric"}),
+    ),
+    CausalLMObjective: Kind(
+        lambda config, _: CausalLM(config),
+        NextToken,
+        abilities=frozenset({"write", "lm"}),
+    ),
     FinetuneObjective: Kind(lambda config, _: TextEncoder(config), None),
 }
 
@@ -89,7 +105,12 @@ def build_objective(
 
 def is_causal(settings: Section) -> bool:
     """Return whether networks of a section ``objective`` see only what is before a token, and so can write."""
-    return KINDS[type(settings)].is_causal
+    return "lm" in abilities(settings)
+
+
+def abilities(settings: Section) -> frozenset[Ability]:
+    """Return what models of a section ``objective`` can do with their heads, where they have them."""
+    return KINDS[type(settings)].abilities
 
 
 def same_objective(settings: Section, other: Section) -> bool:

@@ -6,7 +6,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from electra_jax.config.fields import FINETUNING
+from electra_jax.config.schema import Objective
 from electra_jax.errors import UserError
+from electra_jax.objectives.kinds import abilities
 from electra_jax.scoring.electric import electric_log_probs
 from electra_jax.scoring.lm import causal_log_probs
 from electra_jax.scoring.pll import pseudo_log_likelihoods
@@ -21,7 +24,6 @@ class Score:
 
     Attributes:
         needs: What a model must have for it, in words.
-        kinds: The ``objective.kind`` of models that can have it.
         part: The top-level name of the parameters that it needs.
         token_scores: (network, parameters, rows, ids of the special tokens) → scores and what is counted, both float32
             ``[batch, length]``.
@@ -29,7 +31,6 @@ class Score:
     """
 
     needs: str
-    kinds: tuple[str, ...]
     part: str
     token_scores: Callable[..., Any]
     is_mean: bool = False
@@ -37,44 +38,43 @@ class Score:
 
 # Of several that a model has, the first is its default.
 SCORES: Mapping[str, Score] = {
-    "lm": Score("a causal language model", ("causal_lm",), "generator_head", causal_log_probs),
-    "electric": Score("Electric's energies", ("electric",), "discriminator_head", electric_log_probs),
+    "lm": Score("a causal language model", "generator_head", causal_log_probs),
+    "electric": Score("Electric's energies", "discriminator_head", electric_log_probs),
     "rtd": Score(
         "ELECTRA's discriminator with its head",
-        ("electra",),
         "discriminator_head",
         original_log_probs,
         is_mean=True,
     ),
     "pll": Score(
         "a masked language model or ELECTRA's generator",
-        ("masked_lm", "electra"),
         "generator_head",
         pseudo_log_likelihoods,
     ),
 }
 
 
-def usable_methods(kind: str, parts: Collection[str] | None) -> tuple[str, ...]:
+def usable_methods(settings: Objective, parts: Collection[str] | None) -> tuple[str, ...]:
     """Return the scores that a model has, its default first.
 
     Args:
-        kind: Its ``objective.kind``.
+        settings: Its section ``objective``.
         parts: Top-level names of its parameters; None: not known yet, and taken to be all.
     """
+    able = abilities(settings)
     return tuple(
-        name
-        for name, score in SCORES.items()
-        if kind in score.kinds and (parts is None or score.part in parts)
+        name for name, score in SCORES.items() if name in able and (parts is None or score.part in parts)
     )
 
 
-def choose_method(method: str | None, kind: str, parts: Collection[str] | None, *, end: bool = False) -> str:
+def choose_method(
+    method: str | None, settings: Objective, parts: Collection[str] | None, *, end: bool = False
+) -> str:
     """Return the score to compute: ``method``, or the model's default.
 
     Args:
         method: Its name; None: the default.
-        kind: The model's, as `usable_methods` has it.
+        settings: The model's, as `usable_methods` has it.
         parts: As `usable_methods` has them.
         end: Whether the end of a text is to be scored, too.
 
@@ -83,19 +83,19 @@ def choose_method(method: str | None, kind: str, parts: Collection[str] | None, 
     """
     if method is not None and method not in SCORES:
         raise UserError(f"the score {method!r} is unknown; there are {', '.join(SCORES)}")
-    usable = usable_methods(kind, parts)
+    usable = usable_methods(settings, parts)
     if method in usable or (method is None and usable):
         chosen = method or usable[0]
         if end and chosen != "lm":
             raise UserError(f"the end of a text is scored by lm alone, and this is {chosen}: leave it out")
         return chosen
-    if kind == "finetune":
+    if settings.kind in FINETUNING:
         raise UserError(
             "this model was fine-tuned, which keeps no head that scores text: name the pre-trained one it began from"
         )
     lacks = f"the score {method} needs {SCORES[method].needs}" if method else "every score needs a head"
     there = f"use {' or '.join(usable)}" if usable else "there is none that it has the parameters for"
-    raise UserError(f"{lacks}, which this model ({kind}) does not have; {there}")
+    raise UserError(f"{lacks}, which this model ({settings.kind}) does not have; {there}")
 
 
 def text_score(token_scores: np.ndarray, method: str) -> float:

@@ -23,16 +23,17 @@ TEXT = np.array([[0, 1, 1, 1, 1, 0, 0], [0, 1, 0, 0, 0, 0, 0], [0] * 7])
 
 @pytest.fixture(scope="module", params=["electra", "electric", "causal_lm"])
 def trained(request):
-    """(kind, network, parameters), with heads that tell tokens apart."""
+    """(section objective, network, parameters), with heads that tell tokens apart."""
     sizes = {"hidden_size": 8, "embedding_size": 8, "num_layers": 1, "initializer_range": 0.5}
-    network = build_network(small_config(model=sizes, objective={"kind": request.param}), V.vocab_size)
+    config = small_config(model=sizes, objective={"kind": request.param})
+    network = build_network(config, V.vocab_size)
     params = jax.jit(lambda: init_params(network, jax.random.key(0)))()
-    return request.param, network, params
+    return config.objective, network, params
 
 
 def test_every_score_is_its_definition(trained):
-    kind, network, params = trained
-    for method in usable_methods(kind, params):
+    settings, network, params = trained
+    for method in usable_methods(settings, params):
         token_scores = jax.jit(lambda p, rows, m=method: SCORES[m].token_scores(network, p, rows, SPECIAL))
         found, counted = map(np.asarray, token_scores(params, ROWS))
         np.testing.assert_array_equal(counted, TEXT)
@@ -92,8 +93,8 @@ BY_HAND = {
 
 
 def test_masked_log_probs_are_those_of_the_columns_that_are_asked(trained):
-    kind, network, params = trained
-    if "pll" not in usable_methods(kind, params):
+    settings, network, params = trained
+    if "pll" not in usable_methods(settings, params):
         return
     columns = np.array([3, 1, 1], np.int32)
     asked = jax.jit(lambda p: masked_log_probs(network, p, ROWS, columns, SPECIAL))(params)
@@ -102,8 +103,8 @@ def test_masked_log_probs_are_those_of_the_columns_that_are_asked(trained):
 
 
 def test_the_end_of_a_text_is_scored_if_asked(trained):
-    kind, network, params = trained
-    if kind != "causal_lm":
+    settings, network, params = trained
+    if settings.kind != "causal_lm":
         return
     expected = chain_rule(network, params)
     for end in (False, True):
@@ -134,11 +135,12 @@ def test_a_text_has_the_sum_of_its_tokens_or_for_rtd_the_mean():
     ],
 )
 def test_what_a_model_can_be_scored_by(kind, parts, usable):
-    assert usable_methods(kind, parts) == usable
+    settings = small_config(objective={"kind": kind}).objective
+    assert usable_methods(settings, parts) == usable
     if usable:
-        assert choose_method(None, kind, parts) == usable[0]
+        assert choose_method(None, settings, parts) == usable[0]
     for method in {*SCORES} - {*usable}:
         with pytest.raises(UserError, match="which"):
-            choose_method(method, kind, parts)
+            choose_method(method, settings, parts)
     with pytest.raises(UserError, match="the score 'likelihood' is unknown; there are lm, electric"):
-        choose_method("likelihood", kind, parts)
+        choose_method("likelihood", settings, parts)
