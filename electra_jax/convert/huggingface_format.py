@@ -382,7 +382,8 @@ def _derive_config(networks: Mapping[Network, StoredNetwork], sharing: str) -> d
     main = (networks.get("discriminator") or networks["generator"]).settings
     positions = main["max_position_embeddings"]
     values: dict[str, Any] = {
-        "data": {"sequence_length": min(128, positions)},
+        # A model that writes reads as far as it has positions; others are fine-tuned or trained on, on short rows.
+        "data": {"sequence_length": positions if main.get("is_decoder") else min(128, positions)},
         "model": {
             "hidden_size": main["hidden_size"],
             "num_layers": main["num_hidden_layers"],

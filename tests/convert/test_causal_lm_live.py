@@ -26,6 +26,7 @@ def test_logits_are_the_same_there_and_back(tmp_path):
     theirs.save_pretrained(tmp_path / "theirs")
     weights = read_huggingface([tmp_path / "theirs"], overrides=NO_DROPOUT)
     assert weights.config.generation.repetition_penalty == 1.2
+    assert weights.config.data.sequence_length == 512  # as many as it has positions
     write_huggingface(weights, tmp_path / "back")
     back = transformers.ElectraForCausalLM.from_pretrained(tmp_path / "back" / "generator").eval()
     for name, tensor in theirs.state_dict().items():
