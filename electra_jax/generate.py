@@ -36,6 +36,8 @@ from electra_jax.runtime.malloc import keep_freed_memory
 
 # Prompts that are sorted by length together, and answered before the next ones are read.
 _CHUNK = 1024
+# What refining reads of the section generation.
+_REFINING = ("generation.refine.", "generation.seed=", "generation.method=")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -135,6 +137,11 @@ def _settings(config: Config, args: argparse.Namespace) -> Config:
         check_can_write(config)
     if is_pair and (args.stream or settings.generation.n > 1):
         raise UserError("generation.method=refine gives one text, as a whole: leave --stream and --n out")
+    if is_pair and (unread := [setting for setting in args.overrides if not setting.startswith(_REFINING)]):
+        raise UserError(
+            f"{unread[0]} is not read by generation.method=refine, which reads generation.refine.* and "
+            "generation.seed: leave it out"
+        )
     return settings
 
 

@@ -22,6 +22,7 @@ class RefineConfig(Section):
         "Most passes over a text; in each the generator writes and the discriminator judges.",
         free=True,
         ge=1,
+        le=10_000,
     )
     keep: Literal["discriminator", "confidence", "random"] = field(
         "discriminator",
@@ -67,8 +68,9 @@ class GenerationConfig(Section):
         "was read; beams end there.",
         free=True,
         ge=1,
+        lt=2**31,
     )
-    min_new_tokens: int = field(0, "No end before this many tokens.", free=True, ge=0)
+    min_new_tokens: int = field(0, "No end before this many tokens.", free=True, ge=0, lt=2**31)
     stop_strings: list[str] = field([], "A text ends where it would write one of these.", free=True)
     end_tokens: list[str] = field(
         [], "Tokens, as the vocabulary spells them, that end a text as [SEP] does.", free=True

@@ -23,6 +23,7 @@ from electra_jax.optim.adam import ElectraAdamState
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.tasks.settings import FILE, check_heads, read_settings, write_settings
 from electra_jax.tokenizers import Tokenizer, load_tokenizer
+from electra_jax.tokenizers.storage import DESCRIPTION
 from electra_jax.training.checkpoints import (
     CheckpointWriter,
     RunIdentity,
@@ -147,8 +148,8 @@ def write_native(weights: Weights, directory: Path, final: Path) -> list[str]:
     config, tokenizer = weights.config, weights.tokenizer
     if tokenizer is not None:
         tokenizer.save(workdir.tokenizer)
-        files = [file for file in workdir.tokenizer.iterdir() if file.suffix != ".json"]
-        vocab_file = str(final.absolute() / "tokenizer" / files[0].name)
+        (file,) = (file for file in workdir.tokenizer.iterdir() if file.name != DESCRIPTION)
+        vocab_file = str(final.absolute() / "tokenizer" / file.name)
         section = config.tokenizer.model_copy(update={"vocab_file": vocab_file})
         config = config.model_copy(update={"tokenizer": section})
     fingerprint = None if tokenizer is None else tokenizer.fingerprint

@@ -87,9 +87,12 @@ class Writer:
             )
         self._filters = build_filters(config, tokenizer, model._writing["text rows"])
         width = config.beams if self.method == "beam" else self.texts_per_prompt
-        most, devices = rows_of_a_batch(model._mesh), model._mesh.size
-        lengths = sizes(self.room)
-        self.buckets = Buckets(row_sizes(max(1, most // width), devices), lengths, lengths)
+        self.buckets = self._buckets(width)
+
+    def _buckets(self, width: int) -> Buckets:
+        """Return the shapes of batches in which each prompt has ``width`` rows."""
+        most, lengths = rows_of_a_batch(self._model._mesh), sizes(self.room)
+        return Buckets(row_sizes(max(1, most // width), self._model._mesh.size), lengths, lengths)
 
     def prompt(self, text: str, where: str) -> list[int]:
         """Return the ids of a prompt: [CLS] and its text.
@@ -129,7 +132,18 @@ class Writer:
         return found
 
     def stream(self, prompt: Sequence[int]) -> Iterator[str]:
-        """Yield the text behind one prompt, as it becomes certain."""
+        """Return the text behind one prompt, in pieces, as they become certain.
+
+        Raises:
+            UserError: several texts are asked for, or beams.
+        """
+        if self.method == "beam" or self.texts_per_prompt > 1:
+            raise UserError(
+                "only one text can be streamed, and none of beams: leave beams and n out, or do not stream"
+            )
+        return self._pieces(prompt)
+
+    def _pieces(self, prompt: Sequence[int]) -> Iterator[str]:
         text = self._text(prompt, 0, 0)
         while not text.finish:
             for _ in self._looks([text], 1, streams=True):
@@ -151,20 +165,24 @@ class Writer:
 
     def _decode(self, prompts: Sequence[Sequence[int]], numbers: Sequence[int]) -> list[list[Generation]]:
         """Write greedily, or by drawing."""
-        samples = self.texts_per_prompt
+        samples, most = self.texts_per_prompt, rows_of_a_batch(self._model._mesh)
         texts = [
-            self._text(prompt, number, sample)
+            [self._text(prompt, number, sample) for sample in range(samples)]
             for prompt, number in zip(prompts, numbers, strict=True)
-            for sample in range(samples)
         ]
-        open_texts, each = texts, samples
-        while open_texts:
-            for at in range(0, len(open_texts), self.buckets.rows[-1] * each):
-                for _ in self._looks(open_texts[at : at + self.buckets.rows[-1] * each], each):
-                    pass
-            # What met the end of the positions goes on from its last tokens, each text by itself.
-            open_texts, each = [text for text in open_texts if not text.finish], 1
-        return [[text.result() for text in texts[at : at + samples]] for at in range(0, len(texts), samples)]
+        # A prompt is read once for as many of its texts as a batch has room for.
+        for start in range(0, samples, most):
+            some = [text for of_prompt in texts for text in of_prompt[start : start + most]]
+            self._write(some, len(some) // len(texts))
+        # What met the end of the positions goes on from its last tokens, each text by itself.
+        while open_texts := [text for of_prompt in texts for text in of_prompt if not text.finish]:
+            for at in range(0, len(open_texts), most):
+                self._write(open_texts[at : at + most], 1)
+        return [[text.result() for text in of_prompt] for of_prompt in texts]
+
+    def _write(self, texts: Sequence[_Text], samples: int) -> None:
+        for _ in self._looks(texts, samples):
+            pass
 
     def _looks(self, texts: Sequence[_Text], samples: int, *, streams: bool = False) -> Iterator[None]:
         """Write until each text is finished or has no room, and look at them as often as is needed.
@@ -177,7 +195,7 @@ class Writer:
         windows = [self._window(text) for text in texts]
         left = [self.config.max_new_tokens - len(text.stream.ids) for text in texts]
         limits = [min(most, self.room - len(ids)) for most, ids in zip(left, windows, strict=True)]
-        bucket = self.buckets.fitting(
+        bucket = self._buckets(samples).fitting(
             len(texts) // samples, max(map(len, windows)), min(self.config.max_new_tokens, self.room)
         )
         place = placement_of(self._model, bucket.rows)

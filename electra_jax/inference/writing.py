@@ -45,13 +45,9 @@ def stream(model: Model, prompt: Any, settings: Mapping[str, Any]) -> Iterator[s
     """Write behind one prompt, piece by piece; see `Model.stream`.
 
     Raises:
-        UserError: the model cannot write, a setting that does not fit, a prompt that is too long.
+        UserError: the model cannot write, a setting that does not fit, a prompt that is too long, several texts.
     """
     writer = writer_of(model, settings)
-    if writer.method == "beam" or writer.texts_per_prompt > 1:
-        raise UserError(
-            "only one text can be streamed, and none of beams: leave beams and n out, or do not stream"
-        )
     return writer.stream(writer.prompt(text_of(prompt, "stream: the prompt"), "the prompt"))
 
 

@@ -91,6 +91,10 @@ def test_a_line_that_is_too_long_ends_the_command_or_is_skipped(ask, tmp_path):
         ),
         (("--prompt", "a", "train.steps=3"), "train.steps=3 is no setting of generation"),
         (("--prompt", "a", "generation.temprature=1"), "did you mean generation.temperature"),
+        (
+            ("--prompt", "a", "generation.min_new_tokens=3000000000"),
+            "generation.min_new_tokens is 3000000000, but must be less than 2147483648",
+        ),
         (("--stream", "--input", "-"), "--stream shows one text as it is written"),
         ((), "one of the arguments --prompt --input is required"),
     ],
@@ -101,6 +105,13 @@ def test_what_does_not_fit_is_refused_before_the_model_is_read(ask, monkeypatch,
     assert (ended.status, ended.out) == (2, "")
     assert message in ended.err
     assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("several", ["generation.n=3", "generation.beams=2"])
+def test_several_texts_are_not_streamed(ask, several):
+    ended = ask("--prompt", "a", "--stream", several)
+    assert (ended.status, ended.out) == (2, "")
+    assert "only one text can be streamed" in ended.err
 
 
 @pytest.mark.parametrize("kind", ["electra", "masked_lm"])

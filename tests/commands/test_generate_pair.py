@@ -50,6 +50,12 @@ def test_gaps_are_filled_and_other_lines_are_drafts(workdir, tmp_path, command):
             "unknown key generation.refine.kept; did you mean generation.refine.keep?",
         ),
         (["generation.n=2", "generation.method=refine"], "refine"),
+        (
+            ["generation.temperature=0.5"],
+            "generation.temperature=0.5 is not read by generation.method=refine",
+        ),
+        (["generation.beams=2"], "generation.beams=2 is not read by generation.method=refine"),
+        (["generation.refine.steps=2000000"], "must be less than or equal to 10000"),
     ],
 )
 def test_settings_that_do_not_fit_are_one_sentence(workdir, command, settings, message):

@@ -7,11 +7,14 @@ import pytest
 from huggingface_folder import TINY_GENERATOR, random_tensors, words, write_config
 from safetensors.numpy import load_file, save_file
 
+from electra_jax.config import load_config
 from electra_jax.config.generation import GenerationConfig
 from electra_jax.convert.generation_config import generation_config_json, read_generation_config
 from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
+from electra_jax.convert.native_format import write_native
 from electra_jax.convert.tensorflow_format import write_tensorflow
 from electra_jax.errors import UserError
+from electra_jax.tokenizers import build_tokenizer, load_tokenizer
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ann", "bob", "left", "##s", "."]
@@ -48,6 +51,20 @@ def test_a_decoder_becomes_a_causal_model_and_comes_back_bit_by_bit(folder, tmp_
     for name, tensor in before.items():
         np.testing.assert_array_equal(tensor, after[name])
     assert read_huggingface([written]).config == weights.config
+
+
+def test_a_model_of_characters_comes_back_with_its_vocabulary(folder, tmp_path):
+    letters = [*VOCABULARY[:5], *map(chr, range(0x4E00, 0x4E00 + TINY_GENERATOR["vocab_size"] - 5))]
+    (folder / "vocab.txt").unlink()
+    (folder / "characters.json").write_text(json.dumps(letters))
+    work = tmp_path / "work"
+    work.mkdir()
+    write_native(read_huggingface([folder]), work, work)
+    found = load_config(work / "config.yaml")
+    assert found.tokenizer.kind == "characters"
+    again = build_tokenizer(found.tokenizer, lambda: pytest.fail("there is a vocabulary"))
+    assert again.fingerprint == load_tokenizer(work / "tokenizer").fingerprint
+    assert [again.token(id) for id in range(again.vocab_size)] == letters
 
 
 def test_texts_have_no_end_where_they_are_prompts(folder, tmp_path):

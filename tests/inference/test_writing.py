@@ -7,6 +7,7 @@ import pytest
 from writers import Teacher, causal_model
 
 from electra_jax.errors import UserError
+from electra_jax.inference import writer
 from electra_jax.inference.writer import Writer
 from electra_jax.inference.writing import generation_settings
 
@@ -26,6 +27,11 @@ def on_eight():
 @pytest.fixture(scope="module")
 def in_words():
     return causal_model(words=True, devices=1)
+
+
+@pytest.fixture(scope="module")
+def short():
+    return causal_model(length=16, devices=1)
 
 
 def first(found):
@@ -49,9 +55,9 @@ def test_a_prompt_alone_is_the_prompt_in_any_batch_and_on_any_number_of_devices(
     whole = model.generate(PROMPTS, **settings)
     assert len(set(texts(whole))) > 3
     assert texts(on_eight.generate(PROMPTS, **settings)) == texts(whole)
-    writer = Writer(model, generation_settings(model.config, settings))
+    of_model = Writer(model, generation_settings(model.config, settings))
     for number in (0, 3, 5):
-        (alone,) = writer.write([writer.prompt(PROMPTS[number], "")], first=number)
+        (alone,) = of_model.write([of_model.prompt(PROMPTS[number], "")], first=number)
         assert alone[0].text == texts(whole)[number]
         assert alone[0].score == pytest.approx(first(whole)[number].score, abs=1e-4)
     backwards = model.generate(PROMPTS[::-1], **settings) if "seed" not in settings else whole[::-1]
@@ -80,6 +86,23 @@ def test_one_prompt_one_text_and_several_texts_a_list(model):
     assert all(found[0].score >= found[1].score for found in best)
 
 
+def test_more_texts_of_a_prompt_than_a_batch_has_rows(short, monkeypatch):
+    """They were one batch, however many: a million texts needed the memory of a million rows."""
+    settings = {"max_new_tokens": 15, "temperature": 1.5, "seed": 4}
+    whole = short.generate("abc", n=4, **settings)
+    sizes, looks = [], Writer._looks
+
+    def watched(self, texts, samples, **more):
+        sizes.append(len(texts))
+        return looks(self, texts, samples, **more)
+
+    monkeypatch.setattr(writer, "rows_of_a_batch", lambda mesh: 2)
+    monkeypatch.setattr(Writer, "_looks", watched)
+    found = short.generate("abc", n=5, **settings)
+    assert [one.tokens for one in found[:4]] == [one.tokens for one in whole]
+    assert max(sizes) == 2
+
+
 @pytest.mark.filterwarnings("ignore:the tokenizer does not keep")
 def test_nothing_is_written_that_is_no_text(model, in_words):
     for of, free in ((model, set()), (in_words, {13})):
@@ -94,17 +117,16 @@ def test_nothing_is_written_that_is_no_text(model, in_words):
         assert {text.finish for text in found} <= {"end", "length"}
 
 
-def test_a_text_goes_on_where_positions_run_out():
-    small = causal_model(length=16, devices=1)
-    found = small.generate(["abc", "a"], max_new_tokens=60, min_new_tokens=59)
+def test_a_text_goes_on_where_positions_run_out(short):
+    found = short.generate(["abc", "a"], max_new_tokens=60, min_new_tokens=59)
     assert [len(one.tokens) for one in found] == [60, 60]
-    ids = [small.tokenizer.cls_id, *small.tokenizer.encode("abc"), *found[0].tokens]
-    teacher = Teacher(small)
+    ids = [short.tokenizer.cls_id, *short.tokenizer.encode("abc"), *found[0].tokens]
+    teacher = Teacher(short)
     np.testing.assert_allclose(found[0].log_probs[:12], teacher.log_probs(ids[:16], 12), atol=2e-4)
     again = teacher.log_probs([ids[0], *ids[8:20]], 4)  # the last eight that were read, and four more
     np.testing.assert_allclose(found[0].log_probs[12:16], again, atol=2e-4)
-    assert "".join(small.stream("abc", max_new_tokens=60, min_new_tokens=59)) == found[0].text
-    drawn = small.generate("a", max_new_tokens=20, min_new_tokens=19, temperature=1.5, seed=4, n=2)
+    assert "".join(short.stream("abc", max_new_tokens=60, min_new_tokens=59)) == found[0].text
+    drawn = short.generate("a", max_new_tokens=20, min_new_tokens=19, temperature=1.5, seed=4, n=2)
     assert [len(one.tokens) for one in drawn] == [20, 20]
 
 
