@@ -30,7 +30,7 @@ from electra_jax.scoring.methods import SCORES, choose_method
 from electra_jax.tokenizers import load_tokenizer
 from electra_jax.training.checkpoints import find_checkpoint, restore_params
 from electra_jax.training.evaluation import evaluate
-from electra_jax.training.logs import append_metrics_line
+from electra_jax.training.logs import append_metrics_line, in_json
 from electra_jax.training.program import build_program
 from electra_jax.training.rolling_windows import evaluate_windows
 from electra_jax.training.seed_selection import select_run
@@ -191,7 +191,7 @@ def _evaluate(config: Config, workdir: WorkDir, step: int | None, stride: int | 
             "stride": stride
         }
     if is_host_0():
-        print(json.dumps({"step": step, **record}, indent=2))
+        print(json.dumps({"step": step, **in_json(record)}, indent=2))
         append_metrics_line(workdir.metrics, step, "eval", record)
     return 0
 

@@ -317,7 +317,7 @@ def _task_name(tasks: Collection[str], args: argparse.Namespace) -> str:
     """
     task = args.task or (next(iter(tasks)) if len(tasks) == 1 else None)
     if task not in tasks:
-        there = ", ".join(tasks) or "none (it is not fine-tuned; --detect and --encode work)"
+        there = ", ".join(tasks) or "none (it is not fine-tuned: try --encode, --score, --fill or --detect)"
         raise UserError(f"--task {args.task or 'is missing'}: the tasks of {args.workdir} are: {there}")
     return str(task)
 

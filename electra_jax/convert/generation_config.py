@@ -98,15 +98,23 @@ def read_generation_config(folder: Path, tokenizer: Tokenizer | None) -> tuple[d
     content = read_object(path, "download it again")
     values = {ours: content[theirs] for ours, theirs in _SAME.items() if content.get(theirs) is not None}
     read = {*_SAME.values(), *_SAMPLING.values(), "do_sample", "early_stopping", "num_return_sequences"}
+    if isinstance(values.get("stop_strings"), str):
+        values["stop_strings"] = [values["stop_strings"]]
     if content.get("do_sample"):
         values["method"] = "sample"
+        if values.pop("beams", 1) != 1:  # its beams that draw are not there
+            read.discard("num_beams")
         for ours, theirs in _SAMPLING.items():
             value = content.get(theirs)
             if value is not None and value != _NOTHING_CUT.get(ours):
                 values[ours] = value
-    by_name = {value: ours for ours, value in _STOPS.items()}
-    if values.get("beams", 1) != 1 and content.get("early_stopping", False) in by_name:
-        values["stop"] = by_name[content.get("early_stopping", False)]
+    if values.get("beams", 1) != 1:
+        stop = content.get("early_stopping", False)
+        same = [ours for ours, theirs in _STOPS.items() if theirs == stop]
+        if same:
+            values["stop"] = same[0]
+        else:
+            read.discard("early_stopping")
     if content.get("num_return_sequences") not in (None, 1):
         values["n" if content.get("do_sample") else "n_best"] = content["num_return_sequences"]
     if tokenizer is not None:
@@ -134,8 +142,9 @@ def _tokens(path: Path, content: Mapping[str, Any], tokenizer: Tokenizer) -> dic
     values: dict[str, Any] = {}
     if further := [tokenizer.token(number) for number in ends if number != tokenizer.sep_id]:
         values["end_tokens"] = further
-    if lists:
-        values["ban"] = [tokenizer.detokenize(ids) for ids in lists]
+    # What has no text, such as [CLS], is never written.
+    if texts := list(filter(None, map(tokenizer.detokenize, lists))):
+        values["ban"] = texts
     return values
 
 

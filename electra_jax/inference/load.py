@@ -334,7 +334,8 @@ class Model:
         items, one = as_items(texts, "detect", "a text")
         if "discriminator_head" not in self._params:
             raise UserError(
-                "this model has no discriminator's head: detect needs a pre-trained one, not fine-tuned"
+                f"this model ({self.config.kind_of_run}) has no discriminator's head: detect needs a pre-trained "
+                "ELECTRA, not fine-tuned"
             )
         checked = [text_of(text, f"detect: item {i}") for i, text in enumerate(items)]
         encodings = [self.tokenizer.encode_with_offsets(text) for text in checked]

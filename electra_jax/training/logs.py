@@ -5,7 +5,7 @@ import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -44,13 +44,17 @@ class MetricsWriter:
         self._board.close()
 
 
-def write_metrics_line(file: TextIO, step: int, split: str, metrics: Metrics) -> None:
-    """Write one JSON line; a number JSON does not know (NaN, infinity) becomes null."""
-    values = {
+def in_json(metrics: Metrics) -> dict[str, Any]:
+    """Return metrics as JSON can hold them: a number that it does not know (NaN, infinity) becomes null."""
+    return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in metrics.items()
     }
-    file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
+
+
+def write_metrics_line(file: TextIO, step: int, split: str, metrics: Metrics) -> None:
+    """Write one JSON line, of `in_json`."""
+    file.write(json.dumps({"step": step, "split": split, **in_json(metrics)}) + "\n")
     file.flush()
 
 

@@ -149,6 +149,26 @@ def test_what_has_no_place_is_said(tokenizer, tmp_path):
     assert "watermark" not in notes[0]
 
 
+@pytest.mark.parametrize(
+    ("content", "expected", "unread"),
+    [
+        ({"do_sample": True, "num_beams": 4}, {"method": "sample"}, "num_beams"),
+        ({"num_beams": 2, "early_stopping": [1]}, {"beams": 2}, "early_stopping"),
+        ({"stop_strings": "ann"}, {"stop_strings": ["ann"]}, ""),
+        ({"bad_words_ids": [[2], [1]]}, {}, ""),
+    ],
+)
+def test_what_others_write_there_is_no_reason_not_to_read_a_model(
+    content, expected, unread, tokenizer, tmp_path
+):
+    (tmp_path / "generation_config.json").write_text(json.dumps(content))
+    values, notes = read_generation_config(tmp_path, tokenizer)
+    assert values == expected
+    assert bool(unread) == bool(notes)
+    assert unread in "".join(notes)
+    GenerationConfig(**values)
+
+
 def test_nothing_without_a_file(tokenizer, tmp_path):
     assert read_generation_config(tmp_path, tokenizer) == ({}, [])
 
