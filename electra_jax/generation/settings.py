@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -71,31 +70,13 @@ def texts_per_prompt(config: GenerationConfig, method: Method) -> int:
     return config.n if method == "sample" else config.n_best if method == "beam" else 1
 
 
-def text_rows(tokenizer: Tokenizer, vocab: int) -> np.ndarray:
-    """Return bool ``[vocab]``: the rows of a table that are text.
-
-    Special tokens, [UNK], rows that a vocabulary keeps free and rows that only round the table up are none.
-    """
-    free = {"wordpiece": re.compile(r"\[unused\d+\]"), "characters": re.compile(r"..+", re.DOTALL)}.get(
-        tokenizer.kind
-    )
-    found = np.arange(vocab) < tokenizer.vocab_size
-    if free is not None:
-        found[: tokenizer.vocab_size] = [
-            not free.fullmatch(tokenizer.token(id)) for id in range(tokenizer.vocab_size)
-        ]
-    special = [tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id]
-    found[special] = False
-    return found
-
-
 def build_filters(config: GenerationConfig, tokenizer: Tokenizer, allowed: np.ndarray) -> Filters:
     """Return the filters that the section asks for.
 
     Args:
         config: what is asked for.
         tokenizer: of the model.
-        allowed: bool ``[vocab]``, what may be written besides ends: `text_rows`.
+        allowed: bool ``[vocab]``, what may be written besides ends: `text_ids`.
 
     Raises:
         UserError: an end token that the vocabulary does not have, or nothing of a text is in it.

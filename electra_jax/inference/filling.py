@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -22,11 +21,10 @@ from electra_jax.scoring.methods import usable_methods
 from electra_jax.scoring.pll import masked_logits
 from electra_jax.tasks.protocol import Rows, TaskBatch
 from electra_jax.tokenizers import Tokenizer
+from electra_jax.tokenizers.text_ids import whole_text_ids
 
 if TYPE_CHECKING:
     from electra_jax.inference.load import Model
-
-_BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def check_k(tokenizer: Tokenizer, k: int) -> None:
     Raises:
         UserError: there are not so many.
     """
-    most = tokenizer.vocab_size - len(_never_proposed(tokenizer))
+    most = int(whole_text_ids(tokenizer).sum())
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= most:
         raise UserError(
             f"the number of tokens for a gap is {k!r}, but must be a whole number from 1 to {most:,}"
@@ -123,7 +121,7 @@ def _best_tokens(model: Model, texts: Sequence[Sequence[int]], k: int) -> tuple[
     tokenizer, room = model.tokenizer, model.max_length - 2
     network: Any = model._network
     special = SpecialIds.of(tokenizer)
-    never = np.array(_never_proposed(tokenizer))
+    never = np.flatnonzero(~whole_text_ids(tokenizer))
 
     def outputs(params: Any, batch: TaskBatch) -> dict[str, Array]:
         columns = batch.targets["column"]
@@ -156,11 +154,3 @@ def _fillings(
         Filling(tokenizer.token(id), float(probability), replace_tokens(tokenizer, text, [gap], [int(id)]))
         for id, probability in zip(ids, probabilities, strict=True)
     ]
-
-
-def _never_proposed(tokenizer: Tokenizer) -> list[int]:
-    """Return the ids of special tokens, and of bytes, which are parts of a character."""
-    special = {tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id}
-    if tokenizer.kind == "sentencepiece":
-        special |= {id for id in range(tokenizer.vocab_size) if _BYTE.fullmatch(tokenizer.token(id))}
-    return sorted(special)

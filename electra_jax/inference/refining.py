@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +27,7 @@ from electra_jax.objectives.sampling import sample_by_inverse_cdf
 from electra_jax.tasks.protocol import Rows, TaskBatch
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.tokenizers.protocol import Encoding
+from electra_jax.tokenizers.text_ids import whole_text_ids
 
 if TYPE_CHECKING:
     from electra_jax.inference.load import Model
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 # Logits of a batch, for each accelerator or for all CPU devices together: 128 MB.
 _MAX_LOGITS = 1 << 25
 _NEVER = -1e9
-# Of SentencePiece: a byte, which is a part of a character at most, and a bare blank.
-_NO_TEXT = re.compile(r"<0x[0-9A-F]{2}>|\u2581")
 
 
 @dataclass(frozen=True)
@@ -285,11 +283,9 @@ def _outputs(
 
 
 def _never_written(tokenizer: Tokenizer) -> np.ndarray:
-    """Return the ids that are no text by themselves, int32: special tokens, and of SentencePiece bytes and a blank."""
-    special = {tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id}
-    if tokenizer.kind == "sentencepiece":
-        special |= {i for i in range(tokenizer.vocab_size) if _NO_TEXT.fullmatch(tokenizer.token(i))}
-    return np.array(sorted(special), np.int32)
+    """Return the ids that are no text by themselves, int32: of SentencePiece the bare blank is none, either."""
+    bare = [tokenizer.token(id) == "\u2581" for id in range(tokenizer.vocab_size)]
+    return np.flatnonzero(~whole_text_ids(tokenizer) | bare).astype(np.int32)
 
 
 def _may_change(tokenizer: Tokenizer, encoding: Encoding) -> list[bool]:

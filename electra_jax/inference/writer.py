@@ -21,11 +21,12 @@ from electra_jax.generation.settings import (
     check_stop_strings,
     end_ids,
     resolve_method,
-    text_rows,
     texts_per_prompt,
 )
 from electra_jax.generation.stream import TextStream
 from electra_jax.inference.writing_programs import padded, placement_of, rows_of_a_batch
+from electra_jax.model.sizes import round_up
+from electra_jax.tokenizers.text_ids import text_ids
 
 if TYPE_CHECKING:
     from electra_jax.inference.load import Model
@@ -80,12 +81,10 @@ class Writer:
         tokenizer = model.tokenizer
         check_stop_strings(config, tokenizer)
         self._ends = frozenset(end_ids(config, tokenizer))
-        if "text rows" not in model._writing:
-            multiple = model.config.model.vocab_multiple
-            model._writing["text rows"] = text_rows(
-                tokenizer, -(-tokenizer.vocab_size // multiple) * multiple
-            )
-        self._filters = build_filters(config, tokenizer, model._writing["text rows"])
+        if "text ids" not in model._writing:
+            rows = round_up(tokenizer.vocab_size, model.config.model.vocab_multiple)
+            model._writing["text ids"] = text_ids(tokenizer, rows)
+        self._filters = build_filters(config, tokenizer, model._writing["text ids"])
         width = config.beams if self.method == "beam" else self.texts_per_prompt
         self.buckets = self._buckets(width)
 

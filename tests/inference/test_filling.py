@@ -7,15 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_run import SUBJECTS
 from tiny_models import write_pre_trained
 
 import electra_jax
-from electra_jax.config.schema import TokenizerConfig
-from electra_jax.inference import filling
 from electra_jax.model.inputs import packed_inputs
 from electra_jax.partitioning import mesh
-from electra_jax.tokenizers import build_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +74,6 @@ def test_of_a_long_text_what_is_around_each_gap_is_read(model):
         warnings.simplefilter("error")
         model.fill(["ann ___", text], cut=marks)
     assert marks == [False, True]
-
-
-def test_special_tokens_and_bytes_are_never_proposed():
-    config = TokenizerConfig(vocab_size=285)
-    tokenizer = build_tokenizer(config, lambda: iter([f"{subject} sat." for subject in SUBJECTS] * 20))
-    never = {tokenizer.token(id) for id in filling._never_proposed(tokenizer)}
-    assert never == {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"<0x{n:02X}>" for n in range(256))}
 
 
 @pytest.mark.parametrize("k", [0, 16, True, 2.0, None])
