@@ -153,6 +153,10 @@ def _write_one(model: Model, args: argparse.Namespace) -> int:
     else:
         writer = _writer(model, settings)
         prompt = writer.prompt(args.prompt, "--prompt")
+        if model.tokenizer.unk_id in prompt:
+            cli.note(
+                "--prompt has characters or words that the vocabulary does not have: the model reads [UNK] there"
+            )
         if args.stream:
             for piece in writer.stream(prompt):
                 print(piece, end="", flush=True)

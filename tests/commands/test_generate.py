@@ -52,6 +52,12 @@ def test_a_prompt_is_answered_with_plain_text_whole_or_as_it_comes(ask):
     assert ask("--prompt", "abc", *SHORT, "generation.seed=1").out != whole.out
 
 
+def test_what_of_a_prompt_the_model_cannot_read_is_said(ask):
+    ended = ask("--prompt", "abc 12", *SHORT)
+    assert ended.status == 0
+    assert "the vocabulary does not have: the model reads [UNK] there" in ended.err
+
+
 def test_lines_are_answered_with_json_lines(ask, tmp_path):
     (tmp_path / "in.txt").write_text("abc\n\nbad head\n")
     (tmp_path / "in.jsonl").write_text('{"id": "x", "prompt": "abc"}\n{"text": "bad head"}\n')
