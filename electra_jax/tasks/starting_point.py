@@ -4,6 +4,7 @@ from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config, TokenizerConfig
 from electra_jax.config.yaml_format import show
 from electra_jax.errors import UserError
+from electra_jax.objectives.kinds import is_causal
 from electra_jax.tokenizers import Tokenizer, load_tokenizer, vocabulary_notes, with_cleaning
 from electra_jax.tokenizers.build import build_tokenizer
 from electra_jax.training.initialisation import (
@@ -48,6 +49,10 @@ def starting_point(config: Config) -> tuple[Config, Tokenizer, list[str]]:
     if values["data"]["sequence_length"] < config.data.sequence_length:
         notes.append(
             f"data.sequence_length is {values['data']['sequence_length']}, the most that {origin.path} can read"
+        )
+    if is_causal(origin.config.objective) and not config.finetune.from_scratch:
+        notes.append(
+            f"note: {origin.path} learned to see only what is before a token; fine-tuning lets it see both sides"
         )
     if config.finetune.from_scratch:
         notes.append(f"from scratch: sizes and vocabulary of {origin.path}, parameters at random")
