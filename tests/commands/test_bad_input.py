@@ -207,7 +207,10 @@ def _edit(path: Path, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda work: _edit(work / "config.yaml", "seed: 0", "seed: 5"), ["seed: ", "cannot change"]),
+        (
+            lambda work: _edit(work / "config.yaml", "seed: 0\ninit_from", "seed: 5\ninit_from"),
+            ["seed: ", "cannot change"],
+        ),
         (
             lambda work: os.truncate(work / "config.yaml", (work / "config.yaml").read_text().index("_file")),
             ["config.yaml line ", "not valid YAML"],
