@@ -3,8 +3,6 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,14 +10,14 @@ from electra_jax.errors import UserError
 from electra_jax.files.json_files import parse_json
 from electra_jax.tokenizers.normalize import CharacterNormalizer
 from electra_jax.tokenizers.protocol import SPECIAL_TOKENS, Encoding
-from electra_jax.tokenizers.storage import fingerprint_of, write_tokenizer
+from electra_jax.tokenizers.stored_tokenizer import StoredTokenizer
 
 CHARACTERS_FILE = "characters.json"
 _WHAT_IT_IS = "a JSON list of the five special tokens and then of characters"
 _REPORT_EVERY = 1 << 24  # characters
 
 
-class CharactersTokenizer:
+class CharactersTokenizer(StoredTokenizer):
     """A list of characters behind the `Tokenizer` protocol; a character that is not in it is [UNK].
 
     White space begins a word and belongs to it. In a vocabulary without any, such as that of proteins, every character
@@ -27,6 +25,7 @@ class CharactersTokenizer:
     """
 
     kind = "characters"
+    file = CHARACTERS_FILE
     encodes_lines_alone = True
 
     def __init__(self, content: bytes, *, lowercase: bool, strip_accents: bool, where: str = CHARACTERS_FILE):
@@ -35,30 +34,12 @@ class CharactersTokenizer:
         Raises:
             UserError: not a list of characters behind the special tokens, or one of them is there twice.
         """
-        self._tokens = _parse(content, where)
-        self._content = content
-        self._options = {"lowercase": lowercase, "strip_accents": strip_accents}
+        super().__init__(content, _parse(content, where), lowercase=lowercase, strip_accents=strip_accents)
         self._normalize = CharacterNormalizer(lowercase=lowercase, strip_accents=strip_accents)
-        self.vocab_size = len(self._tokens)
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = range(len(SPECIAL_TOKENS))
         self._ids = {token: i for i, token in enumerate(self._tokens) if len(token) == 1}
         self._written = ["" if len(token) > 1 else token for token in self._tokens]
-        self._starts = _word_starts(self._tokens, self.unk_id)
-        self._starts.setflags(write=False)
-        self.fingerprint = fingerprint_of(self.kind, self._options, content)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self._content, self._options)
-
-    @property
-    def content(self) -> bytes:
-        """The characters.json it was read from."""
-        return self._content
-
-    @property
-    def options(self) -> dict[str, bool]:
-        """``lowercase`` and ``strip_accents``."""
-        return dict(self._options)
+        self._set_word_starts(_word_starts(self._tokens, self.unk_id))
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of ``text``."""
@@ -84,25 +65,6 @@ class CharactersTokenizer:
     def detokenize(self, ids: Sequence[int]) -> str:
         """Return the text that ids spell; special tokens are left out."""
         return "".join([self._written[i] for i in ids])
-
-    def token(self, id: int) -> str:
-        """Return the character of an id, or the special token."""
-        return self._tokens[int(id)]
-
-    def word_start_table(self) -> np.ndarray:
-        """Return bool ``[vocab_size]``, read-only: white space, and the special tokens but [UNK]."""
-        return self._starts
-
-    def save(self, directory: Path) -> None:
-        """Write characters.json and its description."""
-        write_tokenizer(
-            directory,
-            kind=self.kind,
-            options=self._options,
-            file=CHARACTERS_FILE,
-            content=self._content,
-            fingerprint=self.fingerprint,
-        )
 
 
 def characters_file(tokens: Iterable[str]) -> bytes:
@@ -175,10 +137,6 @@ def _word_starts(tokens: Sequence[str], unk_id: int) -> np.ndarray:
     starts[: len(SPECIAL_TOKENS)] = True
     starts[unk_id] = not blank.any()
     return starts
-
-
-def _rebuild(content: bytes, options: dict[str, Any]) -> CharactersTokenizer:
-    return CharactersTokenizer(content, **options)
 
 
 def _parse(content: bytes, where: str) -> list[str]:

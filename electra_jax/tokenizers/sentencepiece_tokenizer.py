@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import sentencepiece as spm
 from electra_jax.errors import UserError
 from electra_jax.tokenizers.normalize import CharacterMap, PlainNormalizer
 from electra_jax.tokenizers.protocol import CLS, MASK, PAD, SEP, Encoding
-from electra_jax.tokenizers.storage import fingerprint_of, write_tokenizer
+from electra_jax.tokenizers.stored_tokenizer import StoredTokenizer
 
 _COMPATIBLE, _NO_CHARACTER = "\ufb01", "\U0010fffd"  # a ligature; the last private character
 # Each sort of blank, doubled and at both ends.
@@ -19,7 +18,7 @@ _ALL_BLANKS = "  a\n\n a\t \n"
 SPACE = "\u2581"  # how SentencePiece writes the space before a word
 
 
-class SentencePieceTokenizer:
+class SentencePieceTokenizer(StoredTokenizer):
     """A trained SentencePiece model behind the `Tokenizer` protocol.
 
     A token begins a word if it begins with a space; punctuation glued to a word belongs to that word, and in
@@ -34,6 +33,7 @@ class SentencePieceTokenizer:
     """
 
     kind = "sentencepiece"
+    file = "sentencepiece.model"
 
     def __init__(self, model: bytes, *, lowercase: bool, strip_accents: bool, where: str = "the model"):
         """Read a serialized model.
@@ -41,12 +41,10 @@ class SentencePieceTokenizer:
         Raises:
             UserError: not a SentencePiece model, or one without the special tokens.
         """
-        self._processor, self._tokens = _load(model, where)
-        self._model = model
-        self._options = {"lowercase": lowercase, "strip_accents": strip_accents}
+        self._processor, tokens = _load(model, where)
+        super().__init__(model, tokens, lowercase=lowercase, strip_accents=strip_accents)
         self._normalize = PlainNormalizer(lowercase=lowercase, strip_accents=strip_accents)
         self._visible = CharacterMap(lambda c: self._processor.normalize(c).strip(f" {SPACE}"))
-        self.vocab_size: int = len(self._tokens)
         self.unk_id: int = self._processor.unk_id()
         self.pad_id, self.cls_id, self.sep_id, self.mask_id = _special_ids(self._processor, where)
         self._special = {self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id}
@@ -66,25 +64,10 @@ class SentencePieceTokenizer:
             or (self._puts_blank_before and not self._puts_blank_behind and not self._keeps_blanks)
         )
         between_words = self._special - {self.unk_id}
-        self._starts = np.array(
-            [i in between_words or self._begins_word(token) for i, token in enumerate(self._tokens)]
+        self._set_word_starts(
+            np.array([i in between_words or self._begins_word(token) for i, token in enumerate(self._tokens)])
         )
-        self._starts.setflags(write=False)
         self._written = [self._bytes_of(i) for i in range(self.vocab_size)]
-        self.fingerprint = fingerprint_of(self.kind, self._options, model)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self._model, self._options)
-
-    @property
-    def content(self) -> bytes:
-        """The serialized model."""
-        return self._model
-
-    @property
-    def options(self) -> dict[str, bool]:
-        """``lowercase`` and ``strip_accents``."""
-        return dict(self._options)
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of ``text``."""
@@ -176,28 +159,6 @@ class SentencePieceTokenizer:
             return bytes([int(self._tokens[id][3:5], 16)])
         return self._tokens[id].replace(SPACE, " ").encode()
 
-    def token(self, id: int) -> str:
-        """Return the piece of an id."""
-        return self._tokens[int(id)]
-
-    def word_start_table(self) -> np.ndarray:
-        """Return bool ``[vocab_size]``, read-only: tokens that begin with U+2581, and the special ones but [UNK].
-
-        [UNK] follows a bare space, or stands inside a word. Line ends and tabs that are kept begin a word, too.
-        """
-        return self._starts
-
-    def save(self, directory: Path) -> None:
-        """Write sentencepiece.model and its description."""
-        write_tokenizer(
-            directory,
-            kind=self.kind,
-            options=self._options,
-            file="sentencepiece.model",
-            content=self._model,
-            fingerprint=self.fingerprint,
-        )
-
 
 def _ends(starts: Sequence[int]) -> list[int]:
     """Return, for each place but the last, the next larger one: characters that were read together end together."""
@@ -206,10 +167,6 @@ def _ends(starts: Sequence[int]) -> list[int]:
         if ends[i] == starts[i]:
             ends[i] = ends[i + 1]
     return ends
-
-
-def _rebuild(model: bytes, options: dict[str, Any]) -> SentencePieceTokenizer:
-    return SentencePieceTokenizer(model, **options)
 
 
 def _load(model: bytes, where: str) -> tuple[spm.SentencePieceProcessor, list[str]]:

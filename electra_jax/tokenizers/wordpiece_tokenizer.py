@@ -4,8 +4,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tokenizers.models import WordPiece
@@ -13,7 +11,7 @@ from tokenizers.models import WordPiece
 from electra_jax.errors import UserError
 from electra_jax.tokenizers.normalize import BertNormalizer
 from electra_jax.tokenizers.protocol import SPECIAL_TOKENS, UNK, Encoding
-from electra_jax.tokenizers.storage import fingerprint_of, write_tokenizer
+from electra_jax.tokenizers.stored_tokenizer import StoredTokenizer
 from electra_jax.tokenizers.written_words import write_words
 
 CONTINUATION = "##"
@@ -24,7 +22,7 @@ CACHED_WORDS = 1 << 18
 _WORD = re.compile(r"[^\s!-/:-@\[-`{-~]+|[!-/:-@\[-`{-~]")
 
 
-class WordPieceTokenizer:
+class WordPieceTokenizer(StoredTokenizer):
     """A BERT vocab.txt behind the `Tokenizer` protocol.
 
     Text is cleaned and cut into words in Python as the original does it, since the Rust library differs on
@@ -33,6 +31,7 @@ class WordPieceTokenizer:
     """
 
     kind = "wordpiece"
+    file = "vocab.txt"
     encodes_lines_alone = True
 
     def __init__(self, vocabulary: bytes, *, lowercase: bool, strip_accents: bool, where: str = "vocab.txt"):
@@ -42,32 +41,15 @@ class WordPieceTokenizer:
             UserError: not UTF-8, empty, without the special tokens, or with one of them twice. Of another entry
                 that is there twice the last line counts, as in the original.
         """
-        self._tokens = _parse_vocabulary(vocabulary, where)
-        self._content = vocabulary
-        self._options = {"lowercase": lowercase, "strip_accents": strip_accents}
+        tokens = _parse_vocabulary(vocabulary, where)
+        super().__init__(vocabulary, tokens, lowercase=lowercase, strip_accents=strip_accents)
         self._normalize = BertNormalizer(lowercase=lowercase, strip_accents=strip_accents)
         ids = {token: i for i, token in enumerate(self._tokens)}
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (ids[t] for t in SPECIAL_TOKENS)
-        self.vocab_size = len(self._tokens)
         # The bare model knows no special tokens: a typed "[MASK]" is split at its brackets like any other text.
         model = WordPiece(ids, unk_token=UNK, max_input_chars_per_word=MAX_CHARACTERS_PER_WORD)
         self._word_ids = _WordIds(lambda word: [token.id for token in model.tokenize(word)])
-        self._starts = np.array([not token.startswith(CONTINUATION) for token in self._tokens])
-        self._starts.setflags(write=False)
-        self.fingerprint = fingerprint_of(self.kind, self._options, vocabulary)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self._content, self._options)
-
-    @property
-    def content(self) -> bytes:
-        """The vocab.txt it was read from."""
-        return self._content
-
-    @property
-    def options(self) -> dict[str, bool]:
-        """``lowercase`` and ``strip_accents``."""
-        return dict(self._options)
+        self._set_word_starts(np.array([not token.startswith(CONTINUATION) for token in tokens]))
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of ``text``."""
@@ -115,25 +97,6 @@ class WordPieceTokenizer:
                 words.append(token.removeprefix(CONTINUATION) or token)
         return write_words(words)
 
-    def token(self, id: int) -> str:
-        """Return the token of an id."""
-        return self._tokens[int(id)]
-
-    def word_start_table(self) -> np.ndarray:
-        """Return bool ``[vocab_size]``, read-only: all but the tokens that begin with ``##``."""
-        return self._starts
-
-    def save(self, directory: Path) -> None:
-        """Write vocab.txt and its description."""
-        write_tokenizer(
-            directory,
-            kind=self.kind,
-            options=self._options,
-            file="vocab.txt",
-            content=self._content,
-            fingerprint=self.fingerprint,
-        )
-
 
 class _WordIds(dict[str, list[int]]):
     """Ids of the words met so far; once full, new words are tokenised each time."""
@@ -147,10 +110,6 @@ class _WordIds(dict[str, list[int]]):
         if len(self) < CACHED_WORDS and len(word) <= MAX_CHARACTERS_PER_WORD:
             self[word] = ids
         return ids
-
-
-def _rebuild(vocabulary: bytes, options: dict[str, Any]) -> WordPieceTokenizer:
-    return WordPieceTokenizer(vocabulary, **options)
 
 
 def _parse_vocabulary(content: bytes, where: str) -> list[str]:
