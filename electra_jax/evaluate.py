@@ -117,8 +117,6 @@ def _check_stride(config: Config, stride: int) -> None:
         raise UserError(
             f"--stride {stride} must be from 0 to {most}, so that a row of {most + 2} tokens has a new one"
         )
-    if config.hosts.join == "on":
-        raise UserError("--stride reads on one host: leave hosts.join=on out")
 
 
 def _evaluate_pairs(args: argparse.Namespace) -> int:
