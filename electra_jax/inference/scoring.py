@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -113,13 +113,20 @@ def score_rows(model: Model, rows: Rows, method: str, *, end: bool = False) -> l
     first: dict[bytes, int] = {}
     numbers = [first.setdefault(ids.tobytes(), len(first)) for ids in rows.input_ids]
     unique = [np.frombuffer(key, np.int32) for key in first]
-    found = _pll(model, unique) if method == "pll" else _in_one_pass(model, unique, method, end)
+    in_one_pass = SCORES[method].token_scores
+    if in_one_pass is None:
+        found = _by_masking(model, unique)
+    else:
+        setting = {"end": True} if end else {}
+        found = _in_one_pass(
+            model, unique, partial(in_one_pass, model._network, **setting), f"score {method} end={end}", end
+        )
     return [found[number] for number in numbers]
 
 
-def _in_one_pass(model: Model, rows: Sequence[np.ndarray], method: str, end: bool) -> list[np.ndarray]:
-    setting = {"end": True} if end else {}
-    token_scores = partial(SCORES[method].token_scores, model._network, **setting)
+def _in_one_pass(
+    model: Model, rows: Sequence[np.ndarray], token_scores: Callable[..., Any], what: str, end: bool
+) -> list[np.ndarray]:
     special = SpecialIds.of(model.tokenizer)
 
     def outputs(params: Any, batch: TaskBatch) -> dict[str, Array]:
@@ -127,11 +134,11 @@ def _in_one_pass(model: Model, rows: Sequence[np.ndarray], method: str, end: boo
 
     if not rows:
         return []
-    scores = model._run(f"score {method} end={end}", outputs, _as_rows(rows))["score"]
+    scores = model._run(what, outputs, _as_rows(rows))["score"]
     return [some[1 : len(ids) - 1 + end] for some, ids in zip(scores, rows, strict=True)]
 
 
-def _pll(model: Model, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
+def _by_masking(model: Model, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Score every masking of every row as a row of its own, so that batches are full whatever the texts' lengths."""
     network: Any = model._network
     special = SpecialIds.of(model.tokenizer)

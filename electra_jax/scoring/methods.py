@@ -12,7 +12,6 @@ from electra_jax.errors import UserError
 from electra_jax.objectives.kinds import abilities
 from electra_jax.scoring.electric import electric_log_probs
 from electra_jax.scoring.lm import causal_log_probs
-from electra_jax.scoring.pll import pseudo_log_likelihoods
 from electra_jax.scoring.rtd import original_log_probs
 
 ScoreMethod = Literal["lm", "pll", "rtd", "electric"]
@@ -26,13 +25,13 @@ class Score:
         needs: What a model must have for it, in words.
         part: The top-level name of the parameters that it needs.
         token_scores: (network, parameters, rows, ids of the special tokens) → scores and what is counted, both float32
-            ``[batch, length]``.
+            ``[batch, length]``; None where each token is masked in turn instead (`pll.masked_log_probs`).
         is_mean: Whether a text's score is the mean over its tokens, and not the sum.
     """
 
     needs: str
     part: str
-    token_scores: Callable[..., Any]
+    token_scores: Callable[..., Any] | None
     is_mean: bool = False
 
 
@@ -49,7 +48,7 @@ SCORES: Mapping[str, Score] = {
     "pll": Score(
         "a masked language model or ELECTRA's generator",
         "generator_head",
-        pseudo_log_likelihoods,
+        None,
     ),
 }
 

@@ -5,13 +5,11 @@ Salazar et al., "Masked Language Model Scoring", ACL 2020, §2.1.
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from electra_jax.model.electra import Electra, MaskedLMNetwork
 from electra_jax.model.inputs import packed_inputs
-from electra_jax.objectives.electric import text_tokens
 from electra_jax.objectives.masked_lm import SpecialIds, token_nll
 from electra_jax.objectives.protocol import Params
 
@@ -44,28 +42,3 @@ def masked_log_probs(
     """Return log p(token at a column | all others of its row), float32 ``[batch]``; arguments as `masked_logits`."""
     logits = masked_logits(network, params, rows, columns, special)
     return -token_nll(logits, jnp.take_along_axis(rows, columns[:, None], axis=1)[:, 0])
-
-
-def pseudo_log_likelihoods(
-    network: Electra | MaskedLMNetwork, params: Params, rows: Array, special: SpecialIds
-) -> tuple[Array, Array]:
-    """Return log p(x_t | all other tokens) of every token of a text, by as many passes as a row is long.
-
-    Texts of many lengths are scored faster by `masked_log_probs`, whose batches need not be of one text's maskings.
-
-    Args:
-        network: Whose generator is asked.
-        params: Its parameters.
-        rows: int32 ``[batch, length]``, one text a row: [CLS] tokens [SEP] padding.
-        special: Ids of the special tokens.
-
-    Returns:
-        float32 ``[batch, length]``, 0 where nothing is scored; and float32 ``[batch, length]``, 1 for text tokens.
-    """
-    batch, length = rows.shape
-
-    def at(column: Array) -> Array:
-        return masked_log_probs(network, params, rows, jnp.full(batch, column, jnp.int32), special)
-
-    counted = text_tokens(rows, special)
-    return jax.lax.map(at, jnp.arange(length)).T * counted, counted

@@ -33,7 +33,7 @@ def trained(request):
 
 def test_every_score_is_its_definition(trained):
     settings, network, params = trained
-    for method in usable_methods(settings, params):
+    for method in set(usable_methods(settings, params)) - {"pll"}:  # which has a test of its own
         token_scores = jax.jit(lambda p, rows, m=method: SCORES[m].token_scores(network, p, rows, SPECIAL))
         found, counted = map(np.asarray, token_scores(params, ROWS))
         np.testing.assert_array_equal(counted, TEXT)
@@ -88,7 +88,6 @@ BY_HAND = {
     "lm": chain_rule,
     "rtd": log_kept,
     "electric": lambda network, params: -discriminated(network, params),
-    "pll": masked_one_by_one,
 }
 
 
