@@ -33,6 +33,49 @@ Predictions = list[dict[str, Any]]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
+    args = _parse(argv)
+    keep_freed_memory()
+    one_device_per_core()
+    source = open_source(args.input)
+    if args.output is not None:
+        check_output(args.output, source)
+    # If possible the first lines are read before the parameters, so that their errors come at once.
+    known = trained_tasks(args.workdir)
+    model = load_with_notes(args.workdir) if known is None else None
+    file_format = TrainingFileFormat()
+    if known is not None and (args.score or args.fill is not None):  # what the kind alone can refuse
+        _check_scores(args, known[0].objective, None)
+    if not (args.detect or args.encode or args.score or args.fill is not None):
+        config, tasks = known or (model.config, model.tasks)  # type: ignore[union-attr]
+        name = _task_name(tasks, args)
+        file_format = training_file_format(name, config.finetune.tasks[name], tasks[name].labels)
+    read = chunk_records(read_records(source, file_format))
+    first = next(read, [])
+    if args.on_error == "stop" and first and isinstance(first[0], UserError):
+        raise first[0]
+    model = model or load_with_notes(args.workdir)
+    predictor = _make_predictor(model, args, file_format)
+    counts = LineCounts()
+    try:
+        with Output(args.output) as output:
+            for chunk in chain([first], read):
+                predict_chunk(chunk, predictor, args.on_error, output, counts)
+    except UserError as error:
+        if not counts.answered:
+            raise
+        where = "standard output" if args.output is None else str(args.output)
+        raise UserError(
+            f"{str(error).rstrip('.')}; the {counts.answered:,} before it are answered in {where}"
+        ) from error
+    return counts.status()
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the arguments.
+
+    Raises:
+        UserError: they do not go together.
+    """
     parser = cli.bare_parser(
         "electra_jax.predict",
         "Reads lines, plain text or JSON objects, or a table, and writes one JSON object a line: label and "
@@ -99,40 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(
             f"{'--per-token' if args.per_token else '--end'} says how to --score, which is missing"
         )
-    keep_freed_memory()
-    one_device_per_core()
-    source = open_source(args.input)
-    if args.output is not None:
-        check_output(args.output, source)
-    # If possible the first lines are read before the parameters, so that their errors come at once.
-    known = trained_tasks(args.workdir)
-    model = load_with_notes(args.workdir) if known is None else None
-    file_format = TrainingFileFormat()
-    if known is not None and (args.score or args.fill is not None):  # what the kind alone can refuse
-        _check_scores(args, known[0].objective, None)
-    if not (args.detect or args.encode or args.score or args.fill is not None):
-        config, tasks = known or (model.config, model.tasks)  # type: ignore[union-attr]
-        name = _task_name(tasks, args)
-        file_format = training_file_format(name, config.finetune.tasks[name], tasks[name].labels)
-    read = chunk_records(read_records(source, file_format))
-    first = next(read, [])
-    if args.on_error == "stop" and first and isinstance(first[0], UserError):
-        raise first[0]
-    model = model or load_with_notes(args.workdir)
-    predictor = _make_predictor(model, args, file_format)
-    counts = LineCounts()
-    try:
-        with Output(args.output) as output:
-            for chunk in chain([first], read):
-                predict_chunk(chunk, predictor, args.on_error, output, counts)
-    except UserError as error:
-        if not counts.answered:
-            raise
-        where = "standard output" if args.output is None else str(args.output)
-        raise UserError(
-            f"{str(error).rstrip('.')}; the {counts.answered:,} before it are answered in {where}"
-        ) from error
-    return counts.status()
+    return args
 
 
 def load_with_notes(workdir: Path) -> Model:

@@ -113,6 +113,11 @@ class _Rows:
         if self._row == _BUFFER_ROWS:
             yield from self.take()
 
+    def finish(self) -> Iterator[np.ndarray]:
+        """Yield all rows that are not yet handed on, the current one as it is."""
+        yield from self.end_row()
+        yield from self.take()
+
     def take(self) -> Iterator[np.ndarray]:
         """Yield the rows that are ended and not yet handed on."""
         if self._row:
@@ -142,8 +147,7 @@ class DocumentPacker:
 
     def finish(self) -> Iterator[np.ndarray]:
         """See `Packer.finish`."""
-        yield from self._rows.end_row()
-        yield from self._rows.take()
+        yield from self._rows.finish()
 
 
 class ContinuousPacker:
@@ -174,8 +178,7 @@ class ContinuousPacker:
 
     def finish(self) -> Iterator[np.ndarray]:
         """See `Packer.finish`."""
-        yield from self._rows.end_row()
-        yield from self._rows.take()
+        yield from self._rows.finish()
 
 
 class PairPacker:
