@@ -6,32 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_decoder import small_decoder
 
-from electra_jax.model.block import BlockConfig, EncoderConfig
 from electra_jax.model.cache import Cache
-from electra_jax.model.decoder import Decoder, Source
-from electra_jax.model.operations import PLAIN_OPERATIONS
+from electra_jax.model.decoder import Source
 
 ROWS, LENGTH, HIDDEN = 3, 9, 8
 LENGTHS = np.array([9, 4, 1], np.int32)
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
-
-
-def decoder(*, source=False, layers=2, embedding=HIDDEN, dtype=jnp.float32, scan=False):
-    block = BlockConfig(
-        hidden_size=HIDDEN,
-        num_heads=2,
-        intermediate_size=16,
-        hidden_dropout=0.0,
-        attention_dropout=0.0,
-        initializer_range=0.5,
-        local_attention=False,
-        layer_norm_epsilon=1e-12,
-        dtype=dtype,
-        attention="xla",
-        operations=PLAIN_OPERATIONS,
-    )
-    return Decoder(EncoderConfig(block, embedding, layers, scan, "none"), reads_source=source)
 
 
 def embedded(length=LENGTH, width=HIDDEN, seed=0):
@@ -57,7 +39,7 @@ def whole_rows(network, variables, x, source=None):
 @pytest.mark.parametrize("options", [{}, {"embedding": 4}, {"scan": True}], ids=str)
 def test_a_cache_gives_what_whole_rows_give(options, with_source):
     """Rows are prompts of different lengths; each goes on to its last slot."""
-    network = decoder(source=with_source, **options)
+    network = small_decoder(source=with_source, **options)
     x = embedded(width=options.get("embedding", HIDDEN))
     source = source_of() if with_source else None
     variables = initialise(network, x, source)
@@ -78,7 +60,7 @@ def test_a_cache_gives_what_whole_rows_give(options, with_source):
 
 
 def test_rows_re_ordered_between_steps_go_on_as_their_own():
-    network, x = decoder(), embedded()
+    network, x = small_decoder(), embedded()
     variables = initialise(network, x)
     _, cache = network.apply(variables, x[:, :3], jnp.full(ROWS, 3), LENGTH, method="prefill")
     order = np.array([2, 2, 0])
@@ -89,7 +71,7 @@ def test_rows_re_ordered_between_steps_go_on_as_their_own():
 
 
 def test_beams_of_a_source_share_its_keys():
-    network, x, source = decoder(source=True), embedded(), source_of()
+    network, x, source = small_decoder(source=True), embedded(), source_of()
     variables = initialise(network, x, source)
     kept = network.apply(variables, source, method="read_source")
     beams = 2
@@ -110,7 +92,7 @@ def test_beams_of_a_source_share_its_keys():
 
 
 def test_bfloat16_steps_are_near_whole_rows():
-    network, x = decoder(dtype=jnp.bfloat16), embedded()
+    network, x = small_decoder(dtype=jnp.bfloat16), embedded()
     variables = initialise(network, x)
     expected = whole_rows(network, variables, x)
     _, cache = network.apply(variables, x[:, :-1], jnp.full(ROWS, LENGTH - 1), LENGTH, method="prefill")
@@ -119,7 +101,7 @@ def test_bfloat16_steps_are_near_whole_rows():
 
 
 def test_nothing_behind_a_token_and_no_padding_of_the_source_reaches_it():
-    network, x, source = decoder(source=True), embedded(), source_of()
+    network, x, source = small_decoder(source=True), embedded(), source_of()
     variables = initialise(network, x, source)
 
     # Weighted, since what LayerNorm leaves always has the sum 0.
@@ -137,7 +119,7 @@ def test_nothing_behind_a_token_and_no_padding_of_the_source_reaches_it():
 
 
 def test_the_cache_has_rows_first_everywhere():
-    network, x = decoder(), embedded()
+    network, x = small_decoder(), embedded()
     variables = initialise(network, x)
     _, cache = network.apply(variables, x, jnp.array(LENGTHS), 12, method="prefill")
     assert isinstance(cache, Cache)

@@ -4,10 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import unflatten_dict
+from small_decoder import small_decoder
 
-from electra_jax.model.block import BlockConfig, EncoderConfig
-from electra_jax.model.decoder import Decoder, Source
-from electra_jax.model.operations import PLAIN_OPERATIONS
+from electra_jax.model.decoder import Source
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[huggingface]'")
 transformers = pytest.importorskip(
@@ -72,22 +71,7 @@ def test_states_are_those_of_their_decoder_whole_and_step_by_step(theirs):
             encoder_attention_mask=torch.tensor(mask),
         ).last_hidden_state.numpy()
 
-    block = BlockConfig(
-        hidden_size=HIDDEN,
-        num_heads=2,
-        intermediate_size=32,
-        hidden_dropout=0.0,
-        attention_dropout=0.0,
-        initializer_range=0.3,
-        local_attention=False,
-        layer_norm_epsilon=1e-12,
-        dtype=jnp.float32,
-        attention="xla",
-        operations=PLAIN_OPERATIONS,
-    )
-    network = Decoder(
-        EncoderConfig(block, HIDDEN, LAYERS, scan_layers=False, remat="none"), reads_source=True
-    )
+    network = small_decoder(HIDDEN, intermediate=32, layers=LAYERS, source=True)
     variables = {"params": parameters(theirs)}
     source = Source(jnp.asarray(states), jnp.asarray(mask, jnp.int32))
     ones = jnp.ones((ROWS, LENGTH), jnp.int32)
