@@ -18,8 +18,7 @@ from electra_jax.inference.load import Model, trained_tasks
 from electra_jax.inference.reading import read_records
 from electra_jax.inference.records import Record, chunk_records
 from electra_jax.inference.refining import check_is_pair, refine_texts
-from electra_jax.inference.writer import Generation, Writer
-from electra_jax.inference.writing import check_can_write, not_written
+from electra_jax.inference.writing import build_writer, check_can_write, not_written
 from electra_jax.objectives.kinds import abilities
 from electra_jax.predict import (
     SKIPPED,
@@ -33,6 +32,7 @@ from electra_jax.predict import (
 )
 from electra_jax.runtime.cpu_devices import one_device_per_core
 from electra_jax.runtime.malloc import keep_freed_memory
+from electra_jax.tasks.seq2seq import prediction_of
 
 # Prompts that are sorted by length together, and answered before the next ones are read.
 _CHUNK = 1024
@@ -45,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.bare_parser(
         "electra_jax.generate",
         "Writes on from a prompt, or from each line of a file, with a causal language model "
-        "(objective.kind=causal_lm). An ELECTRA pair fills the gaps of a text instead, ___ or [MASK], by turns of "
+        "(objective.kind=causal_lm); for each text what a fine-tuned task writes for it, a translation or a summary "
+        "(kind: seq2seq). An ELECTRA pair fills the gaps of a text instead, ___ or [MASK], by turns of "
         "generator and discriminator (generation.method=refine); a text without a gap is a draft, which it may "
         "rewrite.\n\n"
         "With --prompt the text is printed as it is. With --input there is one JSON object a line: id, text, score "
@@ -71,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     what.add_argument(
         "--input", type=cli.input_file, metavar="FILE", help="a prompt a line; - is standard input"
     )
+    parser.add_argument("--task", metavar="NAME", help="which task, where several of the model's write")
     parser.add_argument(
         "--stream", action="store_true", help="with --prompt: print the text as it is written"
     )
@@ -151,9 +153,9 @@ def _write_one(model: Model, args: argparse.Namespace) -> int:
     if "refine" in abilities(model.config.objective):
         texts = [line["text"] for line in _refine(model, args, [args.prompt], 0)]
     else:
-        writer = _writer(model, settings)
+        writer = _writer(model, settings, args.task)
         prompt = writer.prompt(args.prompt, "--prompt")
-        if model.tokenizer.unk_id in prompt:
+        if model.tokenizer.unk_id in (prompt if isinstance(prompt, list) else model.tokenizer.encode(prompt)):
             cli.note(
                 "--prompt has characters or words that the vocabulary does not have: the model reads [UNK] there"
             )
@@ -179,10 +181,10 @@ def _write_all(model: Model, args: argparse.Namespace, chunks: Iterator[list[Any
         if "refine" in abilities(model.config.objective):
             predictor = Predictor(_prompt_of, lambda texts: _refine(model, args, texts, counts.answered))
         else:
-            writer = _writer(model, settings)
+            writer = _writer(model, settings, args.task)
             predictor = Predictor(
                 lambda record: writer.prompt(_prompt_of(record), record.where),
-                lambda prompts: list(map(_line, writer.write(prompts, counts.answered, bar.update))),
+                lambda prompts: list(map(prediction_of, writer.write(prompts, counts.answered, bar.update))),
             )
         try:
             with Output(args.output) as output:
@@ -198,20 +200,14 @@ def _write_all(model: Model, args: argparse.Namespace, chunks: Iterator[list[Any
     return counts.status()
 
 
-def _writer(model: Model, settings: Config) -> Writer:
+def _writer(model: Model, settings: Config, task: str | None) -> Any:
     if note := not_written(model.tokenizer):
         cli.note(note)
-    return Writer(model, settings.generation)
+    return build_writer(model, settings.generation, task)
 
 
 def _prompt_of(record: Record) -> str:
     return record.text("prompt" if "prompt" in record.fields else "text")
-
-
-def _line(texts: list[Generation]) -> dict[str, Any]:
-    """Return what is written of the texts of a prompt."""
-    first, *others = [{"text": text.text, "score": text.score, "finish": text.finish} for text in texts]
-    return {**first, "others": others} if others else first
 
 
 def _refine(model: Model, args: argparse.Namespace, texts: list[str], first: int) -> list[dict[str, Any]]:

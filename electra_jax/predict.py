@@ -20,9 +20,11 @@ from electra_jax.inference.load import Model, load, trained_tasks
 from electra_jax.inference.reading import TrainingFileFormat, read_records, training_file_format
 from electra_jax.inference.records import Record, chunk_records, extract_inputs
 from electra_jax.inference.scoring import score_texts
+from electra_jax.inference.source_writer import SourceWriter
 from electra_jax.runtime.cpu_devices import one_device_per_core
 from electra_jax.runtime.malloc import keep_freed_memory
 from electra_jax.scoring.methods import SCORES, choose_method
+from electra_jax.tasks.seq2seq import prediction_of
 
 SKIPPED = 65  # EX_DATAERR of sysexits.h: some of the input was wrong
 _MAX_NAMED = 10
@@ -358,11 +360,17 @@ def _make_predictor(model: Model, args: argparse.Namespace, file_format: Trainin
                 lambda record: (record.text("question"), record.text("context")),
                 lambda questions: model.answer_all(questions, task),
             )
+        case "seq2seq":
+            return Predictor(lambda record: record.text("text"), lambda texts: _written(model, texts, task))
         case "tagging":
             return Predictor(Record.words, lambda sentences: model.tag(sentences, task))
     # A column that training did not read is not read here, either.
     extract = Record.text_or_pair if file_format.takes_pairs else lambda record: record.text("text")
     return Predictor(extract, lambda texts: model.classify(texts, task))
+
+
+def _written(model: Model, texts: list[str], task: str) -> Predictions:
+    return [prediction_of(found) for found in SourceWriter(model, model.config.generation, task).write(texts)]
 
 
 def _detected(model: Model, texts: list[str]) -> Predictions:

@@ -76,11 +76,19 @@ def _task_differences(
             continue
         for entry in entry_keys():
             field = entry.name.removeprefix(f"{_TASKS}.{NAME}.")
-            was, now = (getattr(task, field, _ABSENT) for task in (before[name], after[name]))
+            was, now = (_value_of(task, field) for task in (before[name], after[name]))
             if was != now:
                 dotted = f"{key}.{field}"
                 may = (entry.free_on_resume and entry.name not in bound) or dotted in free
                 yield Difference(dotted, was, now, may and _ABSENT not in (was, now))
+
+
+def _value_of(task: TaskConfig, field: str) -> Any:
+    """Return the value of a key of a task, which may be in a section of the task."""
+    found: Any = task
+    for name in field.split("."):
+        found = getattr(found, name, _ABSENT)
+    return found
 
 
 def _as_set(task: TaskConfig) -> dict[str, Any]:

@@ -14,8 +14,8 @@ T = TypeVar("T")
 # Kinds of run, by objective.kind.
 PRETRAINING = ("electra", "masked_lm", "electric", "causal_lm")
 WITH_GENERATOR = ("electra", "electric")
-WRITERS = ("electra", "causal_lm")  # electra by refining
 FINETUNING = ("finetune",)
+WRITERS = ("electra", "causal_lm", "finetune")  # electra by refining, finetune with tasks of kind seq2seq
 
 _SAME = object()
 

@@ -51,12 +51,13 @@ class Key:
 
 
 def sections_of(annotation: Any) -> Sections:
-    """Return the section that a field holds, or all of which it may hold one; none if it holds a value."""
+    """Return the section that a field holds, or all of which it may hold one; none if it may hold a value."""
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     is_union = get_origin(annotation) in (Union, types.UnionType)
     members = get_args(annotation) if is_union else (annotation,)
-    return tuple(m for m in members if isinstance(m, type) and issubclass(m, BaseModel))
+    found = tuple(m for m in members if isinstance(m, type) and issubclass(m, BaseModel))
+    return found if len(found) == len([m for m in members if m is not types.NoneType]) else ()
 
 
 def entries_of(annotation: Any) -> Sections:

@@ -30,7 +30,8 @@ from electra_jax.config.fields import (
     section,
 )
 from electra_jax.config.generation import GenerationConfig
-from electra_jax.config.tasks import Tasks
+from electra_jax.config.seq2seq import decoder_problem
+from electra_jax.config.tasks import Seq2SeqConfig, Tasks
 from electra_jax.config.yaml_format import show
 
 
@@ -350,6 +351,13 @@ class FinetuneConfig(Section):
         "reference", "Heads as the original has them, or as Hugging Face, which can be exported."
     )
     head_dropout: float = field(0.1, "Dropout in the heads.", ge=0.0, lt=1.0)
+    batch_tokens: int | None = field(
+        None,
+        "Tokens of a batch, padding included (of seq2seq source and target together): rows of each length are as many "
+        "as fit, a multiple of train.batch_size; null: train.batch_size rows.",
+        ge=1,
+        lt=2**31,
+    )
     length_buckets: list[int] = field(
         [32, 64, 96, 128, 192, 256, 384, 512],
         "Lengths that rows are filled up to; one program is compiled for each that occurs.",
@@ -666,6 +674,8 @@ class Config(Section):
             )
         if ignored := self._ignored():
             raise ValueError(ignored)
+        if problem := self._problem_of_writers():
+            raise ValueError(problem)
         if problem := self._length_of_training():
             raise ValueError(problem)
         if self.data.sequence_length > self.model.max_positions:
@@ -702,6 +712,27 @@ class Config(Section):
                 "space: leave it out, or set tokenizer.kind to sentencepiece or characters"
             )
         return self
+
+    def _problem_of_writers(self) -> str | None:
+        """Return a sentence on what does not go together in fine-tuning that writes; None if all does."""
+        writers = {
+            name: task for name, task in self.finetune.tasks.items() if isinstance(task, Seq2SeqConfig)
+        }
+        for name, task in writers.items():
+            if problem := decoder_problem(task.decoder, self.model, task.max_target_tokens):
+                return f"finetune.tasks.{name}: {problem}"
+        if self.finetuning and not writers:
+            set_ = [key for key, _ in _keys_that_were_set(self.generation, "generation", ())]
+            return (
+                f"no task of kind seq2seq reads {', '.join(set_)}: leave out what is not read"
+                if set_
+                else None
+            )
+        if self.finetuning and self.generation.method == "refine":
+            return (
+                "generation.method=refine needs a generator and a discriminator, not a decoder: leave it out"
+            )
+        return None
 
     def _ignored(self) -> str | None:
         """Name, in a sentence, a key or section that is set but not read by this kind of run; None if none is."""

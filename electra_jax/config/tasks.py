@@ -9,12 +9,13 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from electra_jax.config.fields import LocalPath, PathOrTfds, Section, field
+from electra_jax.config.fields import PathOrTfds, Section, field
+from electra_jax.config.seq2seq import DecoderConfig, ParallelFiles, SplitFile
 from electra_jax.config.yaml_format import show
 from electra_jax.files.file_names import is_file_name
 
 TagScheme = Literal["BIO", "IOB1", "IOE2", "IOE1", "BIOES", "BMES", "BILOU", "BMEWO", "plain"]
-TaskKind = Literal["classification", "regression", "tagging", "question_answering"]
+TaskKind = Literal["classification", "regression", "tagging", "question_answering", "seq2seq"]
 
 # What the tasks of benchmarks predict, known by their names.
 BENCHMARK_KINDS: Mapping[str, TaskKind] = MappingProxyType(
@@ -66,11 +67,13 @@ class TaskConfig(Section):
     data: PathOrTfds | None = field(
         None, "Directory with the benchmark's official files, or tfds:NAME[/CONFIG] as prepared by TFDS."
     )
-    train: LocalPath | None = field(
-        None, "Your own training file: .csv, .tsv, .jsonl, .json (SQuAD) or columns (.txt)."
+    train: SplitFile = field(
+        None,
+        "Your own training file: .csv, .tsv, .jsonl, .json (SQuAD) or columns (.txt); for seq2seq also two files of "
+        "parallel lines, {source_file: FILE, target_file: FILE}.",
     )
-    dev: LocalPath | None = field(None, "Your own file to evaluate on.")
-    test: LocalPath | None = field(None, "Your own file to predict, with or without labels.")
+    dev: SplitFile = field(None, "Your own file to evaluate on.")
+    test: SplitFile = field(None, "Your own file to predict, with or without labels.")
     id: str | None = field(None, "Column of the identifier; null: the number of the row.")
     metric: str | None = field(
         None,
@@ -83,6 +86,15 @@ class TaskConfig(Section):
         "Share of the batches when several tasks are trained, relative to the others; null: its batches.",
         gt=0.0,
     )
+
+    @model_validator(mode="after")
+    def _check_files(self) -> TaskConfig:
+        for split in ("train", "dev", "test") if self.kind != "seq2seq" else ():
+            if isinstance(getattr(self, split), ParallelFiles):
+                raise ValueError(
+                    f"{split} has two files, which kind seq2seq reads, not {self.kind}: name one"
+                )
+        return self
 
 
 class ColumnsConfig(TaskConfig):
@@ -177,8 +189,44 @@ class QuestionAnsweringConfig(TaskConfig):
     stride: int = field(128, "Tokens by which the window moves over a long context.", ge=1)
 
 
+class Seq2SeqConfig(TaskConfig):
+    """What text a decoder writes for a text: a translation, a summary, a headline."""
+
+    kind: Literal["seq2seq"] = field("seq2seq", _KIND)
+    source: str | None = field(None, "Column of the text that is read.")
+    target: str | list[str] | None = field(
+        None,
+        "Column of the text to write, one text or a list of them; several columns have several references.",
+    )
+    prefix: str = field("", "Put before every source text, such as 'summarize: '.")
+    max_target_tokens: int | None = field(
+        None,
+        "Longer targets are cut in training, [SEP] included; null: model.max_positions.",
+        ge=2,
+        lt=2**31,
+    )
+    long: Literal["truncate", "chunks", "error"] = field(
+        "truncate",
+        "Sources above data.sequence_length: cut; or read chunk by chunk, a text being written for each (training "
+        "reads the first); or refused.",
+    )
+    label_smoothing: float = field(
+        0.1, "Share of the target's probability that is spread over the vocabulary.", ge=0.0, lt=1.0
+    )
+    word_dropout: float = field(
+        0.0, "Share of the tokens that the decoder reads in training that become [MASK].", ge=0.0, lt=1.0
+    )
+    metrics: list[str] | None = field(
+        None,
+        "What is measured of the texts; null: bleu and chrf, or rouge1, rouge2 and rougeL if metric is one of those.",
+        free=True,
+        affects_score=True,
+    )
+    decoder: DecoderConfig = DecoderConfig()
+
+
 AnyTask = Annotated[
-    ClassificationConfig | RegressionConfig | TaggingConfig | QuestionAnsweringConfig,
+    ClassificationConfig | RegressionConfig | TaggingConfig | QuestionAnsweringConfig | Seq2SeqConfig,
     Field(discriminator="kind"),
 ]
 

@@ -19,11 +19,11 @@ from electra_jax.convert.huggingface_format import read_huggingface
 from electra_jax.convert.tensorflow_format import read_tensorflow
 from electra_jax.errors import UserError
 from electra_jax.files.local_paths import local_path
+from electra_jax.generation.written import Generation
 from electra_jax.inference import filling, refining, scoring, writing
 from electra_jax.inference.filling import Filling
 from electra_jax.inference.items import as_items, pair_of, text_of, text_or_pair, words_of
 from electra_jax.inference.refining import Refinement
-from electra_jax.inference.writer import Generation
 from electra_jax.model.text_encoder import TextEncoder
 from electra_jax.objectives import build_network
 from electra_jax.partitioning.axes import parameter_specs
@@ -498,16 +498,18 @@ class Model:
         return refining.refine_texts(self, texts, draft, settings, cut)
 
     @overload
-    def generate(self, prompts: str, **settings: Any) -> Generation | list[Generation]: ...  # type: ignore[overload-overlap]
+    def generate(
+        self, prompts: str, task: str | None = None, **settings: Any
+    ) -> Generation | list[Generation]: ...  # type: ignore[overload-overlap]
     @overload
     def generate(
-        self, prompts: Iterable[str], **settings: Any
+        self, prompts: Iterable[str], task: str | None = None, **settings: Any
     ) -> list[Generation] | list[list[Generation]]: ...
-    def generate(self, prompts: Any, **settings: Any) -> Any:
-        """Write on from each prompt, with a causal language model.
+    def generate(self, prompts: Any, task: str | None = None, **settings: Any) -> Any:
+        """Write on from each prompt (causal language models), or write for each source (tasks of kind seq2seq).
 
-        What is written behind a prompt follows from it, its place in the list and the seed; not from what else is in
-        the list, nor from the number of devices.
+        What is written follows from the prompt, its place in the list and the seed; not from what else is in the list,
+        nor from the number of devices.
 
         >>> writer.generate("Ann left", max_new_tokens=4).text
         '...'
@@ -516,6 +518,7 @@ class Model:
 
         Args:
             prompts: a list of texts, or one; "" is the beginning of a document.
+            task: of kind seq2seq, where the model has several.
             **settings: keys of the section ``generation``, over those of the model: ``max_new_tokens``, ``beams``,
                 ``top_p``, ``n`` and so on (``python -m electra_jax.config`` lists them).
 
@@ -526,7 +529,7 @@ class Model:
             UserError: the model cannot write; a setting that does not fit; a prompt that leaves no room; something
                 that is not a text.
         """
-        return writing.generate(self, prompts, settings)
+        return writing.generate(self, prompts, settings, task=task)
 
     def stream(self, prompt: str, **settings: Any) -> Iterator[str]:
         """Write on from a prompt, and yield the text piece by piece; together they are `generate`'s.
@@ -581,6 +584,7 @@ class Model:
         task: str = "",
         most_rows: int | None = None,
         rows_per_device: int = ROWS_PER_DEVICE,
+        first_number: int = 0,
     ) -> dict[str, np.ndarray]:
         """Compute ``outputs`` (parameters, batch) of all rows in order; the program is kept by the name ``what``.
 
@@ -603,6 +607,7 @@ class Model:
             buckets=usable_buckets(inference_buckets(), self.max_length),
             pad_id=self.tokenizer.pad_id,
             targets=not task,
+            first_number=first_number,
         )
 
 

@@ -54,6 +54,7 @@ def training_file_format(name: str, config: TaskConfig, labels: Iterable[str]) -
     if columns is not None and len(columns.text) > 1:
         del names["text"]  # Files to predict have one column for a text that training joins from two.
     own = {key: getattr(config, key, None) for key in ("id", "text", "pair")}
+    own["text"] = own["text"] or getattr(config, "source", None)
     names |= {key: column for key, column in own.items() if column is not None}
     named = {key: column for key, column in names.items() if isinstance(column, str)}
     is_known = columns is not None or "text" in named
@@ -112,7 +113,9 @@ def read_records(source: Source, file_format: TrainingFileFormat = TrainingFileF
         found = _read_objects(lines, name, file_format, may_be_text=False)
     elif is_tagging and looks_like_columns(head, file_format.labels):
         found = _read_words(lines, name)
-    elif file_format.kind in ("classification", "regression") and _header_has_text(head, file_format):
+    elif file_format.kind in ("classification", "regression", "seq2seq") and _header_has_text(
+        head, file_format
+    ):
         found = _read_table(lines, name, tabs=True)
     else:
         found = _read_objects(lines, name, file_format, may_be_text=True)

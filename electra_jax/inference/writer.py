@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -24,6 +24,7 @@ from electra_jax.generation.settings import (
     texts_per_prompt,
 )
 from electra_jax.generation.stream import TextStream
+from electra_jax.generation.written import Finish, Generation
 from electra_jax.inference.writing_programs import padded, placement_of, rows_of_a_batch
 from electra_jax.model.sizes import round_up
 from electra_jax.tokenizers.text_ids import text_ids
@@ -34,28 +35,6 @@ if TYPE_CHECKING:
 # Tokens that are written before stop strings are looked for, and between the pieces of a stream.
 _TOKENS_BETWEEN_LOOKS = 16
 _PIECE = 8
-
-Finish = Literal["end", "stop", "length"]
-
-
-@dataclass(frozen=True)
-class Generation:
-    """A text that was written.
-
-    Attributes:
-        text: what goes on behind the prompt, without special tokens; a stop string is cut off.
-        score: log p of its tokens; with beams what they are ranked by.
-        tokens: their ids, the end included.
-        log_probs: of each, by the model itself: before filters and temperature.
-        finish: why it is not longer: "end", the model ended it; "stop", a stop string; "length", it is as long as it
-            may be, or as the model can read.
-    """
-
-    text: str
-    score: float
-    tokens: tuple[int, ...] = field(repr=False)
-    log_probs: tuple[float, ...] = field(repr=False)
-    finish: Finish
 
 
 class Writer:

@@ -11,6 +11,7 @@ from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.inference.items import as_items, text_of
+from electra_jax.inference.source_writer import SourceWriter, writing_tasks
 from electra_jax.inference.writer import Writer
 from electra_jax.objectives.kinds import abilities
 from electra_jax.tokenizers import Tokenizer
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from electra_jax.inference.load import Model
 
 
-def generate(model: Model, prompts: Any, settings: Mapping[str, Any], first: int = 0) -> Any:
+def generate(
+    model: Model, prompts: Any, settings: Mapping[str, Any], first: int = 0, *, task: str | None = None
+) -> Any:
     """Write behind one prompt or many; see `Model.generate`.
 
     Args:
@@ -28,12 +31,13 @@ def generate(model: Model, prompts: Any, settings: Mapping[str, Any], first: int
         prompts: a list of texts, or one.
         settings: keys of the section ``generation``.
         first: number of the first prompt, from which its random numbers follow.
+        task: that writes, where there are several.
 
     Raises:
         UserError: the model cannot write, a setting that does not fit, a prompt that is too long.
     """
     items, one = as_items(prompts, "generate", "a text")
-    writer = writer_of(model, settings)
+    writer: Any = writer_of(model, settings, task)
     rows = [writer.prompt(text_of(text, f"generate: item {i}"), f"item {i}") for i, text in enumerate(items)]
     found = writer.write(rows, first)
     several = writer.texts_per_prompt > 1
@@ -47,12 +51,17 @@ def stream(model: Model, prompt: Any, settings: Mapping[str, Any]) -> Iterator[s
     Raises:
         UserError: the model cannot write, a setting that does not fit, a prompt that is too long, several texts.
     """
-    writer = writer_of(model, settings)
+    writer: Any = writer_of(model, settings)
     return writer.stream(writer.prompt(text_of(prompt, "stream: the prompt"), "the prompt"))
 
 
-def writer_of(model: Model, settings: Mapping[str, Any]) -> Writer:
+def writer_of(model: Model, settings: Mapping[str, Any], task: str | None = None) -> Writer | SourceWriter:
     """Return what writes with a model, by these settings over those of its configuration.
+
+    Args:
+        model: the model.
+        settings: keys of the section ``generation``.
+        task: that writes, where there are several.
 
     Raises:
         UserError: the model cannot write, or a setting does not fit.
@@ -61,6 +70,19 @@ def writer_of(model: Model, settings: Mapping[str, Any]) -> Writer:
     config = generation_settings(model.config, settings)
     if note := not_written(model.tokenizer):
         warnings.warn(note, stacklevel=4)  # points at the caller of the method
+    return build_writer(model, config, task)
+
+
+def build_writer(model: Model, config: GenerationConfig, task: str | None = None) -> Writer | SourceWriter:
+    """Return what writes behind prompts with a causal language model, and for sources with a task that writes.
+
+    Raises:
+        UserError: a setting that does not fit, or no such task.
+    """
+    if model.config.finetuning:
+        return SourceWriter(model, config, task)
+    if task is not None:
+        raise UserError(f"this model ({model.config.kind_of_run}) has no tasks: leave {task!r} out")
     return Writer(model, config)
 
 
@@ -76,11 +98,13 @@ def generation_settings(config: Config, settings: Mapping[str, Any]) -> Generati
 
 
 def check_can_write(config: Config) -> None:
-    """Refuse a model that is no causal language model.
+    """Refuse a model that is no causal language model, and has no task that writes.
 
     Raises:
         UserError: it says which models can write.
     """
+    if writing_tasks(config):
+        return
     able = abilities(config.objective)
     if "write" not in able:
         also = ""
@@ -90,7 +114,7 @@ def check_can_write(config: Config) -> None:
             also = "; fill proposes tokens for its gaps, and refining needs a discriminator too"
         raise UserError(
             f"this model ({config.kind_of_run}) cannot write on from a prompt, as a causal language model does "
-            f"(objective.kind=causal_lm){also}"
+            f"(objective.kind=causal_lm), and has no task of kind seq2seq{also}"
         )
 
 

@@ -5,9 +5,8 @@ Hugging Face's ``ElectraForCausalLM``.
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
-import jax.numpy as jnp
 from jax import Array
 
 from electra_jax.model.cache import Cache
@@ -15,6 +14,7 @@ from electra_jax.model.decoder import Decoder
 from electra_jax.model.embeddings import Embeddings
 from electra_jax.model.heads import MaskedLMHead
 from electra_jax.model.inputs import EncoderInputs
+from electra_jax.model.text_decoder import read_prompt, read_token
 from electra_jax.model.text_encoder import TextEncoder
 from electra_jax.model.vocabulary_loss import TokenLosses, vocabulary_loss
 
@@ -48,33 +48,16 @@ class CausalLM(TextEncoder):
         return result
 
     def prefill(self, ids: Array, lengths: Array, slots: int) -> tuple[Array, Cache]:
-        """Read prompts.
-
-        Args:
-            ids: int32 ``[rows, length]``, padded on the right.
-            lengths: int32 ``[rows]``, tokens of each prompt, at least 1.
-            slots: How many tokens of a row there is to be room for, prompt included.
-
-        Returns:
-            Float32 logits ``[rows, vocab_rows]`` of the token behind each prompt, and what is kept of the prompts.
-        """
-        zeros = jnp.zeros_like(ids)
-        columns = jnp.broadcast_to(jnp.arange(ids.shape[1], dtype=jnp.int32), ids.shape)
-        embedded = self.embeddings(EncoderInputs(ids, zeros, columns, zeros + 1), None)
-        states, cache = self.encoder.prefill(embedded, lengths, slots)
-        last = jnp.take_along_axis(states, (lengths - 1)[:, None, None], axis=1)
-        return self._head(last), cache
+        """Read prompts; see `read_prompt`."""
+        return read_prompt(self.embeddings, cast(Decoder, self.encoder), self._logits, (ids, lengths), slots)
 
     def step(self, cache: Cache, ids: Array) -> tuple[Array, Cache]:
-        """Read one token more, int32 ``[rows]``; return the next one's logits ``[rows, vocab_rows]``, and the cache."""
-        ids = ids[:, None]
-        zeros = jnp.zeros_like(ids)
-        embedded = self.embeddings(EncoderInputs(ids, zeros, cache.used[:, None], zeros + 1), None)
-        states, cache = self.encoder.step(embedded, cache)
-        return self._head(states), cache
+        """Read one token more of each row; see `read_token`."""
+        return read_token(self.embeddings, cast(Decoder, self.encoder), self._logits, cache, ids)
 
-    def _head(self, states: Array) -> Array:
-        return self.generator_head(states, self.embeddings.word_table())[:, 0]
+    def _logits(self, states: Array) -> Array:
+        logits: Array = self.generator_head(states, self.embeddings.word_table())
+        return logits
 
     def __call__(self, inputs: EncoderInputs, positions: Array) -> Any:
         """Run the whole network, so that all parameters are created."""

@@ -1,18 +1,20 @@
 """From the configuration to frozen values that describe the networks, and nothing else of the run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
 from electra_jax.config.schema import Config
+from electra_jax.config.seq2seq import DecoderConfig
 from electra_jax.model.attention.choice import choose_attention
 from electra_jax.model.block import BlockConfig, EmbeddingsConfig, EncoderConfig
 from electra_jax.model.cpu_gradients import CPU_OPERATIONS
 from electra_jax.model.operations import PLAIN_OPERATIONS
 from electra_jax.model.scan_layers import resolve_scan_layers
-from electra_jax.model.sizes import EncoderSizes, NetworkSizes, network_sizes
+from electra_jax.model.sizes import EncoderSizes, NetworkSizes, decoder_sizes, network_sizes
+from electra_jax.model.text_decoder import TextDecoderConfig
 
 
 @dataclass(frozen=True)
@@ -92,4 +94,30 @@ def network_config(config: Config, vocab_size: int, platform: str | None = None)
         generator_embeddings=embeddings(sizes.generator_embedding_size),
         generator_encoder=encoder(sizes.generator, sizes.generator_embedding_size),
         sharing=config.generator.sharing,
+    )
+
+
+def text_decoder_config(config: Config, decoder: DecoderConfig, vocab_size: int) -> TextDecoderConfig:
+    """Resolve a decoder behind the encoder, for the devices that JAX takes by default.
+
+    Args:
+        config: As for `network_config`.
+        decoder: The section ``decoder`` of a task.
+        vocab_size: Entries of the vocabulary.
+
+    Raises:
+        UserError: compute.attention names a back end that cannot do what the configuration asks.
+    """
+    networks = network_config(config, vocab_size)
+    sizes = decoder_sizes(config.model, decoder)
+    block = replace(
+        networks.encoder.block,
+        hidden_size=sizes.hidden_size,
+        num_heads=sizes.num_heads,
+        intermediate_size=sizes.intermediate_size,
+        attention="xla",  # targets are short, and no fused back end is causal and padded alike
+    )
+    layers = replace(networks.encoder, block=block, num_layers=sizes.num_layers)
+    return TextDecoderConfig(
+        networks.embeddings, layers, networks.sizes.vocab_size, networks.encoder.block.hidden_size
     )

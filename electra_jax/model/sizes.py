@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from electra_jax.config.schema import GeneratorConfig, ModelConfig
+from electra_jax.config.seq2seq import DecoderConfig
 
 
 @dataclass(frozen=True)
@@ -67,4 +68,22 @@ def network_sizes(model: ModelConfig, generator: GeneratorConfig, vocab_size: in
         type_vocab_size=model.type_vocab_size,
         discriminator=discriminator,
         generator=small,
+    )
+
+
+def decoder_sizes(model: ModelConfig, decoder: DecoderConfig) -> EncoderSizes:
+    """Resolve the sizes of a decoder behind the encoder.
+
+    What is not set is the encoder's; in a decoder of another width, heads are as wide as the encoder's where that
+    divides it, and feed-forward layers in the same proportion.
+    """
+    hidden = decoder.hidden_size or model.hidden_size
+    wide = model.intermediate_size or 4 * model.hidden_size
+    head = model.hidden_size // model.num_heads
+    heads = hidden // head if hidden % head == 0 else default_heads(hidden)
+    return EncoderSizes(
+        hidden,
+        decoder.num_layers or model.num_layers,
+        decoder.num_heads or heads,
+        decoder.intermediate_size or max(1, round(wide * hidden / model.hidden_size)),
     )

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from electra_jax.model.heads import UNUSED_ROW_LOGIT
 from electra_jax.model.operations import Operations
 from electra_jax.partitioning.constraints import constrain, num_shards
 
@@ -24,7 +25,7 @@ class TokenLosses(NamedTuple):
     """What is known of each token; no gradient flows through it.
 
     Attributes:
-        nll: -log p of the token that is there, float32 ``[batch, length]``.
+        nll: -log p of the token that is there, float32 ``[batch, length]``, without smoothing.
         predictions: The most likely token, the first of equal ones, int32 ``[batch, length]``.
     """
 
@@ -48,7 +49,7 @@ def columns_per_chunk(batch: int, length: int, chunk_tokens: int) -> int:
     return next(columns for columns in range(min(most, length), 0, -1) if length % columns == 0)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(5, 6))
+@partial(jax.custom_vjp, nondiff_argnums=(5, 6, 7))
 def vocabulary_loss(
     x: Array,
     table: Array,
@@ -57,8 +58,13 @@ def vocabulary_loss(
     weights: Array,
     operations: Operations,
     chunk_tokens: int = CHUNK_TOKENS,
+    smoothing: float = 0.0,
 ) -> tuple[Array, TokenLosses]:
-    """Compute Σ w · nll of tokens, with logits x · tableᵀ + bias.
+    """Compute Σ w · loss of tokens, with logits x · tableᵀ + bias; without smoothing the loss is the nll.
+
+    With smoothing ε it is the cross-entropy to a distribution that has 1 - ε at the token and ε spread evenly over all
+    N entries, the token's among them (Szegedy et al. 2016, section 7): (1 - ε) · nll + ε · Σ nll of all entries / N.
+    Rows that only round the table up are no entries.
 
     Args:
         x: ``[batch, length, features]``.
@@ -68,16 +74,34 @@ def vocabulary_loss(
         weights: float32 ``[batch, length]``; they get no gradient.
         operations: Whose ``vocabulary_logits`` is used.
         chunk_tokens: Tokens of a chunk on each device, about.
+        smoothing: ε.
 
     Returns:
         The sum, a float32 scalar, and what is known of each token.
     """
+    spread = _spread(bias, smoothing)
 
-    def chunk(_: None, columns: tuple[Array, Array]) -> tuple[None, TokenLosses]:
-        return None, _of_logits(operations.vocabulary_logits(columns[0], table, bias), columns[1])[0]
+    def chunk(_: None, columns: tuple[Array, Array]) -> tuple[None, tuple[TokenLosses, Array]]:
+        logits = operations.vocabulary_logits(columns[0], table, bias)
+        losses, logits, normalizer = _of_logits(logits, columns[1])
+        return None, (losses, _smoothed(losses.nll, logits, normalizer, spread, smoothing))
 
-    losses: TokenLosses = _over_chunks(chunk, None, chunk_tokens, x, ids)[1]
-    return (losses.nll * weights).sum(), losses
+    losses, smoothed = _over_chunks(chunk, None, chunk_tokens, x, ids)[1]
+    return (smoothed * weights).sum(), losses
+
+
+def _spread(bias: Array, smoothing: float) -> Array | None:
+    """Return float32 ``[rows]``, ε / N at each entry of the vocabulary and 0 at other rows; None without smoothing."""
+    if not smoothing:
+        return None
+    entries = bias > UNUSED_ROW_LOGIT / 2
+    return jnp.where(entries, smoothing / entries.sum(), 0.0)
+
+
+def _smoothed(nll: Array, logits: Array, normalizer: Array, spread: Array | None, smoothing: float) -> Array:
+    if spread is None:
+        return nll
+    return (1.0 - smoothing) * nll + smoothing * normalizer[..., 0] - (logits * spread).sum(axis=-1)
 
 
 def _of_logits(logits: Array, ids: Array) -> tuple[TokenLosses, Array, Array]:
@@ -115,25 +139,32 @@ def _forward(
     weights: Array,
     operations: Operations,
     chunk_tokens: int,
+    smoothing: float,
 ) -> tuple[Any, Any]:
+    spread = _spread(bias, smoothing)
+
     def chunk(sums: Any, columns: Any) -> tuple[Any, Any]:
         x, ids, weights = columns
         logits, pull = jax.vjp(operations.vocabulary_logits, x, table, bias)
         losses, logits, normalizer = _of_logits(logits, ids)
         here = jnp.arange(logits.shape[-1]) == ids[..., None]
-        by_logits = (jnp.exp(logits - normalizer) - here) * weights[..., None]
+        target = here if spread is None else (1.0 - smoothing) * here + spread
+        by_logits = (jnp.exp(logits - normalizer) - target) * weights[..., None]
         by_x, by_table, by_bias = pull(by_logits)
         table_sum, bias_sum = sums
-        return (table_sum + by_table.astype(jnp.float32), bias_sum + by_bias), (losses, by_x)
+        smoothed = _smoothed(losses.nll, logits, normalizer, spread, smoothing)
+        return (table_sum + by_table.astype(jnp.float32), bias_sum + by_bias), (losses, smoothed, by_x)
 
     zeros = jnp.zeros(table.shape, jnp.float32), jnp.zeros(bias.shape, jnp.float32)
-    (by_table, by_bias), (losses, by_x) = _over_chunks(chunk, zeros, chunk_tokens, x, ids, weights)
-    out = (losses.nll * weights).sum(), losses
+    (by_table, by_bias), (losses, smoothed, by_x) = _over_chunks(chunk, zeros, chunk_tokens, x, ids, weights)
+    out = (smoothed * weights).sum(), losses
     return out, (by_x, by_table.astype(table.dtype), by_bias)
 
 
-def _backward(operations: Operations, chunk_tokens: int, saved: Any, gradients: Any) -> tuple[Any, ...]:
-    del operations, chunk_tokens
+def _backward(
+    operations: Operations, chunk_tokens: int, smoothing: float, saved: Any, gradients: Any
+) -> tuple[Any, ...]:
+    del operations, chunk_tokens, smoothing
     scale = gradients[0]
     by_x, by_table, by_bias = jax.tree.map(lambda g: (g * scale).astype(g.dtype), saved)
     return by_x, by_table, by_bias, None, None

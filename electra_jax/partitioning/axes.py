@@ -35,7 +35,8 @@ RULES: dict[str, tuple[str, ...]] = {
     "single": (),
 }
 
-_ENCODER = "((generator_)?encoder|generator_(ltr|rtl))"
+_ENCODER = "((generator_)?encoder|generator_(ltr|rtl)|heads/[^/]+/decoder)"
+_LM_HEAD = "((generator|cloze)_head|heads/[^/]+/lm_head)"
 
 # Parameter path → logical axes of its dimensions; first match of the whole path.
 PARAMETER_AXES: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -45,22 +46,24 @@ PARAMETER_AXES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"(generator_)?embeddings/layer_norm/(scale|bias)", ("norm",)),
     (rf"{_ENCODER}/embeddings_project/kernel", ("embedding", "embed")),
     (rf"{_ENCODER}/embeddings_project/bias", ("norm",)),
-    (rf"{_ENCODER}/layers/attention/(query|key|value)/kernel", ("layers", "embed", "heads")),
-    (rf"{_ENCODER}/layers/attention/(query|key|value)/bias", ("layers", "heads")),
-    (rf"{_ENCODER}/layers/attention/output/kernel", ("layers", "heads", "embed")),
+    (rf"{_ENCODER}/layers/(cross_)?attention/(query|key|value)/kernel", ("layers", "embed", "heads")),
+    (rf"{_ENCODER}/layers/(cross_)?attention/(query|key|value)/bias", ("layers", "heads")),
+    (rf"{_ENCODER}/layers/(cross_)?attention/output/kernel", ("layers", "heads", "embed")),
     (rf"{_ENCODER}/layers/intermediate/kernel", ("layers", "embed", "mlp")),
     (rf"{_ENCODER}/layers/intermediate/bias", ("layers", "mlp")),
     (rf"{_ENCODER}/layers/output/kernel", ("layers", "mlp", "embed")),
-    (rf"{_ENCODER}/layers/(attention/)?output/bias", ("layers", "norm")),
+    (rf"{_ENCODER}/layers/((cross_)?attention/)?output/bias", ("layers", "norm")),
     (rf"{_ENCODER}/layers/\w+_layer_norm/(scale|bias)", ("layers", "norm")),
-    (r"(generator|cloze)_head/dense/kernel", ("embed", "embedding")),
-    (r"(generator|cloze)_head/dense/bias", ("norm",)),
-    (r"(generator|cloze)_head/layer_norm/(scale|bias)", ("norm",)),
-    (r"(generator|cloze)_head/output_bias", ("vocab",)),
+    (rf"{_LM_HEAD}/dense/kernel", ("embed", "embedding")),
+    (rf"{_LM_HEAD}/dense/bias", ("norm",)),
+    (rf"{_LM_HEAD}/layer_norm/(scale|bias)", ("norm",)),
+    (rf"{_LM_HEAD}/output_bias", ("vocab",)),
     (r"discriminator_head/dense/kernel", ("embed", "mlp")),
     (r"discriminator_head/dense/bias", ("mlp",)),
     (r"discriminator_head/prediction/kernel", ("mlp", "single")),
     (r"discriminator_head/prediction/bias", ("single",)),
+    (r"heads/[^/]+/encoder_projection/kernel", ("embed", "norm")),
+    (r"heads/[^/]+/encoder_projection/bias", ("norm",)),
     (r"heads/[^/]+/(dense|(end|answerable)_hidden)/kernel", ("embed", "mlp")),
     (r"heads/[^/]+/(dense|(end|answerable)_hidden)/bias", ("mlp",)),
     # Few columns, and rows that are the encoder's width or that of a hidden layer.

@@ -1,7 +1,7 @@
 """Batches of encoded rows: bucketed by length, every row once per epoch, in an order that needs no state."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +11,25 @@ import numpy as np
 from electra_jax.model.inputs import EncoderInputs
 from electra_jax.tasks.protocol import NO_TARGET, Rows, TaskBatch
 
+# Of the rows of a bucket, this share has no longer targets than its batches; the others go to a longer bucket.
+_FITTING_TARGETS = 0.95
+_TARGET_STEP = 8
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The shape of a batch.
+
+    Attributes:
+        length: every row is padded to it.
+        rows: of a batch.
+        target_length: every text to be written is padded to it; 0 where there is none.
+    """
+
+    length: int
+    rows: int
+    target_length: int = 0
+
 
 @dataclass(frozen=True)
 class BatchPlan:
@@ -19,10 +38,12 @@ class BatchPlan:
     Attributes:
         length: every row is padded to it.
         rows: int64 ``[batch]``, numbers of rows; -1 is padding, a row that only fills the batch.
+        target_length: every text to be written is padded to it; 0 where there is none.
     """
 
     length: int
     rows: np.ndarray  # int64 [batch]
+    target_length: int = 0
 
 
 def usable_buckets(buckets: Sequence[int], longest: int) -> tuple[int, ...]:
@@ -33,17 +54,34 @@ def usable_buckets(buckets: Sequence[int], longest: int) -> tuple[int, ...]:
 def plan_batches(
     lengths: np.ndarray, batch_size: int, buckets: Sequence[int], rng: np.random.Generator | None
 ) -> list[BatchPlan]:
-    """Divide rows into batches of similar length, every row once; only the last batch may need padding rows.
-
-    Rows that do not fill a batch of their bucket move on to the next longer bucket.
+    """Divide rows into batches of similar length, as `plan_buckets` does, all of ``batch_size`` rows.
 
     Args:
         lengths: int ``[rows]``.
         batch_size: rows of a batch.
         buckets: lengths, increasing.
+        rng: see `plan_buckets`.
+    """
+    shapes = [Bucket(length, batch_size) for length in buckets]
+    return plan_buckets(_assigned(lengths, buckets), shapes, rng)
+
+
+def _assigned(lengths: np.ndarray, buckets: Sequence[int]) -> np.ndarray:
+    return np.searchsorted(buckets, lengths).clip(max=len(buckets) - 1)
+
+
+def plan_buckets(
+    assigned: np.ndarray, buckets: Sequence[Bucket], rng: np.random.Generator | None
+) -> list[BatchPlan]:
+    """Divide rows into batches, every row once; only the last batch may need padding rows.
+
+    Rows that do not fill a batch of their bucket move on to the next longer bucket.
+
+    Args:
+        assigned: int ``[rows]``, the number of the shortest bucket that each row fits.
+        buckets: increasing in all lengths, and not increasing in rows.
         rng: shuffles the rows within each bucket, and then the batches; None keeps the order, for evaluation.
     """
-    assigned = np.searchsorted(buckets, lengths).clip(max=len(buckets) - 1)
     plans: list[BatchPlan] = []
     waiting = np.zeros(0, np.int64)
     for number, bucket in enumerate(buckets):
@@ -51,15 +89,43 @@ def plan_batches(
         if rng is not None:
             members = rng.permutation(members)
         waiting = np.concatenate([waiting, members])
-        whole = len(waiting) // batch_size * batch_size
-        plans += [BatchPlan(bucket, rows) for rows in waiting[:whole].reshape(-1, batch_size)]
+        whole = len(waiting) // bucket.rows * bucket.rows
+        plans += [
+            BatchPlan(bucket.length, rows, bucket.target_length)
+            for rows in waiting[:whole].reshape(-1, bucket.rows)
+        ]
         waiting = waiting[whole:]
     if len(waiting):
-        length = buckets[int(assigned[waiting].max())]
-        plans.append(BatchPlan(length, np.concatenate([waiting, np.full(batch_size - len(waiting), -1)])))
+        bucket = buckets[int(assigned[waiting].max())]
+        filling = np.full(bucket.rows - len(waiting), -1)
+        plans.append(BatchPlan(bucket.length, np.concatenate([waiting, filling]), bucket.target_length))
     if rng is not None:
         plans = [plans[i] for i in rng.permutation(len(plans))]
     return plans
+
+
+def buckets_with_targets(
+    lengths: np.ndarray, target_lengths: np.ndarray, buckets: Sequence[int]
+) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """Return for rows with a text to write the bucket of each, and (length, target length) of the buckets.
+
+    There is one bucket for each of ``buckets`` that occurs, so that few programs are compiled. Its targets may be as
+    long as those of 19 in 20 of its rows; rows with longer ones go to the next bucket that has room for them.
+
+    Args:
+        lengths: int ``[rows]``.
+        target_lengths: int ``[rows]``.
+        buckets: lengths, increasing.
+    """
+    by_length = _assigned(lengths, buckets)
+    used = np.unique(by_length)
+    room = [
+        np.quantile(target_lengths[by_length == number], _FITTING_TARGETS, method="higher") for number in used
+    ]
+    room[-1] = target_lengths.max()
+    rounded = -(-np.maximum.accumulate(np.array(room, np.int64)) // _TARGET_STEP) * _TARGET_STEP
+    assigned = np.maximum(np.searchsorted(used, by_length), np.searchsorted(rounded, target_lengths))
+    return assigned, [(buckets[number], int(most)) for number, most in zip(used, rounded, strict=True)]
 
 
 def make_batch(task: str, rows: Rows, plan: BatchPlan, pad_id: int, *, targets: bool) -> TaskBatch:
@@ -83,19 +149,27 @@ def make_batch(task: str, rows: Rows, plan: BatchPlan, pad_id: int, *, targets: 
             types[position, :size] = rows.token_type_ids[row]
             real[position, :size] = 1
     positions = np.broadcast_to(np.arange(length, dtype=np.int32), (count, length)).copy()
+    weights = (plan.rows >= 0).astype(np.float32)
+    wanted = (
+        {name: _target(values, plan, plan.length) for name, values in rows.targets.items()} if targets else {}
+    )
+    if targets and len(rows.target_ids):
+        wanted["target_ids"] = _target(rows.target_ids, plan, plan.target_length)
+        weights = (wanted["target_ids"] != NO_TARGET).sum(axis=1, dtype=np.float32)
     return TaskBatch(
         inputs=EncoderInputs(ids, types, positions, real),  # type: ignore[arg-type]
-        targets={name: _target(values, plan) for name, values in rows.targets.items()} if targets else {},
-        weights=(plan.rows >= 0).astype(np.float32),  # type: ignore[arg-type]
+        targets=wanted,
+        weights=weights,  # type: ignore[arg-type]
+        numbers=np.maximum(plan.rows, 0).astype(np.int32),  # type: ignore[arg-type]
         task=task,
     )
 
 
-def _target(values: np.ndarray | Sequence[np.ndarray], plan: BatchPlan) -> Any:
+def _target(values: np.ndarray | Sequence[np.ndarray], plan: BatchPlan, length: int) -> Any:
     if isinstance(values, np.ndarray):
         real = (plan.rows >= 0).reshape(-1, *[1] * (values.ndim - 1))
         return np.where(real, values[plan.rows], np.zeros((), values.dtype))
-    out = np.full((len(plan.rows), plan.length), NO_TARGET, np.int32)
+    out = np.full((len(plan.rows), length), NO_TARGET, np.int32)
     for position, row in enumerate(plan.rows):
         if row >= 0:
             out[position, : len(values[row])] = values[row]
@@ -122,6 +196,9 @@ class TrainingOrder:
         buckets: lengths that rows are padded to, increasing.
         seed: of the run.
         weights: relative share of each task's batches; None stands for the task's number of batches per epoch.
+        target_lengths: of the texts to be written, of tasks that have them.
+        batch_tokens: tokens of a batch, padding and targets included; its rows are then a multiple of ``batch_size``,
+            at least one. None: ``batch_size`` rows.
     """
 
     lengths: Mapping[str, np.ndarray]
@@ -129,10 +206,14 @@ class TrainingOrder:
     buckets: tuple[int, ...]
     seed: int
     weights: Mapping[str, float | None]
+    target_lengths: Mapping[str, np.ndarray] = field(default_factory=dict)
+    batch_tokens: int | None = None
 
     def batches_per_epoch(self, task: str) -> int:
         """Return the number of batches that hold every row of a task once."""
-        return -(-len(self.lengths[task]) // self.batch_size)
+        if self.batch_tokens is None:
+            return -(-len(self.lengths[task]) // self.batch_size)
+        return len(plan_buckets(*self._bucketed(task), None))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -142,16 +223,31 @@ class TrainingOrder:
     def plans(self, start: int, steps: int) -> Iterator[tuple[str, BatchPlan]]:
         """Yield (task, plan) for the steps ``start`` … ``steps`` - 1."""
         names = list(self.lengths)
-        shares = np.array([self.weights.get(name) or self.batches_per_epoch(name) for name in names], float)
+        sizes = {name: self.batches_per_epoch(name) for name in names}
+        shares = np.array([self.weights.get(name) or sizes[name] for name in names], float)
         chosen = np.random.default_rng([self.seed, 1]).choice(len(names), size=steps, p=shares / shares.sum())
         done = np.bincount(chosen[:start], minlength=len(names))
 
         @lru_cache(maxsize=2 * len(names))
         def epoch(task: int, number: int) -> list[BatchPlan]:
             rng = np.random.default_rng([self.seed, 0, task, number])
-            return plan_batches(self.lengths[names[task]], self.batch_size, self.buckets, rng)
+            return plan_buckets(*self._bucketed(names[task]), rng)
 
         for task in chosen[start:]:
-            number, position = divmod(int(done[task]), self.batches_per_epoch(names[task]))
+            number, position = divmod(int(done[task]), sizes[names[task]])
             yield names[task], epoch(int(task), number)[position]
             done[task] += 1
+
+    def _bucketed(self, task: str) -> tuple[np.ndarray, list[Bucket]]:
+        """Return the bucket of each row of a task, and the buckets."""
+        lengths = self.lengths[task]
+        if task in self.target_lengths:
+            assigned, shapes = buckets_with_targets(lengths, self.target_lengths[task], self.buckets)
+        else:
+            assigned, shapes = _assigned(lengths, self.buckets), [(length, 0) for length in self.buckets]
+        return assigned, [Bucket(length, self._rows(length + target), target) for length, target in shapes]
+
+    def _rows(self, tokens: int) -> int:
+        if self.batch_tokens is None:
+            return self.batch_size
+        return max(1, self.batch_tokens // tokens // self.batch_size) * self.batch_size

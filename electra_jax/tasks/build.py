@@ -12,20 +12,26 @@ from electra_jax.config.tasks import (
     ClassificationConfig,
     QuestionAnsweringConfig,
     RegressionConfig,
+    Seq2SeqConfig,
     TaggingConfig,
     TaskConfig,
     TaskKind,
     TextsConfig,
 )
 from electra_jax.errors import UserError
+from electra_jax.generation.settings import check_stop_strings
+from electra_jax.model.network_config import text_decoder_config
+from electra_jax.model.text_decoder import TextDecoder
 from electra_jax.tasks.classification import ClassificationTask
 from electra_jax.tasks.multi_label import MultiLabelTask
 from electra_jax.tasks.protocol import Example, Task, TextExample, WordsExample
 from electra_jax.tasks.question_answering import QuestionAnsweringTask
+from electra_jax.tasks.seq2seq import Seq2SeqTask
 from electra_jax.tasks.settings import TaskSettings
 from electra_jax.tasks.sources import BENCHMARKS, collect_labels, example_warnings
 from electra_jax.tasks.tag_schemes import Scheme, spelling_by_name
 from electra_jax.tasks.tagging import TaggingTask, tag_format
+from electra_jax.tasks.text_metrics import check_selecting, check_text_metrics
 from electra_jax.tokenizers import Tokenizer
 
 Splits = Mapping[str, Sequence[Example]]
@@ -38,11 +44,11 @@ class Kind:
 
     Attributes:
         learn: (name, section, examples) → the fields of `TaskSettings` that follow from the examples, and warnings.
-        build: (section, settings, reference_quirks, arguments that all tasks take) → the task.
+        build: (section, settings, configuration, arguments that all tasks take) → the task.
     """
 
     learn: Callable[[str, Any, Splits], LearnedSettings]
-    build: Callable[[Any, TaskSettings, bool, dict[str, Any]], Task]
+    build: Callable[[Any, TaskSettings, Config, dict[str, Any]], Task]
 
 
 def learn_settings(name: str, config: TaskConfig, splits: Splits) -> tuple[TaskSettings, list[str]]:
@@ -72,7 +78,7 @@ def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tok
     Raises:
         UserError: options that do not fit.
     """
-    task, finetune = config.finetune.tasks[name], config.finetune
+    task = config.finetune.tasks[name]
     if task.kind != settings.kind:
         raise UserError(
             f"finetune.tasks.{name}.kind is {task.kind}, but the model was trained for {settings.kind}: set it back"
@@ -81,12 +87,19 @@ def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tok
         "name": name,
         "tokenizer": tokenizer,
         "max_length": config.data.sequence_length,
+    }
+    return KINDS[task.kind].build(task, settings, config, shared)
+
+
+def _head_settings(config: Config) -> dict[str, Any]:
+    """Return the arguments of the tasks whose heads say something of what is read."""
+    finetune = config.finetune
+    return {
         "head_style": finetune.head_style,
         "head_dropout": finetune.head_dropout,
         "dtype": jnp.dtype(config.compute.dtype),
         "initializer_range": config.model.initializer_range,
     }
-    return KINDS[task.kind].build(task, settings, finetune.reference_quirks, shared)
 
 
 def _learn_classes(name: str, task: ClassificationConfig, splits: Splits) -> LearnedSettings:
@@ -96,9 +109,8 @@ def _learn_classes(name: str, task: ClassificationConfig, splits: Splits) -> Lea
 
 
 def _build_classification(
-    task: ClassificationConfig, settings: TaskSettings, reference_quirks: bool, shared: dict[str, Any]
+    task: ClassificationConfig, settings: TaskSettings, config: Config, shared: dict[str, Any]
 ) -> Task:
-    del reference_quirks
     if settings.multi_label:
         return MultiLabelTask(
             labels=settings.labels,
@@ -107,6 +119,7 @@ def _build_classification(
             tune_threshold=task.threshold == "tune",
             swap_pairs=_swap_pairs(task, shared["name"]),
             **shared,
+            **_head_settings(config),
         )
     return ClassificationTask(
         kind="classification",
@@ -115,6 +128,7 @@ def _build_classification(
         swap_pairs=_swap_pairs(task, shared["name"]),
         positive=task.positive,
         **shared,
+        **_head_settings(config),
     )
 
 
@@ -129,9 +143,8 @@ def _learn_range(name: str, task: RegressionConfig, splits: Splits) -> LearnedSe
 
 
 def _build_regression(
-    task: RegressionConfig, settings: TaskSettings, reference_quirks: bool, shared: dict[str, Any]
+    task: RegressionConfig, settings: TaskSettings, config: Config, shared: dict[str, Any]
 ) -> Task:
-    del reference_quirks
     return ClassificationTask(
         kind="regression",
         labels=(),
@@ -140,6 +153,7 @@ def _build_regression(
         high=settings.high,
         swap_pairs=_swap_pairs(task, shared["name"]),
         **shared,
+        **_head_settings(config),
     )
 
 
@@ -151,9 +165,8 @@ def _learn_tags(name: str, task: TaggingConfig, splits: Splits) -> LearnedSettin
 
 
 def _build_tagging(
-    task: TaggingConfig, settings: TaskSettings, reference_quirks: bool, shared: dict[str, Any]
+    task: TaggingConfig, settings: TaskSettings, config: Config, shared: dict[str, Any]
 ) -> Task:
-    del reference_quirks
     return TaggingTask(
         file_labels=settings.labels,
         scheme=cast(Scheme, settings.scheme),
@@ -161,6 +174,7 @@ def _build_tagging(
         learned_scheme=settings.learned,
         chosen_metric=task.metric,
         **shared,
+        **_head_settings(config),
     )
 
 
@@ -170,14 +184,50 @@ def _learn_nothing(name: str, task: TaskConfig, splits: Splits) -> LearnedSettin
 
 
 def _build_questions(
-    task: QuestionAnsweringConfig, settings: TaskSettings, reference_quirks: bool, shared: dict[str, Any]
+    task: QuestionAnsweringConfig, settings: TaskSettings, config: Config, shared: dict[str, Any]
 ) -> Task:
     return QuestionAnsweringTask(
         config=task,
         no_answer_threshold=settings.no_answer_threshold,
-        reference_quirks=reference_quirks,
+        reference_quirks=config.finetune.reference_quirks,
+        **shared,
+        **_head_settings(config),
+    )
+
+
+def _learn_seq2seq(name: str, task: Seq2SeqConfig, splits: Splits) -> LearnedSettings:
+    """Learn nothing; but a metric that cannot be computed is refused before it is trained, and only then."""
+    del splits
+    metrics = _text_metrics(task)
+    check_text_metrics(name, metrics)
+    check_selecting(name, metrics[0])
+    return {}, []
+
+
+def _build_seq2seq(
+    task: Seq2SeqConfig, settings: TaskSettings, config: Config, shared: dict[str, Any]
+) -> Task:
+    del settings
+    tokenizer: Tokenizer = shared["tokenizer"]
+    check_stop_strings(config.generation, tokenizer)
+    return Seq2SeqTask(
+        config=task,
+        max_target_length=task.max_target_tokens or config.model.max_positions,
+        generation=config.generation,
+        max_positions=config.model.max_positions,
+        metrics=_text_metrics(task),
+        network=lambda: TextDecoder(text_decoder_config(config, task.decoder, tokenizer.vocab_size)),
         **shared,
     )
+
+
+def _text_metrics(task: Seq2SeqConfig) -> tuple[str, ...]:
+    """Return the metrics of texts, the one that selects first."""
+    rouge = task.metric is not None and task.metric.startswith("rouge")
+    usual = ("rouge1", "rouge2", "rougeL") if rouge else ("bleu", "chrf")
+    named = tuple(task.metrics) if task.metrics is not None else usual
+    first = task.metric or (named or usual)[0]
+    return (first, *(name for name in named if name != first))
 
 
 def _swap_pairs(task: TextsConfig, name: str) -> bool:
@@ -198,5 +248,6 @@ KINDS: Mapping[TaskKind, Kind] = MappingProxyType(
         "regression": Kind(_learn_range, _build_regression),
         "tagging": Kind(_learn_tags, _build_tagging),
         "question_answering": Kind(_learn_nothing, _build_questions),
+        "seq2seq": Kind(_learn_seq2seq, _build_seq2seq),
     }
 )

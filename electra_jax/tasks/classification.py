@@ -38,6 +38,7 @@ class ClassificationTask:
         high: the label that is 1.
         swap_pairs: train on every pair in both orders.
         positive: the class whose F1 is measured; None is the second of two classes, and the mean over more.
+        shares: nothing: its head reads the encoder's states alone.
 
     Raises:
         UserError: fewer than two classes, or a metric or positive class that does not exist.
@@ -57,6 +58,7 @@ class ClassificationTask:
     high: float = 1.0
     swap_pairs: bool = False
     positive: str | None = None
+    shares: tuple[()] = ()
 
     def __post_init__(self) -> None:
         for name in self.metrics:

@@ -19,8 +19,9 @@ from electra_jax.model.attention.choice import choose_attention
 from electra_jax.objectives import build_network
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.runtime.compilation_cache import use_compilation_cache
-from electra_jax.tasks.batches import TrainingOrder, make_batch, share_of, usable_buckets
+from electra_jax.tasks.batches import BatchPlan, TrainingOrder, make_batch, share_of, usable_buckets
 from electra_jax.tasks.build import build_task, learn_settings
+from electra_jax.tasks.decoder_start import FineTuningStart
 from electra_jax.tasks.head_transfer import HeadTransfer
 from electra_jax.tasks.inputs import (
     FineTuningInputs,
@@ -59,6 +60,10 @@ from electra_jax.training.start import check_data, check_run, check_tokenizer, i
 from electra_jax.training.workdir import WorkDir
 
 Splits = Mapping[str, Sequence[Example]]
+
+# Rows of a batch that is predicted, at least, where batches of training are counted in tokens.
+_PREDICTED_TOGETHER = 32
+_SHORT_TARGET = 8  # of a batch that only serves for shapes
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,19 @@ class FineTuningData:
             buckets=self.buckets,
             seed=seed,
             weights={name: task.weight for name, task in self.config.finetune.tasks.items()},
+            target_lengths={
+                name: np.array([len(ids) for ids in rows.target_ids])
+                for name, rows in self.rows.items()
+                if len(rows.target_ids)
+            },
+            batch_tokens=self.config.finetune.batch_tokens,
         )
+
+    @property
+    def prediction_rows(self) -> int:
+        """Rows of a batch that is predicted."""
+        size = self.config.train.batch_size
+        return size if self.config.finetune.batch_tokens is None else -(-_PREDICTED_TOGETHER // size) * size
 
 
 def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -> dict[str, Any]:
@@ -123,7 +140,7 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
             "finetune.tasks names no task: use one of configs/finetune, or name your own, such as "
             "'finetune.tasks.mine={kind: classification, train: a.csv, dev: b.csv, text: text, label: label}'"
         )
-    config, tokenizer, notes = starting_point(config)
+    config, tokenizer, notes = starting_point(config, workdir.tokenizer)
     begun = _read_begun(workdir)
     # The content at a path is compared below. An earlier version did not record it, so there the path must be the same.
     free_paths = path_keys(config.finetune.tasks) if begun is not None else frozenset()
@@ -223,9 +240,13 @@ def read_finetuning_data(
         tasks[name] = build_task(name, settings[name], config, tokenizer)
         settings[name] = replace(settings[name], classes=tasks[name].labels)
         rows[name] = tasks[name].encode(splits["train"], training=True)
+        notes += [_noted(name, "train", line) for line in rows[name].notes]
         for split in splits:
             if split != "train":
-                tasks[name].encode(splits[split], training=False)  # finds unknown labels now, not at the end
+                encoded = tasks[name].encode(
+                    splits[split], training=False
+                )  # finds unknown labels now, not at the end
+                notes += [_noted(name, split, line) for line in encoded.notes]
         notes.append(
             f"{name}: "
             + ", ".join(f"{len(splits[split]):,} {split}" for split in splits)
@@ -235,6 +256,11 @@ def read_finetuning_data(
         {f"{n}.{s}": e for n, splits in examples.items() for s, e in splits.items()}
     )
     return FineTuningData(config, tokenizer, examples, settings, tasks, rows, fingerprint, free_paths)
+
+
+def _noted(name: str, split: str, line: str) -> str:
+    kind, _, rest = line.partition(": ")
+    return f"{kind}: finetune.tasks.{name}, {split}: {rest}"
 
 
 def seed_config(data: FineTuningData, seed: int) -> Config:
@@ -325,7 +351,7 @@ def seed_experiment(
         make_workload=lambda program: FineTuningWorkload(
             config, saved_config, data, objective, program, workdir, root
         ),
-        adapt=HeadTransfer(data.settings),
+        adapt=FineTuningStart(HeadTransfer(data.settings), data.config.finetune.tasks),
         # A model that starts from this one needs its classes.
         write_files=lambda: write_settings(workdir.root, data.settings),
     )
@@ -350,20 +376,20 @@ def _result_of(workdir: WorkDir, saved_config: Config) -> Result | None:
 
 def _example_batches(data: FineTuningData) -> dict[str, TaskBatch]:
     """Return a batch of each task, padded to the shortest bucket, for shapes."""
-    size = data.config.train.batch_size
-    lengths = data.buckets[:1]
+    size, length = data.config.train.batch_size, data.buckets[0]
     batches = {}
     for name, rows in data.rows.items():
-        one = TrainingOrder({name: np.full(1, min(lengths[0], len(rows.input_ids[0])))}, size, lengths, 0, {})
-        _, plan = next(one.plans(0, 1))
+        numbers = np.array([0, *[-1] * (size - 1)])
+        plan = BatchPlan(length, numbers, _SHORT_TARGET if len(rows.target_ids) else 0)
         short = replace(
             rows,
-            input_ids=[rows.input_ids[0][: lengths[0]]],
-            token_type_ids=[rows.token_type_ids[0][: lengths[0]]],
+            input_ids=[rows.input_ids[0][:length]],
+            token_type_ids=[rows.token_type_ids[0][:length]],
             targets={
-                target: values if isinstance(values, np.ndarray) else [values[0][: lengths[0]]]
+                target: values if isinstance(values, np.ndarray) else [values[0][:length]]
                 for target, values in rows.targets.items()
             },
+            target_ids=[ids[:_SHORT_TARGET] for ids in rows.target_ids[:1]],
         )
         batches[name] = make_batch(name, short, plan, data.tokenizer.pad_id, targets=True)
     return batches
@@ -385,7 +411,9 @@ class FineTuningWorkload:
         self._config, self._data, self._program = config, data, program
         self._workdir, self._saved_config = workdir, saved_config
         self._step = make_predict_step(objective, program.mesh)
-        self._lengths: list[int] = []  # of the batches since throughput was last logged
+        self._shapes: list[
+            tuple[int, int]
+        ] = []  # rows and tokens of the batches since throughput was last logged
         self.settings = dict(data.settings)
         self.tokens_per_step = config.train.batch_size * config.data.sequence_length
         file, folder = (shlex.quote(str(path)) for path in (root.config, root.root))
@@ -396,16 +424,16 @@ class FineTuningWorkload:
         data = self._data
         for name, plan in data.order(self._config.seed).plans(start, self._config.train.total_steps):
             batch = make_batch(name, data.rows[name], plan, data.tokenizer.pad_id, targets=True)
-            self._lengths.append(plan.length)
+            self._shapes.append((len(plan.rows), len(plan.rows) * (plan.length + plan.target_length)))
             yield share_of(batch, *self._program.host_share)
 
     def throughput(self, seconds_per_step: float | None) -> Metrics:
         """Return sequences and tokens per second, padding included, since the last call."""
-        rows, lengths = self._config.train.batch_size, self._lengths
-        self._lengths = []
-        speed = rows / seconds_per_step if seconds_per_step else None
-        tokens = speed * float(np.mean(lengths)) if speed and lengths else None
-        return {"sequences_per_second": speed, "tokens_per_second": tokens}
+        shapes, self._shapes = self._shapes, []
+        if not seconds_per_step or not shapes:
+            return {"sequences_per_second": None, "tokens_per_second": None}
+        rows, tokens = (float(value) / seconds_per_step for value in np.mean(shapes, axis=0))
+        return {"sequences_per_second": rows, "tokens_per_second": tokens}
 
     def evaluate(self, params: Any, step: int) -> Metrics:
         """Return the metrics of the tasks on their dev examples; keep the parameters if they are the best so far."""
@@ -457,7 +485,7 @@ class FineTuningWorkload:
             params,
             task.name,
             rows,
-            batch_size=self._config.train.batch_size,
+            batch_size=data.prediction_rows,
             buckets=data.buckets,
             pad_id=data.tokenizer.pad_id,
         )

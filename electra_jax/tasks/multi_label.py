@@ -42,6 +42,7 @@ class MultiLabelTask:
         initializer_range: standard deviation of the initial weights of Hugging Face's head.
         swap_pairs: train on every pair in both orders.
         f1_of: None, since F1 is over all classes.
+        shares: nothing: its head reads the encoder's states alone.
 
     Raises:
         UserError: no class at all, or a metric that does not exist.
@@ -60,6 +61,7 @@ class MultiLabelTask:
     initializer_range: float = 0.02
     swap_pairs: bool = False
     f1_of: None = None
+    shares: tuple[()] = ()
 
     def __post_init__(self) -> None:
         check_metric(self.name, KIND, self.metric)

@@ -14,7 +14,7 @@ from electra_jax.model.layers import split_or_none
 from electra_jax.model.text_encoder import TextEncoder
 from electra_jax.objectives.metrics import MetricSums, mean, weighted_sum
 from electra_jax.objectives.protocol import Params, Subnetwork
-from electra_jax.tasks.protocol import Task, TaskBatch
+from electra_jax.tasks.protocol import SummedLoss, Task, TaskBatch
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,11 @@ class FineTuning:
             batch = self.examples[name]
             hidden = jnp.zeros((*batch.inputs.input_ids.shape, self.network.sizes.discriminator.hidden_size))
 
-            def call(head: Any, task: Task = task, hidden: Array = hidden, batch: TaskBatch = batch) -> Array:
+            def call(head: Any, task: Task = task, hidden: Array = hidden, batch: TaskBatch = batch) -> Any:
                 return task.loss(head, hidden, batch, None)
 
-            heads[name] = nn.init(call, task.head())(jax.random.fold_in(head_rng, number))["params"]
+            made = nn.init(call, task.head())(jax.random.fold_in(head_rng, number))["params"]
+            heads[name] = _without(made, {own: params[shared] for own, shared in task.shares})
         return {**params, "heads": heads}
 
     def draw_inputs(self, batch: TaskBatch, rng: Array) -> TaskBatch:
@@ -59,7 +60,7 @@ class FineTuning:
         return batch
 
     def loss_normalizers(self, inputs: TaskBatch) -> Array:
-        """Return the number of rows that count; 1 where losses are summed."""
+        """Return the weight of the rows, added up; 1 where losses are summed."""
         if self.sum_losses:
             return jnp.float32(1.0)
         return jnp.maximum(inputs.weights.sum(), 1.0)
@@ -72,20 +73,27 @@ class FineTuning:
         hidden = self._encode(params, inputs, encoder_rng)
         task = self.tasks[inputs.task]
         losses: Any = nn.apply(lambda head: task.loss(head, hidden, inputs, head_rng), task.head())(
-            {"params": params["heads"][inputs.task]}
+            {"params": self._head_parameters(params, task)}
         )
+        if not isinstance(losses, SummedLoss):
+            losses = SummedLoss((losses * inputs.weights).sum(), losses)
         sums = {f"{name}_loss": jnp.zeros(2, jnp.float32) for name in self.tasks}
-        sums[f"{inputs.task}_loss"] = weighted_sum(losses, inputs.weights)
-        return (losses * inputs.weights).sum() / normalizers, sums
+        sums[f"{inputs.task}_loss"] = weighted_sum(losses.rows, inputs.weights)
+        return losses.total / normalizers, sums
 
     def outputs(self, params: Params, batch: TaskBatch) -> dict[str, Array]:
         """Return what predictions are read from, without dropout; see `Task.outputs`."""
         hidden = self._encode(params, batch, None)
         task = self.tasks[batch.task]
         outputs: Any = nn.apply(lambda head: task.outputs(head, hidden, batch), task.head())(
-            {"params": params["heads"][batch.task]}
+            {"params": self._head_parameters(params, task)}
         )
         return outputs
+
+    def _head_parameters(self, params: Params, task: Task) -> Params:
+        """Return what a head is applied with: its own, and what it shares with the encoder."""
+        shared = {own: params[name] for own, name in task.shares}
+        return _merged(params["heads"][task.name], shared)
 
     def _encode(self, params: Params, batch: TaskBatch, rng: Array | None) -> Array:
         encoder = {name: params[name] for name in ("embeddings", "encoder")}
@@ -98,3 +106,21 @@ class FineTuning:
         if len(means) == 1:
             return {"loss": next(iter(means.values()))}
         return {"loss": mean(sum(sums.values())), **means}
+
+
+def _merged(own: Any, shared: Any) -> Any:
+    """Return two trees as one; no leaf is in both."""
+    if not isinstance(own, Mapping) or not isinstance(shared, Mapping):
+        raise ValueError("a head has parameters of its own where it shares the encoder's")
+    both = {name: _merged(own[name], shared[name]) for name in own.keys() & shared.keys()}
+    return {**own, **shared, **both}
+
+
+def _without(tree: Any, shared: Any) -> Any:
+    """Return a tree without the leaves that another has too."""
+    kept = {
+        name: _without(branch, shared[name]) if name in shared else branch
+        for name, branch in tree.items()
+        if name not in shared or isinstance(branch, Mapping)
+    }
+    return {name: branch for name, branch in kept.items() if not isinstance(branch, Mapping) or branch}

@@ -102,7 +102,27 @@ class QuestionExample:
     hidden: bool = False
 
 
-Example = TextExample | WordsExample | QuestionExample
+@dataclass(frozen=True)
+class Seq2SeqExample:
+    """A text, and what is to be written for it.
+
+    Attributes:
+        id: the identifier.
+        source: the text that is read.
+        targets: the references, one or more; the first is learned. None if they are hidden.
+    """
+
+    id: str
+    source: str
+    targets: tuple[str, ...] | None = None
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the targets are unknown."""
+        return self.targets is None
+
+
+Example = TextExample | WordsExample | QuestionExample | Seq2SeqExample
 
 
 @dataclass(frozen=True)
@@ -117,6 +137,9 @@ class Rows:
         example_index: int32 ``[rows]``, the number of the example that a row belongs to; long examples have several
             rows.
         details: what the task needs to decode predictions, one entry per row (offsets into the text, for instance).
+        target_ids: int32 ``[target_length]`` for each row, a text to be written, whose length is another than the
+            row's; () where the task has none.
+        notes: lines for the user about the texts, each beginning with ``note:`` or ``warning:``.
     """
 
     input_ids: Sequence[np.ndarray]
@@ -124,6 +147,8 @@ class Rows:
     targets: Mapping[str, np.ndarray | Sequence[np.ndarray]]
     example_index: np.ndarray
     details: Sequence[Any] = ()
+    target_ids: Sequence[np.ndarray] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -135,15 +160,31 @@ class TaskBatch:
 
     Attributes:
         inputs: int32 ``[batch, length]`` each.
-        targets: ``[batch]``, ``[batch, length]`` or ``[batch, classes]``, by name.
-        weights: float32 ``[batch]``, 0.0 for padding rows.
+        targets: ``[batch]``, ``[batch, length]`` or ``[batch, classes]``, by name; ``target_ids`` is
+            ``[batch, target_length]``.
+        weights: float32 ``[batch]``, 0.0 for padding rows; for others 1.0, or of a text to be written its tokens.
+        numbers: int32 ``[batch]``, of the rows, whatever batch they are in; those of padding rows are 0.
         task: the task's name; a batch of another task is another program.
     """
 
     inputs: EncoderInputs
     targets: dict[str, Array]
     weights: Array
+    numbers: Array
     task: str = struct.field(pytree_node=False)
+
+
+@struct.dataclass
+class SummedLoss:
+    """The loss of a batch whose rows are summed already, with a gradient for the sum alone.
+
+    Attributes:
+        total: float32 scalar, Σ w · loss over the rows.
+        rows: float32 ``[batch]``, the loss of each row as it is logged.
+    """
+
+    total: Array
+    rows: Array
 
 
 @dataclass(frozen=True)
@@ -170,6 +211,8 @@ class Task(Protocol):
         labels: the classes in the order of their numbers; () where there are none.
         metric: the metric that selects checkpoints and seeds; larger is better.
         f1_of: the class whose F1 is measured; None where F1 is not that of a single class, or not measured.
+        shares: (name in the head's parameters, name in the encoder's) of what the head computes with besides its own,
+            such as ``("embeddings", "embeddings")``.
     """
 
     @property
@@ -182,6 +225,8 @@ class Task(Protocol):
     def metric(self) -> str: ...  # noqa: D102
     @property
     def f1_of(self) -> str | None: ...  # noqa: D102
+    @property
+    def shares(self) -> tuple[tuple[str, str], ...]: ...  # noqa: D102
 
     def encode(self, examples: Sequence[Any], *, training: bool) -> Rows:
         """Encode examples as rows; with ``training`` they must have targets.
@@ -193,8 +238,8 @@ class Task(Protocol):
     def head(self) -> nn.Module:
         """Return the head; its parameters are initialised by calling it as `loss` does."""
 
-    def loss(self, head: Any, hidden: Array, batch: TaskBatch, rng: Array | None) -> Array:
-        """Return the loss of each row, float32 ``[batch]``.
+    def loss(self, head: Any, hidden: Array, batch: TaskBatch, rng: Array | None) -> Array | SummedLoss:
+        """Return the loss of each row, float32 ``[batch]``, or their sum.
 
         Args:
             head: the bound head.

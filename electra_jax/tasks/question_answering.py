@@ -52,6 +52,7 @@ class QuestionAnsweringTask:
         no_answer_threshold: questions with a higher score of "no answer" have none; None answers all of them.
         reference_quirks: see `question_rows`.
         f1_of: None, since F1 is that of words.
+        shares: nothing: its head reads the encoder's states alone.
 
     Raises:
         UserError: rows too short for the questions; a metric that does not exist.
@@ -70,6 +71,7 @@ class QuestionAnsweringTask:
     kind: str = "question_answering"
     labels: tuple[str, ...] = ()
     f1_of: None = None
+    shares: tuple[()] = ()
 
     def __post_init__(self) -> None:
         check_question_fits(self.name, self.max_length, self.config.max_question_tokens)

@@ -1,12 +1,22 @@
 """What fine-tuning starts from: sizes and vocabulary of a checkpoint, or of the configuration alone."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
 from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config, TokenizerConfig
+from electra_jax.config.tasks import Seq2SeqConfig
 from electra_jax.config.yaml_format import show
 from electra_jax.errors import UserError
+from electra_jax.model.sizes import network_sizes
 from electra_jax.objectives.kinds import is_causal
+from electra_jax.tasks.sources import load_examples
+from electra_jax.tasks.sources.parallel_texts import training_texts
 from electra_jax.tokenizers import Tokenizer, load_tokenizer, vocabulary_notes, with_cleaning
 from electra_jax.tokenizers.build import build_tokenizer
+from electra_jax.training.checkpoints import saved_shapes
 from electra_jax.training.initialisation import (
     InitialCheckpoint,
     check_initial_checkpoint,
@@ -14,24 +24,26 @@ from electra_jax.training.initialisation import (
 )
 
 
-def starting_point(config: Config) -> tuple[Config, Tokenizer, list[str]]:
+def starting_point(
+    config: Config, saved_tokenizer: Path | None = None
+) -> tuple[Config, Tokenizer, list[str]]:
     """Return the configuration with model and vocabulary of ``init_from``, the tokenizer, and lines to print.
 
     Settings given in the section ``model`` take precedence over the checkpoint's (dropout, for instance); sizes that
-    differ are refused when its parameters are read.
+    differ are refused when its parameters are read. Without a checkpoint and a vocabulary, tasks that write have one
+    trained on their texts, sources and targets together.
+
+    Args:
+        config: the configuration.
+        saved_tokenizer: where this run's own is, if it was begun before.
 
     Raises:
         UserError: no checkpoint, a checkpoint without a vocabulary, or no vocabulary at all.
     """
     if config.init_from is None:
-        if config.tokenizer.vocab_file is None:
-            raise UserError(
-                "fine-tuning starts from a checkpoint: init_from=WORKDIR (or from nothing, with "
-                "tokenizer.vocab_file and the sizes in model.*)"
-            )
         config = config.model_copy(update={"tokenizer": with_cleaning(config.tokenizer)})
-        tokenizer = build_tokenizer(config.tokenizer, lambda: iter(()))
-        return config, tokenizer, [f"note: {note}" for note in vocabulary_notes(tokenizer)]
+        tokenizer, notes = _own_vocabulary(config, saved_tokenizer)
+        return config, tokenizer, notes + [f"note: {note}" for note in vocabulary_notes(tokenizer)]
     origin = find_initial_checkpoint(config.init_from)
     if not origin.tokenizer.is_dir():
         raise UserError(
@@ -57,10 +69,63 @@ def starting_point(config: Config) -> tuple[Config, Tokenizer, list[str]]:
     if config.finetune.from_scratch:
         notes.append(f"from scratch: sizes and vocabulary of {origin.path}, parameters at random")
         values["init_from"] = None
+    _resolve_decoders(values, origin)
     resolved = validate(values, config.init_from)
     if resolved.init_from is not None:
         check_initial_checkpoint(resolved, resolved.init_from)
     return resolved, tokenizer, notes
+
+
+def _own_vocabulary(config: Config, saved: Path | None) -> tuple[Tokenizer, list[str]]:
+    """Return the vocabulary of a run without a checkpoint: its file's, this run's own so far, or one trained now."""
+    if config.tokenizer.vocab_file is not None:
+        return build_tokenizer(config.tokenizer, lambda: iter(())), []
+    writers = {name: task for name, task in config.finetune.tasks.items() if isinstance(task, Seq2SeqConfig)}
+    if not writers:
+        raise UserError(
+            "fine-tuning starts from a checkpoint: init_from=WORKDIR (or from nothing, with "
+            "tokenizer.vocab_file and the sizes in model.*)"
+        )
+    if saved is not None and saved.is_dir():
+        return load_tokenizer(saved), []
+    examples: list[Any] = []
+    for name, task in writers.items():
+        examples += load_examples(name, task, tfds_data_dir=config.data.tfds_data_dir, needs=("train",))[
+            "train"
+        ]
+    tokenizer = build_tokenizer(config.tokenizer, training_texts(examples))
+    trained = f"trained a vocabulary of {tokenizer.vocab_size:,} on the texts of {', '.join(writers)}"
+    return tokenizer, [f"{trained}, sources and targets together"]
+
+
+def _resolve_decoders(values: Mapping[str, Any], origin: InitialCheckpoint) -> None:
+    """Set the sizes of decoders that start from the generator of a checkpoint.
+
+    Raises:
+        UserError: it has no generator, one with a vocabulary of its own, or one of other sizes.
+    """
+    for name, task in values["finetune"]["tasks"].items():
+        if task["kind"] != "seq2seq" or task["decoder"]["init"] != "generator":
+            continue
+        where = f"finetune.tasks.{name}.decoder.init=generator"
+        if "generator_encoder/layers/output/kernel" not in saved_shapes(origin.directory, origin.step):
+            raise UserError(
+                f"{where}: {origin.path} has no generator of its own to start from: use a pre-trained ELECTRA whose "
+                "generator.sharing is embeddings, or set init to encoder or random"
+            )
+        sizes = network_sizes(origin.config.model, origin.config.generator, vocab_size=1)
+        if origin.config.generator.sharing == "none":
+            raise UserError(
+                f"{where}: the generator of {origin.path} has embeddings of its own (generator.sharing=none), and the "
+                "decoder has the encoder's: set init to encoder or random"
+            )
+        for key, value in asdict(sizes.generator).items():
+            if task["decoder"][key] not in (None, value):
+                raise UserError(
+                    f"{where}: decoder.{key} is {task['decoder'][key]}, but {origin.path} has a generator with "
+                    f"{value}: leave it out"
+                )
+            task["decoder"][key] = value
 
 
 def _check_vocabulary(config: TokenizerConfig, init_from: str, origin: InitialCheckpoint) -> None:

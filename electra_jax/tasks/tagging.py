@@ -57,6 +57,7 @@ class TaggingTask:
             takes the labels as they are, for a model that was trained elsewhere; those that are not tags of spans
             count as outside.
         f1_of: None, since F1 is that of all entities.
+        shares: nothing: its head reads the encoder's states alone.
 
     Raises:
         UserError: fewer than two classes; a metric that does not exist.
@@ -76,6 +77,7 @@ class TaggingTask:
     learned_scheme: Scheme | Literal["labels"] = "BIOES"
     kind: str = "tagging"
     f1_of: None = None
+    shares: tuple[()] = ()
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2:

@@ -206,10 +206,15 @@ def initial_params(
     usable = _has_our_generator(objective, origin)
     flat = flatten_dict(fresh, sep="/")
     adaptation = Adaptation()
-    if adapt is not None and usable:
+    if adapt is not None:
         adaptation = adapt(origin, saved, {name: tuple(leaf.shape) for name, leaf in flat.items()})
     theirs = {name: adaptation.source_names.get(name, name) for name in flat}
-    there = {name for name in flat if theirs[name] in saved and (usable or _scope(name) in DISCRIMINATOR)}
+    named = adaptation.source_names
+    there = {
+        name
+        for name in flat
+        if theirs[name] in saved and (usable or _scope(name) in DISCRIMINATOR or name in named)
+    }
     taken = there - adaptation.reinitialized
     notes = [f"parameters from {origin.path}, optimizer fresh", *adaptation.notes]
     if absent := _summarize(flat.keys() - adaptation.reinitialized, taken):
@@ -227,7 +232,7 @@ def initial_params(
 
     def merge(path: KeyPath, old: Any, new: Any) -> Any:
         if (change := adaptation.transforms.get(path_name(path))) is not None:
-            return jax.jit(change, out_shardings=new.sharding)(old)
+            old = jax.jit(change, out_shardings=None if _is_vocabulary(path, new) else new.sharding)(old)
         if not _is_vocabulary(path, new):
             return old
         return jax.jit(_merge_rows, static_argnums=2, out_shardings=new.sharding)(old, new, known)

@@ -1,11 +1,12 @@
 """Loading the examples of a task, as its configuration says."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from electra_jax.config.seq2seq import ParallelFiles
 from electra_jax.config.tasks import TaskConfig, nearest_benchmark
 from electra_jax.data.sources.read_many import read_all
 from electra_jax.errors import UserError
@@ -14,6 +15,7 @@ from electra_jax.tasks.sources.benchmarks import BENCHMARKS, Benchmark
 from electra_jax.tasks.sources.checks import check_examples
 from electra_jax.tasks.sources.official import expected_files, find_official, folder_listing, read_official
 from electra_jax.tasks.sources.own_files import read_own_file
+from electra_jax.tasks.sources.parallel_texts import read_parallel_files
 from electra_jax.tasks.sources.tfds_examples import read_tfds
 
 _TFDS = "tfds:"
@@ -48,7 +50,7 @@ def load_examples(
     """
     where = f"finetune.tasks.{name}"
     files = {"train": config.train, "dev": config.dev, "test": config.test}
-    own = {split: path for split, path in files.items() if path is not None}
+    own = {split: file for split, file in files.items() if file is not None}
     if (config.data is not None) == bool(own):
         both = f"both data and {', '.join(own)}" if own else "neither data nor files of its own"
         raise UserError(f"{where} names {both}; set either data, or train, dev and test.")
@@ -56,9 +58,7 @@ def load_examples(
     benchmark = BENCHMARKS.get(name) if config.data is not None else None
     there = f"given are {', '.join(own)}"
     if config.data is None:
-        read = read_all(
-            partial(read_own_file, _path(path), config, where, split, notes) for split, path in own.items()
-        )
+        read = read_all(_reader(file, config, where, split, notes) for split, file in own.items())
         examples = dict(zip(own, read, strict=True))
     elif config.data.startswith(_TFDS):
         spec = config.data.removeprefix(_TFDS)
@@ -76,6 +76,14 @@ def load_examples(
         raise UserError(f"{where} has no {' and no '.join(missing)} examples{official_files}; {there}.")
     check_examples(examples, config, benchmark, where)
     return examples
+
+
+def _reader(
+    file: str | ParallelFiles, config: TaskConfig, where: str, split: str, notes: list[str]
+) -> Callable[[], list[Example]]:
+    if isinstance(file, ParallelFiles):
+        return lambda: list(read_parallel_files(file, where, split, notes))
+    return partial(read_own_file, _path(file), config, where, split, notes)
 
 
 def hold_out_dev(

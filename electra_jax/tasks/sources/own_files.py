@@ -9,6 +9,7 @@ from typing import Any
 from electra_jax.config.tasks import (
     ClassificationConfig,
     ColumnsConfig,
+    Seq2SeqConfig,
     TaggingConfig,
     TaskConfig,
     TaskKind,
@@ -26,6 +27,7 @@ from electra_jax.tasks.sources.labels import (
     padding_notes,
     strip_label,
 )
+from electra_jax.tasks.sources.parallel_texts import read_columns
 from electra_jax.tasks.sources.questions import read_mrqa, read_squad
 from electra_jax.tasks.sources.tables import read_cells, table_with_header, text_examples
 from electra_jax.tasks.sources.word_columns import read_word_columns
@@ -36,6 +38,7 @@ FORMATS = {
     "regression": _TABLES,
     "tagging": (".txt", ".conll", ".bio", ".iob", ".tsv", ".jsonl"),
     "question_answering": (".json", ".jsonl"),
+    "seq2seq": _TABLES,
 }
 
 
@@ -91,6 +94,13 @@ def _words(
     return examples
 
 
+def _sources_and_targets(
+    path: Path, extension: str, config: Seq2SeqConfig, where: str, split: str, notes: list[str]
+) -> Iterable[Example]:
+    del notes
+    return read_columns(path, extension, config, where, split)
+
+
 def _texts_with_labels(
     path: Path, extension: str, config: TextsConfig, where: str, split: str, notes: list[str]
 ) -> Iterable[Example]:
@@ -120,6 +130,7 @@ _READERS: Mapping[TaskKind, Callable[[Path, str, Any, str, str, list[str]], Iter
             "regression": _texts_with_labels,
             "tagging": _words,
             "question_answering": _questions,
+            "seq2seq": _sources_and_targets,
         }
     )
 )

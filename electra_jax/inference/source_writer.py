@@ -1,0 +1,92 @@
+"""Texts for sources: a fine-tuned model whose task writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from electra_jax.config.generation import GenerationConfig
+from electra_jax.config.schema import Config
+from electra_jax.errors import UserError, listed
+from electra_jax.generation.settings import check_stop_strings, resolve_method, texts_per_prompt
+from electra_jax.generation.written import Generation
+from electra_jax.tasks.objective import FineTuning
+from electra_jax.tasks.protocol import Seq2SeqExample
+from electra_jax.tasks.seq2seq import Seq2SeqTask
+
+if TYPE_CHECKING:
+    from electra_jax.inference.load import Model
+
+
+def writing_tasks(config: Config) -> list[str]:
+    """Return the names of the tasks that write."""
+    return [name for name, task in config.finetune.tasks.items() if task.kind == "seq2seq"]
+
+
+class SourceWriter:
+    """A task that writes, with settings to write by.
+
+    Attributes:
+        config: the settings.
+        texts_per_prompt: how many each source gets.
+    """
+
+    def __init__(self, model: Model, config: GenerationConfig, name: str | None = None):
+        there = writing_tasks(model.config)
+        if name is None and len(there) == 1:
+            name = there[0]
+        if name not in there:
+            wanted = f"no task {name!r} that writes" if name else "several tasks that write"
+            raise UserError(f"the model has {wanted}: name one of {listed(there)}")
+        task = model.tasks[name]
+        assert isinstance(task, Seq2SeqTask)
+        check_stop_strings(config, model.tokenizer)
+        self._model, self.config = model, config
+        self._task = replace(task, generation=config)
+        self.texts_per_prompt = texts_per_prompt(config, resolve_method(config, is_pair=False))
+
+    def prompt(self, text: str, where: str) -> str:
+        """Return a source as `write` takes it."""
+        del where
+        return text
+
+    def write(
+        self,
+        sources: Sequence[str],
+        first: int = 0,
+        done: Callable[[int], Any] = lambda count: None,
+    ) -> list[list[Generation]]:
+        """Return the texts for each source.
+
+        Args:
+            sources: the texts that are read.
+            first: number of the first.
+            done: called with the number of sources that are finished.
+
+        Raises:
+            UserError: a source that is too long, with ``long: error``.
+        """
+        task = self._task
+        examples = [Seq2SeqExample(str(first + number), source) for number, source in enumerate(sources)]
+        rows = task.encode(examples, training=False)
+        outputs = self._model._run(
+            f"task {task.name} {self.config.model_dump_json()}",
+            FineTuning(self._model._network, {task.name: task}, {}).outputs,
+            rows,
+            task.name,
+            first_number=first,
+        )
+        found = task.texts(len(examples), rows, outputs)
+        done(len(sources))
+        return found
+
+    def stream(self, source: str) -> Iterator[str]:
+        """Refuse: a text for a source is written as a whole.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(
+            "a text for a source is written as a whole, so it cannot be streamed: do not stream it"
+        )

@@ -1,0 +1,257 @@
+"""Writing a text for a text: a decoder as the head of an encoder, in training and in evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from electra_jax.config.generation import GenerationConfig
+from electra_jax.config.tasks import Seq2SeqConfig
+from electra_jax.generation.beam import beam_search
+from electra_jax.generation.decode import advance, begin, repeat_rows, row_keys, texts_of
+from electra_jax.generation.filters import NEVER
+from electra_jax.generation.settings import (
+    beam_rule,
+    build_filters,
+    end_ids,
+    resolve_method,
+    texts_per_prompt,
+)
+from electra_jax.generation.written import Finish, Generation
+from electra_jax.model.text_decoder import TextDecoder
+from electra_jax.tasks.protocol import NO_TARGET, Rows, Seq2SeqExample, SummedLoss, TaskBatch, TunedTask
+from electra_jax.tasks.seq2seq_rows import SourceRow, seq2seq_rows
+from electra_jax.tasks.text_metrics import text_scores
+from electra_jax.tokenizers import Tokenizer
+from electra_jax.tokenizers.text_ids import text_ids
+
+
+@dataclass(frozen=True)
+class Seq2SeqTask:
+    """Translation, summaries, headlines: whatever is written for a text; implements `Task`.
+
+    Attributes:
+        name: of the task.
+        config: its section.
+        generation: how texts are written.
+        tokenizer: of sources and targets.
+        max_length: of a source, in tokens.
+        max_target_length: of a target in training, in tokens.
+        max_positions: of a text, in tokens.
+        metrics: by name; the first selects checkpoints and seeds.
+        network: makes the decoder.
+        kind: "seq2seq".
+        labels: none.
+        f1_of: None.
+    """
+
+    name: str
+    config: Seq2SeqConfig
+    generation: GenerationConfig
+    tokenizer: Tokenizer
+    max_length: int
+    max_target_length: int
+    max_positions: int
+    metrics: tuple[str, ...]
+    network: Callable[[], TextDecoder]
+    kind: str = "seq2seq"
+    labels: tuple[()] = ()
+    f1_of: None = None
+
+    @property
+    def metric(self) -> str:
+        """The metric that selects checkpoints and seeds."""
+        return self.metrics[0]
+
+    @property
+    def shares(self) -> tuple[tuple[str, str], ...]:
+        """The encoder's embeddings, and with ``decoder.sharing=all`` its layers."""
+        embeddings = ("embeddings", "embeddings")
+        return (embeddings, ("decoder", "encoder")) if self.config.decoder.sharing == "all" else (embeddings,)
+
+    def encode(self, examples: Sequence[Seq2SeqExample], *, training: bool) -> Rows:
+        """Encode examples; see `seq2seq_rows`.
+
+        Raises:
+            UserError: hidden targets in training; a source that is too long, with ``long: error``.
+        """
+        return seq2seq_rows(
+            self.name,
+            self.config,
+            self.tokenizer,
+            examples,
+            (self.max_length, self.max_target_length),
+            training=training,
+        )
+
+    def head(self) -> TextDecoder:
+        """Return the decoder."""
+        return self.network()
+
+    def loss(self, head: TextDecoder, hidden: Array, batch: TaskBatch, rng: Array | None) -> SummedLoss:
+        """Return Σ over tokens of the smoothed cross-entropy, and of each row the mean without smoothing.
+
+        With the rows' numbers of tokens as weights, what is trained on is a mean over the tokens of the whole batch.
+        """
+        targets = batch.targets["target_ids"]
+        is_token = targets != NO_TARGET
+        targets = jnp.where(is_token, targets, self.tokenizer.pad_id)
+        start = jnp.full_like(targets[:, :1], self.tokenizer.cls_id)
+        read = jnp.concatenate([start, targets[:, :-1]], axis=1)
+        smoothing = 0.0
+        if rng is not None:
+            smoothing = self.config.label_smoothing
+            rng, word_rng = jax.random.split(rng)
+            if self.config.word_dropout:
+                dropped = jax.random.bernoulli(word_rng, self.config.word_dropout, read.shape)
+                read = jnp.where(dropped.at[:, 0].set(False), self.tokenizer.mask_id, read)
+        weights = is_token.astype(jnp.float32)
+        source = head.source(hidden, batch.inputs.segment_ids)
+        total, tokens = head.losses(source, read, targets, weights, smoothing, rng)
+        return SummedLoss(total, (tokens.nll * weights).sum(axis=1) / jnp.maximum(batch.weights, 1.0))
+
+    def outputs(self, head: TextDecoder, hidden: Array, batch: TaskBatch) -> dict[str, Array]:
+        """Write, as the section ``generation`` says.
+
+        Returns:
+            Of each row's texts, best first: int32 ``tokens`` and float32 ``log_probs`` ``[batch, texts, slots]``; int32
+            ``written`` ``[batch, texts]``, how many tokens there are, 0 where there is no such text; float32
+            ``scores`` ``[batch, texts]``.
+        """
+        # Of its own, since a bound module cannot be called in a loop.
+        network, params = self.network(), {"params": head.variables["params"]}
+        rows = hidden.shape[0]
+        method = resolve_method(self.generation, is_pair=False)
+        most = min(self.generation.max_new_tokens, self.max_positions - 1)
+        count = texts_per_prompt(self.generation, method)
+        filters = build_filters(
+            self.generation, self.tokenizer, text_ids(self.tokenizer, network.config.embeddings.vocab_rows)
+        )
+        source: Any = network.apply(params, hidden, batch.inputs.segment_ids, method="source")
+        kept: Any = network.apply(params, source, method="read_source")
+        prompts = jnp.full((rows, 1), self.tokenizer.cls_id, jnp.int32)
+        lengths, limits = jnp.ones(rows, jnp.int32), jnp.full(rows, most, jnp.int32)
+        logits, cache = network.apply(params, prompts, lengths, 1 + most, kept, method="prefill")
+
+        def step(cache: Any, tokens: Array) -> Any:
+            return network.apply(params, cache, tokens, kept, method="step")
+
+        if method == "beam":
+            texts = texts_of(prompts, lengths, limits, 1 + most)
+            rule = beam_rule(self.generation)
+            ends = len(end_ids(self.generation, self.tokenizer))
+            found = beam_search(logits, cache, texts, step, filters, rule, ends)
+            tokens, log_probs, written, scores = found.tokens, found.log_probs, found.written, found.scores
+            written = jnp.where(scores > NEVER / 2, written, 0)
+        else:
+            state, prompts, lengths, limits = repeat_rows((cache, prompts, lengths, limits), count)
+            keys = None
+            if method == "sample":
+                numbers = jnp.repeat(batch.numbers, count)
+                samples = jnp.tile(jnp.arange(count, dtype=jnp.int32), rows)
+                keys = row_keys(jnp.int32(self.generation.seed), numbers, samples)
+            texts = texts_of(prompts, lengths, limits, 1 + most)
+            decoding = begin(repeat_rows(logits, count), state, texts, filters, keys)
+            done = advance(decoding, step, filters, jnp.int32(most)).texts
+            tokens, log_probs, written = done.tokens, done.log_probs, done.used - 1
+            scores = log_probs.sum(axis=-1)
+        by_row = {"tokens": tokens, "log_probs": log_probs, "written": written, "scores": scores}
+        shaped = {
+            name: array.reshape(rows, -1, *array.shape[(2 if method == "beam" else 1) :])
+            for name, array in by_row.items()
+        }
+        best = {name: array[:, :count] for name, array in shaped.items()}
+        return {**best, "tokens": best["tokens"][..., 1:], "log_probs": best["log_probs"][..., 1:]}
+
+    def predictions(
+        self, examples: Sequence[Seq2SeqExample], rows: Rows, outputs: Mapping[str, np.ndarray]
+    ) -> list[dict[str, Any]]:
+        """Return ``id``, ``text``, its ``score`` and ``finish`` of each example, ``others`` where several are wanted.
+
+        Where not all of the source was read, there are ``truncated`` and ``source_tokens_cut``.
+        """
+        found = self.texts(len(examples), rows, outputs)
+        return [
+            {"id": example.id, **prediction_of(texts)} for example, texts in zip(examples, found, strict=True)
+        ]
+
+    def texts(self, count: int, rows: Rows, outputs: Mapping[str, np.ndarray]) -> list[list[Generation]]:
+        """Return the texts of each of ``count`` examples, the best first.
+
+        Those of the chunks of a source are put one after the other.
+        """
+        ends = frozenset(end_ids(self.generation, self.tokenizer))
+        chunks: list[list[list[Generation]]] = [[] for _ in range(count)]
+        for row, (owner, detail) in enumerate(zip(rows.example_index, rows.details, strict=True)):
+            written = outputs["written"][row]
+            # The first is there whatever was written.
+            some = [number for number in range(len(written)) if written[number] or not number]
+            chunks[owner].append([self._text(row, number, outputs, detail, ends) for number in some])
+        return [
+            [_joined([texts[n] for texts in of_one]) for n in range(min(map(len, of_one)))]
+            for of_one in chunks
+        ]
+
+    def _text(
+        self,
+        row: int,
+        number: int,
+        outputs: Mapping[str, np.ndarray],
+        detail: SourceRow,
+        ends: frozenset[int],
+    ) -> Generation:
+        count = int(outputs["written"][row, number])
+        ids = outputs["tokens"][row, number, :count].tolist()
+        text = self.tokenizer.detokenize([id for id in ids if id not in ends]).strip()
+        finish: Finish = "end" if ids and ids[-1] in ends else "length"
+        if starts := [text.find(stop) for stop in self.generation.stop_strings if stop in text]:
+            text, finish = text[: min(starts)], "stop"
+        log_probs = outputs["log_probs"][row, number, :count].tolist()
+        score = float(outputs["scores"][row, number])
+        return Generation(text, score, tuple(ids), tuple(log_probs), finish, detail.cut)
+
+    def score(
+        self, examples: Sequence[Seq2SeqExample], predictions: Sequence[Mapping[str, Any]]
+    ) -> dict[str, float]:
+        """Return the metrics of the texts; see `text_scores`."""
+        references = [example.targets for example in examples if example.targets is not None]
+        if len(references) != len(examples):
+            raise ValueError("targets that are hidden cannot be compared with")
+        texts = [str(prediction["text"]) for prediction in predictions]
+        return text_scores(texts, references, [example.source for example in examples], self.metrics)
+
+    def tune(self, dev: Sequence[Seq2SeqExample], predictions: Sequence[Mapping[str, Any]]) -> TunedTask:
+        """Return the task as it is: nothing is tuned on the dev examples."""
+        del dev, predictions
+        return TunedTask(self)
+
+
+def prediction_of(texts: Sequence[Generation]) -> dict[str, Any]:
+    """Return the texts of an example as they are written to files."""
+    first, *others = [{"text": text.text, "score": text.score, "finish": text.finish} for text in texts]
+    cut = texts[0].source_tokens_cut
+    return {
+        **first,
+        **({"truncated": True, "source_tokens_cut": cut} if cut else {}),
+        **({"others": others} if others else {}),
+    }
+
+
+def _joined(chunks: Sequence[Generation]) -> Generation:
+    """Return the texts of the chunks of a source as one."""
+    if len(chunks) == 1:
+        return chunks[0]
+    return Generation(
+        " ".join(chunk.text for chunk in chunks if chunk.text),
+        sum(chunk.score for chunk in chunks),
+        tuple(id for chunk in chunks for id in chunk.tokens),
+        tuple(value for chunk in chunks for value in chunk.log_probs),
+        chunks[-1].finish,
+        chunks[-1].source_tokens_cut,
+    )
