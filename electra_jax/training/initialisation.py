@@ -1,7 +1,7 @@
 """Starting a run from other parameters (``init_from``): what must fit, what is taken, what is initialised instead."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,8 @@ def check_initial_checkpoint(config: Config, init_from: str) -> None:
     """
     origin = find_initial_checkpoint(init_from)
     ours, theirs = (network_sizes(c.model, c.generator, vocab_size=1) for c in (config, origin.config))
+    if ours.max_positions > theirs.max_positions:  # the position table is stretched
+        theirs = replace(theirs, max_positions=ours.max_positions)
     keys: tuple[str, ...] = _MODEL_SIZES if _encoder_shapes(ours) != _encoder_shapes(theirs) else ()
     same_generator = _generator_shapes(config.generator, ours) == _generator_shapes(
         origin.config.generator, theirs
@@ -221,6 +223,7 @@ def initial_params(
         notes.append(f"initialised as configured, since {origin.path} has none for it: {', '.join(absent)}")
     if origin.identity.tokenizer is None:
         notes.append(f"note: {origin.path} does not hold its vocabulary: only the size was compared")
+    notes += _stretched(saved, flat, taken, theirs)
     if known < tokenizer.vocab_size:
         notes.append(f"vocabulary: {known} rows kept, {tokenizer.vocab_size - known} added")
 
@@ -233,12 +236,34 @@ def initial_params(
     def merge(path: KeyPath, old: Any, new: Any) -> Any:
         if (change := adaptation.transforms.get(path_name(path))) is not None:
             old = jax.jit(change, out_shardings=None if _is_vocabulary(path, new) else new.sharding)(old)
+        if _first_axis(path, new) == "position" and old.shape != new.shape:
+            return jax.jit(_tiled, static_argnums=1, out_shardings=new.sharding)(old, new.shape[0])
         if not _is_vocabulary(path, new):
             return old
         return jax.jit(_merge_rows, static_argnums=2, out_shardings=new.sharding)(old, new, known)
 
     merged = jax.tree_util.tree_map_with_path(merge, loaded, _select(fresh, taken))
     return unflatten_dict({**flat, **flatten_dict(merged, sep="/")}, sep="/"), notes
+
+
+def _stretched(
+    saved: Mapping[str, tuple[int, ...]],
+    fresh: Mapping[str, Any],
+    taken: Collection[str],
+    theirs: Mapping[str, str],
+) -> list[str]:
+    """Return a line on position tables that are longer here than in the checkpoint."""
+    lines = [
+        f"positions: {saved[theirs[name]][0]:,} were learned, and are repeated up to {fresh[name].shape[0]:,}"
+        for name in sorted(taken)
+        if name.endswith("position/embedding") and fresh[name].shape[0] > saved[theirs[name]][0]
+    ]
+    return list(dict.fromkeys(lines))
+
+
+def _tiled(old: Any, rows: int) -> Any:
+    """Return a position table repeated up to ``rows`` (as Beltagy et al. 2020, section 5, start a longer model)."""
+    return jnp.tile(old, (-(-rows // old.shape[0]), 1))[:rows]
 
 
 def _select(tree: Any, names: Collection[str]) -> Any:
@@ -261,11 +286,11 @@ def _merge_rows(old: Any, new: Any, known: int) -> Any:
 
 
 def _with_saved_rows(abstract: Any, saved: Mapping[str, tuple[int, ...]], program: Program[Any]) -> Any:
-    """Return ``abstract`` with as many rows of the vocabulary as the checkpoint has, whole on each device."""
+    """Return ``abstract`` with as many rows of vocabulary and positions as the checkpoint has, whole on each device."""
 
     def leaf(path: KeyPath, shape: Any) -> Any:
         name = path_name(path)
-        if not _is_vocabulary(path, shape) or name not in saved:
+        if _first_axis(path, shape) not in ("vocab", "position") or name not in saved:
             return shape
         rows = (saved[name][0], *shape.shape[1:])
         return jax.ShapeDtypeStruct(rows, shape.dtype, sharding=replicated(program.mesh))
@@ -274,7 +299,11 @@ def _with_saved_rows(abstract: Any, saved: Mapping[str, tuple[int, ...]], progra
 
 
 def _is_vocabulary(path: KeyPath, leaf: Any) -> bool:
-    return parameter_axes(path_name(path), len(leaf.shape))[0] == "vocab"
+    return _first_axis(path, leaf) == "vocab"
+
+
+def _first_axis(path: KeyPath, leaf: Any) -> str:
+    return parameter_axes(path_name(path), len(leaf.shape))[0]
 
 
 def _scope(name: str) -> str:

@@ -111,6 +111,28 @@ def test_the_same_vocabulary_on_another_rounding(pair):
     assert len(notes) == 1
 
 
+@pytest.mark.parametrize("mesh", ["data", "fsdp"])
+def test_more_positions_than_were_learned_repeat_them(mesh, pair):
+    origin, given = pair
+    model = {**SIZES["model"], "max_positions": 40}
+    started, _, notes = _start(origin, _tokenizer(words(40)), mesh, model=model)
+    table = given.pop("embeddings/position/embedding")
+    rows = len(table)
+    assert rows < 40 < 3 * rows
+    expected = np.concatenate([table, table, table])[:40]
+    np.testing.assert_array_equal(started["embeddings/position/embedding"], expected)
+    _equal(started, given)
+    assert notes[1:] == [f"positions: {rows} were learned, and are repeated up to 40"]
+    with pytest.raises(UserError, match=f"model.max_positions: {rows} -> 8"):
+        _start(
+            origin,
+            _tokenizer(words(40)),
+            mesh,
+            data={"sequence_length": 8},
+            model={**model, "max_positions": 8},
+        )
+
+
 def test_a_discriminator_alone_leaves_the_generator_fresh(tmp_path):
     write_folder(tmp_path / "theirs", "discriminator")
     given = _converted([tmp_path / "theirs"], tmp_path / "ours")
