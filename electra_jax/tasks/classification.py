@@ -13,6 +13,7 @@ from electra_jax.errors import UserError
 from electra_jax.model.layers import Dtype
 from electra_jax.model.task_heads import ClassificationHead, HeadStyle
 from electra_jax.tasks.losses import softmax_cross_entropy, squared_error
+from electra_jax.tasks.measures import Measure, mean_of, ratio_of
 from electra_jax.tasks.metrics import check_metric, classification_scores
 from electra_jax.tasks.protocol import Rows, TaskBatch, TextExample, TunedTask
 from electra_jax.tasks.text_rows import text_rows
@@ -206,6 +207,20 @@ class ClassificationTask:
             num_classes=len(self.labels),
             positive=None if self.f1_of is None else numbers[self.f1_of],
         )
+
+    def measures(
+        self, examples: Sequence[TextExample], predictions: Sequence[Mapping[str, Any]], names: Sequence[str]
+    ) -> dict[str, Measure]:
+        """Return those of the metrics ``names`` that follow from sums: the accuracy, and F1 if it is of one class."""
+        if self.kind == "regression":
+            return {}
+        gold = np.array([example.label for example in examples], object)
+        given = np.array([prediction["label"] for prediction in predictions], object)
+        truth, guess = gold == self.f1_of, given == self.f1_of
+        known = {"accuracy": lambda: mean_of(gold == given)}
+        if self.f1_of is not None:
+            known["f1"] = lambda: ratio_of(2 * (truth & guess), truth.astype(int) + guess)
+        return {name: known[name]() for name in names if name in known and name in self.metrics}
 
     def tune(self, dev: Sequence[TextExample], predictions: Sequence[Mapping[str, Any]]) -> TunedTask:
         """Return the task as it is: nothing is tuned on the dev examples."""

@@ -48,6 +48,11 @@ class TextExample:
         """Whether the label is unknown."""
         return self.label is None
 
+    @property
+    def gold(self) -> Label:
+        """The right answer; None if hidden."""
+        return self.label
+
 
 @dataclass(frozen=True)
 class SourceLocation:
@@ -82,6 +87,11 @@ class WordsExample:
         """Whether the tags are unknown."""
         return self.tags is None
 
+    @property
+    def gold(self) -> tuple[str, ...] | None:
+        """The right answer; None if hidden."""
+        return self.tags
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -100,6 +110,11 @@ class QuestionExample:
     context: str
     answers: tuple[Answer, ...] = ()
     hidden: bool = False
+
+    @property
+    def gold(self) -> tuple[str, ...] | None:
+        """The texts of the right answers; None if hidden."""
+        return None if self.hidden else tuple(answer.text for answer in self.answers)
 
 
 @dataclass(frozen=True)
@@ -120,6 +135,11 @@ class Seq2SeqExample:
     def hidden(self) -> bool:
         """Whether the targets are unknown."""
         return self.targets is None
+
+    @property
+    def gold(self) -> tuple[str, ...] | None:
+        """The references; None if hidden."""
+        return self.targets
 
 
 Example = TextExample | WordsExample | QuestionExample | Seq2SeqExample

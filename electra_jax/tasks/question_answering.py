@@ -23,8 +23,9 @@ from electra_jax.model.task_heads import (
 )
 from electra_jax.tasks.answers import best_answers
 from electra_jax.tasks.losses import question_answering_loss, span_loss
+from electra_jax.tasks.measures import Measure, mean_of
 from electra_jax.tasks.protocol import QuestionExample, Rows, TaskBatch, TunedTask
-from electra_jax.tasks.squad_metrics import squad1_scores, squad2_scores
+from electra_jax.tasks.squad_metrics import squad1_each, squad1_scores, squad2_each, squad2_scores
 from electra_jax.tasks.windows import ContextWindow, check_question_fits, question_rows
 from electra_jax.tokenizers.protocol import Tokenizer
 
@@ -213,12 +214,29 @@ class QuestionAnsweringTask:
         else:
             scores = squad2_scores(
                 golds,
-                [p["n_best"][0]["answer"] if p["n_best"] else "" for p in predictions],
+                _if_answered(predictions),
                 [p["no_answer_score"] for p in predictions],
                 self.no_answer_threshold,
                 self.metric,
             )
         return {self.metric: scores[self.metric], **scores}
+
+    def measures(
+        self,
+        examples: Sequence[QuestionExample],
+        predictions: Sequence[Mapping[str, Any]],
+        names: Sequence[str],
+    ) -> dict[str, Measure]:
+        """Return those of ``exact`` and ``f1`` in ``names`` as measures, unless a threshold is still to be found."""
+        golds = [[answer.text for answer in example.answers] for example in examples]
+        if all(golds):
+            each = squad1_each(golds, [prediction["answer"] for prediction in predictions])
+        elif self.no_answer_threshold is None:
+            return {}
+        else:
+            no_answer = [p["no_answer_score"] for p in predictions]
+            each = squad2_each(golds, _if_answered(predictions), no_answer, self.no_answer_threshold)
+        return {name: mean_of(each[name]) for name in names if name in each}
 
     def find_threshold(
         self, examples: Sequence[QuestionExample], predictions: Sequence[Mapping[str, Any]]
@@ -232,6 +250,11 @@ class QuestionAnsweringTask:
         """Return the task with the best threshold for "no answer" on the dev examples."""
         threshold = self.find_threshold(dev, predictions)
         return TunedTask(replace(self, no_answer_threshold=threshold), {"no_answer_threshold": threshold})
+
+
+def _if_answered(predictions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the best answer for each question that is not "no answer"; "" where there is none."""
+    return [prediction["n_best"][0]["answer"] if prediction["n_best"] else "" for prediction in predictions]
 
 
 def _as_json(answer: Any) -> dict[str, Any]:

@@ -25,9 +25,10 @@ from electra_jax.generation.settings import (
 )
 from electra_jax.generation.written import Finish, Generation
 from electra_jax.model.text_decoder import TextDecoder
+from electra_jax.tasks.measures import Measure
 from electra_jax.tasks.protocol import NO_TARGET, Rows, Seq2SeqExample, SummedLoss, TaskBatch, TunedTask
 from electra_jax.tasks.seq2seq_rows import SourceRow, seq2seq_rows
-from electra_jax.tasks.text_metrics import text_scores
+from electra_jax.tasks.text_metrics import text_measures, text_scores
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.tokenizers.text_ids import text_ids
 
@@ -220,16 +221,33 @@ class Seq2SeqTask:
         self, examples: Sequence[Seq2SeqExample], predictions: Sequence[Mapping[str, Any]]
     ) -> dict[str, float]:
         """Return the metrics of the texts; see `text_scores`."""
-        references = [example.targets for example in examples if example.targets is not None]
-        if len(references) != len(examples):
-            raise ValueError("targets that are hidden cannot be compared with")
-        texts = [str(prediction["text"]) for prediction in predictions]
-        return text_scores(texts, references, [example.source for example in examples], self.metrics)
+        return text_scores(*_compared(examples, predictions), self.metrics)
+
+    def measures(
+        self,
+        examples: Sequence[Seq2SeqExample],
+        predictions: Sequence[Mapping[str, Any]],
+        names: Sequence[str],
+    ) -> dict[str, Measure]:
+        """Return those of the task's metrics that are among ``names``; see `text_measures`."""
+        known = [name for name in names if name in self.metrics]
+        return text_measures(*_compared(examples, predictions), known)
 
     def tune(self, dev: Sequence[Seq2SeqExample], predictions: Sequence[Mapping[str, Any]]) -> TunedTask:
         """Return the task as it is: nothing is tuned on the dev examples."""
         del dev, predictions
         return TunedTask(self)
+
+
+def _compared(
+    examples: Sequence[Seq2SeqExample], predictions: Sequence[Mapping[str, Any]]
+) -> tuple[list[str], list[tuple[str, ...]], list[str]]:
+    """Return what was written, the references, and the sources."""
+    references = [example.targets for example in examples if example.targets is not None]
+    if len(references) != len(examples):
+        raise ValueError("targets that are hidden cannot be compared with")
+    texts = [str(prediction["text"]) for prediction in predictions]
+    return texts, references, [example.source for example in examples]
 
 
 def prediction_of(texts: Sequence[Generation]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import re
 import string
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -47,10 +47,15 @@ def squad1_scores(golds: Sequence[Sequence[str]], predictions: Sequence[str]) ->
         golds: the answers of each question, at least one.
         predictions: an answer for each.
     """
+    return {name: _percent(scores) for name, scores in squad1_each(golds, predictions).items()}
+
+
+def squad1_each(golds: Sequence[Sequence[str]], predictions: Sequence[str]) -> dict[str, list[float]]:
+    """Return what `squad1_scores` is the mean of, for each question, as shares."""
     pairs = list(zip(golds, predictions, strict=True))
     return {
-        "exact": _percent([max(exact_match(gold, given) for gold in answers) for answers, given in pairs]),
-        "f1": _percent([max(token_f1(gold, given) for gold in answers) for answers, given in pairs]),
+        "exact": [max(exact_match(gold, given) for gold in answers) for answers, given in pairs],
+        "f1": [max(token_f1(gold, given) for gold in answers) for answers, given in pairs],
     }
 
 
@@ -75,15 +80,8 @@ def squad2_scores(
         (``NoAns_…``) where there are any, ``best_exact`` and ``best_f1`` with ``best_exact_thresh`` and
         ``best_f1_thresh``, which are no percentages.
     """
-    # As in the official script, a gold answer of nothing but articles counts as an answer here, but as none in the
-    # scores.
     has_answer = [bool(answers) for answers in golds]
-    worded = [[gold for gold in answers if normalize_answer(gold)] or [""] for answers in golds]
-    pairs = list(zip(worded, predictions, strict=True))
-    raw = {
-        "exact": [max(exact_match(gold, given) for gold in answers) for answers, given in pairs],
-        "f1": [max(token_f1_or_none(gold, given) for gold in answers) for answers, given in pairs],
-    }
+    raw = _squad2_answered(golds, predictions)
     best: dict[str, float] = {}
     for name, scores in raw.items():
         best[f"best_{name}"], best[f"best_{name}_thresh"] = best_threshold(
@@ -91,13 +89,7 @@ def squad2_scores(
         )
     if threshold is None:
         threshold = best[f"best_{threshold_for}_thresh"]
-    final = {
-        name: [
-            float(not answerable) if no_answer > threshold else score
-            for score, no_answer, answerable in zip(scores, no_answer_scores, has_answer, strict=True)
-        ]
-        for name, scores in raw.items()
-    }
+    final = _at_threshold(raw, no_answer_scores, has_answer, threshold)
     result = {name: _percent(scores) for name, scores in final.items()}
     for prefix, wanted in (("HasAns", True), ("NoAns", False)):
         if wanted in has_answer:
@@ -105,6 +97,44 @@ def squad2_scores(
                 chosen = [score for score, answerable in zip(scores, has_answer) if answerable is wanted]
                 result[f"{prefix}_{name}"] = _percent(chosen)
     return result | best
+
+
+def squad2_each(
+    golds: Sequence[Sequence[str]],
+    predictions: Sequence[str],
+    no_answer_scores: Sequence[float],
+    threshold: float,
+) -> dict[str, list[float]]:
+    """Return what ``exact`` and ``f1`` of `squad2_scores` at a threshold are the means of, as shares."""
+    has_answer = [bool(answers) for answers in golds]
+    return _at_threshold(_squad2_answered(golds, predictions), no_answer_scores, has_answer, threshold)
+
+
+def _squad2_answered(golds: Sequence[Sequence[str]], predictions: Sequence[str]) -> dict[str, list[float]]:
+    """Return the scores of each question if it is answered."""
+    # As in the official script, a gold answer of nothing but articles counts as an answer where thresholds are applied,
+    # but as none here.
+    worded = [[gold for gold in answers if normalize_answer(gold)] or [""] for answers in golds]
+    pairs = list(zip(worded, predictions, strict=True))
+    return {
+        "exact": [max(exact_match(gold, given) for gold in answers) for answers, given in pairs],
+        "f1": [max(token_f1_or_none(gold, given) for gold in answers) for answers, given in pairs],
+    }
+
+
+def _at_threshold(
+    answered: Mapping[str, Sequence[float]],
+    no_answer_scores: Sequence[float],
+    has_answer: Sequence[bool],
+    threshold: float,
+) -> dict[str, list[float]]:
+    return {
+        name: [
+            float(not answerable) if no_answer > threshold else score
+            for score, no_answer, answerable in zip(scores, no_answer_scores, has_answer, strict=True)
+        ]
+        for name, scores in answered.items()
+    }
 
 
 def best_threshold(

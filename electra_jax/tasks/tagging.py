@@ -15,7 +15,15 @@ from electra_jax.errors import UserError
 from electra_jax.model.layers import Dtype
 from electra_jax.model.task_heads import HeadStyle, TaggingHead
 from electra_jax.tasks.losses import in_range, tagging_loss
-from electra_jax.tasks.metrics import METRICS, accuracy, check_metric, entity_scores
+from electra_jax.tasks.measures import Measure, of_sums
+from electra_jax.tasks.metrics import (
+    METRICS,
+    accuracy,
+    check_metric,
+    entity_counts,
+    entity_figures,
+    entity_scores,
+)
 from electra_jax.tasks.protocol import NO_TARGET, Rows, TaskBatch, TunedTask, WordsExample
 from electra_jax.tasks.tag_detection import DetectedTags, detect_tags
 from electra_jax.tasks.tag_schemes import (
@@ -276,16 +284,41 @@ class TaggingTask:
         self, examples: Sequence[WordsExample], predictions: Sequence[Mapping[str, Any]]
     ) -> dict[str, float]:
         """Return `entity_scores` for spans, the accuracy of the labels for plain ones, in percent."""
+        gold, predicted = self._compared(examples, predictions)
+        if self.scheme == "plain":
+            return {"accuracy": accuracy(list(chain(*gold)), list(chain(*predicted)))}
+        scores = entity_scores(gold, predicted, self.spelling)
+        return {self.metric: scores[self.metric], **scores}
+
+    def measures(
+        self,
+        examples: Sequence[WordsExample],
+        predictions: Sequence[Mapping[str, Any]],
+        names: Sequence[str],
+    ) -> dict[str, Measure]:
+        """Return those of the metrics ``names`` that `score` gives for spans, as measures."""
+        if self.scheme == "plain":
+            return {}
+        counts = entity_counts(*self._compared(examples, predictions), self.spelling)
+        known = entity_figures(counts.sum(axis=0))
+
+        def measure(name: str) -> Measure:
+            return of_sums(counts, lambda sums: entity_figures(sums)[name])
+
+        return {name: measure(name) for name in names if name in known}
+
+    def _compared(
+        self, examples: Sequence[WordsExample], predictions: Sequence[Mapping[str, Any]]
+    ) -> tuple[list[list[str]], list[list[str]]]:
+        """Return the right tags as predictions are spelled, and the predicted ones."""
         gold = [list(example.tags) for example in examples if example.tags is not None]
         if len(gold) != len(examples):
             raise ValueError("tags that are hidden cannot be compared with")
         predicted = [prediction["tags"] for prediction in predictions]
         if self.scheme == "plain":
-            return {"accuracy": accuracy(list(chain(*gold)), list(chain(*predicted)))}
+            return gold, predicted
         read = self._spelling_of(examples)
-        gold = [convert_tags(tags, self.scheme, read=read, write=self.spelling) for tags in gold]
-        scores = entity_scores(gold, predicted, self.spelling)
-        return {self.metric: scores[self.metric], **scores}
+        return [convert_tags(tags, self.scheme, read=read, write=self.spelling) for tags in gold], predicted
 
     def tune(self, dev: Sequence[WordsExample], predictions: Sequence[Mapping[str, Any]]) -> TunedTask:
         """Return the task as it is: nothing is tuned on the dev examples."""

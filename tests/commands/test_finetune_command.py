@@ -11,7 +11,7 @@ from command_runs import contents
 from small_run import OBJECTS, SUBJECTS
 
 import electra_jax
-from electra_jax import evaluate, predict, prepare, train
+from electra_jax import compare, evaluate, predict, prepare, train
 from electra_jax.convert import __main__ as convert
 from electra_jax.partitioning import mesh
 
@@ -130,6 +130,19 @@ def test_several_tasks_at_once_and_their_export(tuned, finished, tmp_path, comma
         for model in (electra_jax.load(tmp_path / "exported" / "mine"), ours)
     )
     assert given == pytest.approx(expected, abs=1e-6)
+
+
+def test_seeds_compared_as_they_were_scored(tuned, command):
+    ended = command(
+        compare.main, tuned / "work", tuned / "work" / "seed-1", "--split", "test", "--samples", 20, "--json"
+    )
+    assert ended.status == 0, ended.err
+    record = json.loads(ended.out)
+    assert (record["a"]["seeds"], record["b"]["seeds"], record["examples"]) == ([0], [1], 5)
+    values = json.loads((tuned / "work" / "results.json").read_text())["tasks"]["mine"]["test"]["accuracy"][
+        "values"
+    ]
+    assert [record["a"]["score"], record["b"]["score"]] == values
 
 
 def test_run_again_nothing_is_trained_and_another_seed_is_added(tuned, finished, tmp_path, command):
