@@ -343,6 +343,13 @@ class FinetuneConfig(Section):
     select: Literal["last", "best"] = field(
         "last", "Which parameters are kept: those of the end, as in the reference, or of the best dev metric."
     )
+    freeze_encoder_steps: int = field(
+        0,
+        "Updates, from the first on, that leave embeddings/ and encoder/ as they are (no weight decay either), while "
+        "the heads learn. Their gradients are clipped with the rest and averaged in Adam's moments all the same, and "
+        "the schedule goes on, so that they set off with estimates that have settled.",
+        ge=0,
+    )
     from_scratch: bool = field(
         False,
         "Take sizes and vocabulary of init_from, but not its parameters: the baseline of no pre-training.",
@@ -374,6 +381,27 @@ class FinetuneConfig(Section):
         return self
 
 
+class ParameterGroup(Section):
+    """How a group of parameters learns, beside the rest."""
+
+    rate: float = field(
+        1.0,
+        "Factor of optimizer.learning_rate for embeddings/ and encoder/, what was pre-trained (groups.encoder), or for "
+        "heads/, what reads it, such as a decoder (groups.heads); times layer_decay's. 0: this group does not learn.",
+        ge=0.0,
+    )
+    warmup_steps: int | None = field(
+        None, "Steps of linear warm-up of this group; null: as the run; 0: none.", ge=0
+    )
+
+
+class ParameterGroups(Section):
+    """What was pre-trained, and what is new."""
+
+    encoder: ParameterGroup = ParameterGroup()
+    heads: ParameterGroup = ParameterGroup()
+
+
 class OptimizerConfig(Section):
     """Optimizer and learning-rate schedule."""
 
@@ -381,8 +409,11 @@ class OptimizerConfig(Section):
         "electra_adam", "electra_adam: the reference's Adam without bias correction; adamw: the usual one."
     )
     learning_rate: float = field(5e-4, "Peak learning rate.", free=True, ge=0.0)
-    schedule: Literal["linear", "cosine", "constant", "warmup_stable_decay"] = field(
-        "linear", "Shape of the decay; each is multiplied by min(1, step / warmup_steps).", free=True
+    schedule: Literal["linear", "cosine", "constant", "warmup_stable_decay", "inverse_sqrt"] = field(
+        "linear",
+        "Shape of the decay; each is multiplied by min(1, step / warmup_steps). inverse_sqrt: after the warm-up, which "
+        "it needs, sqrt(warmup_steps / step), wherever the run ends.",
+        free=True,
     )
     warmup_steps: int | None = field(
         10_000,
@@ -408,6 +439,7 @@ class OptimizerConfig(Section):
         gt=0.0,
         le=1.0,
     )
+    groups: ParameterGroups = section(ParameterGroups(), FINETUNING)
     beta1: float = field(0.9, "Decay of the first moment.", free=True, ge=0.0, lt=1.0)
     beta2: float = field(0.999, "Decay of the second moment.", free=True, ge=0.0, lt=1.0)
     epsilon: float = field(1e-6, "Added to the root of the second moment.", free=True, gt=0.0)
@@ -676,7 +708,7 @@ class Config(Section):
             raise ValueError(ignored)
         if problem := self._problem_of_writers():
             raise ValueError(problem)
-        if problem := self._length_of_training():
+        if problem := self._length_of_training() or self._missing_warmup():
             raise ValueError(problem)
         if self.data.sequence_length > self.model.max_positions:
             raise ValueError(
@@ -766,6 +798,24 @@ class Config(Section):
             if value is None and share is None:
                 return f"{both} are both null, so what they say is not known: set one of them"
         return None
+
+    def _missing_warmup(self) -> str | None:
+        """Return a sentence on a warm-up of 0 that the schedule cannot do without; None if there is none."""
+        if self.optimizer.schedule != "inverse_sqrt":
+            return None
+        given = {
+            "optimizer.warmup_steps": self.optimizer.warmup_steps,
+            "finetune.warmup_fraction": self.finetune.warmup_fraction,
+            "optimizer.groups.encoder.warmup_steps": self.optimizer.groups.encoder.warmup_steps,
+            "optimizer.groups.heads.warmup_steps": self.optimizer.groups.heads.warmup_steps,
+        }
+        zero = [key for key, value in given.items() if value == 0]
+        if not zero:
+            return None
+        return (
+            f"optimizer.schedule=inverse_sqrt has its peak at the end of the warm-up, so it needs one, but "
+            f"{' and '.join(zero)} {'is' if len(zero) == 1 else 'are'} 0: set it above 0, or choose another schedule"
+        )
 
 
 # In fine-tuning either the first or the second is given: steps, or how they follow from the examples.

@@ -7,6 +7,7 @@ import optax
 from electra_jax.config.schema import FinetuneConfig, OptimizerConfig
 from electra_jax.optim.adam import scale_by_electra_adam
 from electra_jax.optim.decay_mask import weight_decay_mask
+from electra_jax.optim.groups import group_schedules, scale_by_group_rates
 from electra_jax.optim.layer_decay import scale_by_layer
 from electra_jax.optim.schedules import learning_rate_schedule
 
@@ -16,22 +17,29 @@ def build_optimizer(
 ) -> optax.GradientTransformation:
     """Return the optimizer of a run.
 
-    It clips by global norm → Adam → + decay · θ → · rate of the layer (fine-tuning) → · (-learning rate).
+    It clips by global norm → Adam → + decay · θ → · rate of the layer (fine-tuning) → · (-learning rate), in
+    fine-tuning perhaps one for each group of parameters. Where that is 0, Adam's moments follow the gradients still.
 
     Args:
         config: the section ``optimizer``.
         params: the parameters or their abstract shapes; names decide what is decayed.
         total_steps: updates of the whole run.
-        finetune: the section ``finetune`` in fine-tuning, where rates decay by layer; else None.
+        finetune: the section ``finetune`` in fine-tuning, where rates may differ by layer and by group; else None.
 
     Raises:
-        ValueError: a parameter that no decay rule covers.
+        ValueError: a parameter that no rule covers.
     """
     adam = scale_by_electra_adam if config.kind == "electra_adam" else optax.scale_by_adam
+    groups = group_schedules(config, finetune, total_steps)
+    rate = (
+        scale_by_group_rates(groups)
+        if groups
+        else optax.scale_by_learning_rate(learning_rate_schedule(config, total_steps))
+    )
     steps = [
         adam(config.beta1, config.beta2, config.epsilon),
         optax.add_decayed_weights(config.weight_decay, mask=weight_decay_mask(params)),
-        optax.scale_by_learning_rate(learning_rate_schedule(config, total_steps)),
+        rate,
     ]
     if finetune is not None and config.layer_decay != 1.0:
         quirk = finetune.reference_quirks

@@ -14,14 +14,21 @@ def learning_rate_schedule(config: OptimizerConfig, total_steps: int) -> optax.S
     """Return the learning rate of each update as a function of its number, ``step``, counted from 0.
 
     linear: peak · (1 - step/T); cosine: peak · (1 + cos(π step/T))/2; constant: peak;
-    warmup_stable_decay: peak, falling linearly to 0 in the last ``decay_fraction`` of T.
+    warmup_stable_decay: peak, falling linearly to 0 in the last ``decay_fraction`` of T;
+    inverse_sqrt: peak · √(W/step) from W = ``warmup_steps`` on, whatever T is (Vaswani et al. 2017, section 5.3; as in
+    fairseq's ``inverse_sqrt`` the peak is given, and does not follow from the width).
     Each is multiplied by min(1, step / warmup_steps), so with warm-up the first update has rate 0.
 
     Args:
         config: the section ``optimizer``; its ``learning_rate`` is the peak.
         total_steps: T, the updates of the whole run.
+
+    Raises:
+        ValueError: inverse_sqrt without a warm-up.
     """
     warmup_steps = config.total_warmup
+    if config.schedule == "inverse_sqrt" and warmup_steps < 1:
+        raise ValueError("inverse_sqrt needs a warm-up")
     decay_steps = config.decay_fraction * total_steps
 
     def schedule(step: Array | int) -> Array:
@@ -33,6 +40,8 @@ def learning_rate_schedule(config: OptimizerConfig, total_steps: int) -> optax.S
             decay = jnp.square(jnp.cos(0.5 * jnp.pi * done))  # (1 + cos πx)/2, without its cancellation
         elif config.schedule == "constant":
             decay = jnp.ones_like(done)
+        elif config.schedule == "inverse_sqrt":
+            decay = jnp.sqrt(warmup_steps / jnp.maximum(now, warmup_steps))
         else:
             decay = jnp.clip((total_steps - now) / decay_steps, 0.0, 1.0)
         warmup = jnp.minimum(1.0, now / warmup_steps) if warmup_steps else 1.0

@@ -278,7 +278,9 @@ def with_derived_steps(config: Config, steps_per_epoch: int) -> Config:
         train = train.model_copy(update={"eval_every": steps_per_epoch})
     if optimizer.warmup_steps is None:
         share = require(finetune.warmup_fraction, "finetune.warmup_fraction")
-        optimizer = optimizer.model_copy(update={"warmup_steps": round(share * train.total_steps)})
+        least = 1 if optimizer.schedule == "inverse_sqrt" else 0  # which has no rate without a warm-up
+        warmup = max(least, round(share * train.total_steps))
+        optimizer = optimizer.model_copy(update={"warmup_steps": warmup})
     return config.model_copy(update={"train": train, "optimizer": optimizer})
 
 

@@ -138,7 +138,8 @@ def train_loop(
             if logs:
                 seconds = watch.seconds_per_step()
                 summary = program.objective.summarize(jax.device_get(state.metric_sums))
-                for name in ("learning_rate", "grad_norm"):
+                of_groups = sorted(name for name in last_report if name.endswith("_learning_rate"))
+                for name in ("learning_rate", *of_groups, "grad_norm"):
                     summary[name] = last_report[name]
                 summary |= workload.throughput(seconds)
                 writer.write(step, "train", summary)

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from electra_jax.config.schema import Config
 from electra_jax.objectives import Objective, PretrainingObjective, build_objective
 from electra_jax.objectives.metrics import MetricSums
-from electra_jax.optim import build_optimizer, learning_rate_schedule
+from electra_jax.optim import build_optimizer, group_schedules, learning_rate_schedule
 from electra_jax.partitioning.host_rows import host_shard
 from electra_jax.partitioning.mesh import batch_sharding, replicated, to_global_batch
 from electra_jax.tokenizers import Tokenizer
@@ -103,11 +103,12 @@ def program_for_objective(
     """
     whole, rows = replicated(mesh), batch_sharding(mesh)
     rng = stream_key(config.seed, INIT_STREAM)
+    finetune = config.finetune if config.finetuning else None
     optimizer = build_optimizer(
         config.optimizer,
         jax.eval_shape(objective.init, rng),
         total_steps=config.train.total_steps,
-        finetune=config.finetune if config.finetuning else None,
+        finetune=finetune,
     )
 
     def fresh(rng: Array) -> TrainState:
@@ -126,6 +127,7 @@ def program_for_objective(
         seed=config.seed,
         accumulation_steps=config.train.accumulation_steps,
         log_every=config.train.log_every,
+        group_schedules=group_schedules(config.optimizer, finetune, config.train.total_steps),
     )
     jitted = jax.jit(fresh, out_shardings=shardings, compiler_options=run_once_options(mesh))
 

@@ -1,6 +1,7 @@
 """One optimizer update, and one evaluation step, as pure functions to be jitted."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -13,7 +14,8 @@ from electra_jax.objectives.metrics import MetricSums, add_sums
 from electra_jax.objectives.protocol import Subnetwork
 from electra_jax.training.state import TrainState
 
-# float32 scalars of one step: loss, grad_norm (of everything, and of each subnetwork), learning_rate, each *_loss
+# float32 scalars of one step: loss, grad_norm (of everything, and of each subnetwork), learning_rate, that of
+# each group of parameters with one of its own, each *_loss
 Report = dict[str, Array]
 
 # Independent streams of random numbers from the one seed.
@@ -33,11 +35,13 @@ def make_train_step(
     seed: int,
     accumulation_steps: int,
     log_every: int,
+    group_schedules: Mapping[str, optax.Schedule] = MappingProxyType({}),
 ) -> Callable[[TrainState, Array], tuple[TrainState, Report]]:
     """Return the update of a state by a batch int32 ``[batch, length]``.
 
     Every random number comes from ``fold_in(seed, step)``, and the gradient is that of the whole batch however many
-    microbatches it is computed in: each microbatch's loss is divided by the normalizers of the whole batch.
+    microbatches it is computed in: each microbatch's loss is divided by the normalizers of the whole batch. The
+    schedules are those of the optimizer, and only reported.
     """
     base = stream_key(seed, TRAIN_STREAM)
 
@@ -57,6 +61,10 @@ def make_train_step(
             "loss": loss,
             **_gradient_norms(gradients, objective.subnetworks),
             "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
+            **{
+                f"{name}_learning_rate": jnp.asarray(own(state.step), jnp.float32)
+                for name, own in group_schedules.items()
+            },
             **{name: pair[0] / (pair[1] + 1e-6) for name, pair in sums.items() if name.endswith("_loss")},
         }
         starts_anew = state.step % log_every == 0

@@ -199,6 +199,7 @@ MODES = {
     "adamw, cosine": ["optimizer.kind=adamw", "optimizer.schedule=cosine"],
     "constant": ["optimizer.schedule=constant"],
     "warm-up, stable, decay": ["optimizer.schedule=warmup_stable_decay"],
+    "inverse square root": ["optimizer.schedule=inverse_sqrt", "optimizer.warmup_steps=2"],
     "accumulation": ["train.accumulation_steps=2"],
     "sampling": ["objective.disallow_correct=true", "objective.temperature=2"],
     "masked language model": ["objective.kind=masked_lm"],

@@ -6,8 +6,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from electra_jax.config.schema import OptimizerConfig
+from electra_jax.config.loading import validate
+from electra_jax.config.schema import Config, OptimizerConfig
+from electra_jax.errors import UserError
 from electra_jax.optim import learning_rate_schedule
+from electra_jax.tasks.finetune import with_derived_steps
 
 PEAK, TOTAL = 2e-3, 1000
 
@@ -17,6 +20,7 @@ DECAYS = {
     "constant": lambda step: 1.0,
     "warmup_stable_decay": lambda step: 1.0 if step <= 800 else (TOTAL - step) / 200,
 }
+FROM_WARMUP = "inverse_sqrt"  # whose decay is counted from the end of the warm-up, not to the end of the run
 
 
 def schedule(kind, warmup):
@@ -63,3 +67,50 @@ def test_decay_over_the_whole_run_is_the_linear_one():
     steps = jnp.arange(TOTAL)
     ours = learning_rate_schedule(settings, TOTAL)(steps)
     assert ours.tolist() == pytest.approx(schedule("linear", 10)(steps).tolist(), rel=1e-4)
+
+
+def _fairseq_inverse_sqrt(step, warmup):
+    """As InverseSquareRootSchedule.step_update writes it, with its default warmup_init_lr of 0."""
+    return step * PEAK / warmup if step < warmup else PEAK * warmup**0.5 * step**-0.5
+
+
+def _noam(factor, step, warmup):
+    """As Vaswani et al. 2017, section 5.3, and PreSumm write it; the factor stands for the width's."""
+    return factor * min(step**-0.5, step * warmup**-1.5)
+
+
+@pytest.mark.parametrize("warmup", [1, 7, 400, 5000])
+def test_inverse_square_root_is_that_of_fairseq_and_of_the_paper(warmup):
+    rate = schedule(FROM_WARMUP, warmup)
+    assert float(rate(0)) == 0.0
+    for step in (1, 6, 7, 8, 399, 400, 401, 999, 4999, 5000, 100_000):
+        ours = float(rate(jnp.int32(step)))
+        assert ours == pytest.approx(PEAK * min(step / warmup, math.sqrt(warmup / step)), rel=1e-5), step
+        assert ours == pytest.approx(_fairseq_inverse_sqrt(step, warmup), rel=1e-5), step
+        assert ours == pytest.approx(_noam(PEAK * warmup**0.5, step, warmup), rel=1e-5), step
+
+
+def test_inverse_square_root_needs_a_warmup():
+    with pytest.raises(ValueError, match="needs a warm-up"):
+        schedule(FROM_WARMUP, 0)
+    for values, words in (
+        ({"optimizer": {"warmup_steps": 0}}, r"optimizer\.warmup_steps is 0: set it above 0"),
+        ({"finetune": {"warmup_fraction": 0.0}}, r"finetune\.warmup_fraction is 0: set it above 0"),
+        (
+            {"optimizer": {"groups": {"heads": {"warmup_steps": 0}}}},
+            r"optimizer\.groups\.heads\.warmup_steps is 0",
+        ),
+    ):
+        values = {**values, "objective": {"kind": "finetune"}}
+        values["optimizer"] = {**values.get("optimizer", {}), "schedule": FROM_WARMUP}
+        with pytest.raises(UserError, match=words):
+            validate(values, "here")
+
+
+def test_a_run_too_short_for_its_share_of_warmup_has_one_step_of_it():
+    config = Config.model_validate(
+        {"objective": {"kind": "finetune"}, "optimizer": {"schedule": FROM_WARMUP}}
+    )
+    assert with_derived_steps(config, steps_per_epoch=1).optimizer.warmup_steps == 1
+    linear = Config.model_validate({"objective": {"kind": "finetune"}})
+    assert with_derived_steps(linear, steps_per_epoch=1).optimizer.warmup_steps == 0
