@@ -34,7 +34,7 @@ from electra_jax.tasks.inputs import (
 )
 from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.prediction import make_predict_step, predict_rows
-from electra_jax.tasks.protocol import Example, Rows, Task, TaskBatch
+from electra_jax.tasks.protocol import Example, Rows, Signed, Task, TaskBatch
 from electra_jax.tasks.results import (
     BEST,
     RESULT,
@@ -167,7 +167,12 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
             return {}
         results.append(result)
     f1_of = {name: task.f1_of for name, task in data.tasks.items() if task.f1_of is not None}
-    summary = summarize_seeds(config.init_from, config.finetune, results, f1_of)
+    signatures = {
+        name: {split: task.signatures(data.examples[name][split]) for split in results[0]["scores"][name]}
+        for name, task in data.tasks.items()
+        if isinstance(task, Signed)
+    }
+    summary = summarize_seeds(config.init_from, config.finetune, results, f1_of, signatures)
     if is_host_0():
         write_json(workdir.root / RESULTS, summary)
         print_table(summary)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from flax import linen as nn
@@ -292,3 +292,11 @@ class Task(Protocol):
             dev: the dev examples.
             predictions: the predictions for them by the task as it is.
         """
+
+
+@runtime_checkable
+class Signed(Protocol):
+    """A task whose metrics depend on how texts are tokenised, among others, and say so."""
+
+    def signatures(self, examples: Sequence[Any]) -> dict[str, str]:
+        """Return by metric how it is computed on these examples, for those that have a signature."""

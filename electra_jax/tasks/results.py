@@ -88,6 +88,7 @@ def summarize_seeds(
     finetune: FinetuneConfig,
     results: Sequence[Mapping[str, Any]],
     f1_of: Mapping[str, str] = MappingProxyType({}),
+    signatures: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return mean, standard deviation (n - 1), median, best value and its seed, for every metric of every split.
 
@@ -96,6 +97,7 @@ def summarize_seeds(
         finetune: of the configuration.
         results: of the seeds.
         f1_of: by task, the class whose F1 is measured, where it is that of one class.
+        signatures: by task and split, how metrics of texts are computed.
 
     Raises:
         UserError: a seed has other metrics than the first.
@@ -122,6 +124,7 @@ def summarize_seeds(
         "seeds": [result["seed"] for result in results],
         "steps": results[0]["steps"],
         "f1_of": dict(f1_of),
+        **({"signatures": signatures} if signatures else {}),
         "tasks": tasks,
     }
 
@@ -164,6 +167,10 @@ def print_table(summary: Mapping[str, Any]) -> None:
         words = [f"{word:<{width}}" for word, width in zip(line[:3], widths[:3], strict=True)]
         words += [f"{word:>{width}}" for word, width in zip(line[3:], widths[3:], strict=True)]
         print("  ".join(words).rstrip())
+    for name, splits in summary.get("signatures", {}).items():
+        for split, of_metrics in splits.items():
+            for metric, signature in of_metrics.items():
+                print(f"{name}  {split}  {metric}: {signature}")
     sys.stdout.flush()
 
 

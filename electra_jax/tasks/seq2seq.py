@@ -28,7 +28,7 @@ from electra_jax.model.text_decoder import TextDecoder
 from electra_jax.tasks.measures import Measure
 from electra_jax.tasks.protocol import NO_TARGET, Rows, Seq2SeqExample, SummedLoss, TaskBatch, TunedTask
 from electra_jax.tasks.seq2seq_rows import SourceRow, seq2seq_rows
-from electra_jax.tasks.text_metrics import text_measures, text_scores
+from electra_jax.tasks.text_metrics import signatures, text_measures, text_scores
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.tokenizers.text_ids import text_ids
 
@@ -232,6 +232,10 @@ class Seq2SeqTask:
         """Return those of the task's metrics that are among ``names``; see `text_measures`."""
         known = [name for name in names if name in self.metrics]
         return text_measures(*_compared(examples, predictions), known)
+
+    def signatures(self, examples: Sequence[Seq2SeqExample]) -> dict[str, str]:
+        """Return by metric how it is computed, as sacrebleu writes it, for those that are a library's."""
+        return signatures(self.metrics, [example.targets or () for example in examples])
 
     def tune(self, dev: Sequence[Seq2SeqExample], predictions: Sequence[Mapping[str, Any]]) -> TunedTask:
         """Return the task as it is: nothing is tuned on the dev examples."""
