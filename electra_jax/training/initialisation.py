@@ -1,6 +1,6 @@
 """Starting a run from other parameters (``init_from``): what must fit, what is taken, what is initialised instead."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -273,8 +273,15 @@ def _select(tree: Any, names: Collection[str]) -> Any:
 
 def _summarize(names: Collection[str], taken: Collection[str]) -> list[str]:
     """Return the names that are not taken; a module of which nothing is taken is named as a whole."""
-    partly = {_scope(name) for name in taken}
-    return sorted({name if _scope(name) in partly else _scope(name) for name in names if name not in taken})
+    partly = {prefix for name in taken for prefix in _prefixes(name)}
+    absent = (name for name in names if name not in taken)
+    return sorted({next(prefix for prefix in _prefixes(name) if prefix not in partly) for name in absent})
+
+
+def _prefixes(name: str) -> Iterator[str]:
+    """Yield the modules a parameter is in, the outermost first, and the parameter itself."""
+    parts = name.split("/")
+    return ("/".join(parts[: count + 1]) for count in range(len(parts)))
 
 
 def _merge_rows(old: Any, new: Any, known: int) -> Any:

@@ -168,7 +168,7 @@ def test_single_parameters_that_were_allowed_to_be_missing_are_fresh(tmp_path):
     _equal(started, given)
     _equal(started, {name: array for name, array in fresh.items() if name not in given})
     assert notes[1].endswith(
-        "has none for it: discriminator_head/prediction/bias, discriminator_head/prediction/kernel, "
+        "has none for it: discriminator_head/prediction, "
         "encoder/layers/attention/key/bias, generator_encoder, generator_head"
     )
 
