@@ -51,12 +51,15 @@ def _bound(old: Config, new: Config) -> frozenset[str]:
     """Return the keys that are free on resume in general, but not between these two configurations.
 
     Pre-training may be tuned on its way. Fine-tuning is compared over seeds, which must all have had the same recipe;
-    where the best parameters are kept, what finds them is part of it.
+    where the best parameters are kept, what finds them is part of it, and where a mean is, of which it is.
     """
     if not (old.finetuning or new.finetuning):
         return frozenset()
     recipe = {key.name for key in keys() if key.name.startswith("optimizer.")} | {"train.steps"}
-    if "best" in (old.finetune.select, new.finetune.select):
+    selects = (old.finetune.select, new.finetune.select)
+    if "average" in selects:
+        recipe |= {"train.eval_every"}
+    if "best" in selects:
         recipe |= {"train.eval_every", *(key.name for key in entry_keys() if key.affects_score)}
     return frozenset(recipe)
 

@@ -340,8 +340,17 @@ class FinetuneConfig(Section):
         0.1, "Share of the steps that warm up; null: optimizer.warmup_steps says it.", ge=0.0, le=1.0
     )
     seeds: int = field(1, "Runs that differ in their seed: seed, seed + 1, ...", free=True, ge=1)
-    select: Literal["last", "best"] = field(
-        "last", "Which parameters are kept: those of the end, as in the reference, or of the best dev metric."
+    select: Literal["last", "best", "average"] = field(
+        "last",
+        "Which parameters are kept: those of the end, as in the reference, of the best dev metric, or the mean of "
+        "those at the last evaluations (average_last).",
+    )
+    average_last: int = field(
+        5,
+        "select=average: evaluations whose parameters are averaged, as fairseq averages checkpoints; of fewer, all "
+        "there were. Until a seed ends they lie in seed-N/recent, this many times 4 bytes a parameter; then their mean "
+        "alone is left.",
+        ge=1,
     )
     freeze_encoder_steps: int = field(
         0,

@@ -19,6 +19,7 @@ from electra_jax.model.attention.choice import choose_attention
 from electra_jax.objectives import build_network
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.runtime.compilation_cache import use_compilation_cache
+from electra_jax.tasks.averaging import average_of_recent, keep_recent
 from electra_jax.tasks.batches import BatchPlan, TrainingOrder, make_batch, share_of, usable_buckets
 from electra_jax.tasks.build import build_task, learn_settings
 from electra_jax.tasks.decoder_start import FineTuningStart
@@ -454,7 +455,14 @@ class FineTuningWorkload:
             metrics |= {f"{name}_{metric}" if several else metric: v for metric, v in scores.items()}
         if self._config.finetune.select == "best":
             self._keep_if_best(params, step, float(np.mean(primary)))
+        elif self._config.finetune.select == "average":
+            keep_recent(self._workdir.root, step, params, self._identity, self._config.finetune.average_last)
         return metrics
+
+    @property
+    def _identity(self) -> RunIdentity:
+        """What parameters that are kept beside the checkpoints belong to."""
+        return RunIdentity(self._data.tokenizer.fingerprint, None, self._saved_config.model_dump())
 
     def _keep_if_best(self, params: Any, step: int, value: float) -> None:
         best = self._workdir.root / "best"
@@ -463,16 +471,21 @@ class FineTuningWorkload:
         )
         if kept is not None and kept["step"] < step and nan_as_worst(kept["value"]) >= nan_as_worst(value):
             return
-        identity = RunIdentity(self._data.tokenizer.fingerprint, None, self._saved_config.model_dump())
         if step not in saved:
-            write_params(best / "checkpoints", step, params, identity)
+            write_params(best / "checkpoints", step, params, self._identity)
         if is_host_0():
             write_json(best / BEST, {"step": step, "value": value})
 
     def selected(self, params: Any) -> Any:
-        """Return the parameters to keep: those given, or the best on the dev examples (``finetune.select``)."""
-        if self._config.finetune.select == "last":
+        """Return the parameters to keep (``finetune.select``): those given, the best on the dev examples, or a mean."""
+        finetune, abstract = self._config.finetune, self._program.abstract.params
+        if finetune.select == "last":
             return params
+        if finetune.select == "average":
+            last = self._config.train.total_steps
+            return average_of_recent(
+                self._workdir.root, last, finetune.average_last, self._identity, abstract
+            )
         best = self._workdir.root / "best"
         kept = broadcast_from_host_0(f"best step of {best}", lambda: read_best(best))
         if kept is None:
@@ -480,7 +493,7 @@ class FineTuningWorkload:
                 f"{best / BEST} is gone, so which parameters were the best is not known: restore it from a copy, or "
                 f"delete {self._workdir.root} to train this seed anew"
             )
-        return restore_params(best / "checkpoints", kept["step"], self._program.abstract.params)
+        return restore_params(best / "checkpoints", kept["step"], abstract)
 
     def _outputs(self, params: Any, task: Task, split: str) -> tuple[Rows, dict[str, np.ndarray]]:
         """Return the rows of a split, and the head's outputs for each row."""

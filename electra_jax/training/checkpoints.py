@@ -100,8 +100,17 @@ class CheckpointWriter:
             self._manager.close()
 
 
-def write_params(directory: Path, step: int, params: Any, identity: RunIdentity) -> None:
+def write_params(
+    directory: Path, step: int, params: Any, identity: RunIdentity, *, keep: int | None = None
+) -> None:
     """Write a checkpoint of parameters alone, from which a run can start but not resume, and wait for it.
+
+    Args:
+        directory: Where checkpoints lie.
+        step: Its number.
+        params: The parameters.
+        identity: What they belong to.
+        keep: How many of the newest checkpoints there remain; None keeps all.
 
     Raises:
         OSError: It could not be written.
@@ -109,7 +118,10 @@ def write_params(directory: Path, step: int, params: Any, identity: RunIdentity)
     with (
         _full_disk_as_os_error(directory),
         ocp.CheckpointManager(
-            literal(directory), options=ocp.CheckpointManagerOptions(create=True)
+            literal(directory),
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=keep, create=True, cleanup_tmp_directories=keep is not None
+            ),
         ) as manager,
     ):
         manager.save(

@@ -12,6 +12,11 @@ from electra_jax.errors import UserError
 from electra_jax.training.records import read_record
 
 RESULTS = "results.json"
+AVERAGE, BEST_PARAMETERS, RECENT = (
+    "average",
+    "best",
+    "recent",
+)  # in a seed's directory, parameters beside its checkpoints
 _SEED = re.compile(r"seed-[0-9]{1,10}")
 
 
@@ -63,8 +68,8 @@ def select_run(root: Path) -> tuple[Path, Path]:
     """Return which run, and which of its checkpoint directories, a path means.
 
     Args:
-        root: A work directory. Of a finished fine-tuning the best seed is taken, and of that the checkpoint ``best`` if
-            it was kept. Any other directory is itself a run; the ``best`` of a run belongs to that run.
+        root: A work directory. Of a finished fine-tuning the best seed is taken, and of that the checkpoint ``best`` or
+            ``average`` if there is one. Any other directory is itself a run; the ``best`` of a run belongs to that run.
 
     Returns:
         The run's directory, and the directory that holds its ``checkpoints``.
@@ -80,13 +85,14 @@ def select_run(root: Path) -> tuple[Path, Path]:
             f"{root / RESULTS} names seed {seed} as the best, and there is no {run}: restore it from a copy, or give "
             "another seed's directory"
         )
-    return run, run / "best" if (run / "best" / "checkpoints").is_dir() else run
+    chosen = (run / name for name in (BEST_PARAMETERS, AVERAGE) if (run / name / "checkpoints").is_dir())
+    return run, next(chosen, run)
 
 
 def run_directory(checkpoints: Path) -> Path:
     """Return the run, with its configuration and tokenizer, that a directory of checkpoints belongs to."""
     holder = checkpoints.parent
-    inside = holder.name == "best" and not (holder / "config.yaml").exists()
+    inside = holder.name in (AVERAGE, BEST_PARAMETERS, RECENT) and not (holder / "config.yaml").exists()
     return holder.parent if inside else holder
 
 

@@ -1,10 +1,13 @@
 """Fine-tuning from the command line: seeds, results, predictions, resuming, and the model in Python."""
 
 import json
+import os
 import random
 import shutil
+import signal
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from command_runs import contents
@@ -14,6 +17,8 @@ import electra_jax
 from electra_jax import compare, evaluate, predict, prepare, train
 from electra_jax.convert import __main__ as convert
 from electra_jax.partitioning import mesh
+from electra_jax.tasks import finetune
+from electra_jax.training.checkpoints import find_checkpoint, read_params
 
 RECIPE = Path(__file__).resolve().parents[2] / "configs" / "finetune" / "recipe.yaml"
 
@@ -374,3 +379,56 @@ def test_any_number_of_labels_from_files_to_an_export(finished, tmp_path, comman
     (after,) = electra_jax.load(tmp_path / "exported" / "mine").classify(texts[:1])
     assert after["labels"] == ["animal", "person"]
     assert after["probabilities"] == pytest.approx(before[0]["probabilities"], abs=1e-6)
+
+
+AVERAGED = (
+    "finetune.select=average",
+    "finetune.average_last=3",
+    "finetune.epochs=4",
+    "finetune.warmup_fraction=0",
+)
+
+
+def test_the_mean_of_the_last_evaluations_is_what_is_kept_also_after_interruptions(
+    finished, tmp_path, command, monkeypatch
+):
+    """Against NumPy's mean of the checkpoints at the evaluations; then stopped, killed, and run to the end."""
+    every = ("train.checkpoint_every=12", "train.keep_every=12")
+    ended = command(train.main, *_arguments(finished, tmp_path, "straight", *AVERAGED, *every))
+    assert ended.status == 0, ended.err
+    assert "seed-0: the mean of the parameters at 3 evaluations is kept (steps 24, 36, 48)" in ended.err
+    seed = tmp_path / "straight" / "seed-0"
+    assert find_checkpoint(tmp_path / "straight") == (48, seed / "average" / "checkpoints")
+    kept = read_params(seed / "average" / "checkpoints", 48)
+    stored = [read_params(seed / "checkpoints", step) for step in (24, 36, 48)]
+    jax.tree.map(
+        lambda mean, *leaves: np.testing.assert_array_equal(mean, np.mean(np.stack(leaves), axis=0)),
+        kept,
+        *stored,
+    )
+    assert not (seed / "recent").exists()
+    texts = [line.rpartition(",")[0] for line in (tmp_path / "test.csv").read_text().splitlines()[1:]]
+    predicted = [
+        json.loads(line) for line in (seed / "predictions" / "mine.test.jsonl").read_text().splitlines()
+    ]
+    for line, answer in zip(predicted, electra_jax.load(tmp_path / "straight").classify(texts), strict=True):
+        assert line["probabilities"] == pytest.approx(answer["probabilities"], abs=1e-6)
+
+    share_of, shares = finetune.share_of, []
+
+    def interrupted(*arguments):
+        shares.append(1)
+        if len(shares) == 15:
+            os.kill(os.getpid(), signal.SIGTERM)
+        if len(shares) == 44:
+            raise RuntimeError("killed")  # after the evaluation at step 36, which no checkpoint has yet
+        return share_of(*arguments)
+
+    monkeypatch.setattr(finetune, "share_of", interrupted)
+    rarely = _arguments(finished, tmp_path, "again", *AVERAGED, "train.checkpoint_every=30")
+    assert "stopped by SIGTERM after step" in command(train.main, *rarely).err
+    with pytest.raises(RuntimeError, match="killed"):
+        train.main([str(argument) for argument in rarely])
+    assert command(train.main, *rarely).status == 0
+    again = read_params(tmp_path / "again" / "seed-0" / "average" / "checkpoints", 48)
+    jax.tree.map(np.testing.assert_array_equal, again, kept)

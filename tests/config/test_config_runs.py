@@ -190,6 +190,8 @@ def test_what_is_done_with_predictions_may_change_and_the_recipe_may_not():
     assert change.free
     (change,) = differences(tuned("best"), tuned("best", beam=5))
     assert not change.free  # it decides which parameters were kept
+    (change,) = differences(tuned("average"), tuned("average", beam=5))
+    assert change.free
     assert not differences(tuned(), tuned(max_answer_tokens=5))[0].free  # windows to train on overlap by it
     assert not any(change.free for change in differences(tuned(steps=5), tuned(steps=6)))
     many = [f"label {number}" for number in range(40)]

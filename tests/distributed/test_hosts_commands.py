@@ -68,7 +68,8 @@ def test_evaluating_on_two_hosts(trained, tmp_path):
 
 
 @pytest.mark.slow
-def test_fine_tuning_on_two_hosts_answers_every_example_once(tmp_path):
+@pytest.mark.parametrize("select", ["best", "average"])
+def test_fine_tuning_on_two_hosts_answers_every_example_once(select, tmp_path):
     for name, count in (("train", 24), ("dev", 37)):
         lines = [
             f"the {'cat' if i % 3 else 'king'} likes river {i},{'pet' if i % 3 else 'man'}"
@@ -85,12 +86,15 @@ def test_fine_tuning_on_two_hosts_answers_every_example_once(tmp_path):
             "tokenizer.kind=wordpiece", f"tokenizer.vocab_file={vocabulary}", "model.hidden_size=32",
             "model.num_layers=1", "model.num_heads=2", "model.embedding_size=16", "model.max_positions=16",
             f"finetune.tasks.mine={{kind: classification, {files}, text: text, label: label}}",
-            "finetune.epochs=1", "finetune.select=best", "optimizer.layer_decay=1.0", "train.batch_size=8",
+            "finetune.epochs=1", f"finetune.select={select}", "train.eval_every=2", "optimizer.layer_decay=1.0",
+            "train.batch_size=8",
             "model.hidden_dropout=0.0", "model.attention_dropout=0.0", "data.sequence_length=16",
         )  # fmt: skip
         lines = (work / "seed-0" / "predictions" / "mine.dev.jsonl").read_text().splitlines()
         results[hosts] = [json.loads(line) for line in lines]
         assert len(results[hosts]) == 37
+        assert (work / "seed-0" / select / "checkpoints" / "3").is_dir() or select == "best"
+        assert not (work / "seed-0" / "recent").exists()
     for one, two in zip(results[1], results[2], strict=True):
         assert (one["id"], one["label"]) == (two["id"], two["label"])
         assert one["probabilities"] == pytest.approx(two["probabilities"], rel=1e-4)
