@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from electra_jax.config.loading import validate
+from electra_jax.config.loading import load_config, validate
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.optim import build_optimizer, group_schedules, learning_rate_schedule
@@ -67,9 +67,11 @@ def _pretrained(params):
     return {name: params[name] for name in ("embeddings", "encoder")}
 
 
-def test_bertsums_peaks():
+@pytest.mark.parametrize(
+    "config", [_config(BERTSUM), load_config("seq2seq/bertsum")], ids=["by hand", "the preset"]
+)
+def test_bertsums_peaks(config):
     """Liu & Lapata 2019, section 4.2, and PreSumm: -lr_bert 0.002, 20,000; -lr_dec 0.2, 10,000; by noam's formula."""
-    config = _config(BERTSUM)
     rates = group_schedules(config.optimizer, config.finetune, 200_000)
     assert float(rates["encoder"](20_000)) == pytest.approx(1.41e-5, rel=5e-3)
     assert float(rates["heads"](10_000)) == pytest.approx(2.0e-3, rel=1e-5)
