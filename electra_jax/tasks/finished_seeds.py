@@ -96,10 +96,14 @@ def load_split(seed: FinishedSeed, name: str, split: str) -> list[Example]:
     if split not in splits:
         raise UserError(f"{name} has no {split} examples in {seed.root}; there are: {', '.join(splits)}")
     if any(example.hidden for example in splits[split]):
-        known = [other for other, some in splits.items() if not any(example.hidden for example in some)]
+        known = [
+            other
+            for other, some in splits.items()
+            if other != "train" and not any(example.hidden for example in some)
+        ]
         raise UserError(
             f"the right answers of {name}'s {split} examples are hidden, so nothing can be scored; they are known "
-            f"of: {', '.join(known)}"
+            f"of: {listed(known) or 'none'}"
         )
     return splits[split]
 

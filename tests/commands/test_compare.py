@@ -165,7 +165,7 @@ TEXTS = ("a", "b", "--task", "texts")
         (
             None,
             ("a", "b", "--task", "numbers", "--split", "test", "--samples", 99),
-            "test examples are hidden",
+            "hidden, so nothing can be scored; they are known of: dev",
         ),
         (None, (*TEXTS, "--samples", "0"), "--samples 0 must be at least 1"),
         (None, (*TEXTS, "--seed", "-1"), "--seed -1 must not be negative"),
