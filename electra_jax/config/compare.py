@@ -61,6 +61,7 @@ def _bound(old: Config, new: Config) -> frozenset[str]:
         recipe |= {"train.eval_every"}
     if "best" in selects:
         recipe |= {"train.eval_every", *(key.name for key in entry_keys() if key.affects_score)}
+        recipe |= {key.name for key in keys() if key.name.startswith("generation.")}
     return frozenset(recipe)
 
 

@@ -29,7 +29,7 @@ from electra_jax.config.fields import (
     require,
     section,
 )
-from electra_jax.config.generation import GenerationConfig
+from electra_jax.config.generation import GenerationConfig, RefineConfig
 from electra_jax.config.seq2seq import decoder_problem
 from electra_jax.config.tasks import Seq2SeqConfig, Tasks
 from electra_jax.config.yaml_format import show
@@ -773,6 +773,9 @@ class Config(Section):
             return (
                 "generation.method=refine needs a generator and a discriminator, not a decoder: leave it out"
             )
+        if self.finetuning and self.generation.refine != RefineConfig():
+            set_ = [key for key, _ in _keys_that_were_set(self.generation.refine, "generation.refine", ())]
+            return f"a decoder does not read {', '.join(set_)}: leave out what is not read"
         return None
 
     def _ignored(self) -> str | None:

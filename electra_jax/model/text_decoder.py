@@ -136,8 +136,11 @@ class TextDecoder(nn.Module):
         """
         embedding_rng, decoder_rng = split_or_none(rng, 2)
         zeros = jnp.zeros_like(read)
-        columns = jnp.broadcast_to(jnp.arange(read.shape[1], dtype=jnp.int32), read.shape)
-        embedded = self.embeddings(EncoderInputs(read, zeros, columns, zeros + 1), embedding_rng)
+        # Padding may reach beyond the positions that there are, where a look-up would give NaN.
+        last = self.config.embeddings.max_positions - 1
+        columns = jnp.minimum(jnp.arange(read.shape[1], dtype=jnp.int32), last)
+        positions = jnp.broadcast_to(columns, read.shape)
+        embedded = self.embeddings(EncoderInputs(read, zeros, positions, zeros + 1), embedding_rng)
         states = self.decoder.decode(embedded, zeros + 1, decoder_rng, source)
         loss = partial(
             vocabulary_loss,

@@ -34,21 +34,33 @@ class FineTuningStart:
             UserError: its tasks.json is not what was written.
         """
         adaptation = self.heads(origin, saved, wanted)
-        there = {name.split("/")[1] for name in saved if name.startswith("heads/")}
         for name, task in self.tasks.items():
-            if not isinstance(task, Seq2SeqConfig) or task.decoder.init == "random" or name in there:
+            scope = f"heads/{name}/"
+            if not isinstance(task, Seq2SeqConfig) or task.decoder.init == "random":
                 continue
-            sources = decoder_sources(f"heads/{name}/", _STACKS[task.decoder.init], saved, wanted)
+            if _is_taken(scope, adaptation, saved, wanted):
+                continue
+            sources = decoder_sources(scope, _STACKS[task.decoder.init], saved, wanted)
             # Of its own, since the encoder has the same arrays.
             copies = dict.fromkeys(sources, jnp.copy)
             note = _note(name, task, sources)
             adaptation = replace(
                 adaptation,
+                reinitialized=adaptation.reinitialized - sources.keys(),
                 source_names={**adaptation.source_names, **sources},
                 transforms={**adaptation.transforms, **copies},
                 notes=(*adaptation.notes, note),
             )
         return adaptation
+
+
+def _is_taken(scope: str, adaptation: Adaptation, saved: Shapes, wanted: Shapes) -> bool:
+    """Return whether a head is taken over from a fine-tuned model, under its name or another one."""
+    names = [name for name in wanted if name.startswith(scope)]
+    return any(
+        adaptation.source_names.get(name, name) in saved and name not in adaptation.reinitialized
+        for name in names
+    )
 
 
 def decoder_sources(scope: str, stack: str, saved: Shapes, wanted: Shapes) -> dict[str, str]:

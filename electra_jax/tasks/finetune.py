@@ -65,6 +65,8 @@ Splits = Mapping[str, Sequence[Example]]
 # Rows of a batch that is predicted, at least, where batches of training are counted in tokens.
 _PREDICTED_TOGETHER = 32
 _SHORT_TARGET = 8  # of a batch that only serves for shapes
+# Keys that decide, where they may change, what is predicted or what that is worth.
+_PREDICTS = ("finetune.tasks.", "generation.")
 
 
 @dataclass(frozen=True)
@@ -375,7 +377,7 @@ def _result_of(workdir: WorkDir, saved_config: Config) -> Result | None:
     if result is None or not workdir.config.is_file():
         return result
     changes = differences(workdir.load_config(), saved_config)
-    if not any(change.free and change.key.startswith("finetune.tasks.") for change in changes):
+    if not any(change.free and change.key.startswith(_PREDICTS) for change in changes):
         return result
     (workdir.root / RESULT).unlink()
     print_on_host_0(f"seed {saved_config.seed} is predicted and scored anew: {format_differences(changes)}")

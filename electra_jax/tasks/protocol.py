@@ -16,6 +16,9 @@ from electra_jax.model.inputs import EncoderInputs
 # Target of tokens without a class, padding among them; it costs nothing in the loss.
 NO_TARGET = -100
 
+# Between the numbers of the rows of an example.
+_BETWEEN_ROWS = 1 << 20
+
 Label = str | float | tuple[str, ...] | None
 
 
@@ -173,6 +176,16 @@ class Rows:
     def __len__(self) -> int:
         return len(self.input_ids)
 
+    @property
+    def numbers(self) -> np.ndarray:
+        """Of the rows, int32 ``[rows]``, from which random numbers follow.
+
+        That of an example's first row is the example's, however many rows others have; those of its other rows are far
+        from it.
+        """
+        later = np.arange(len(self.example_index)) - np.searchsorted(self.example_index, self.example_index)
+        return (self.example_index.astype(np.int64) + later * _BETWEEN_ROWS).astype(np.int32)
+
 
 @struct.dataclass
 class TaskBatch:
@@ -183,7 +196,7 @@ class TaskBatch:
         targets: ``[batch]``, ``[batch, length]`` or ``[batch, classes]``, by name; ``target_ids`` is
             ``[batch, target_length]``.
         weights: float32 ``[batch]``, 0.0 for padding rows; for others 1.0, or of a text to be written its tokens.
-        numbers: int32 ``[batch]``, of the rows, whatever batch they are in; those of padding rows are 0.
+        numbers: int32 ``[batch]``, `Rows.numbers` of the rows, whatever batch they are in; 0 of padding rows.
         task: the task's name; a batch of another task is another program.
     """
 

@@ -41,6 +41,7 @@ def starting_point(
         UserError: no checkpoint, a checkpoint without a vocabulary, or no vocabulary at all.
     """
     if config.init_from is None:
+        _check_random_decoders(config)
         config = config.model_copy(update={"tokenizer": with_cleaning(config.tokenizer)})
         tokenizer, notes = _own_vocabulary(config, saved_tokenizer)
         return config, tokenizer, notes + [f"note: {note}" for note in vocabulary_notes(tokenizer)]
@@ -96,6 +97,20 @@ def _own_vocabulary(config: Config, saved: Path | None) -> tuple[Tokenizer, list
     tokenizer = build_tokenizer(config.tokenizer, training_texts(examples))
     trained = f"trained a vocabulary of {tokenizer.vocab_size:,} on the texts of {', '.join(writers)}"
     return tokenizer, [f"{trained}, sources and targets together"]
+
+
+def _check_random_decoders(config: Config) -> None:
+    """Refuse decoders that start from a checkpoint, where there is none.
+
+    Raises:
+        UserError: it names the task.
+    """
+    for name, task in config.finetune.tasks.items():
+        if isinstance(task, Seq2SeqConfig) and task.decoder.init != "random":
+            raise UserError(
+                f"finetune.tasks.{name}.decoder.init is {task.decoder.init}, but there is no checkpoint to start from: "
+                "name one with init_from, or set it to random"
+            )
 
 
 def _resolve_decoders(values: Mapping[str, Any], origin: InitialCheckpoint) -> None:
