@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import jax
@@ -13,16 +13,8 @@ from jax import Array
 
 from electra_jax.config.generation import GenerationConfig
 from electra_jax.config.tasks import Seq2SeqConfig
-from electra_jax.generation.beam import beam_search
-from electra_jax.generation.decode import advance, begin, repeat_rows, row_keys, texts_of
-from electra_jax.generation.filters import NEVER
-from electra_jax.generation.settings import (
-    beam_rule,
-    build_filters,
-    end_ids,
-    resolve_method,
-    texts_per_prompt,
-)
+from electra_jax.generation.settings import build_filters, end_ids
+from electra_jax.generation.whole_texts import decoder_of, write_whole
 from electra_jax.generation.written import Finish, Generation
 from electra_jax.model.text_decoder import TextDecoder
 from electra_jax.tasks.measures import Measure
@@ -118,57 +110,26 @@ class Seq2SeqTask:
         return SummedLoss(total, (tokens.nll * weights).sum(axis=1) / jnp.maximum(batch.weights, 1.0))
 
     def outputs(self, head: TextDecoder, hidden: Array, batch: TaskBatch) -> dict[str, Array]:
-        """Write, as the section ``generation`` says.
-
-        Returns:
-            Of each row's texts, best first: int32 ``tokens`` and float32 ``log_probs`` ``[batch, texts, slots]``; int32
-            ``written`` ``[batch, texts]``, how many tokens there are, 0 where there is no such text; float32
-            ``scores`` ``[batch, texts]``.
-        """
+        """Write, as the section ``generation`` says; return the fields of `WholeTexts`."""
         # Of its own, since a bound module cannot be called in a loop.
         network, params = self.network(), {"params": head.variables["params"]}
-        rows = hidden.shape[0]
-        method = resolve_method(self.generation, is_pair=False)
-        most = min(self.generation.max_new_tokens, self.max_positions - 1)
-        count = texts_per_prompt(self.generation, method)
-        filters = build_filters(
-            self.generation, self.tokenizer, text_ids(self.tokenizer, network.config.embeddings.vocab_rows)
-        )
+        slots = min(self.generation.max_new_tokens, self.max_positions - 1)
         source: Any = network.apply(params, hidden, batch.inputs.segment_ids, method="source")
         kept: Any = network.apply(params, source, method="read_source")
-        prompts = jnp.full((rows, 1), self.tokenizer.cls_id, jnp.int32)
-        lengths, limits = jnp.ones(rows, jnp.int32), jnp.full(rows, most, jnp.int32)
-        logits, cache = network.apply(params, prompts, lengths, 1 + most, kept, method="prefill")
+        prompts = jnp.full((hidden.shape[0], 1), self.tokenizer.cls_id, jnp.int32)
+        lengths = jnp.ones(hidden.shape[0], jnp.int32)
+        logits, cache = network.apply(params, prompts, lengths, 1 + slots, kept, method="prefill")
 
         def step(cache: Any, tokens: Array) -> Any:
             return network.apply(params, cache, tokens, kept, method="step")
 
-        if method == "beam":
-            texts = texts_of(prompts, lengths, limits, 1 + most)
-            rule = beam_rule(self.generation)
-            ends = len(end_ids(self.generation, self.tokenizer))
-            found = beam_search(logits, cache, texts, step, filters, rule, ends)
-            tokens, log_probs, written, scores = found.tokens, found.log_probs, found.written, found.scores
-            written = jnp.where(scores > NEVER / 2, written, 0)
-        else:
-            state, prompts, lengths, limits = repeat_rows((cache, prompts, lengths, limits), count)
-            keys = None
-            if method == "sample":
-                numbers = jnp.repeat(batch.numbers, count)
-                samples = jnp.tile(jnp.arange(count, dtype=jnp.int32), rows)
-                keys = row_keys(jnp.int32(self.generation.seed), numbers, samples)
-            texts = texts_of(prompts, lengths, limits, 1 + most)
-            decoding = begin(repeat_rows(logits, count), state, texts, filters, keys)
-            done = advance(decoding, step, filters, jnp.int32(most)).texts
-            tokens, log_probs, written = done.tokens, done.log_probs, done.used - 1
-            scores = log_probs.sum(axis=-1)
-        by_row = {"tokens": tokens, "log_probs": log_probs, "written": written, "scores": scores}
-        shaped = {
-            name: array.reshape(rows, -1, *array.shape[(2 if method == "beam" else 1) :])
-            for name, array in by_row.items()
-        }
-        best = {name: array[:, :count] for name, array in shaped.items()}
-        return {**best, "tokens": best["tokens"][..., 1:], "log_probs": best["log_probs"][..., 1:]}
+        # Rows that only fill a batch write nothing, which could take long.
+        limits = jnp.where(batch.weights > 0, slots, 0).astype(jnp.int32)
+        allowed = text_ids(self.tokenizer, network.config.embeddings.vocab_rows)
+        filters = build_filters(self.generation, self.tokenizer, allowed)
+        decoder = decoder_of(self.generation, self.tokenizer)
+        found = write_whole(logits, cache, prompts, limits, batch.numbers, slots, step, filters, decoder)
+        return {field.name: getattr(found, field.name) for field in fields(found)}
 
     def predictions(
         self, examples: Sequence[Seq2SeqExample], rows: Rows, outputs: Mapping[str, np.ndarray]
