@@ -222,6 +222,13 @@ class Seq2SeqConfig(TaskConfig):
         free=True,
         affects_score=True,
     )
+    language: str = field(
+        "en",
+        "Language of the targets, by which bleu_tokenized_lowercase tokenises.",
+        free=True,
+        affects_score=True,
+        min_length=2,
+    )
     decoder: DecoderConfig = DecoderConfig()
 
 

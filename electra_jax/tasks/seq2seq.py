@@ -182,7 +182,7 @@ class Seq2SeqTask:
         self, examples: Sequence[Seq2SeqExample], predictions: Sequence[Mapping[str, Any]]
     ) -> dict[str, float]:
         """Return the metrics of the texts; see `text_scores`."""
-        return text_scores(*_compared(examples, predictions), self.metrics)
+        return text_scores(*_compared(examples, predictions), self.metrics, self.config.language)
 
     def measures(
         self,
@@ -192,11 +192,12 @@ class Seq2SeqTask:
     ) -> dict[str, Measure]:
         """Return those of the task's metrics that are among ``names``; see `text_measures`."""
         known = [name for name in names if name in self.metrics]
-        return text_measures(*_compared(examples, predictions), known)
+        return text_measures(*_compared(examples, predictions), known, self.config.language)
 
     def signatures(self, examples: Sequence[Seq2SeqExample]) -> dict[str, str]:
         """Return by metric how it is computed, as sacrebleu writes it, for those that are a library's."""
-        return signatures(self.metrics, [example.targets or () for example in examples])
+        references = [example.targets or () for example in examples]
+        return signatures(self.metrics, references, self.config.language)
 
     def tune(self, dev: Sequence[Seq2SeqExample], predictions: Sequence[Mapping[str, Any]]) -> TunedTask:
         """Return the task as it is: nothing is tuned on the dev examples."""
