@@ -67,6 +67,54 @@ def random_tensors(network: str, sizes: dict, *, seed: int = 0, dtype=np.float32
     return made
 
 
+def random_encoder_decoder(encoder: dict, decoder: dict, *, seed: int = 0) -> dict[str, np.ndarray]:
+    """State dict of an `EncoderDecoderModel` whose decoder has the encoder's embeddings."""
+    read = random_tensors("discriminator", encoder, seed=seed)
+    read = {name: array for name, array in read.items() if not name.startswith("discriminator_")}
+    written = random_tensors("generator", decoder, seed=seed)
+    rng, hidden = np.random.default_rng([seed, 2]), decoder["hidden_size"]
+
+    def random(*shape):
+        return 0.02 * rng.standard_normal(shape, np.float32)
+
+    for number in range(decoder["num_hidden_layers"]):
+        layer = f"electra.encoder.layer.{number}.crossattention"
+        for name in ("self.query", "self.key", "self.value", "output.dense"):
+            written |= {
+                f"{layer}.{name}.weight": random(hidden, hidden),
+                f"{layer}.{name}.bias": random(hidden),
+            }
+        norm = f"{layer}.output.LayerNorm"
+        written |= {f"{norm}.weight": random(hidden), f"{norm}.bias": random(hidden)}
+    made = {f"encoder.{name.removeprefix('electra.')}": array for name, array in read.items()}
+    made |= {f"decoder.{name}": array for name, array in written.items()}
+    if encoder["hidden_size"] != hidden:
+        made["enc_to_dec_proj.weight"] = random(hidden, encoder["hidden_size"])
+        made["enc_to_dec_proj.bias"] = random(hidden)
+    return made
+
+
+def write_encoder_decoder(
+    folder: Path, encoder: dict = TINY, decoder: dict = TINY, *, tensors: dict | None = None, **more
+) -> Path:
+    """A folder of an `EncoderDecoderModel`: config.json, model.safetensors and vocab.txt."""
+    folder.mkdir(parents=True, exist_ok=True)
+    described = {
+        "model_type": "encoder-decoder",
+        "architectures": ["EncoderDecoderModel"],
+        "is_encoder_decoder": True,
+        "encoder": {"model_type": "electra", **encoder},
+        "decoder": {"model_type": "electra", "is_decoder": True, "add_cross_attention": True, **decoder},
+        "decoder_start_token_id": 2,
+        **more,
+    }
+    (folder / "config.json").write_text(json.dumps(described, indent=2))
+    made = random_encoder_decoder(encoder, decoder) if tensors is None else tensors
+    save_file(made, folder / "model.safetensors", {"format": "pt"})
+    (folder / "vocab.txt").write_text("\n".join(words(encoder["vocab_size"])) + "\n")
+    return folder
+
+
 def write_config(folder: Path, network: str, sizes: dict, **more) -> None:
     """config.json alone."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -3,22 +3,29 @@
 Flat names spell out the layers (see `names`), and flat tables have no rows that only round the vocabulary up.
 """
 
+import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from electra_jax.config.schema import Config
+from electra_jax.config.tasks import Seq2SeqConfig
 from electra_jax.errors import UserError
+from electra_jax.model.network_config import text_decoder_config
 from electra_jax.model.sizes import round_up
+from electra_jax.model.text_decoder import TextDecoder
 from electra_jax.model.text_encoder import TextEncoder, init_params
 from electra_jax.objectives import build_network
 from electra_jax.partitioning.axes import parameter_axes, path_name
 
 Shape = tuple[int, ...]
+_LAYER = re.compile(r"(.+)/layers/(\d+)/(.+)", re.DOTALL)
 
 
 def flatten(params: Any, vocab_size: int) -> dict[str, np.ndarray]:
@@ -33,7 +40,7 @@ def flatten(params: Any, vocab_size: int) -> dict[str, np.ndarray]:
         if axes[0] == "vocab":
             flat[name] = array[:vocab_size]
         elif axes[0] == "layers":
-            before, after = name.split("/layers/")
+            before, after = name.rsplit("/layers/", 1)
             flat |= {f"{before}/layers/{n}/{after}": layer for n, layer in enumerate(array)}
         else:
             flat[name] = array
@@ -49,9 +56,8 @@ def unflatten(flat: Mapping[str, np.ndarray], vocab_multiple: int) -> Any:
     layers: dict[str, dict[int, np.ndarray]] = defaultdict(dict)
     whole: dict[str, np.ndarray] = {}
     for name, array in flat.items():
-        before, found, after = name.partition("/layers/")
-        if found:
-            number, _, leaf = after.partition("/")
+        if found := _LAYER.fullmatch(name):  # a task may be called layers, too
+            before, number, leaf = found.groups()
             layers[f"{before}/layers/{leaf}"][int(number)] = array
         elif parameter_axes(name, array.ndim)[0] == "vocab":
             rows = round_up(array.shape[0], vocab_multiple) - array.shape[0]
@@ -64,7 +70,7 @@ def unflatten(flat: Mapping[str, np.ndarray], vocab_multiple: int) -> Any:
 
 def _stacked(name: str, layers: Mapping[str, Mapping[int, np.ndarray]]) -> np.ndarray:
     """Return all layers of a parameter, on a new leading axis."""
-    scope = name.partition("/layers/")[0]
+    scope = name.rpartition("/layers/")[0]
     depth = 1 + max(max(stack) for other, stack in layers.items() if other.startswith(f"{scope}/layers/"))
     if absent := [n for n in range(depth) if n not in layers[name]]:
         raise UserError(
@@ -86,13 +92,34 @@ def _nested(whole: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def expected_shapes(config: Config, vocab_size: int) -> dict[str, Shape]:
     """Return flat names and shapes of all parameters that ``config`` trains."""
+    return _flat_shapes(_parameter_shapes(build_network(config, vocab_size)), vocab_size)
+
+
+def expected_decoder_shapes(config: Config, task: str, vocab_size: int) -> dict[str, Shape]:
+    """Return flat names and shapes of the decoder of a task, as if it shared nothing with the encoder.
+
+    Args:
+        config: with the section of the task.
+        task: of kind seq2seq.
+        vocab_size: entries of the vocabulary.
+    """
+    section = config.finetune.tasks[task]
+    assert isinstance(section, Seq2SeqConfig)
+    shapes = _decoder_shapes(TextDecoder(text_decoder_config(config, section.decoder, vocab_size)))
+    # The axes are those of the encoder's embeddings.
+    own = _flat_shapes([(n, s) for n, s in shapes if n.startswith("embeddings/")], vocab_size)
+    rest = _flat_shapes([(f"heads/{task}/{n}", s) for n, s in shapes if n not in own], vocab_size)
+    return {**{f"heads/{task}/{name}": shape for name, shape in own.items()}, **rest}
+
+
+def _flat_shapes(whole: Iterable[tuple[str, Shape]], vocab_size: int) -> dict[str, Shape]:
     shapes: dict[str, Shape] = {}
-    for name, shape in _parameter_shapes(build_network(config, vocab_size)):
+    for name, shape in whole:
         axes = parameter_axes(name, len(shape))
         if axes[0] == "vocab":
             shapes[name] = (vocab_size, *shape[1:])
         elif axes[0] == "layers":
-            before, after = name.split("/layers/")
+            before, after = name.rsplit("/layers/", 1)
             shapes |= {f"{before}/layers/{n}/{after}": shape[1:] for n in range(shape[0])}
         else:
             shapes[name] = shape
@@ -102,6 +129,19 @@ def expected_shapes(config: Config, vocab_size: int) -> dict[str, Shape]:
 @lru_cache(maxsize=32)
 def _parameter_shapes(network: TextEncoder) -> tuple[tuple[str, Shape], ...]:
     """Trace a network, which takes half a second: folders of several models of one size do it once."""
-    abstract = jax.eval_shape(lambda: init_params(network, jax.random.key(0)))
+    return _named_shapes(jax.eval_shape(lambda: init_params(network, jax.random.key(0))))
+
+
+@lru_cache(maxsize=32)
+def _decoder_shapes(network: TextDecoder) -> tuple[tuple[str, Shape], ...]:
+    def call(decoder: TextDecoder) -> Any:
+        ids = jnp.zeros((1, 1), jnp.int32)
+        source = decoder.source(jnp.zeros((1, 1, network.config.source_size)), ids)
+        return decoder.losses(source, ids, ids, jnp.ones((1, 1)))
+
+    return _named_shapes(jax.eval_shape(nn.init(call, network), jax.random.key(0))["params"])
+
+
+def _named_shapes(abstract: Any) -> tuple[tuple[str, Shape], ...]:
     leaves = jax.tree_util.tree_leaves_with_path(abstract)
     return tuple((path_name(path), tuple(leaf.shape)) for path, leaf in leaves)

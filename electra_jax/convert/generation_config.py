@@ -95,7 +95,22 @@ def read_generation_config(folder: Path, tokenizer: Tokenizer | None) -> tuple[d
     path = folder / FILE
     if not path.is_file():
         return {}, []
-    content = read_object(path, "download it again")
+    return generation_section(path, read_object(path, "download it again"), tokenizer)
+
+
+def generation_section(
+    path: Path, content: Mapping[str, Any], tokenizer: Tokenizer | None
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the section ``generation`` of what a file says, and notes on what was left out.
+
+    Args:
+        path: of the file, for messages.
+        content: what it says.
+        tokenizer: the model's, if it is known.
+
+    Raises:
+        UserError: it names a token that the vocabulary does not have.
+    """
     values = {ours: content[theirs] for ours, theirs in _SAME.items() if content.get(theirs) is not None}
     read = {*_SAME.values(), *_SAMPLING.values(), "do_sample", "early_stopping", "num_return_sequences"}
     if isinstance(values.get("stop_strings"), str):

@@ -34,6 +34,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "position_embedding_type": "absolute",
     "is_decoder": False,
 }
+ENCODER_DECODER = "encoder-decoder"  # the type of a model of two
 
 
 @dataclass(frozen=True)
@@ -155,20 +156,74 @@ def read_settings(folder: Path) -> dict[str, Any]:
             "the file of its weights, whose sizes are then taken from its tensors"
         )
     settings = {**_DEFAULTS, **read_object(folder / CONFIG, "download it again")}
-    _check_architecture(folder / CONFIG, settings)
+    _check_type(str(folder / CONFIG), settings)
+    if settings.get("add_cross_attention"):
+        raise UserError(
+            f"{folder / CONFIG} describes a decoder that reads a source (add_cross_attention), which is supported "
+            "behind an encoder alone: give the folder of the whole EncoderDecoderModel"
+        )
+    _check_settings(str(folder / CONFIG), settings)
     return settings
 
 
-def _check_architecture(path: Path, settings: Mapping[str, Any]) -> None:
+def is_encoder_decoder(source: Path) -> bool:
+    """Return whether a folder, or the one a file is in, is said to hold an encoder with a decoder.
+
+    Raises:
+        UserError: its config.json cannot be read.
+    """
+    path = (source.parent if is_weight_file(source) else source) / CONFIG
+    return path.is_file() and read_object(path, "download it again").get("model_type") == ENCODER_DECODER
+
+
+def read_settings_of_two(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Read the config.json of an encoder with a decoder: the whole, and with defaults what it says of each.
+
+    Raises:
+        UserError: they are no ELECTRAs, or not an encoder and a decoder that reads its states.
+    """
+    path = folder / CONFIG
+    whole = read_object(path, "download it again")
+    both = []
+    for part in ("encoder", "decoder"):
+        described = whole.get(part)
+        if not isinstance(described, dict):
+            raise UserError(f"{path} does not describe its {part}: download it again")
+        settings = {**_DEFAULTS, "add_cross_attention": False, **described}
+        where = f"the {part} in {path}"
+        _check_type(where, settings)
+        _check_settings(where, settings)
+        for key in ("is_decoder", "add_cross_attention"):
+            if bool(settings[key]) != (part == "decoder"):
+                raise UserError(f"{where} has {key} {str(bool(settings[key])).lower()}: {_NEEDED[part]}")
+        both.append(settings)
+    encoder, decoder = both
+    between = decoder.get("cross_attention_hidden_size")
+    if between is not None and not between == encoder["hidden_size"] == decoder["hidden_size"]:
+        raise UserError(
+            f"the decoder in {path} has cross_attention_hidden_size {between!r}, but ELECTRA's attention to a source "
+            f"is as wide as the decoder, {decoder['hidden_size']}: only a projection of the encoder's "
+            f"{encoder['hidden_size']} (null) can be converted"
+        )
+    return whole, encoder, decoder
+
+
+_NEEDED = {
+    "encoder": "an encoder sees all of a text, and reads no other",
+    "decoder": "a decoder sees what is before a token and attends to the encoder's states, so this one cannot be "
+    "converted",
+}
+
+
+def _check_type(where: str, settings: Mapping[str, Any]) -> None:
     kind = settings.get("model_type")
     if kind != "electra":
         raise UserError(
-            f"{path} describes a model of type {kind!r}, not 'electra': only ELECTRA can be converted"
+            f"{where} describes a model of type {kind!r}, not 'electra': only ELECTRA can be converted"
         )
-    if settings.get("add_cross_attention"):
-        raise UserError(
-            f"{path} describes a decoder that reads a source (add_cross_attention), which is not supported"
-        )
+
+
+def _check_settings(path: str, settings: Mapping[str, Any]) -> None:
     if not isinstance(settings["is_decoder"], bool):
         raise UserError(f"{path}: is_decoder is {settings['is_decoder']!r}, but must be true or false")
     for key in ("hidden_act", "position_embedding_type"):

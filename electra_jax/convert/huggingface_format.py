@@ -8,13 +8,24 @@ from typing import Any
 import numpy as np
 
 from electra_jax.config.loading import validate, with_overrides
+from electra_jax.convert.encoder_decoder_format import KIND as WRITING_KIND
+from electra_jax.convert.encoder_decoder_format import read_encoder_decoder
+from electra_jax.convert.encoder_decoder_writing import check_writable, write_encoder_decoder
 from electra_jax.convert.files.differences import first_difference
 from electra_jax.convert.flat_parameters import expected_shapes
 from electra_jax.convert.generation_config import FILE as GENERATION_CONFIG
 from electra_jax.convert.generation_config import generation_config_json, read_generation_config
+from electra_jax.convert.huggingface_config import (
+    ARCHITECTURES,
+    CAUSAL_ARCHITECTURE,
+    ENCODER_ARCHITECTURE,
+    config_json,
+    model_section,
+)
 from electra_jax.convert.huggingface_folder import (
     CONFIG,
     StoredNetwork,
+    is_encoder_decoder,
     is_huggingface_folder,
     read_networks,
 )
@@ -29,7 +40,7 @@ from electra_jax.convert.huggingface_heads import (
     task_sections,
     with_hidden_layer,
 )
-from electra_jax.convert.huggingface_tokenizer import write_huggingface_tokenizer
+from electra_jax.convert.huggingface_tensors import to_flat_names, write_folder
 from electra_jax.convert.names import NameTable, Network, huggingface_encoder_table, huggingface_table, scopes
 from electra_jax.convert.state_dicts import TIED
 from electra_jax.convert.vocabulary import (
@@ -39,7 +50,6 @@ from electra_jax.convert.vocabulary import (
     pad_vocabulary,
     tokenizer_settings,
 )
-from electra_jax.convert.weight_files import SAFETENSORS, write_safetensors
 from electra_jax.convert.weights import (
     FlatParams,
     Weights,
@@ -54,13 +64,6 @@ from electra_jax.model.sizes import EncoderSizes, network_sizes
 from electra_jax.objectives.kinds import is_causal
 from electra_jax.tasks.settings import FILE
 from electra_jax.tokenizers import Tokenizer
-
-ARCHITECTURES: dict[Network, str] = {
-    "discriminator": "ElectraForPreTraining",
-    "generator": "ElectraForMaskedLM",
-}
-ENCODER_ARCHITECTURE = "ElectraModel"
-CAUSAL_ARCHITECTURE = "ElectraForCausalLM"
 
 
 def network_folders(path: Path) -> dict[Network, Path]:
@@ -79,7 +82,8 @@ def read_huggingface(
 
     A generator whose embeddings equal the discriminator's shares them, as in the released models; a generator that
     equals the discriminator altogether is tied to it. A generator alone becomes a masked language model, or if its
-    config.json says ``is_decoder`` a causal one.
+    config.json says ``is_decoder`` a causal one. An encoder with a decoder is a folder of its own kind, see
+    `encoder_decoder_format`.
 
     Args:
         folders: one or two, or files of tensors; one may hold both networks.
@@ -90,6 +94,11 @@ def read_huggingface(
     Raises:
         UserError: another architecture, incomplete or damaged files, two networks that do not belong together.
     """
+    whole = [folder for folder in folders if is_encoder_decoder(folder)]
+    if whole and len(folders) > 1:
+        raise UserError(f"{whole[0]} is an encoder with a decoder, and belongs to no pair: give it by itself")
+    if whole:
+        return read_encoder_decoder(whole[0], overrides=overrides, vocab=vocab, allow_missing=allow_missing)
     networks, notes = _stored_networks(folders)
     notes += _note_assumed_num_heads(networks, overrides)
     main = networks.get("discriminator") or networks["generator"]
@@ -108,7 +117,7 @@ def read_huggingface(
     )
     tables = {network: _table(network, head, alone=len(networks) == 1) for network in networks}
     for network, one in networks.items():
-        found, unexpected[network] = _to_flat_names(one.where, one.network.tensors, tables[network])
+        found, unexpected[network] = to_flat_names(one.where, one.network.tensors, tables[network])
         parameters |= found
     sharing = _detect_sharing(parameters, {one.settings["num_attention_heads"] for one in networks.values()})
     values = _derive_config(networks, sharing)
@@ -333,35 +342,6 @@ def _detect_sharing(parameters: FlatParams, heads: Collection[int]) -> str:
     return "all" if len(heads) == 1 and same("encoder/", "generator_encoder/") else "embeddings"
 
 
-def _to_flat_names(
-    folder: Path, tensors: FlatParams, table: NameTable
-) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Return the parameters by flat name, and the names that are not in the table.
-
-    Raises:
-        UserError: none is in the table, or one is not of floating-point numbers, such as a quantised one.
-    """
-    found: dict[str, np.ndarray] = {}
-    unexpected: list[str] = []
-    for name, array in tensors.items():
-        row = table.to_ours(name)
-        if row is None:
-            unexpected.append(name)
-        elif array.dtype != np.float32:
-            raise UserError(
-                f"{folder}: {name} is of type {array.dtype}, not a floating-point number: give the original weights, "
-                "not quantised ones"
-            )
-        else:
-            found[row.ours] = np.ascontiguousarray(array.T) if row.transposed else array
-    if not found:
-        raise UserError(
-            f"{folder} holds no weights of ELECTRA, but {listed(unexpected, limit=3) or 'nothing'}: give the folder of "
-            f"an {' or '.join(ARCHITECTURES.values())}"
-        )
-    return found, unexpected
-
-
 def _check_pair(discriminator: StoredNetwork, generator: StoredNetwork) -> None:
     """Refuse two networks that cannot read the same rows.
 
@@ -384,19 +364,7 @@ def _derive_config(networks: Mapping[Network, StoredNetwork], sharing: str) -> d
     values: dict[str, Any] = {
         # A model that writes reads as far as it has positions; others are fine-tuned or trained on, on short rows.
         "data": {"sequence_length": positions if main.get("is_decoder") else min(128, positions)},
-        "model": {
-            "hidden_size": main["hidden_size"],
-            "num_layers": main["num_hidden_layers"],
-            "num_heads": main["num_attention_heads"],
-            "intermediate_size": main["intermediate_size"],
-            "embedding_size": main["embedding_size"],
-            "max_positions": positions,
-            "type_vocab_size": main["type_vocab_size"],
-            "hidden_dropout": main["hidden_dropout_prob"],
-            "attention_dropout": main["attention_probs_dropout_prob"],
-            "initializer_range": main["initializer_range"],
-            "layer_norm_epsilon": main["layer_norm_eps"],
-        },
+        "model": model_section(main),
     }
     if "discriminator" not in networks:
         values["objective"] = {"kind": "causal_lm" if main.get("is_decoder") else "masked_lm"}
@@ -434,9 +402,9 @@ def write_huggingface(weights: Weights, directory: Path) -> list[str]:
     parts = scopes(weights.parameters)
     sizes = network_sizes(weights.config.model, weights.config.generator, weights.vocab_size)
     if parts == {"embeddings", "encoder"}:
-        description = _config_json(weights, ENCODER_ARCHITECTURE, sizes.discriminator, sizes.embedding_size)
+        description = config_json(weights, ENCODER_ARCHITECTURE, sizes.discriminator, sizes.embedding_size)
         folder = directory / "discriminator"
-        return _write_folder(weights, folder, huggingface_encoder_table(), weights.parameters, description)
+        return write_folder(weights, folder, huggingface_encoder_table(), weights.parameters, description)
     own = "generator_embeddings" in parts
     tower = "generator_encoder" in parts
     networks_to_write: dict[Network, tuple[NameTable, EncoderSizes, int]] = {}
@@ -472,8 +440,8 @@ def write_huggingface(weights: Weights, directory: Path) -> list[str]:
         return _write_causal(weights, directory / "generator", *networks_to_write["generator"])
     notes: list[str] = []
     for network, (table, encoder, embedding_size) in networks_to_write.items():
-        description = _config_json(weights, ARCHITECTURES[network], encoder, embedding_size)
-        notes = _write_folder(weights, directory / network, table, weights.parameters, description)
+        description = config_json(weights, ARCHITECTURES[network], encoder, embedding_size)
+        notes = write_folder(weights, directory / network, table, weights.parameters, description)
     return notes
 
 
@@ -482,11 +450,11 @@ def _write_causal(
 ) -> list[str]:
     """Write a causal language model, and how it writes."""
     tokenizer = weights.tokenizer
-    description = _config_json(weights, CAUSAL_ARCHITECTURE, encoder, embedding_size)
+    description = config_json(weights, CAUSAL_ARCHITECTURE, encoder, embedding_size)
     description |= {"is_decoder": True, "add_cross_attention": False}
     if tokenizer is not None:
         description |= {"bos_token_id": tokenizer.cls_id, "eos_token_id": tokenizer.sep_id}
-    notes = _write_folder(weights, folder, table, weights.parameters, description, as_prompts=True)
+    notes = write_folder(weights, folder, table, weights.parameters, description, as_prompts=True)
     if tokenizer is not None:
         content, generation_notes = generation_config_json(weights.config.generation, tokenizer)
         (folder / GENERATION_CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -495,27 +463,32 @@ def _write_causal(
 
 
 def _write_finetuned(weights: Weights, directory: Path) -> list[str]:
-    """Write a folder for each task, named after it: the encoder with its head."""
+    """Write a folder for each task, named after it: the encoder with its head, which may be a decoder."""
     sizes = network_sizes(weights.config.model, weights.config.generator, weights.vocab_size)
-    heads = heads_from_settings(weights.tasks)
+    writers = [name for name, task in weights.tasks.items() if task.kind == WRITING_KIND]
+    heads = heads_from_settings({n: task for n, task in weights.tasks.items() if n not in writers})
+    for name in weights.tasks:
+        subfolder(directory, name)
+    for name in writers:
+        check_writable(weights, name)
     for head in heads:
-        subfolder(directory, head.task)
         check_exportable(weights.config.finetune.head_style, weights.config.model.hidden_size, head)
     exported = {
         head.task: with_hidden_layer(head, on_label_scale(head, weights.parameters)) for head in heads
     }
     for head in heads:
         _check_nothing_is_left_out(head, exported[head.task])
-    notes: list[str] = []
+    notes: dict[str, None] = {}  # those on the tokenizer are the same for every task
     for head in heads:
         parameters = exported[head.task]
         architecture = HEAD_ARCHITECTURES[head.settings.kind]
-        description = _config_json(weights, architecture, sizes.discriminator, sizes.embedding_size)
+        description = config_json(weights, architecture, sizes.discriminator, sizes.embedding_size)
         description |= head_config_json(weights.config.finetune.head_dropout, head)
-        notes = _write_folder(
-            weights, subfolder(directory, head.task), _table_with_head(head), parameters, description
-        )
-    return notes
+        folder = subfolder(directory, head.task)
+        notes |= dict.fromkeys(write_folder(weights, folder, _table_with_head(head), parameters, description))
+    for name in writers:
+        notes |= dict.fromkeys(write_encoder_decoder(weights, subfolder(directory, name), name))
+    return list(notes)
 
 
 def _check_nothing_is_left_out(head: Head, parameters: FlatParams) -> None:
@@ -530,61 +503,3 @@ def _check_nothing_is_left_out(head: Head, parameters: FlatParams) -> None:
             f"{head.task} is said to be of kind {head.settings.kind}, whose head has no {listed(left)}: "
             f"restore {FILE} from a copy"
         )
-
-
-def _write_folder(
-    weights: Weights,
-    folder: Path,
-    table: NameTable,
-    parameters: FlatParams,
-    description: Mapping[str, Any],
-    *,
-    as_prompts: bool = False,
-) -> list[str]:
-    """Write one folder with the parameters in the table and the tokenizer; return notes on the tokenizer."""
-    tensors = {}
-    for name, array in parameters.items():
-        row = table.to_foreign(name)
-        if row is not None:
-            tensors[row.foreign] = np.ascontiguousarray(array.T if row.transposed else array)
-    folder.mkdir(parents=True)
-    write_safetensors(folder / SAFETENSORS, tensors)
-    (folder / CONFIG).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-    if weights.tokenizer is None:
-        return []
-    return write_huggingface_tokenizer(
-        weights.tokenizer, folder, max_length=weights.config.model.max_positions, as_prompts=as_prompts
-    )
-
-
-def _config_json(
-    weights: Weights, architecture: str, encoder: EncoderSizes, embedding_size: int
-) -> dict[str, Any]:
-    """Return the content of config.json with every value spelled out, so that no version's defaults matter."""
-    model = weights.config.model
-    return {
-        "architectures": [architecture],
-        "model_type": "electra",
-        "vocab_size": weights.vocab_size,
-        "embedding_size": embedding_size,
-        "hidden_size": encoder.hidden_size,
-        "num_hidden_layers": encoder.num_layers,
-        "num_attention_heads": encoder.num_heads,
-        "intermediate_size": encoder.intermediate_size,
-        "hidden_act": "gelu",
-        "hidden_dropout_prob": model.hidden_dropout,
-        "attention_probs_dropout_prob": model.attention_dropout,
-        "max_position_embeddings": model.max_positions,
-        "type_vocab_size": model.type_vocab_size,
-        "initializer_range": model.initializer_range,
-        "layer_norm_eps": model.layer_norm_epsilon,
-        "pad_token_id": 0 if weights.tokenizer is None else weights.tokenizer.pad_id,
-        "tie_word_embeddings": True,
-        "classifier_dropout": None,
-        "summary_type": "first",
-        "summary_use_proj": True,
-        "summary_activation": "gelu",
-        "summary_last_dropout": 0.1,
-        "use_cache": True,
-        "dtype": "float32",
-    }

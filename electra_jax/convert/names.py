@@ -42,6 +42,12 @@ _LAYER_MODULES = (
     ("dense", "output", "output/dense", "output.dense"),
     ("norm", "output_layer_norm", "output/LayerNorm", "output.LayerNorm"),
 )
+# What a layer has besides where it attends to a source, which TensorFlow's never does.
+_CROSS_ATTENTION = (
+    *(("dense", f"cross_attention/{n}", "", f"crossattention.self.{n}") for n in ("query", "key", "value")),
+    ("dense", "cross_attention/output", "", "crossattention.output.dense"),
+    ("norm", "cross_attention_layer_norm", "", "crossattention.output.LayerNorm"),
+)
 
 _DISCRIMINATOR_HEAD = (
     ("dense", "dense", "dense", "dense"),
@@ -168,7 +174,11 @@ def tensorflow_table() -> NameTable:
 
 
 def huggingface_table(
-    network: Network, *, embeddings: str = "embeddings", encoder: str = "encoder"
+    network: Network,
+    *,
+    embeddings: str = "embeddings",
+    encoder: str = "encoder",
+    generator_head: str = "generator_head",
 ) -> NameTable:
     """Return our names and the tensors of one Hugging Face folder, which holds one network.
 
@@ -176,6 +186,7 @@ def huggingface_table(
         network: which head it has.
         embeddings: our scope of its embedding layer; a generator may have its own, ``generator_embeddings``.
         encoder: our scope of its encoder; a generator's is ``generator_encoder``, unless both networks are one.
+        generator_head: our scope of the head over the vocabulary, of a generator.
     """
     rows = [
         *_huggingface_rows(_EMBEDDINGS, embeddings, "electra.embeddings"),
@@ -184,8 +195,8 @@ def huggingface_table(
     if network == "discriminator":
         rows += _huggingface_rows(_DISCRIMINATOR_HEAD, "discriminator_head", "discriminator_predictions")
     else:
-        rows += _huggingface_rows(_GENERATOR_HEAD, "generator_head", "generator_predictions")
-        rows.append(Row("generator_head/output_bias", "generator_lm_head.bias"))
+        rows += _huggingface_rows(_GENERATOR_HEAD, generator_head, "generator_predictions")
+        rows.append(Row(f"{generator_head}/output_bias", "generator_lm_head.bias"))
     return NameTable(tuple(rows))
 
 
@@ -196,6 +207,37 @@ def huggingface_encoder_table() -> NameTable:
         *_huggingface_encoder("encoder"),
     ]
     return NameTable(tuple(Row(r.ours, r.foreign.removeprefix("electra."), r.transposed) for r in rows))
+
+
+def huggingface_encoder_decoder_table(task: str) -> NameTable:
+    """Return our names of an encoder with a decoder, and the tensors of an `EncoderDecoderModel` of two ELECTRAs.
+
+    The decoder has embeddings of its own there; they are called ``heads/TASK/embeddings``, where we have none.
+
+    Args:
+        task: our name of the task whose head the decoder is.
+    """
+    head = f"heads/{task}"
+    encoder = huggingface_encoder_table().rows
+    decoder = (
+        *huggingface_table(
+            "generator",
+            embeddings=f"{head}/embeddings",
+            encoder=f"{head}/decoder",
+            generator_head=f"{head}/lm_head",
+        ).rows,
+        *_huggingface_rows(
+            _CROSS_ATTENTION, f"{head}/decoder/layers/{_LAYER}", f"electra.encoder.layer.{_LAYER}"
+        ),
+    )
+    return NameTable(
+        (
+            *(Row(r.ours, f"encoder.{r.foreign}", r.transposed) for r in encoder),
+            *(Row(r.ours, f"decoder.{r.foreign}", r.transposed) for r in decoder),
+            Row(f"{head}/encoder_projection/kernel", "enc_to_dec_proj.weight", transposed=True),
+            Row(f"{head}/encoder_projection/bias", "enc_to_dec_proj.bias"),
+        )
+    )
 
 
 def scopes(names: Iterable[str] | Mapping[str, object]) -> set[str]:

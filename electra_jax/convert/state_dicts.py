@@ -115,8 +115,49 @@ def split_networks(
     return list(found.values()), notes
 
 
+def split_encoder_decoder(
+    where: str, stored: FlatParams, others: Iterable[str] = ()
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return the tensors of an encoder with a decoder by today's names, and notes on which tensors are used.
+
+    Args:
+        where: the file, for messages.
+        stored: its tensors by the names they have there.
+        others: names of what else is in it.
+
+    Raises:
+        UserError: as `split_networks`, of encoder or decoder.
+    """
+    tensors: dict[str, np.ndarray] = {}
+    notes: list[str] = []
+    # An `ElectraModel` has no electra. before its names, an `ElectraForCausalLM` has.
+    for half, root in (("encoder", "electra."), ("decoder", "")):
+        own = {
+            name.removeprefix(f"{half}."): array
+            for name, array in stored.items()
+            if name.startswith(f"{half}.")
+        }
+        networks, more = split_networks(f"the {half} of {where}", own)
+        if len(networks) != 1:
+            raise UserError(f"the {half} of {where} is two networks: save the one that is meant")
+        found = networks[0].tensors
+        tensors |= {f"{half}.{name.removeprefix(root)}": array for name, array in found.items()}
+        notes += more
+    rest = {name: array for name, array in stored.items() if not name.startswith(("encoder.", "decoder."))}
+    if left := list(others):
+        notes.append(f"{where}: left {listed(_first_parts(left))}")
+    return {**tensors, **rest}, notes
+
+
+def is_encoder_decoder(names: Iterable[str]) -> bool:
+    """Return whether tensors of these names are an encoder and a decoder that attends to it."""
+    return any(name.startswith("decoder.") and ".crossattention." in name for name in names)
+
+
 def comparable_tensors(where: str, stored: FlatParams) -> dict[str, np.ndarray]:
     """Return the tensors by today's names, without buffers and tied copies, to compare two files of one model."""
+    if is_encoder_decoder(stored):
+        return split_encoder_decoder(where, stored)[0]
     return {
         f"{number}.{name}" if number else name: array
         for number, network in enumerate(split_networks(where, stored)[0])

@@ -76,16 +76,31 @@ def check_num_layers(where: str, names: Collection[str], sizes: NetworkSizes) ->
     Raises:
         UserError: there are weights for fewer layers.
     """
-    for scope, encoder in (
-        ("encoder", sizes.discriminator),
-        *((scope, sizes.generator) for scope in ("generator_encoder", "generator_ltr", "generator_rtl")),
-    ):
-        found = len(_layer_numbers(names, scope))
-        if (found or scope == "encoder") and encoder.num_layers > 2 * max(found, 1):
-            raise UserError(
-                f"{where} is to have {encoder.num_layers} layers in its {scope.replace('_', ' ')} and has weights of "
-                f"{found}: give the configuration that belongs to the weights"
-            )
+    check_layers_of(where, names, "encoder", sizes.discriminator.num_layers, "encoder")
+    for scope in ("generator_encoder", "generator_ltr", "generator_rtl"):
+        if _layer_numbers(names, scope):
+            check_layers_of(where, names, scope, sizes.generator.num_layers, scope.replace("_", " "))
+
+
+def check_layers_of(where: str, names: Collection[str], scope: str, num_layers: int, what: str) -> None:
+    """Refuse many more layers of one encoder or decoder than there are weights for; see `check_num_layers`.
+
+    Args:
+        where: the checkpoint, for messages.
+        names: flat names of what it holds.
+        scope: of the layers.
+        num_layers: of the configuration.
+        what: has them, for messages.
+
+    Raises:
+        UserError: there are weights for fewer layers.
+    """
+    found = len(_layer_numbers(names, scope))
+    if num_layers > 2 * max(found, 1):
+        raise UserError(
+            f"{where} is to have {num_layers} layers in its {what} and has weights of {found}: give the configuration "
+            "that belongs to the weights"
+        )
 
 
 def check_complete(
