@@ -13,7 +13,8 @@ from jax import Array
 
 from electra_jax.config.generation import GenerationConfig
 from electra_jax.config.tasks import Seq2SeqConfig
-from electra_jax.generation.settings import build_filters, end_ids
+from electra_jax.generation.settings import build_filters, end_ids, resolve_method
+from electra_jax.generation.stream import TextStream
 from electra_jax.generation.whole_texts import decoder_of, write_whole
 from electra_jax.generation.written import Finish, Generation
 from electra_jax.model.text_decoder import TextDecoder
@@ -170,13 +171,16 @@ class Seq2SeqTask:
     ) -> Generation:
         count = int(outputs["written"][row, number])
         ids = outputs["tokens"][row, number, :count].tolist()
-        text = self.tokenizer.detokenize([id for id in ids if id not in ends]).strip()
-        finish: Finish = "end" if ids and ids[-1] in ends else "length"
-        if starts := [text.find(stop) for stop in self.generation.stop_strings if stop in text]:
-            text, finish = text[: min(starts)], "stop"
-        log_probs = outputs["log_probs"][row, number, :count].tolist()
+        ended = bool(ids) and ids[-1] in ends
+        stream = TextStream(self.tokenizer.detokenize, self.generation.stop_strings)
+        stream.add(ids[:-1] if ended else ids)
+        finish: Finish = "stop" if stream.stopped else "end" if ended else "length"
+        ids = stream.ids if stream.stopped else ids
+        log_probs = outputs["log_probs"][row, number, : len(ids)].tolist()
         score = float(outputs["scores"][row, number])
-        return Generation(text, score, tuple(ids), tuple(log_probs), finish, detail.cut)
+        if stream.stopped and resolve_method(self.generation, is_pair=False) != "beam":
+            score = sum(log_probs)
+        return Generation(stream.text.strip(), score, tuple(ids), tuple(log_probs), finish, detail.cut)
 
     def score(
         self, examples: Sequence[Seq2SeqExample], predictions: Sequence[Mapping[str, Any]]
