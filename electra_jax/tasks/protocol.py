@@ -127,7 +127,7 @@ class Seq2SeqExample:
     Attributes:
         id: the identifier.
         source: the text that is read.
-        targets: the references, one or more; the first is learned. None if they are hidden.
+        targets: the references, one or more; each is learned. None if they are hidden.
     """
 
     id: str

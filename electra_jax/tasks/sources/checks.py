@@ -8,7 +8,14 @@ from dataclasses import fields
 
 from electra_jax.config.tasks import ClassificationConfig, TaskConfig
 from electra_jax.errors import UserError, quoted
-from electra_jax.tasks.protocol import Answer, Example, QuestionExample, TextExample, WordsExample
+from electra_jax.tasks.protocol import (
+    Answer,
+    Example,
+    QuestionExample,
+    Seq2SeqExample,
+    TextExample,
+    WordsExample,
+)
 from electra_jax.tasks.sources.benchmarks import Benchmark
 
 Splits = Mapping[str, Sequence[Example]]
@@ -111,9 +118,12 @@ def example_warnings(splits: Splits) -> list[str]:
         }
         if len(tags) == 1:
             lines.append(f"all words of the {split} examples have the tag {tags.pop()!r}")
-        if empty := sum(
-            isinstance(example, TextExample) and not example.text.strip() for example in examples
-        ):
+        texts = [
+            example.text if isinstance(example, TextExample) else example.source
+            for example in examples
+            if isinstance(example, TextExample | Seq2SeqExample)
+        ]
+        if empty := sum(not text.strip() for text in texts):
             lines.append(f"{empty:,} of {len(examples):,} {split} examples have an empty text")
         placed = [(e, a) for e, a in _answers(examples) if a.start is not None]
         if misplaced := sum(not is_in_place(e, a) for e, a in placed):

@@ -76,10 +76,15 @@ def read_columns(
         raise UserError(f"{where}.source is not set; name the column of the text that is read.")
     if not targets and split != "test":
         raise UserError(f"{where}.target is not set; name the column of the text to write.")
+    hiding: tuple[Any, ...] = ("", []) if split == "test" else ()
+
+    def is_hidden(value: Any) -> bool:
+        return (value.strip() if isinstance(value, str) else value) in hiding
+
     examples = []
     for count, (number, record) in enumerate(_records(path, extension)):
         place = f"{path}, line {number}"
-        there = [name for name in targets if record.get(name) is not None]
+        there = [name for name in targets if not (record.get(name) is None or is_hidden(record[name]))]
         if targets and not there and split != "test":
             raise UserError(
                 f"{place} has no field {quoted(targets)}, the text to write (it has {quoted(record)})."
