@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from electra_jax.model.cpu_gradients import CPU_OPERATIONS
+from electra_jax.model.heads import UNUSED_ROW_LOGIT
 from electra_jax.model.operations import PLAIN_OPERATIONS
 from electra_jax.model.vocabulary_loss import columns_per_chunk, first_largest, vocabulary_loss
 
@@ -76,3 +77,68 @@ def test_chunks_divide_the_length():
 
 def test_first_of_equal_logits():
     np.testing.assert_array_equal(first_largest(jnp.array([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]])), [1, 0])
+
+
+SMOOTHED = 0.3
+
+
+@pytest.mark.parametrize("operations", [PLAIN_OPERATIONS, CPU_OPERATIONS], ids=["plain", "cpu"])
+@pytest.mark.parametrize("chunk_tokens", [9, 1000])
+def test_smoothed_targets_are_a_mixture_with_all_entries_of_the_vocabulary(arrays, operations, chunk_tokens):
+    """Against the cross-entropy to the mixture written out; the last rows only round the table up."""
+    x, table, bias, ids, weights = arrays
+    entries = ROWS - 3
+    bias = np.where(np.arange(ROWS) < entries, bias, np.float32(UNUSED_ROW_LOGIT))
+    table, ids = table * (np.arange(ROWS) < entries)[:, None], ids % entries
+    mixture = (1 - SMOOTHED) * np.eye(ROWS, dtype=np.float32)[ids]
+    mixture[..., :entries] += SMOOTHED / entries
+
+    def smoothed(x, table, bias):
+        loss = vocabulary_loss(x, table, bias, ids, weights, operations, chunk_tokens, SMOOTHED)
+        return 2.0 * loss[0], loss[1]
+
+    def reference(x, table, bias):
+        log_p = jax.nn.log_softmax(x @ table.T + bias)
+        return -2.0 * (jnp.where(mixture > 0, mixture * log_p, 0.0).sum(axis=-1) * weights).sum()
+
+    (got, tokens), by = jax.jit(jax.value_and_grad(smoothed, (0, 1, 2), has_aux=True))(x, table, bias)
+    expected, by_expected = jax.value_and_grad(reference, (0, 1, 2))(x, table, bias)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    for ours, theirs in zip(by, by_expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=3e-6)
+    np.testing.assert_array_equal(by[2][entries:], 0)
+    # What is known of each token is without smoothing.
+    np.testing.assert_allclose(tokens.nll, plain(x, table, bias, ids, weights)[1], rtol=1e-5, atol=1e-6)
+    without_gradient = vocabulary_loss(x, table, bias, ids, weights, operations, chunk_tokens, SMOOTHED)
+    np.testing.assert_allclose(without_gradient[0], got / 2, rtol=1e-6)
+
+
+def test_the_best_prediction_for_a_smoothed_target_costs_the_entropy_of_the_mixture():
+    """1 - ε at the token and ε/N everywhere: Szegedy et al. 2016, section 7."""
+    entries = 4
+    p = np.full(entries, SMOOTHED / entries)
+    p[1] += 1 - SMOOTHED
+    logits = np.log(p)
+    args = (np.array([[[1]]]), np.array([[0, 1, 0, 0]]).T, logits, np.array([[1]]), np.ones((1, 1)))
+    x, table, bias, ids, weights = (np.asarray(a, np.float32) for a in args)
+    table *= 0
+    loss = jax.value_and_grad(
+        lambda bias: vocabulary_loss(x, table, bias, ids.astype(np.int32), weights, PLAIN_OPERATIONS, 9, SMOOTHED)[0]
+    )
+    value, gradient = loss(bias)
+    np.testing.assert_allclose(value, -(p * logits).sum(), rtol=1e-6)
+    np.testing.assert_allclose(gradient, 0, atol=1e-7)
+
+
+def test_without_smoothing_the_loss_is_the_nll_to_the_bit(arrays):
+    x, table, bias, ids, weights = arrays
+
+    def loss(*differentiated, more=()):
+        return vocabulary_loss(*differentiated, ids, weights, PLAIN_OPERATIONS, 9, *more)
+
+    plainly, zero = (
+        jax.jit(jax.value_and_grad(lambda *a, more=more: loss(*a, more=more), (0, 1, 2), has_aux=True))(x, table, bias)
+        for more in ((), (0.0,))
+    )
+    jax.tree.map(np.testing.assert_array_equal, zero, plainly)
+    assert zero[0][0] == jax.jit(lambda nll: (nll * weights).sum())(zero[0][1].nll)
