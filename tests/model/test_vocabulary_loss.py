@@ -123,7 +123,9 @@ def test_the_best_prediction_for_a_smoothed_target_costs_the_entropy_of_the_mixt
     x, table, bias, ids, weights = (np.asarray(a, np.float32) for a in args)
     table *= 0
     loss = jax.value_and_grad(
-        lambda bias: vocabulary_loss(x, table, bias, ids.astype(np.int32), weights, PLAIN_OPERATIONS, 9, SMOOTHED)[0]
+        lambda bias: vocabulary_loss(
+            x, table, bias, ids.astype(np.int32), weights, PLAIN_OPERATIONS, 9, SMOOTHED
+        )[0]
     )
     value, gradient = loss(bias)
     np.testing.assert_allclose(value, -(p * logits).sum(), rtol=1e-6)
@@ -137,7 +139,9 @@ def test_without_smoothing_the_loss_is_the_nll_to_the_bit(arrays):
         return vocabulary_loss(*differentiated, ids, weights, PLAIN_OPERATIONS, 9, *more)
 
     plainly, zero = (
-        jax.jit(jax.value_and_grad(lambda *a, more=more: loss(*a, more=more), (0, 1, 2), has_aux=True))(x, table, bias)
+        jax.jit(jax.value_and_grad(lambda *a, more=more: loss(*a, more=more), (0, 1, 2), has_aux=True))(
+            x, table, bias
+        )
         for more in ((), (0.0,))
     )
     jax.tree.map(np.testing.assert_array_equal, zero, plainly)
