@@ -7,12 +7,13 @@ by a power of its length, and a search ends when no beam can still win (`exact`)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from electra_jax.generation.decode import State, Step, Texts, repeat_rows
+from electra_jax.generation.decode import HasBeams, MayHaveBeams, State, Step, Texts, repeat_rows
 from electra_jax.generation.filters import NEVER, Filters, filter_logits, finite
 from electra_jax.generation.settings import BeamRule
 
@@ -63,7 +64,14 @@ class _Search:
 
 
 def beam_search(
-    logits: Array, state: State, texts: Texts, step: Step, filters: Filters, rule: BeamRule, num_ends: int = 1
+    logits: Array,
+    state: State,
+    texts: Texts,
+    step: Step,
+    filters: Filters,
+    rule: BeamRule,
+    num_ends: int = 1,
+    room: int | None = None,
 ) -> Hypotheses:
     """Return the best texts of each row, the best first.
 
@@ -75,9 +83,11 @@ def beam_search(
         filters: what may be written; what is written is ranked by what they leave of log p.
         rule: number of beams, ranking, and when it ends.
         num_ends: at least as many as there are ends in ``filters``.
+        room: at least the greatest limit of ``texts``; None: the slots they have.
     """
     beams, vocab = rule.beams, logits.shape[-1]
     rows, slots = texts.tokens.shape
+    room = slots if room is None else room
     first = jnp.where(jnp.arange(beams) == 0, 0.0, NEVER)  # the others are the same
     start = Hypotheses(
         tokens=jnp.repeat(texts.tokens[:, None], beams, axis=1),
@@ -87,7 +97,9 @@ def beam_search(
     )
     none = Hypotheses(start.tokens, start.written, start.log_probs, jnp.full((rows, beams), 4 * NEVER))
     as_they_are = jnp.broadcast_to(jnp.arange(beams, dtype=jnp.int32), (rows, beams))
-    search = _Search(start, none, as_they_are, texts.limits > 0, repeat_rows(state, beams), jnp.int32(0))
+    search = _Search(
+        start, none, as_they_are, texts.limits > 0, _with_beams(state, beams, room), jnp.int32(0)
+    )
     # Enough candidates that `beams` go on, even if all beams could end.
     kept = min((1 + num_ends) * beams, beams * vocab)
 
@@ -95,7 +107,7 @@ def beam_search(
         return _choose(now, logits.reshape(rows, beams, vocab), texts, filters, rule, kept)
 
     def go_on(now: _Search) -> _Search:
-        state = _reordered(now.state, now.parents)
+        state = _of_parents(now.state, now.parents)
         last = jnp.take_along_axis(
             now.live.tokens, (texts.used[:, None, None] + now.live.written[..., None] - 1), axis=2
         )
@@ -198,15 +210,24 @@ def _best(of: Hypotheses, count: int) -> Hypotheses:
     return of.take(jax.lax.top_k(of.scores, count)[1])
 
 
-def _reordered(state: State, parents: Array) -> State:
-    """Return the state of ``[rows x beams]`` rows in which each beam has that of its parent."""
+def _with_beams(state: State, beams: int, room: int) -> State:
+    """Return the state in which each row stands for ``beams`` texts, side by side."""
+
+    def of(part: Any) -> Any:
+        knows = isinstance(part, MayHaveBeams)
+        return part.with_beams(beams, room) if knows else jnp.repeat(part, beams, axis=0)
+
+    return jax.tree.map(of, state, is_leaf=lambda part: isinstance(part, MayHaveBeams))
+
+
+def _of_parents(state: State, parents: Array) -> State:
+    """Return the state in which each beam has that of its parent."""
     rows, beams = parents.shape
 
-    def taken(state: State) -> State:
-        def of(leaf: Array) -> Array:
-            by_row = leaf.reshape(rows, beams, *leaf.shape[1:])
-            return jax.vmap(lambda row, numbers: row[numbers])(by_row, parents).reshape(leaf.shape)
+    def of(part: Any) -> Any:
+        if isinstance(part, HasBeams):
+            return part.of_parents(parents)
+        by_row = part.reshape(rows, beams, *part.shape[1:])
+        return jax.vmap(lambda row, numbers: row[numbers])(by_row, parents).reshape(part.shape)
 
-        return jax.tree.map(of, state)
-
-    return jax.lax.cond((parents == jnp.arange(beams)).all(), lambda state: state, taken, state)
+    return jax.tree.map(of, state, is_leaf=lambda part: isinstance(part, HasBeams))

@@ -18,7 +18,8 @@ def sizes(most: int, *, first: int = 16, multiple: int = 16, growth: float = 1.4
 
 
 def row_sizes(most: int, devices: int) -> tuple[int, ...]:
-    """Return numbers of rows, each twice the one before: one, then what every device shares."""
+    """Return numbers of rows, each twice the one before: one, then what every device shares, all of them equally."""
+    most = max(devices, most // devices * devices)
     found = [devices]
     while found[-1] < most:
         found.append(min(2 * found[-1], most))
@@ -58,6 +59,10 @@ class Buckets:
         """Return the smallest shape for prompts of up to this length; their texts end where the slots do."""
         padded = _at_least(self.lengths, length)
         return Bucket(_at_least(self.rows, rows), padded, _at_least(self.slots, padded + new_tokens))
+
+    def room(self, new_tokens: int) -> int:
+        """Return the slots for texts of up to this length, their prompts not counted."""
+        return _at_least(self.slots, new_tokens)
 
     def batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Yield the numbers of prompts that go together, the shortest first: a batch has one length to fill up to."""

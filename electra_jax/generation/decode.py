@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +17,30 @@ from jax import Array
 
 from electra_jax.generation.filters import Filters, filter_logits, finite
 
-# A pytree whose every leaf has the rows first, so that rows can be taken out of it.
+# A pytree whose every leaf has the rows first, so that rows can be taken out of it; `MayHaveBeams` may be parts.
 State: TypeAlias = Any
 # From the state and the tokens written last, int32 [rows], to the logits of the next ones, [rows, vocab].
 Step: TypeAlias = Callable[[State, Array], tuple[Array, State]]
+
+
+@runtime_checkable
+class HasBeams(Protocol):
+    """A part of a state that knows better what to do when beams change places than to copy their rows."""
+
+    def of_parents(self, parents: Array) -> HasBeams:
+        """Return the part when each text goes on from another one of its row, int32 ``[rows, beams]``."""
+
+
+@runtime_checkable
+class MayHaveBeams(Protocol):
+    """A part of a state that knows better what to do for beams than to repeat its rows.
+
+    What all beams of a row share returns itself, here and in `HasBeams`, and keeps its own rows; or the step has it
+    from elsewhere, as it has the keys of a source.
+    """
+
+    def with_beams(self, beams: int, room: int) -> HasBeams:
+        """Return the part for ``beams`` texts of each row, which write ``room`` tokens at most."""
 
 
 @jax.tree_util.register_dataclass

@@ -82,7 +82,8 @@ def write_whole(
 
     Args:
         logits: float ``[rows, vocab]``, behind the prompts.
-        state: of the step, behind the prompts, with room for the prompt and the longest text.
+        state: of the step, behind the prompts, with room for the prompt and the longest text; that of beams makes room
+            for texts itself.
         prompts: int32 ``[rows, 1]``.
         limits: int32 ``[rows]``, the most tokens of each, at most ``slots``.
         numbers: int32 ``[rows]``, from which a row's random numbers follow.
@@ -95,7 +96,7 @@ def write_whole(
     lengths, count = jnp.ones(rows, jnp.int32), decoder.texts
     if decoder.method == "beam":
         texts = texts_of(prompts, lengths, limits, 1 + slots)
-        found = beam_search(logits, state, texts, step, filters, decoder.rule, decoder.num_ends)
+        found = beam_search(logits, state, texts, step, filters, decoder.rule, decoder.num_ends, slots)
         written = jnp.where(found.scores > NEVER / 2, found.written, 0)
         whole = WholeTexts(found.tokens[..., 1:], found.log_probs[..., 1:], written, found.scores)
         return jax.tree.map(lambda array: array[:, :count], whole)

@@ -25,7 +25,7 @@ from electra_jax.generation.settings import (
 )
 from electra_jax.generation.stream import TextStream
 from electra_jax.generation.written import Finish, Generation
-from electra_jax.inference.writing_programs import padded, placement_of, rows_of_a_batch
+from electra_jax.inference.writing_programs import beams_of_a_batch, padded, placement_of, rows_of_a_batch
 from electra_jax.model.sizes import round_up
 from electra_jax.tokenizers.text_ids import text_ids
 
@@ -64,12 +64,13 @@ class Writer:
             rows = round_up(tokenizer.vocab_size, model.config.model.vocab_multiple)
             model._writing["text ids"] = text_ids(tokenizer, rows)
         self._filters = build_filters(config, tokenizer, model._writing["text ids"])
-        width = config.beams if self.method == "beam" else self.texts_per_prompt
-        self.buckets = self._buckets(width)
+        self.buckets = self._buckets(self.texts_per_prompt)
+        if self.method == "beam":
+            self.buckets = self._buckets(config.beams, beams_of_a_batch(model._mesh))
 
-    def _buckets(self, width: int) -> Buckets:
-        """Return the shapes of batches in which each prompt has ``width`` rows."""
-        most, lengths = rows_of_a_batch(self._model._mesh), sizes(self.room)
+    def _buckets(self, width: int, most: int | None = None) -> Buckets:
+        """Return the shapes of batches of ``most`` rows (those of a batch) in which each prompt has ``width``."""
+        most, lengths = most or rows_of_a_batch(self._model._mesh), sizes(self.room)
         return Buckets(row_sizes(max(1, most // width), self._model._mesh.size), lengths, lengths)
 
     def prompt(self, text: str, where: str) -> list[int]:
@@ -258,6 +259,7 @@ class Writer:
                 self._filters,
                 beam_rule(self.config),
                 bucket.slots,
+                self.buckets.room(int(limits.max())),
                 len(self._ends),
             )
         )

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 from jax import Array
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from electra_jax.generation.beam import Hypotheses, beam_search
 from electra_jax.generation.buckets import Bucket
-from electra_jax.generation.decode import Decoding, advance, begin, repeat_rows, row_keys, texts_of
+from electra_jax.generation.decode import Decoding, Texts, advance, begin, repeat_rows, row_keys, texts_of
 from electra_jax.generation.filters import Filters
 from electra_jax.generation.settings import BeamRule
 from electra_jax.partitioning.mesh import batch_sharding
@@ -30,6 +30,11 @@ ROWS_PER_DEVICE = 32
 def rows_of_a_batch(mesh: Mesh) -> int:
     """Return how many texts are written at once."""
     return ROWS_PER_DEVICE if mesh.devices.flat[0].platform == "cpu" else ROWS_PER_DEVICE * mesh.size
+
+
+def beams_of_a_batch(mesh: Mesh) -> int:
+    """Return how many beams are followed at once: more, for about the memory, since prompts are kept once for all."""
+    return rows_of_a_batch(mesh) * 5 // 2
 
 
 def padded(prompts: Sequence[Sequence[int]], bucket: Bucket) -> tuple[np.ndarray, np.ndarray]:
@@ -107,6 +112,14 @@ def build_programs(network: Any, laid: NamedSharding | None) -> Programs:
         pinned = iter(jax.lax.with_sharding_constraint(rows_first, laid))
         return jax.tree.map(lambda leaf: next(pinned) if leaf.ndim else leaf, tree)
 
+    def on_each_device(search: Callable[..., Hypotheses]) -> Callable[..., Hypotheses]:
+        # No device waits for another at each step: rows have nothing to do with one another.
+        if laid is None:
+            return search
+        whole, rows = PartitionSpec(), laid.spec
+        specs = (whole, rows, rows, rows, whole, whole)
+        return jax.shard_map(search, mesh=laid.mesh, in_specs=specs, out_specs=rows, check_vma=False)
+
     def prefill(params: Any, ids: Array, lengths: Array, slots: int) -> tuple[Array, Any]:
         found: Any = network.apply({"params": params}, ids, lengths, slots, method="prefill")
         return found
@@ -139,7 +152,7 @@ def build_programs(network: Any, laid: NamedSharding | None) -> Programs:
     def advanced(params: Any, decoding: Decoding, filters: Filters, until: Array) -> Decoding:
         return over_devices(advance(decoding, step_of(params), filters, until))
 
-    @partial(jax.jit, static_argnums=(6, 7))
+    @partial(jax.jit, static_argnums=(6, 7, 8))
     def searched(
         params: Any,
         ids: Array,
@@ -148,10 +161,16 @@ def build_programs(network: Any, laid: NamedSharding | None) -> Programs:
         filters: Filters,
         rule: BeamRule,
         slots: int,
+        room: int,
         num_ends: int,
     ) -> Hypotheses:
-        logits, cache = prefill(params, ids, lengths, slots)
+        def search(
+            params: Any, logits: Array, cache: Any, texts: Texts, filters: Filters, rule: BeamRule
+        ) -> Any:
+            return beam_search(logits, cache, texts, step_of(params), filters, rule, num_ends, room)
+
+        logits, cache = prefill(params, ids, lengths, ids.shape[1])
         texts = texts_of(ids, lengths, limits, slots)
-        return over_devices(beam_search(logits, cache, texts, step_of(params), filters, rule, num_ends))
+        return on_each_device(search)(params, logits, cache, texts, filters, rule)
 
     return Programs(begun, advanced, searched)

@@ -5,7 +5,7 @@ one), feed-forward, each with residual and LayerNorm after it. Without a source 
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import jax.numpy as jnp
 from flax import struct
@@ -13,10 +13,13 @@ from jax import Array
 
 from electra_jax.model.attention.mask import AttentionMask, Direction
 from electra_jax.model.attention.multi_head import KeysValues, MultiHeadAttention
+from electra_jax.model.beam_cache import BeamCache
 from electra_jax.model.block import BlockConfig
-from electra_jax.model.cache import Cache, with_room, write_next
+from electra_jax.model.cache import Cache, with_room
 from electra_jax.model.encoder import Encoder, EncoderLayer
 from electra_jax.model.layers import LayerNorm, split_or_none
+
+AnyCache = TypeVar("AnyCache", Cache, BeamCache)
 
 
 @struct.dataclass
@@ -82,34 +85,33 @@ class DecoderLayer(EncoderLayer):
     ) -> tuple[Array, KeysValues]:
         """Apply the layer to ``[rows, length, hidden]``, and return its keys and values besides."""
         made = self.attention.keys_values(x)
-        return self._after_projection(x, made, mask, source, source_segments), made
+        attended = self.attention.attend(x, made, mask, None)
+        return self._after_attention(x, attended, source, source_segments), made
 
     def step(
         self,
         x: Array,
-        kept: KeysValues,
-        used: Array,
-        mask: AttentionMask,
+        cache: Cache | BeamCache,
+        number: int,
+        mask: Any,
         source: KeysValues | None,
         source_segments: Array | None,
     ) -> tuple[Array, KeysValues]:
-        """Apply the layer to one token a row, ``[rows, 1, hidden]``; return what is kept with that token in it."""
-        kept = write_next(kept, self.attention.keys_values(x), used)
-        return self._after_projection(x, kept, mask, source, source_segments), kept
+        """Apply layer ``number`` to the last token of each text, ``[rows, queries, hidden]``; return what is kept.
+
+        ``mask`` is the cache's.
+        """
+        kept = cache.write(number, self.attention.keys_values(x))
+        attended = cache.attend(self.attention, x, number, kept, mask)
+        return self._after_attention(x, attended, source, source_segments), kept
 
     def source_keys_values(self, states: Array) -> KeysValues:
         """Project the states of a source."""
         return self.cross_attention.keys_values(states)
 
-    def _after_projection(
-        self,
-        x: Array,
-        kept: KeysValues,
-        mask: AttentionMask,
-        source: KeysValues | None,
-        source_segments: Array | None,
+    def _after_attention(
+        self, x: Array, attended: Array, source: KeysValues | None, source_segments: Array | None
     ) -> Array:
-        attended = self.attention.attend(x, kept, mask, None)
         x = self.add_and_normalise(self.attention_layer_norm, x, attended, None)
         if source is not None and source_segments is not None:
             x = self._attend_to_source(x, source, source_segments, None, None)
@@ -182,26 +184,27 @@ class Decoder(Encoder):
             kept.append(with_room(made, slots))
         return x, Cache(tuple(kept), lengths.astype(jnp.int32))
 
-    def step(self, embedded: Array, cache: Cache, source: SourceCache | None = None) -> tuple[Array, Cache]:
+    def step(
+        self, embedded: Array, cache: AnyCache, source: SourceCache | None = None
+    ) -> tuple[Array, AnyCache]:
         """Read one token more of each row.
 
         Args:
-            embedded: ``[rows, 1, embedding]``.
+            embedded: ``[rows, 1, embedding]``; with beams, one behind the other, ``[rows * beams, 1, embedding]``.
             cache: What was read before; each row must have a free slot.
             source: What the layers attend to. Rows may be several for each source, one behind the other.
 
         Returns:
-            States ``[rows, 1, hidden]``, and what is kept with them.
+            States as many as ``embedded``, ``[…, 1, hidden]``, and what is kept with them.
         """
         # One query: there is nothing that a fused back end could save.
         layer = self.layer(replace(self.config.block, attention="xla"))
-        mask, x, layers = cache.mask_with_next(), self.project(embedded), []
+        cache, layers = cache.with_next(), []
+        mask, x = cache.mask(), cache.queries(self.project(embedded))
         for number, params in enumerate(self.layer_parameters()):
             own = None if source is None else source.layers[number]
             segments = None if source is None else source.segment_ids
-            out: Any = layer.apply(
-                {"params": params}, x, cache.layers[number], cache.used, mask, own, segments, method="step"
-            )
+            out: Any = layer.apply({"params": params}, x, cache, number, mask, own, segments, method="step")
             x, kept = out
             layers.append(kept)
-        return x, Cache(tuple(layers), cache.used + 1)
+        return x.reshape(*embedded.shape[:2], -1), cache.with_layers(tuple(layers))

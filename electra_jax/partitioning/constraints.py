@@ -9,8 +9,12 @@ from electra_jax.partitioning.axes import RULES, partition_spec
 
 
 def constrain(x: Array, *axes: str) -> Array:
-    """Lay ``x`` over the current mesh by the logical axes of its dimensions; a no-op outside a mesh."""
-    if jax.sharding.get_abstract_mesh().empty:
+    """Lay ``x`` over the current mesh by the logical axes of its dimensions.
+
+    A no-op outside a mesh, and inside `jax.shard_map`, where ``x`` is one device's part.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.are_all_axes_manual:
         return x
     return jax.lax.with_sharding_constraint(x, partition_spec(axes))
 

@@ -119,7 +119,9 @@ class Seq2SeqTask:
         kept: Any = network.apply(params, source, method="read_source")
         prompts = jnp.full((hidden.shape[0], 1), self.tokenizer.cls_id, jnp.int32)
         lengths = jnp.ones(hidden.shape[0], jnp.int32)
-        logits, cache = network.apply(params, prompts, lengths, 1 + slots, kept, method="prefill")
+        decoder = decoder_of(self.generation, self.tokenizer)
+        room = 1 if decoder.method == "beam" else 1 + slots  # beams make room for themselves
+        logits, cache = network.apply(params, prompts, lengths, room, kept, method="prefill")
 
         def step(cache: Any, tokens: Array) -> Any:
             return network.apply(params, cache, tokens, kept, method="step")
@@ -128,7 +130,6 @@ class Seq2SeqTask:
         limits = jnp.where(batch.weights > 0, slots, 0).astype(jnp.int32)
         allowed = text_ids(self.tokenizer, network.config.embeddings.vocab_rows)
         filters = build_filters(self.generation, self.tokenizer, allowed)
-        decoder = decoder_of(self.generation, self.tokenizer)
         found = write_whole(logits, cache, prompts, limits, batch.numbers, slots, step, filters, decoder)
         return {field.name: getattr(found, field.name) for field in fields(found)}
 

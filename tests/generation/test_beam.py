@@ -1,5 +1,7 @@
 """Beams against every text there is, and against a beam search in plain Python."""
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -238,3 +240,37 @@ def test_several_ends_leave_enough_beams_that_go_on():
         assert_same(
             found[row], python_beam(row, 2, 2.0, "mean", 0, MOST, "exact", 2, trees=trees, ends=(0, 1))
         )
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Shared:
+    """What all beams of a row read: it is neither repeated nor re-ordered."""
+
+    row: jax.Array
+
+    def with_beams(self, beams, room):
+        assert (beams, room) == (4, MOST)
+        return self
+
+    def of_parents(self, parents):
+        assert parents.shape == (ROWS, 4)
+        return self
+
+
+def test_a_part_of_the_state_may_be_shared_by_beams():
+    tables = jnp.asarray(TREES.tables)
+
+    def step(state, tokens):
+        row = jnp.repeat(state["row"].row, 4)
+        logits, after = TREES.step({"row": row, "place": state["place"]}, tokens, tables)
+        return logits, {"row": state["row"], "place": after["place"]}
+
+    _, state = TREES.start()
+    state = {**state, "row": Shared(state["row"])}
+    of, filters = rule(0.6, 4), filters_for(VOCAB, min_new_tokens=jnp.int32(0))
+    found = jax.jit(lambda state: beam_search(tables[:, 0], state, _texts(), step, filters, of, room=MOST))(
+        state
+    )
+    for own, plain in zip(first_texts(found, PROMPTS), search(of), strict=True):
+        assert_same(own, plain)

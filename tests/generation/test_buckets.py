@@ -14,6 +14,7 @@ def test_sizes_grow_to_the_most():
     assert row_sizes(32, 1) == (1, 2, 4, 8, 16, 32)
     assert row_sizes(64, 8) == (1, 8, 16, 32, 64)
     assert row_sizes(3, 8) == (1, 8)
+    assert row_sizes(19, 2) == (1, 2, 4, 8, 16, 18)
 
 
 @given(st.lists(st.integers(1, 64), min_size=1, max_size=40), st.integers(1, 80))

@@ -1,11 +1,14 @@
 """Multi-head attention: of a sequence to itself, to another one, or to keys and values that are kept."""
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 from flax import struct
 from jax import Array
 
 from electra_jax.model.attention.attend import attend
 from electra_jax.model.attention.mask import AttentionMask
+from electra_jax.model.attention.plain import attention_to_parts
 from electra_jax.model.block import BlockConfig
 from electra_jax.model.layers import Dense, truncated_normal
 from electra_jax.model.local_init import query_key_init
@@ -60,6 +63,21 @@ class MultiHeadAttention(nn.Module):
             rng=rng,
             operations=block.operations,
         )
+        return self.output(context.transpose(0, 2, 1, 3).reshape(x.shape))
+
+    def attend_to_parts(self, x: Array, parts: Sequence[KeysValues], masks: Sequence[Array]) -> Array:
+        """Let the queries of ``x`` attend to keys that lie in several arrays, as if they were one.
+
+        Args:
+            x: ``[batch, length, hidden]``.
+            parts: Keys ``[batch, heads, head_dim, keys]``, turned, and values ``[batch, heads, keys, head_dim]``.
+            masks: bool, as ``[batch, heads, length, keys]`` of each part.
+
+        Returns:
+            The shape of ``x``.
+        """
+        query, operations = self._heads(self.query(x)), self.block.operations
+        context = attention_to_parts(query, [(p.key, p.value) for p in parts], masks, operations)
         return self.output(context.transpose(0, 2, 1, 3).reshape(x.shape))
 
     def __call__(self, x: Array, mask: AttentionMask, rng: Array | None) -> Array:
