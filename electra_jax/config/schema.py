@@ -759,7 +759,10 @@ class Config(Section):
         writers = {
             name: task for name, task in self.finetune.tasks.items() if isinstance(task, Seq2SeqConfig)
         }
-        for name, task in writers.items():
+        # Sizes that come from a checkpoint are not known yet; with them all this is checked again.
+        sizes = {"hidden_size", "num_layers", "num_heads", "max_positions"}
+        known = self.init_from is None or sizes <= self.model.model_fields_set
+        for name, task in writers.items() if known else ():
             if problem := decoder_problem(task.decoder, self.model, task.max_target_tokens):
                 return f"finetune.tasks.{name}: {problem}"
         if self.finetuning and not writers:
