@@ -40,8 +40,9 @@ class HeadTransfer:
         source: dict[str, str] = {}
         changed: dict[str, Callable[[Array], Array]] = {}
         notes: list[str] = []
+        kinds = {name: task.kind for name, task in self.tasks.items()}
         for name, task in self.tasks.items():
-            scope, named = f"heads/{name}/", self._name_there(name, there)
+            scope, named = f"heads/{name}/", name_there(name, kinds, there)
             if named is None:
                 if similar := [other for other in known if known[other].kind == task.kind]:
                     notes.append(
@@ -61,16 +62,22 @@ class HeadTransfer:
             notes.append(f"the head of {name} is taken over{fit.how}")
         return Adaptation(frozenset(reinitialized), source, changed, tuple(notes))
 
-    def _name_there(self, name: str, there: Collection[str]) -> str | None:
-        """Return the name of a task's head in the checkpoint; None if it has none.
 
-        A converted head is named after its kind; it belongs to the run's task of that kind if there is only one.
-        """
-        if name in there:
-            return name
-        kind = self.tasks[name].kind
-        alone = sum(task.kind == kind for task in self.tasks.values()) == 1
-        return kind if alone and kind in there and kind not in self.tasks else None
+def name_there(name: str, kinds: Mapping[str, str], there: Collection[str]) -> str | None:
+    """Return the name that the head of a task has in a checkpoint; None if it has none.
+
+    A converted head is named after its kind; it belongs to the run's task of that kind if there is only one.
+
+    Args:
+        name: of the task.
+        kinds: of the run's tasks, by name.
+        there: names of the checkpoint's heads.
+    """
+    if name in there:
+        return name
+    kind = kinds[name]
+    alone = sum(other == kind for other in kinds.values()) == 1
+    return kind if alone and kind in there and kind not in kinds else None
 
 
 def _in_scope(scope: str, shapes: Shapes) -> Shapes:
@@ -104,7 +111,7 @@ def _fit(task: TaskSettings, theirs: TaskSettings | None, ours: Shapes, saved: S
         return _Fit(f"its classes are others ({_set_differences(theirs.classes, task.classes)})")
     if dict(ours) != dict(saved):
         return _Fit(
-            "it has another shape (finetune.head_style, or joint and answerable for questions, differ; "
+            "it has another shape (finetune.head_style, joint and answerable for questions, or decoder, differ; "
             f"{_shape_differences(ours, saved)})"
         )
     if task.kind == "regression":

@@ -10,8 +10,9 @@ from electra_jax.config.schema import Config, TokenizerConfig
 from electra_jax.config.tasks import Seq2SeqConfig
 from electra_jax.config.yaml_format import show
 from electra_jax.errors import UserError
-from electra_jax.model.sizes import network_sizes
+from electra_jax.model.sizes import decoder_sizes, network_sizes
 from electra_jax.objectives.kinds import is_causal
+from electra_jax.tasks.head_transfer import name_there
 from electra_jax.tasks.sources import load_examples
 from electra_jax.tasks.sources.parallel_texts import training_texts
 from electra_jax.tokenizers import Tokenizer, load_tokenizer, vocabulary_notes, with_cleaning
@@ -114,13 +115,19 @@ def _check_random_decoders(config: Config) -> None:
 
 
 def _resolve_decoders(values: Mapping[str, Any], origin: InitialCheckpoint) -> None:
-    """Set the sizes of decoders that start from the generator of a checkpoint.
+    """Set the sizes of decoders that are taken over from a checkpoint, or start from its generator.
 
     Raises:
         UserError: it has no generator, one with a vocabulary of its own, or one of other sizes.
     """
+    kinds = {name: task["kind"] for name, task in values["finetune"]["tasks"].items()}
     for name, task in values["finetune"]["tasks"].items():
-        if task["kind"] != "seq2seq" or task["decoder"]["init"] != "generator":
+        if task["kind"] != "seq2seq":
+            continue
+        there = name_there(name, kinds, origin.config.finetune.tasks)
+        if there is not None and _has_sizes_of(task["decoder"], origin.config, there):
+            continue
+        if task["decoder"]["init"] != "generator":
             continue
         where = f"finetune.tasks.{name}.decoder.init=generator"
         if "generator_encoder/layers/output/kernel" not in saved_shapes(origin.directory, origin.step):
@@ -141,6 +148,21 @@ def _resolve_decoders(values: Mapping[str, Any], origin: InitialCheckpoint) -> N
                     f"{value}: leave it out"
                 )
             task["decoder"][key] = value
+
+
+def _has_sizes_of(decoder: dict[str, Any], origin: Config, name: str) -> bool:
+    """Give a decoder the sizes of a task's in a checkpoint where they do not differ; return whether it has them."""
+    task = origin.finetune.tasks[name]
+    # One that starts from the encoder has its sizes.
+    if not isinstance(task, Seq2SeqConfig) or decoder["init"] == "encoder":
+        return False
+    sizes = asdict(decoder_sizes(origin.model, task.decoder))
+    if decoder["sharing"] != task.decoder.sharing or any(
+        decoder[key] not in (None, value) for key, value in sizes.items()
+    ):
+        return False
+    decoder.update(sizes)
+    return True
 
 
 def _check_vocabulary(config: TokenizerConfig, init_from: str, origin: InitialCheckpoint) -> None:

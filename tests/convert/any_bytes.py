@@ -25,7 +25,7 @@ from torch_files import dictionary_ops, tensor_ops, write
 
 from electra_jax.convert.files import sstable
 from electra_jax.convert.files import tensorflow_bundle as bundle
-from electra_jax.convert.huggingface_folder import read_settings
+from electra_jax.convert.huggingface_folder import read_settings, read_settings_of_two
 from electra_jax.convert.huggingface_heads import detect_head
 from electra_jax.convert.tensorflow_format import find_prefix
 from electra_jax.convert.vocabulary import find_tokenizer
@@ -158,6 +158,8 @@ _LABELS = {
     "null_score_diff_threshold": 0.5,
     "problem_type": "x",
 }
+_TWO = {"model_type": "encoder-decoder", "decoder_start_token_id": 2, "max_length": 9}
+_DECODER = {**_CONFIG, "is_decoder": True, "add_cross_attention": True, "cross_attention_hidden_size": None}
 _HEAD = {"classifier.out_proj.weight": np.ones((2, 3), np.float32)}
 _FAST = {
     "normalizer": {"type": "Sequence", "normalizers": [{"type": "BertNormalizer", "lowercase": True}]},
@@ -178,6 +180,12 @@ _TREE = {
     "electra": {"embeddings": {"word_embeddings": {"embedding": np.ones((3, 2), np.float32)}}},
     "step": 3,
 }
+
+
+def _two() -> st.SearchStrategy[bytes]:
+    """The description of an encoder and a decoder, with some values of each replaced."""
+    parts = st.tuples(_json_of(_TWO), _json_of(_CONFIG), _json_of(_DECODER))
+    return parts.map(lambda some: b'{%s, "encoder": %s, "decoder": %s}' % (some[0][1:-1], some[1], some[2]))
 
 
 def _head(folder: Path) -> None:
@@ -220,6 +228,11 @@ def readers(folder: Path) -> dict[str, tuple[str, st.SearchStrategy[bytes], Call
             "config.json",
             _json_of({**_CONFIG, **_LABELS}) | mistaken(json.dumps(_CONFIG).encode()),
             _head,
+        ),
+        "config.json of two": (
+            "config.json",
+            _two() | mistaken(json.dumps({**_TWO, "encoder": _CONFIG, "decoder": _DECODER}).encode()),
+            read_settings_of_two,
         ),
         "vocab.txt": (
             "vocab.txt",

@@ -13,6 +13,7 @@ READERS = [
         "tensorflow state",
         "index.json",
         "config.json",
+        "config.json of two",
         "vocab.txt",
         "tokenizer_config.json",
         "tokenizer.json",

@@ -123,11 +123,17 @@ def test_a_decoder_that_is_the_encoder_is_written_as_two_stacks(tmp_path):
         or not name.startswith("heads/")
     }
     section = f"finetune.tasks.{TASK}"
-    overrides = [f"{section}={{kind: seq2seq, decoder: {{sharing: all}}}}", "generation.max_new_tokens=500"]
+    task = "{kind: seq2seq, prefix: 'shorten: ', long: chunks, decoder: {sharing: all}}"
+    overrides = [f"{section}={task}", "generation.max_new_tokens=500"]
     config = with_overrides(weights.config.model_dump(), overrides, "a")
     assert len(shared) == len(weights.parameters) - 18
     notes = write_huggingface(replace(weights, config=config, parameters=shared), tmp_path / "b")
-    assert any("the embeddings and layers (decoder.sharing=all) that" in note for note in notes)
+    for said in (
+        "the embeddings and layers (decoder.sharing=all) that",
+        "prefix 'shorten: '",
+        "(long=chunks)",
+    ):
+        assert any(said in note for note in notes), said
     written = load_file(tmp_path / "b" / TASK / "model.safetensors")
     for name, array in written.items():
         copied = name.removeprefix("decoder.electra.").replace("crossattention", "none")

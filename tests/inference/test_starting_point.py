@@ -1,9 +1,32 @@
 """What fine-tuning says of the model it starts from."""
 
+import pytest
+from huggingface_folder import TINY, write_encoder_decoder
 from tiny_models import write_causal, write_pre_trained
 
 from electra_jax.config.schema import Config
+from electra_jax.convert.huggingface_format import read_huggingface
+from electra_jax.convert.native_format import write_native
 from electra_jax.tasks.starting_point import starting_point
+
+NARROW = {
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "intermediate_size": 40,
+}
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    """A work directory of an encoder with a narrow decoder, its task called seq2seq."""
+    folder = tmp_path_factory.mktemp("converted")
+    write_native(
+        read_huggingface([write_encoder_decoder(folder / "theirs", TINY, {**TINY, **NARROW})]),
+        folder / "ours",
+        folder / "ours",
+    )
+    return folder / "ours"
 
 
 def notes(folder):
@@ -17,3 +40,36 @@ def notes(folder):
 def test_a_model_that_saw_one_side_alone_is_said_to_see_both(tmp_path):
     assert any("only what is before a token" in line for line in notes(write_causal(tmp_path / "lm")))
     assert not any("only what" in line for line in notes(write_pre_trained(tmp_path / "pair")))
+
+
+def decoders(origin, tasks):
+    """By task the sizes of its decoder."""
+    config = Config.model_validate(
+        {"objective": {"kind": "finetune"}, "init_from": str(origin), "finetune": {"tasks": tasks}}
+    )
+    resolved = starting_point(config)[0]
+    return {name: task.decoder.model_dump() for name, task in resolved.finetune.tasks.items()}
+
+
+@pytest.mark.parametrize(
+    ("decoder", "expected"),
+    [
+        ({}, (24, 2, 3, 40)),
+        ({"init": "generator"}, (24, 2, 3, 40)),  # there is none, but what was learned from one
+        ({"num_layers": 2}, (24, 2, 3, 40)),
+        ({"num_layers": 1}, (None, 1, None, None)),  # starts anew
+        ({"init": "encoder"}, (None, None, None, None)),
+        ({"sharing": "all"}, (None, None, None, None)),
+    ],
+)
+def test_a_decoder_that_is_taken_over_has_its_sizes(converted, decoder, expected):
+    (found,) = decoders(converted, {"mt": {"kind": "seq2seq", "decoder": decoder}}).values()
+    assert tuple(found[key] for key in ("hidden_size", "num_layers", "num_heads", "intermediate_size")) == (
+        expected
+    )
+
+
+def test_of_several_decoders_the_one_of_the_same_name_is_taken_over(converted):
+    tasks = {name: {"kind": "seq2seq"} for name in ("mt", "seq2seq")}
+    found = decoders(converted, tasks)
+    assert (found["mt"]["hidden_size"], found["seq2seq"]["hidden_size"]) == (None, 24)
