@@ -102,3 +102,34 @@ def test_fine_tuning_on_two_hosts_answers_every_example_once(select, tmp_path):
     assert (
         one["tasks"]["mine"]["dev"]["accuracy"]["values"] == two["tasks"]["mine"]["dev"]["accuracy"]["values"]
     )
+
+
+@pytest.mark.slow
+def test_a_task_that_writes_on_two_hosts_from_nothing(tmp_path):
+    """Each host trains the same vocabulary; what beams write is what one host writes, each example once."""
+    for name, count in (("train", 40), ("dev", 13)):
+        lines = [{"from": f"{i:05b}", "to": f"{i:05b}"[::-1] * (1 + i % 2)} for i in range(count)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "run.yaml").write_text("objective: {kind: finetune}\n")
+    files = f"train: {tmp_path}/train.jsonl, dev: {tmp_path}/dev.jsonl"
+    found = {}
+    for hosts in (1, 2):
+        work = tmp_path / f"hosts{hosts}"
+        _run(
+            tmp_path / f"said{hosts}", hosts, "train", "--config", tmp_path / "run.yaml", "--workdir", work,
+            f"finetune.tasks.mine={{kind: seq2seq, {files}, source: from, target: to, metric: exact_match}}",
+            "finetune.tasks.mine.metrics=[exact_match, length_ratio]", "finetune.batch_tokens=200",
+            "tokenizer.kind=characters", "model.hidden_size=16", "model.num_layers=1", "model.num_heads=2",
+            "model.max_positions=16", "data.sequence_length=16", "train.batch_size=4", "finetune.epochs=3",
+            "optimizer.layer_decay=1.0", "generation.beams=3", "generation.n_best=2", "generation.max_new_tokens=6",
+        )  # fmt: skip
+        lines = (work / "seed-0" / "predictions" / "mine.dev.jsonl").read_text().splitlines()
+        found[hosts] = [json.loads(line) for line in lines]
+        assert [line["id"] for line in found[hosts]] == [str(number) for number in range(13)]
+    for one, two in zip(found[1], found[2], strict=True):
+        assert (one["text"], one["finish"]) == (two["text"], two["finish"])
+        assert one["score"] == pytest.approx(two["score"], rel=1e-3)
+        assert one["others"][0]["text"] == two["others"][0]["text"]
+    one, two = (metrics_of(tmp_path / f"hosts{hosts}" / "seed-0") for hosts in (1, 2))
+    for line, other in zip(one, two, strict=True):
+        _assert_close(line, other)
