@@ -74,6 +74,12 @@ def write_encoder_decoder(weights: Weights, folder: Path, task: str) -> list[str
         content = {**content, START: tokenizer.cls_id}
         (folder / GENERATION_CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         notes += more
+    longest = weights.config.data.sequence_length
+    if longest < model.max_positions:
+        notes.append(
+            f"{task}: sources are cut at {longest} tokens here (data.sequence_length); transformers' tokenizer does so "
+            f"with truncation=True, max_length={longest}"
+        )
     return [*notes, *_notes(task, section)]
 
 

@@ -124,7 +124,7 @@ def test_a_decoder_that_is_the_encoder_is_written_as_two_stacks(tmp_path):
     }
     section = f"finetune.tasks.{TASK}"
     task = "{kind: seq2seq, prefix: 'shorten: ', long: chunks, decoder: {sharing: all}}"
-    overrides = [f"{section}={task}", "generation.max_new_tokens=500"]
+    overrides = [f"{section}={task}", "generation.max_new_tokens=500", "data.sequence_length=20"]
     config = with_overrides(weights.config.model_dump(), overrides, "a")
     assert len(shared) == len(weights.parameters) - 18
     notes = write_huggingface(replace(weights, config=config, parameters=shared), tmp_path / "b")
@@ -132,6 +132,7 @@ def test_a_decoder_that_is_the_encoder_is_written_as_two_stacks(tmp_path):
         "the embeddings and layers (decoder.sharing=all) that",
         "prefix 'shorten: '",
         "(long=chunks)",
+        "truncation=True, max_length=20",
     ):
         assert any(said in note for note in notes), said
     written = load_file(tmp_path / "b" / TASK / "model.safetensors")
