@@ -56,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.on_error == "stop" and first and isinstance(first[0], UserError):
         raise first[0]
     model = model or load_with_notes(args.workdir)
-    predictor = _make_predictor(model, args, file_format)
     counts = LineCounts()
+    predictor = _make_predictor(model, args, file_format, counts)
     try:
         with Output(args.output) as output:
             for chunk in chain([first], read):
@@ -334,8 +334,10 @@ def _task_name(tasks: Collection[str], args: argparse.Namespace) -> str:
     return str(task)
 
 
-def _make_predictor(model: Model, args: argparse.Namespace, file_format: TrainingFileFormat) -> Predictor:
-    """Return how the model predicts each record."""
+def _make_predictor(
+    model: Model, args: argparse.Namespace, file_format: TrainingFileFormat, counts: LineCounts
+) -> Predictor:
+    """Return how the model predicts each record; ``counts`` says how many were answered before."""
     if args.detect:
         return Predictor(lambda record: record.text("text"), lambda texts: _detected(model, texts))
     if args.encode:
@@ -361,16 +363,16 @@ def _make_predictor(model: Model, args: argparse.Namespace, file_format: Trainin
                 lambda questions: model.answer_all(questions, task),
             )
         case "seq2seq":
-            return Predictor(lambda record: record.text("text"), lambda texts: _written(model, texts, task))
+            writer = SourceWriter(model, model.config.generation, task)
+            return Predictor(
+                lambda record: writer.prompt(record.text("text"), record.where),
+                lambda texts: list(map(prediction_of, writer.write(texts, counts.answered))),
+            )
         case "tagging":
             return Predictor(Record.words, lambda sentences: model.tag(sentences, task))
     # A column that training did not read is not read here, either.
     extract = Record.text_or_pair if file_format.takes_pairs else lambda record: record.text("text")
     return Predictor(extract, lambda texts: model.classify(texts, task))
-
-
-def _written(model: Model, texts: list[str], task: str) -> Predictions:
-    return [prediction_of(found) for found in SourceWriter(model, model.config.generation, task).write(texts)]
 
 
 def _detected(model: Model, texts: list[str]) -> Predictions:

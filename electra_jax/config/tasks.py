@@ -231,6 +231,14 @@ class Seq2SeqConfig(TaskConfig):
     )
     decoder: DecoderConfig = DecoderConfig()
 
+    @model_validator(mode="after")
+    def _check(self) -> Seq2SeqConfig:
+        if self.data is not None:
+            raise ValueError(
+                "data is for benchmarks and TFDS, where no texts to write are read: give train and dev"
+            )
+        return self
+
 
 AnyTask = Annotated[
     ClassificationConfig | RegressionConfig | TaggingConfig | QuestionAnsweringConfig | Seq2SeqConfig,

@@ -47,8 +47,19 @@ class SourceWriter:
         self.texts_per_prompt = texts_per_prompt(config, resolve_method(config, is_pair=False))
 
     def prompt(self, text: str, where: str) -> str:
-        """Return a source as `write` takes it."""
-        del where
+        """Return a source as `write` takes it.
+
+        Raises:
+            UserError: it is too long, with ``long: error``; ``where`` begins the message.
+        """
+        task = self._task
+        room = task.max_length - 2
+        if task.config.long == "error":
+            count = len(self._model.tokenizer.encode(task.config.prefix + text))
+            if count > room:
+                raise UserError(
+                    f"{where}: the text has {count:,} tokens, and {room:,} can be read: shorten it"
+                )
         return text
 
     def write(

@@ -147,3 +147,9 @@ def test_what_may_change_after_training_and_not_where_the_best_parameters_were_c
     old = _config(finetune={"select": "best", "tasks": {"mine": TASK}})
     (change,) = differences(old, _config(**best, **sections))
     assert (change.key, change.free) == (key, with_best)
+
+
+@pytest.mark.parametrize("data", ["tfds:wmt", "glue"])
+def test_data_of_benchmarks_has_no_texts_to_write(data):
+    with pytest.raises(ValueError, match="no texts to write are read: give train and dev"):
+        _config({"data": data})

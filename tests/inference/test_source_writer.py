@@ -1,0 +1,112 @@
+"""A model whose task writes, in Python and behind the commands: as the task itself writes, and what is refused."""
+
+import json
+from dataclasses import replace
+
+import jax
+import pytest
+from tiny_writer import EXAMPLES, tiny_writer
+
+from electra_jax import predict
+from electra_jax.errors import UserError
+from electra_jax.inference.load import Model
+from electra_jax.inference.source_writer import SourceWriter
+from electra_jax.partitioning import mesh
+
+SOURCES = [example.source for example in EXAMPLES]
+LONG = "abcdefghabcdefgh"  # two more than can be read
+
+
+def _model(writer, **tasks):
+    """On one device; ``tasks`` are others beside ``mine``, with a copy of its head."""
+    made = {"mine": writer.task, **tasks}
+    sections = dict.fromkeys(made, writer.config.finetune.tasks["mine"])
+    config = writer.config.model_copy(
+        update={"finetune": writer.config.finetune.model_copy(update={"tasks": sections})}
+    )
+    heads = dict.fromkeys(made, writer.params["heads"]["mine"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mesh, "_all_devices", lambda: jax.devices()[:1])
+        return Model(config, writer.task.tokenizer, {**writer.params, "heads": heads}, made)
+
+
+@pytest.fixture(scope="module")
+def writer():
+    return tiny_writer(generation={"temperature": 1.5, "n": 2, "seed": 3})
+
+
+@pytest.fixture(scope="module")
+def model(writer):
+    return _model(writer)
+
+
+def _ids(found):
+    return [[text.tokens for text in texts] for texts in found]
+
+
+def test_a_model_writes_what_its_task_writes_in_evaluation(writer, model):
+    evaluated, _ = writer.write(EXAMPLES)
+    assert _ids(model.generate(SOURCES)) == _ids(evaluated)
+    assert _ids([model.generate(SOURCES[0])]) == _ids(evaluated)[:1]
+    assert model.generate([]) == []
+
+
+def test_lines_of_a_file_are_drawn_for_by_their_numbers(model, monkeypatch, tmp_path, capsys):
+    """However many are answered together."""
+    (tmp_path / "sources.txt").write_text("\n".join(SOURCES) + "\n")
+    for name, stub in (
+        ("one_device_per_core", lambda: None),
+        ("keep_freed_memory", lambda: None),
+        ("trained_tasks", lambda path: None),
+        ("load_with_notes", lambda path: model),
+    ):
+        monkeypatch.setattr(predict, name, stub)
+    chunked = predict.chunk_records
+    monkeypatch.setattr(predict, "chunk_records", lambda records: chunked(records, most=3))
+    assert predict.main(["--workdir", str(tmp_path), "--input", str(tmp_path / "sources.txt")]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["text"], line["others"][0]["text"]) for line in lines] == [
+        tuple(text.text for text in texts) for texts in model.generate(SOURCES)
+    ]
+
+
+def test_what_is_not_read_is_counted_or_refused_by_its_line(writer, model):
+    found = model.generate([LONG, "ab"])
+    assert [texts[0].source_tokens_cut for texts in found] == [2, 0]
+    strict = replace(writer.task, config=writer.task.config.model_copy(update={"long": "error"}))
+    refusing = SourceWriter(_model(replace(writer, task=strict)), writer.config.generation)
+    assert refusing.prompt(LONG[:14], "line 2") == LONG[:14]
+    with pytest.raises(UserError, match=r"^line 3: the text has 16 tokens, and 14 can be read: shorten it$"):
+        refusing.prompt(LONG, "line 3")
+
+
+def test_of_several_tasks_that_write_one_is_named(writer):
+    other = replace(writer.task, name="other", config=writer.task.config.model_copy(update={"prefix": "h"}))
+    both = _model(writer, other=other)
+    with pytest.raises(UserError, match="several tasks that write: name one of mine, other"):
+        both.generate("ab")
+    with pytest.raises(UserError, match="no task 'third' that writes"):
+        both.generate("ab", "third")
+    settings = {"temperature": 1.0, "n": 1, "method": "greedy"}
+    assert both.generate("ab", "other", **settings) == both.generate("hab", "mine", **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "refine", "temperature": 1.0, "n": 1}, "needs a generator and a discriminator"),
+        ({"beams": 2}, "beams 2 draws nothing"),
+        ({"max_tokens": 2}, "max_tokens"),
+        ({"max_new_tokens": 0}, "max_new_tokens"),
+    ],
+)
+def test_settings_that_do_not_fit(model, settings, message):
+    with pytest.raises(UserError, match=message):
+        model.generate("ab", **settings)
+
+
+def test_what_a_model_that_writes_does_not_do(model):
+    with pytest.raises(UserError, match="cannot be streamed"):
+        list(model.stream("ab", n=1))
+    with pytest.raises(UserError, match="of kind classification"):
+        model.classify("ab")
