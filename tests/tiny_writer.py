@@ -7,10 +7,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 from small_run import small_config
 
+from electra_jax.config.schema import MeshConfig
 from electra_jax.objectives import build_network
-from electra_jax.partitioning.axes import path_name
+from electra_jax.partitioning.axes import parameter_specs, path_name
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.tasks.batches import BatchPlan, make_batch
 from electra_jax.tasks.build import build_task
@@ -57,14 +59,20 @@ class TinyWriter:
         plan = BatchPlan(length, numbers, target_length)
         return make_batch("mine", encoded, plan, self.task.tokenizer.pad_id, targets=True)
 
-    def write(self, examples, *, devices=1, buckets=(16,), batch_size=8, first_number=0):
-        """What is written for the examples, and the arrays it was read from."""
-        mesh = make_mesh(self.config.mesh, jax.devices()[:devices])
+    def write(self, examples, *, devices=1, buckets=(16,), batch_size=8, first_number=0, axes=None):
+        """What is written for the examples, and the arrays it was read from; ``axes`` are keys of the section mesh."""
+        mesh = make_mesh(MeshConfig(**(axes or {})), jax.devices()[:devices])
+        params = self.params
+        if axes:
+            specs = parameter_specs(params, mesh)
+            params = jax.tree.map(
+                lambda array, spec: jax.device_put(array, NamedSharding(mesh, spec)), params, specs
+            )
         rows = self.task.encode(examples, training=False)
         outputs = predict_rows(
             make_predict_step(self.objective, mesh),
             mesh,
-            self.params,
+            params,
             "mine",
             rows,
             batch_size=batch_size,

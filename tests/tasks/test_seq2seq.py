@@ -1,5 +1,6 @@
 """A task that writes: what it learns from a batch, and what it writes for a row, wherever the row is."""
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pytest
 from tiny import compiled
 from tiny_writer import EXAMPLES, tiny_writer
 
+from electra_jax.config.schema import MeshConfig
 from electra_jax.partitioning.mesh import make_mesh, to_global_batch
 from electra_jax.tasks.protocol import NO_TARGET, Seq2SeqExample
 from electra_jax.training.state import init_state
@@ -73,12 +75,12 @@ def test_the_loss_is_the_mean_over_tokens_of_what_is_written_one_by_one(writer):
     np.testing.assert_allclose(sums["mine_loss"], [nll[there].sum(), there.sum()], rtol=1e-5)
 
 
-def _gradient(writer, pieces, devices=1):
+def _gradient(writer, pieces, **axes):
     """Loss and gradient of the whole batch, in so many microbatches, as one step of gradient descent gives them."""
     objective, optimizer = writer.objective, optax.sgd(1.0)
     batch = writer.batch()
     assert len(batch.weights) == 8
-    mesh = make_mesh(writer.config.mesh, jax.devices()[:devices])
+    mesh = make_mesh(MeshConfig(**axes), jax.devices()[: math.prod(axes.values())])
     shapes = jax.eval_shape(lambda: init_state(objective, optimizer, batch, jax.random.key(0)))
     state = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes).replace(params=writer.params)
     step = make_train_step(
@@ -101,12 +103,12 @@ def whole(writer):
     return _gradient(writer, 1)
 
 
-@pytest.mark.parametrize(("pieces", "devices"), [(2, 1), (4, 8)])
-def test_microbatches_and_devices_give_the_loss_and_gradient_of_the_whole_batch(
-    writer, whole, pieces, devices
-):
+@pytest.mark.parametrize(
+    ("pieces", "axes"), [(1, {"data": 8}), (4, {"data": 2}), (2, {"data": 2, "fsdp": 2, "tensor": 2})]
+)
+def test_microbatches_and_devices_give_the_loss_and_gradient_of_the_whole_batch(writer, whole, pieces, axes):
     """Their tokens are spread unevenly, so a mean of means would be another number."""
-    loss, gradient = _gradient(writer, pieces, devices)
+    loss, gradient = _gradient(writer, pieces, **axes)
     np.testing.assert_allclose(loss, whole[0], rtol=1e-5)
     for ours, theirs in zip(jax.tree.leaves(gradient), jax.tree.leaves(whole[1]), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
@@ -184,6 +186,9 @@ def test_what_is_written_for_a_row_does_not_depend_on_its_batch_nor_on_devices(s
     spread, by_devices = writer.write(EXAMPLES, devices=8)
     assert _texts(spread) == _texts(found)
     np.testing.assert_allclose(by_devices["scores"], outputs["scores"], rtol=1e-4)
+    if "beams" in settings:
+        apart, _ = writer.write(EXAMPLES, devices=8, axes={"data": 2, "fsdp": 2, "tensor": 2})
+        assert _texts(apart) == _texts(found)
     # The rows in the reverse order of lengths, in shorter rows where they fit.
     bucketed, _ = writer.write(EXAMPLES, buckets=(6, 16))
     assert _texts(bucketed) == _texts(found)
