@@ -141,7 +141,10 @@ def _uneven(name: str, axis: str, size: int, mesh: jax.sharding.Mesh) -> str:
             f"{over} does not divide the {size} rows of the vocabulary ({name}): nearest "
             f"{nearest_divisors(parts, size)}; or make model.vocab_multiple a multiple of {parts}"
         )
+    decoder = re.match(r"heads/([^/]+)/(decoder|lm_head)/", name)
     section = "generator" if name.startswith("generator") else "model"
+    if decoder:
+        section = f"finetune.tasks.{decoder[1]}.decoder"
     within_layer = "/layers/" in name and axis == "mlp"
     key = f"{section}.{'intermediate_size' if within_layer else 'hidden_size'}"
     return f"{over} does not divide {key} {size} ({name}): nearest {nearest_divisors(parts, size)}"

@@ -7,6 +7,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from command_runs import contents
 
 import electra_jax
 from electra_jax import generate, predict, train
@@ -201,6 +202,34 @@ def test_a_task_that_writes_and_one_that_classifies_share_an_encoder(copied, tmp
         line["text"] for line in _predictions(tmp_path / "both")
     ]
     assert model.classify("fade")["label"] == "late"
+
+
+@pytest.mark.filterwarnings("ignore:the tokenizer does not keep")
+@pytest.mark.parametrize("decoder", ["init: generator", "sharing: all"])
+def test_from_a_pre_trained_pair_the_decoder_is_built_saved_loaded_and_found_again(
+    decoder, finished, copied, tmp_path, command
+):
+    """A vocabulary of other words gives [UNK] alone, which is enough: every array is saved, read and used."""
+    own = ("tokenizer.", "model.", "optimizer.layer_decay", "train.", "finetune.epochs")
+    arguments = [some for some in _arguments(copied, "x") if not str(some).startswith(own)]
+    arguments[3] = tmp_path / "work"
+    arguments += [f"init_from={finished / 'work'}", f"finetune.tasks.copy.decoder={{{decoder}}}"]
+    arguments += ["train.batch_size=8", "train.steps=3", "finetune.epochs=null"]
+    ended = command(train.main, *arguments)
+    assert ended.status == 0, ended.err
+    starts = "the decoder of copy starts from the generator, its head included" in ended.err + ended.out
+    assert starts == (decoder == "init: generator")
+    assert "the vocabulary cannot write" in ended.err + ended.out
+    model = electra_jax.load(tmp_path / "work")
+    dev = [line["from"] for line in _lines(copied / "dev.jsonl")]
+    texts = model.generate(dev)
+    found = _predictions(tmp_path / "work")
+    assert [text.text for text in texts] == [line["text"] for line in found]
+    assert [text.score for text in texts] == pytest.approx([line["score"] for line in found], rel=1e-3)
+    before = contents(tmp_path / "work")
+    again = command(train.main, *arguments)
+    assert again.status == 0, again.err
+    assert contents(tmp_path / "work") == before
 
 
 @pytest.mark.slow

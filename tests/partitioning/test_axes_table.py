@@ -127,3 +127,11 @@ def test_dimension_that_the_mesh_does_not_divide_is_a_users_error():
     config = small_config(model={"hidden_size": 36, "num_heads": 2}, mesh={"data": 1, "fsdp": 8})
     with pytest.raises(UserError, match=r"mesh\.fsdp=8 does not divide"):
         _specs(config, _abstract(config, SmallVocabulary.vocab_size))
+
+
+def test_a_decoder_that_the_mesh_does_not_divide_is_named_as_the_task_has_it():
+    params = {"heads": {"mine": {"decoder": {"layers": {"output": {"kernel": np.zeros((1, 12, 8))}}}}}}
+    with pytest.raises(
+        UserError, match=r"does not divide finetune\.tasks\.mine\.decoder\.intermediate_size 12 "
+    ):
+        parameter_specs(params, make_mesh(small_config(mesh={"data": 1, "tensor": 8}).mesh))
