@@ -95,7 +95,11 @@ def _own_vocabulary(config: Config, saved: Path | None) -> tuple[Tokenizer, list
         examples += load_examples(name, task, tfds_data_dir=config.data.tfds_data_dir, needs=("train",))[
             "train"
         ]
-    tokenizer = build_tokenizer(config.tokenizer, training_texts(examples))
+    try:
+        tokenizer = build_tokenizer(config.tokenizer, training_texts(examples))
+    except UserError as error:
+        # It names where text comes from in pre-training.
+        raise UserError(str(error).replace("data.source", f"finetune.tasks ({', '.join(writers)})")) from None
     trained = f"trained a vocabulary of {tokenizer.vocab_size:,} on the texts of {', '.join(writers)}"
     return tokenizer, [f"{trained}, sources and targets together"]
 

@@ -7,6 +7,7 @@ from tiny_models import write_causal, write_pre_trained
 from electra_jax.config.schema import Config
 from electra_jax.convert.huggingface_format import read_huggingface
 from electra_jax.convert.native_format import write_native
+from electra_jax.errors import UserError
 from electra_jax.tasks.starting_point import starting_point
 
 NARROW = {
@@ -73,3 +74,26 @@ def test_of_several_decoders_the_one_of_the_same_name_is_taken_over(converted):
     tasks = {name: {"kind": "seq2seq"} for name in ("mt", "seq2seq")}
     found = decoders(converted, tasks)
     assert (found["mt"]["hidden_size"], found["seq2seq"]["hidden_size"]) == (None, 24)
+
+
+def test_a_vocabulary_that_the_texts_of_a_task_cannot_fill_names_the_task(tmp_path):
+    (tmp_path / "train.tsv").write_text("from\tto\nan old house\tein altes Haus\n")
+    files = {"train": str(tmp_path / "train.tsv"), "source": "from", "target": "to"}
+    values = {
+        "objective": {"kind": "finetune"},
+        "finetune": {"tasks": {"mine": {"kind": "seq2seq", **files}}},
+    }
+    with pytest.raises(
+        UserError, match=r"vocab_size 30522 is more than the text of finetune\.tasks \(mine\) can fill"
+    ):
+        starting_point(Config.model_validate(values))
+    sizes = {"tokenizer": {"vocab_size": 272}}
+    _, tokenizer, lines = starting_point(Config.model_validate(values | sizes))
+    assert tokenizer.vocab_size == 272
+    assert lines[0] == "trained a vocabulary of 272 on the texts of mine, sources and targets together"
+    # A run that goes on has its own, whatever is in the files by now.
+    tokenizer.save(tmp_path / "tokenizer")
+    (tmp_path / "train.tsv").write_text("from\tto\nsomething else\tetwas anderes\n")
+    _, same, lines = starting_point(Config.model_validate(values | sizes), tmp_path / "tokenizer")
+    assert same.fingerprint == tokenizer.fingerprint
+    assert not any("trained a vocabulary" in line for line in lines)
