@@ -160,7 +160,7 @@ def make_batch(task: str, rows: Rows, plan: BatchPlan, pad_id: int, *, targets: 
         inputs=EncoderInputs(ids, types, positions, real),  # type: ignore[arg-type]
         targets=wanted,
         weights=weights,  # type: ignore[arg-type]
-        numbers=np.where(plan.rows >= 0, rows.numbers[plan.rows], 0).astype(np.int32),  # type: ignore[arg-type]
+        numbers=np.where(plan.rows >= 0, rows.numbers(np.maximum(plan.rows, 0)), 0),  # type: ignore[arg-type]
         task=task,
     )
 

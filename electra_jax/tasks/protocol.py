@@ -176,15 +176,15 @@ class Rows:
     def __len__(self) -> int:
         return len(self.input_ids)
 
-    @property
-    def numbers(self) -> np.ndarray:
-        """Of the rows, int32 ``[rows]``, from which random numbers follow.
+    def numbers(self, rows: np.ndarray) -> np.ndarray:
+        """Return for rows of these positions, int ``[n]``, the numbers from which random numbers follow, int32 ``[n]``.
 
         That of an example's first row is the example's, however many rows others have; those of its other rows are far
         from it.
         """
-        later = np.arange(len(self.example_index)) - np.searchsorted(self.example_index, self.example_index)
-        return (self.example_index.astype(np.int64) + later * _BETWEEN_ROWS).astype(np.int32)
+        examples = self.example_index[rows]
+        later = rows - np.searchsorted(self.example_index, examples)
+        return (examples.astype(np.int64) + later * _BETWEEN_ROWS).astype(np.int32)
 
 
 @struct.dataclass
