@@ -201,7 +201,8 @@ def _write_all(model: Model, args: argparse.Namespace, chunks: Iterator[list[Any
 
 
 def _writer(model: Model, settings: Config, task: str | None) -> Any:
-    if note := not_written(model.tokenizer):
+    # What a vocabulary does to the targets of a task was said when it was trained.
+    if not model.config.finetuning and (note := not_written(model.tokenizer)):
         cli.note(note)
     return build_writer(model, settings.generation, task)
 

@@ -68,7 +68,7 @@ def writer_of(model: Model, settings: Mapping[str, Any], task: str | None = None
     """
     check_can_write(model.config)
     config = generation_settings(model.config, settings)
-    if note := not_written(model.tokenizer):
+    if not model.config.finetuning and (note := not_written(model.tokenizer)):
         warnings.warn(note, stacklevel=4)  # points at the caller of the method
     return build_writer(model, config, task)
 
