@@ -45,13 +45,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.bare_parser(
         "electra_jax.generate",
         "Writes on from a prompt, or from each line of a file, with a causal language model "
-        "(objective.kind=causal_lm); for each text what a fine-tuned task writes for it, a translation or a summary "
-        "(kind: seq2seq). An ELECTRA pair fills the gaps of a text instead, ___ or [MASK], by turns of "
-        "generator and discriminator (generation.method=refine); a text without a gap is a draft, which it may "
-        "rewrite.\n\n"
+        "(objective.kind=causal_lm). With a fine-tuned task that writes (kind: seq2seq) each line is a source, for "
+        "which its translation or summary is written. An ELECTRA pair fills the gaps of a text instead, ___ or [MASK], "
+        "by turns of generator and discriminator (generation.method=refine); a text without a gap is a draft, which it "
+        "may rewrite.\n\n"
         "With --prompt the text is printed as it is. With --input there is one JSON object a line: id, text, score "
         "(log p, or what beams are ranked by) and finish (end, stop or length); of several texts, others holds those "
-        "after the first. Files are read as electra_jax.predict reads them: a prompt a line, or objects and tables "
+        "after the first. Sources longer than the model reads have truncated and source_tokens_cut. "
+        "Files are read as electra_jax.predict reads them: a prompt a line, or objects and tables "
         "with text or prompt.\n\n"
         "What is written follows from the prompt, its number in the file and generation.seed, on any number of "
         "devices. A line that cannot be read ends the command; with --on-error skip it is left out, and the status "
@@ -164,7 +165,10 @@ def _write_one(model: Model, args: argparse.Namespace) -> int:
                 print(piece, end="", flush=True)
             print()
             return 0
-        texts = [found.text for found in writer.write([prompt])[0]]
+        written = writer.write([prompt])[0]
+        if cut := written[0].source_tokens_cut:
+            cli.note(f"--prompt is longer than the model reads: its last {cut:,} tokens are not read")
+        texts = [found.text for found in written]
     text = "\n\n".join(texts)
     if args.output is None:
         print(text)

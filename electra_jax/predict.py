@@ -81,8 +81,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = cli.bare_parser(
         "electra_jax.predict",
         "Reads lines, plain text or JSON objects, or a table, and writes one JSON object a line: label and "
-        "probabilities, tags and entities, or an answer, as the task of the model has it; lines are batched by "
-        "length.\n\n"
+        "probabilities, tags and entities, an answer, or a text that is written, as the task of the model has "
+        "it; lines are batched by length.\n\n"
         "Plain text is one text (or words to tag) a line. Objects, and the named columns of .csv and .tsv, have text "
         "and, for pairs, pair; words; or question and context; an id is passed on. Files like those that the task was "
         "trained on are read as they were. Files may be compressed. --detect "
@@ -164,11 +164,13 @@ class LineCounts:
         answered: lines that were predicted.
         truncated: those of them that were too long for the model.
         skipped: lines that could not be read.
+        tokens_cut: of the sources of texts that were written, not read.
     """
 
     answered: int = 0
     truncated: int = 0
     skipped: int = 0
+    tokens_cut: int = 0
 
     def skip(self, error: UserError) -> None:
         """Count a line that was skipped, and print the error of the first ones."""
@@ -179,8 +181,9 @@ class LineCounts:
     def status(self) -> int:
         """Print how many lines were cut or skipped, and return the exit status."""
         if self.truncated:
+            by = f", by {self.tokens_cut:,} tokens in all" if self.tokens_cut else ""
             cli.note(
-                f"{self.truncated:,} of {self.answered:,} were longer than the model reads and were cut (they have "
+                f"{self.truncated:,} of {self.answered:,} were longer than the model reads and were cut{by} (they have "
                 '"truncated": true)'
             )
         if self.skipped:
@@ -251,6 +254,7 @@ def predict_chunk(
         )
         counts.answered += len(good)
         counts.truncated += sum("truncated" in line for line in answers)
+        counts.tokens_cut += sum(line.get("source_tokens_cut", 0) for line in answers)
     for error in errors:
         if on_error == "stop":
             raise error

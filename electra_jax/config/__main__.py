@@ -36,7 +36,9 @@ def _type(key: Key) -> str:
     if key.runs != Key.runs and not key.in_objective and NAME not in key.name:
         parts.append(_RUNS.get(key.runs) or f"objective.kind={'|'.join(key.runs)} only")
     if key.kinds != key.all_kinds:
-        parts.append(f"{key.name.rpartition('.')[0]}.kind={'|'.join(key.kinds)} only")
+        entry, named, _ = key.name.partition(NAME)
+        section = entry + named if named else key.name.rpartition(".")[0]
+        parts.append(f"{section}.kind={'|'.join(key.kinds)} only")
     return ", ".join(parts)
 
 

@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
+
 from electra_jax.config.keys import NAME, entry_keys, keys
 from electra_jax.config.schema import Config
 from electra_jax.config.tasks import TaskConfig, Tasks
@@ -120,6 +122,8 @@ def _shown(old: Any, new: Any) -> tuple[str, str]:
 
 
 def _show(value: Any, longest: int = 80) -> str:
+    if isinstance(value, BaseModel):  # a section that is a value, such as two files of parallel lines
+        value = value.model_dump(exclude_none=True)
     return "(absent)" if value is _ABSENT else value if isinstance(value, str) else show(value, longest)
 
 

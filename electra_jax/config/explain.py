@@ -41,6 +41,8 @@ def _explain(error: Any) -> Iterator[str]:
         yield f"{key} is {show(value)}, but is a section, which holds keys such as {example}"
     elif error["type"] == "invalid_key":
         yield f"unknown key {key}: keys are names"
+    elif error["type"] == "string_too_short":
+        yield f"{key} is {show(value)}, but must have at least {error['ctx']['min_length']} characters"
     else:
         expected = (
             "true or false" if error["type"] == "bool_type" else message.removeprefix("Input should be ")

@@ -83,14 +83,8 @@ def build_filters(config: GenerationConfig, tokenizer: Tokenizer, allowed: np.nd
     """
     ends = np.zeros(len(allowed), bool)
     ends[end_ids(config, tokenizer)] = True
-    runs = [_ids_of(text, "ban", tokenizer) for text in config.ban]
+    runs, forced = _banned_ids(config, tokenizer), _forced_ids(config, tokenizer)
     longest = max(map(len, runs), default=0)
-    forced = _ids_of(config.forced_prefix, "forced_prefix", tokenizer) if config.forced_prefix else []
-    if len(forced) > config.max_new_tokens:
-        raise UserError(
-            f"generation.forced_prefix has {len(forced)} tokens, and max_new_tokens is {config.max_new_tokens}: "
-            "raise that, or shorten the prefix"
-        )
     return Filters(
         allowed=jnp.asarray(allowed | ends),
         ends=jnp.asarray(ends),
@@ -137,6 +131,32 @@ def check_stop_strings(config: GenerationConfig, tokenizer: Tokenizer) -> None:
                 f"generation.stop_strings has {stop!r}, which this vocabulary cannot write (it gives "
                 f"{tokenizer.detokenize(tokenizer.encode(stop))!r}): take it out, or write it so"
             )
+
+
+def check_vocabulary(config: GenerationConfig, tokenizer: Tokenizer) -> None:
+    """Check that a tokenizer has all that the section names: ends, stop strings, bans and the forced prefix.
+
+    Raises:
+        UserError: it names what the vocabulary cannot write.
+    """
+    end_ids(config, tokenizer)
+    check_stop_strings(config, tokenizer)
+    _banned_ids(config, tokenizer)
+    _forced_ids(config, tokenizer)
+
+
+def _banned_ids(config: GenerationConfig, tokenizer: Tokenizer) -> list[list[int]]:
+    return [_ids_of(text, "ban", tokenizer) for text in config.ban]
+
+
+def _forced_ids(config: GenerationConfig, tokenizer: Tokenizer) -> list[int]:
+    forced = _ids_of(config.forced_prefix, "forced_prefix", tokenizer) if config.forced_prefix else []
+    if len(forced) > config.max_new_tokens:
+        raise UserError(
+            f"generation.forced_prefix has {len(forced)} tokens, and max_new_tokens is {config.max_new_tokens}: "
+            "raise that, or shorten the prefix"
+        )
+    return forced
 
 
 def _ids_of(text: str, key: str, tokenizer: Tokenizer) -> list[int]:

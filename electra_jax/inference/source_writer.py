@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from electra_jax.config.generation import GenerationConfig
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError, listed
-from electra_jax.generation.settings import check_stop_strings, resolve_method, texts_per_prompt
+from electra_jax.generation.settings import check_vocabulary, resolve_method, texts_per_prompt
 from electra_jax.generation.written import Generation
 from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.protocol import Seq2SeqExample
@@ -41,7 +41,7 @@ class SourceWriter:
             raise UserError(f"the model has {wanted}: name one of {listed(there)}")
         task = model.tasks[name]
         assert isinstance(task, Seq2SeqTask)
-        check_stop_strings(config, model.tokenizer)
+        check_vocabulary(config, model.tokenizer)
         self._model, self.config = model, config
         self._task = replace(task, generation=config)
         self.texts_per_prompt = texts_per_prompt(config, resolve_method(config, is_pair=False))
@@ -99,5 +99,5 @@ class SourceWriter:
             UserError: always.
         """
         raise UserError(
-            "a text for a source is written as a whole, so it cannot be streamed: do not stream it"
+            "a text for a source is written as a whole and cannot be streamed: leave --stream out, or call generate"
         )

@@ -19,7 +19,7 @@ from electra_jax.config.tasks import (
     TextsConfig,
 )
 from electra_jax.errors import UserError
-from electra_jax.generation.settings import check_stop_strings
+from electra_jax.generation.settings import check_vocabulary
 from electra_jax.model.network_config import text_decoder_config
 from electra_jax.model.text_decoder import TextDecoder
 from electra_jax.tasks.classification import ClassificationTask
@@ -209,7 +209,7 @@ def _build_seq2seq(
 ) -> Task:
     del settings
     tokenizer: Tokenizer = shared["tokenizer"]
-    check_stop_strings(config.generation, tokenizer)
+    check_vocabulary(config.generation, tokenizer)
     return Seq2SeqTask(
         config=task,
         max_target_length=task.max_target_tokens or config.model.max_positions,

@@ -4,7 +4,7 @@ import pytest
 
 from electra_jax.config import __main__ as config_command
 from electra_jax.config import dump_config, load_config
-from electra_jax.config.compare import differences
+from electra_jax.config.compare import differences, format_differences
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 
@@ -153,3 +153,14 @@ def test_what_may_change_after_training_and_not_where_the_best_parameters_were_c
 def test_data_of_benchmarks_has_no_texts_to_write(data):
     with pytest.raises(ValueError, match="no texts to write are read: give train and dev"):
         _config({"data": data})
+
+
+def test_keys_are_explained_and_differences_shown_as_they_are_written():
+    assert "finetune.tasks.NAME.decoder.init" in (text := config_command.reference())
+    assert "decoder.kind=" not in text
+    with pytest.raises(UserError, match=r"language is 'e', but must have at least 2 characters$"):
+        load_config("finetune/recipe", ["finetune.tasks.mine={kind: seq2seq, language: e}"])
+    files = [{"source_file": "a.de", "target_file": f"{name}.en"} for name in "ab"]
+    shown = format_differences(differences(*(_config({"train": pair}) for pair in files)))
+    assert "'target_file': 'b.en'" in shown
+    assert "ParallelFiles" not in shown

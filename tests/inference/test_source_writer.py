@@ -7,7 +7,7 @@ import jax
 import pytest
 from tiny_writer import EXAMPLES, tiny_writer
 
-from electra_jax import predict
+from electra_jax import generate, predict
 from electra_jax.errors import UserError
 from electra_jax.inference.load import Model
 from electra_jax.inference.source_writer import SourceWriter
@@ -110,3 +110,22 @@ def test_what_a_model_that_writes_does_not_do(model):
         list(model.stream("ab", n=1))
     with pytest.raises(UserError, match="of kind classification"):
         model.classify("ab")
+
+
+def test_how_much_of_a_source_is_not_read_is_said_on_the_command_line(model, monkeypatch, tmp_path, capsys):
+    for name, stub in (
+        ("one_device_per_core", lambda: None),
+        ("keep_freed_memory", lambda: None),
+        ("trained_tasks", lambda path: None),
+        ("load_with_notes", lambda path: model),
+    ):
+        monkeypatch.setattr(generate, name, stub)
+    (tmp_path / "sources.txt").write_text(f"ab\n{LONG}\n{LONG}a\n")
+    assert generate.main(["--workdir", str(tmp_path), "--input", str(tmp_path / "sources.txt")]) == 0
+    assert (
+        "2 of 3 were longer than the model reads and were cut, by 5 tokens in all" in capsys.readouterr().err
+    )
+    assert generate.main(["--workdir", str(tmp_path), "--prompt", LONG]) == 0
+    assert (
+        "--prompt is longer than the model reads: its last 2 tokens are not read" in capsys.readouterr().err
+    )

@@ -13,6 +13,7 @@ from tiny import compiled
 from tiny_writer import EXAMPLES, tiny_writer
 
 from electra_jax.config.schema import MeshConfig
+from electra_jax.errors import UserError
 from electra_jax.partitioning.mesh import make_mesh, to_global_batch
 from electra_jax.tasks.protocol import NO_TARGET, Seq2SeqExample
 from electra_jax.training.state import init_state
@@ -264,3 +265,13 @@ def test_a_text_ends_at_a_stop_string_and_where_there_is_no_room():
     assert text.tokens == texts[number].tokens[:count]
     assert text.log_probs == texts[number].log_probs[:count]
     assert text.score == pytest.approx(sum(text.log_probs))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"end_tokens": ["none"]}, {"ban": ["é"]}, {"forced_prefix": "aé"}, {"stop_strings": ["é"]}],
+)
+def test_what_the_vocabulary_cannot_write_is_refused_when_the_task_is_made(settings):
+    (key,) = settings
+    with pytest.raises(UserError, match=rf"^generation\.{key} has "):
+        tiny_writer(generation=settings)

@@ -9,7 +9,6 @@ from typing import Any
 from electra_jax.config.tasks import (
     ClassificationConfig,
     ColumnsConfig,
-    Seq2SeqConfig,
     TaggingConfig,
     TaskConfig,
     TaskKind,
@@ -94,13 +93,6 @@ def _words(
     return examples
 
 
-def _sources_and_targets(
-    path: Path, extension: str, config: Seq2SeqConfig, where: str, split: str, notes: list[str]
-) -> Iterable[Example]:
-    del notes
-    return read_columns(path, extension, config, where, split)
-
-
 def _texts_with_labels(
     path: Path, extension: str, config: TextsConfig, where: str, split: str, notes: list[str]
 ) -> Iterable[Example]:
@@ -130,7 +122,7 @@ _READERS: Mapping[TaskKind, Callable[[Path, str, Any, str, str, list[str]], Iter
             "regression": _texts_with_labels,
             "tagging": _words,
             "question_answering": _questions,
-            "seq2seq": _sources_and_targets,
+            "seq2seq": read_columns,
         }
     )
 )

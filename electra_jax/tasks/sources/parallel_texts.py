@@ -57,7 +57,7 @@ def read_parallel_files(
 
 
 def read_columns(
-    path: Path, extension: str, config: Seq2SeqConfig, where: str, split: str
+    path: Path, extension: str, config: Seq2SeqConfig, where: str, split: str, notes: list[str]
 ) -> list[Seq2SeqExample]:
     """Read a table with a header line, or JSON lines.
 
@@ -67,6 +67,7 @@ def read_columns(
         config: section of the task; names the columns.
         where: name of the section, for messages.
         split: "train", "dev" or "test", whose targets may be missing.
+        notes: which of several target columns is not there is appended.
 
     Raises:
         UserError: a column is not named, or not there; a text is empty, or no text.
@@ -82,18 +83,27 @@ def read_columns(
         return (value.strip() if isinstance(value, str) else value) in hiding
 
     examples = []
+    found: set[str] = set()
     for count, (number, record) in enumerate(_records(path, extension)):
         place = f"{path}, line {number}"
         there = [name for name in targets if not (record.get(name) is None or is_hidden(record[name]))]
         if targets and not there and split != "test":
+            if null := [name for name in targets if name in record]:
+                raise UserError(f"{place}: {null[0]!r}, the text to write, is null; leave the example out.")
             raise UserError(
-                f"{place} has no field {quoted(targets)}, the text to write (it has {quoted(record)})."
+                f"{place} has no field {quoted(targets)}, the text to write (it has {quoted(record)}); name its column "
+                f"in {where}.target, or mend the file."
             )
+        found.update(there)
         source = json_field(record, config.source, str, place)
         wanted = [text for name in there for text in _texts(record[name], name, place)]
         examples.append(
             Seq2SeqExample(_identifier(record, config.id, count, place), source, tuple(wanted) or None)
         )
+    absent = [name for name in targets if name not in found]
+    if found and absent:
+        kept = [name for name in targets if name in found]
+        notes.append(f"no line of {path} has {quoted(absent)}, so its targets are {quoted(kept)} alone")
     return examples
 
 

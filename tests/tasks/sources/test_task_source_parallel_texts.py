@@ -92,6 +92,18 @@ def test_several_references_are_lists_columns_or_files(tmp_path):
     ]
 
 
+def test_a_target_column_that_is_nowhere_in_a_file_is_named(tmp_path):
+    """Since it may be a mistake, and since a file for training often has fewer references than one for dev."""
+    task = {"source": "de", "target": ["a", "b", "c"]}
+    files = {
+        "some.csv": "de,a,c\nd,e,f\n",
+        "all.jsonl": '{"de": "a", "a": "b"}\n{"de": "d", "c": "e", "b": "f"}\n',
+    }
+    notes = []
+    _load(tmp_path, files, {**task, "train": "some.csv", "dev": "all.jsonl"}, notes=notes)
+    assert notes == [f"no line of {tmp_path}/some.csv has 'b', so its targets are 'a', 'c' alone"]
+
+
 @pytest.mark.parametrize(
     ("files", "test", "expected"),
     [
@@ -122,7 +134,16 @@ WRONG = {
     "no such target column": (
         {"t.csv": "de,e\na,b\n"},
         {**COLUMNS, "train": "t.csv"},
-        ["{}/t.csv, line 2 has no field 'en'", "it has 'de', 'e'"],
+        [
+            "{}/t.csv, line 2 has no field 'en'",
+            "it has 'de', 'e'",
+            "its column in finetune.tasks.mine.target",
+        ],
+    ),
+    "a target that is null": (
+        {"t.jsonl": '{"de": "a", "en": "b"}\n{"de": "a", "en": null}\n'},
+        {**COLUMNS, "train": "t.jsonl"},
+        ["{}/t.jsonl, line 2: 'en', the text to write, is null"],
     ),
     "a target that is missing in one line": (
         {"t.jsonl": '{"de": "a", "en": "b"}\n{"de": "a"}\n'},
