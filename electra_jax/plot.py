@@ -38,7 +38,9 @@ def read_run(workdir: WorkDir) -> Run:
         lines = read_regular(workdir.metrics, MAX_BYTES).splitlines()
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         reason = getattr(error, "strerror", error)
-        raise UserError(f"{workdir.metrics} cannot be read ({reason}): give a run's directory") from None
+        seeds = sorted(path.parent.name for path in workdir.root.glob("seed-*/metrics.jsonl"))
+        what = f"that of a seed, such as {workdir.root / seeds[0]}" if seeds else "a run's directory"
+        raise UserError(f"{workdir.metrics} cannot be read ({reason}): give {what}") from None
     curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for number, line in enumerate(lines, start=1):
         try:

@@ -370,7 +370,7 @@ class FinetuneConfig(Section):
     batch_tokens: int | None = field(
         None,
         "Tokens of a batch, padding included (of seq2seq source and target together): rows of each length are as many "
-        "as fit, a multiple of train.batch_size; null: train.batch_size rows.",
+        "as fit, a multiple of train.batch_size and never fewer; null: train.batch_size rows.",
         ge=1,
         lt=2**31,
     )

@@ -227,7 +227,7 @@ def _text_metrics(task: Seq2SeqConfig) -> tuple[str, ...]:
     usual = ("rouge1", "rouge2", "rougeL") if rouge else ("bleu", "chrf")
     named = tuple(task.metrics) if task.metrics is not None else usual
     first = task.metric or (named or usual)[0]
-    return (first, *(name for name in named if name != first))
+    return tuple(dict.fromkeys((first, *named)))
 
 
 def _swap_pairs(task: TextsConfig, name: str) -> bool:

@@ -64,3 +64,10 @@ def test_mistakes_are_one_sentence(tmp_path, monkeypatch, arguments, message):
     with pytest.raises(UserError, match=r"^[^\n]*$") as error:
         plot.main(arguments)
     assert message in str(error.value)
+
+
+def test_of_a_fine_tuning_a_seed_is_named(tmp_path):
+    (tmp_path / "run").mkdir()
+    _run(tmp_path / "run" / "seed-1", LINES)
+    with pytest.raises(UserError, match=r"give that of a seed, such as .*run/seed-1$"):
+        plot.read_run(WorkDir(tmp_path / "run"))

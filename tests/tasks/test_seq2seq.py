@@ -275,3 +275,8 @@ def test_what_the_vocabulary_cannot_write_is_refused_when_the_task_is_made(setti
     (key,) = settings
     with pytest.raises(UserError, match=rf"^generation\.{key} has "):
         tiny_writer(generation=settings)
+
+
+def test_a_metric_that_is_named_twice_is_measured_once():
+    named = {"metric": "exact_match", "metrics": ["repetition", "exact_match", "repetition"]}
+    assert tiny_writer(named).task.metrics == ("exact_match", "repetition")

@@ -94,6 +94,11 @@ def read_columns(
                 f"{place} has no field {quoted(targets)}, the text to write (it has {quoted(record)}); name its column "
                 f"in {where}.target, or mend the file."
             )
+        if config.source not in record:
+            raise UserError(
+                f"{place} has no field {config.source!r}, the text that is read (it has {quoted(record)}); name its "
+                f"column in {where}.source, or mend the file."
+            )
         found.update(there)
         source = json_field(record, config.source, str, place)
         wanted = [text for name in there for text in _texts(record[name], name, place)]

@@ -129,7 +129,11 @@ WRONG = {
     "no such source column": (
         {"t.csv": "d,en\na,b\n"},
         {**COLUMNS, "train": "t.csv"},
-        ["{}/t.csv, line 2 has no field 'de'", "it has 'd', 'en'"],
+        [
+            "{}/t.csv, line 2 has no field 'de'",
+            "it has 'd', 'en'",
+            "its column in finetune.tasks.mine.source",
+        ],
     ),
     "no such target column": (
         {"t.csv": "de,e\na,b\n"},
