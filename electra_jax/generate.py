@@ -15,9 +15,10 @@ from electra_jax.config.loading import with_overrides
 from electra_jax.errors import UserError
 from electra_jax.generation.settings import resolve_method
 from electra_jax.inference.load import Model, trained_tasks
-from electra_jax.inference.reading import read_records
+from electra_jax.inference.reading import TrainingFileFormat, read_records, training_file_format
 from electra_jax.inference.records import Record, chunk_records
 from electra_jax.inference.refining import check_is_pair, refine_texts
+from electra_jax.inference.source_writer import writing_tasks
 from electra_jax.inference.writing import build_writer, check_can_write, not_written
 from electra_jax.objectives.kinds import abilities
 from electra_jax.predict import (
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "(log p, or what beams are ranked by) and finish (end, stop or length); of several texts, others holds those "
         "after the first. Sources longer than the model reads have truncated and source_tokens_cut. "
         "Files are read as electra_jax.predict reads them: a prompt a line, or objects and tables "
-        "with text or prompt.\n\n"
+        "with text or prompt, or with the column that the task was trained on.\n\n"
         "What is written follows from the prompt, its number in the file and generation.seed, on any number of "
         "devices. A line that cannot be read ends the command; with --on-error skip it is left out, and the status "
         f"is {SKIPPED}.",
@@ -100,7 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _settings(known[0], args)
     if source is None:
         return _write_one(load_with_notes(args.workdir), args)
-    read = chunk_records(read_records(source), most=_CHUNK)
+    file_format = TrainingFileFormat() if known is None else _file_format(known[0], args.task)
+    read = chunk_records(read_records(source, file_format), most=_CHUNK)
     first = next(read, [])
     if args.on_error == "stop" and first and isinstance(first[0], UserError):
         raise first[0]
@@ -146,6 +148,16 @@ def _settings(config: Config, args: argparse.Namespace) -> Config:
             "generation.seed: leave it out"
         )
     return settings
+
+
+def _file_format(config: Config, name: str | None) -> TrainingFileFormat:
+    """Return what the task that writes was trained on, whose columns are read; of a language model nothing."""
+    there = writing_tasks(config)
+    if name is None and len(there) == 1:
+        name = there[0]
+    if name is None or name not in there:
+        return TrainingFileFormat()
+    return training_file_format(name, config.finetune.tasks[name], ())
 
 
 def _write_one(model: Model, args: argparse.Namespace) -> int:
@@ -212,7 +224,8 @@ def _writer(model: Model, settings: Config, task: str | None) -> Any:
 
 
 def _prompt_of(record: Record) -> str:
-    return record.text("prompt" if "prompt" in record.fields else "text")
+    is_prompt = "prompt" in record.fields and record.names.get("text") not in record.fields
+    return record.text("prompt" if is_prompt else "text")
 
 
 def _refine(model: Model, args: argparse.Namespace, texts: list[str], first: int) -> list[dict[str, Any]]:

@@ -129,3 +129,22 @@ def test_how_much_of_a_source_is_not_read_is_said_on_the_command_line(model, mon
     assert (
         "--prompt is longer than the model reads: its last 2 tokens are not read" in capsys.readouterr().err
     )
+
+
+def test_generate_reads_the_column_that_the_task_was_trained_on(model, monkeypatch, tmp_path, capsys):
+    """Which wins over others; without it there is text or prompt."""
+    task = model.config.finetune.tasks["mine"].model_copy(update={"source": "body"})
+    section = model.config.finetune.model_copy(update={"tasks": {"mine": task}})
+    config = model.config.model_copy(update={"finetune": section})
+    for name, stub in (
+        ("one_device_per_core", lambda: None),
+        ("keep_freed_memory", lambda: None),
+        ("trained_tasks", lambda path: (config, {})),
+        ("load_with_notes", lambda path: model),
+    ):
+        monkeypatch.setattr(generate, name, stub)
+    lines = [{"body": "ab", "prompt": "h"}, {"prompt": "cab"}, {"text": "ba"}]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert generate.main(["--workdir", str(tmp_path), "--input", str(tmp_path / "in.jsonl")]) == 0
+    texts = [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()]
+    assert texts == [found[0].text for found in model.generate(["ab", "cab", "ba"])]
