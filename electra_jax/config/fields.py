@@ -69,7 +69,12 @@ def require(value: T | None, key: str) -> T:
     return value
 
 
-def _path(text: str) -> str:
+def checked_path(text: str) -> str:
+    """Return a path without ``file://``.
+
+    Raises:
+        ValueError: it cannot be one.
+    """
     text = without_file_scheme(text)
     if problem := path_problem(text):
         raise ValueError(f"{text or repr(text)} {problem}")
@@ -80,15 +85,15 @@ def _source(text: str) -> str:
     """Check the path in the name of a text source, if it has one; ``text:file:///a`` becomes ``text:/a``."""
     kind, _, rest = text.partition(":")
     if kind == "text" and rest:
-        return f"text:{_path(rest)}"
-    return text if kind in ("embedded", "tfds", "text") or "/" not in text else _path(text)
+        return f"text:{checked_path(rest)}"
+    return text if kind in ("embedded", "tfds", "text") or "/" not in text else checked_path(text)
 
 
 def _path_or_tfds(text: str) -> str:
-    return text if text.startswith("tfds:") else _path(text)
+    return text if text.startswith("tfds:") else checked_path(text)
 
 
-LocalPath = Annotated[str, AfterValidator(_path)]
+LocalPath = Annotated[str, AfterValidator(checked_path)]
 SourceName = Annotated[str, AfterValidator(_source)]
 PathOrTfds = Annotated[str, AfterValidator(_path_or_tfds)]
 

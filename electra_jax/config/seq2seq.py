@@ -7,9 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, model_validator
 
-from electra_jax.config.fields import MAX_LAYERS, MAX_SIZE, LocalPath, Section, field
+from electra_jax.config.fields import MAX_LAYERS, MAX_SIZE, LocalPath, Section, checked_path, field
 from electra_jax.config.yaml_format import show
-from electra_jax.files.local_paths import path_problem, without_file_scheme
 
 
 class ParallelFiles(Section):
@@ -34,10 +33,7 @@ def _split_file(value: Any) -> Any:
     if value is None or isinstance(value, ParallelFiles):
         return value
     if isinstance(value, str):
-        text = without_file_scheme(value)
-        if problem := path_problem(text):
-            raise ValueError(f"{text or repr(text)} {problem}")
-        return text
+        return checked_path(value)
     if not isinstance(value, Mapping):
         raise ValueError(f"{show(value, 40)} is no file: name one, or write {_PAIR}")
     if unknown := [key for key in value if key not in ParallelFiles.model_fields]:

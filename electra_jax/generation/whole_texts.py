@@ -36,25 +36,25 @@ class WholeTexts:
 
 
 @dataclass(frozen=True)
-class Decoder:
+class DecodingRule:
     """How texts are written.
 
     Attributes:
         method: greedy, sample or beam.
         texts: of each row.
         seed: of sampling.
-        rule: of beams.
+        beams: how they are ranked, and when they end.
         num_ends: tokens that end a text.
     """
 
     method: Literal["greedy", "sample", "beam"]
     texts: int
     seed: int
-    rule: BeamRule
+    beams: BeamRule
     num_ends: int
 
 
-def decoder_of(config: GenerationConfig, tokenizer: Tokenizer) -> Decoder:
+def decoding_rule(config: GenerationConfig, tokenizer: Tokenizer) -> DecodingRule:
     """Return what the section ``generation`` says of a model that is no generator with a discriminator.
 
     Raises:
@@ -64,7 +64,7 @@ def decoder_of(config: GenerationConfig, tokenizer: Tokenizer) -> Decoder:
     if method == "refine":
         raise ValueError("a decoder does not refine")
     texts = texts_per_prompt(config, method)
-    return Decoder(method, texts, config.seed, beam_rule(config), len(end_ids(config, tokenizer)))
+    return DecodingRule(method, texts, config.seed, beam_rule(config), len(end_ids(config, tokenizer)))
 
 
 def write_whole(
@@ -76,7 +76,7 @@ def write_whole(
     slots: int,
     step: Step,
     filters: Filters,
-    decoder: Decoder,
+    rule: DecodingRule,
 ) -> WholeTexts:
     """Write behind prompts of one token.
 
@@ -90,21 +90,21 @@ def write_whole(
         slots: room for a text, in tokens.
         step: is called with as many rows as there are texts, or beams, of all rows.
         filters: what may be written.
-        decoder: how.
+        rule: how.
     """
     rows = limits.shape[0]
-    lengths, count = jnp.ones(rows, jnp.int32), decoder.texts
-    if decoder.method == "beam":
+    lengths, count = jnp.ones(rows, jnp.int32), rule.texts
+    if rule.method == "beam":
         texts = texts_of(prompts, lengths, limits, 1 + slots)
-        found = beam_search(logits, state, texts, step, filters, decoder.rule, decoder.num_ends, slots)
+        found = beam_search(logits, state, texts, step, filters, rule.beams, rule.num_ends, slots)
         written = jnp.where(found.scores > NEVER / 2, found.written, 0)
         whole = WholeTexts(found.tokens[..., 1:], found.log_probs[..., 1:], written, found.scores)
         return jax.tree.map(lambda array: array[:, :count], whole)
     logits, state, prompts, lengths, limits = repeat_rows((logits, state, prompts, lengths, limits), count)
     keys = None
-    if decoder.method == "sample":
+    if rule.method == "sample":
         samples = jnp.tile(jnp.arange(count, dtype=jnp.int32), rows)
-        keys = row_keys(jnp.int32(decoder.seed), jnp.repeat(numbers, count), samples)
+        keys = row_keys(jnp.int32(rule.seed), jnp.repeat(numbers, count), samples)
     decoding = begin(logits, state, texts_of(prompts, lengths, limits, 1 + slots), filters, keys)
     done = advance(decoding, step, filters, jnp.int32(slots)).texts
     log_probs = done.log_probs[:, 1:]

@@ -15,7 +15,7 @@ from electra_jax.config.generation import GenerationConfig
 from electra_jax.config.tasks import Seq2SeqConfig
 from electra_jax.generation.settings import build_filters, end_ids, resolve_method
 from electra_jax.generation.stream import TextStream
-from electra_jax.generation.whole_texts import decoder_of, write_whole
+from electra_jax.generation.whole_texts import decoding_rule, write_whole
 from electra_jax.generation.written import Finish, Generation
 from electra_jax.model.text_decoder import TextDecoder
 from electra_jax.tasks.measures import Measure
@@ -119,8 +119,8 @@ class Seq2SeqTask:
         kept: Any = network.apply(params, source, method="read_source")
         prompts = jnp.full((hidden.shape[0], 1), self.tokenizer.cls_id, jnp.int32)
         lengths = jnp.ones(hidden.shape[0], jnp.int32)
-        decoder = decoder_of(self.generation, self.tokenizer)
-        room = 1 if decoder.method == "beam" else 1 + slots  # beams make room for themselves
+        rule = decoding_rule(self.generation, self.tokenizer)
+        room = 1 if rule.method == "beam" else 1 + slots  # beams make room for themselves
         logits, cache = network.apply(params, prompts, lengths, room, kept, method="prefill")
 
         def step(cache: Any, tokens: Array) -> Any:
@@ -130,7 +130,7 @@ class Seq2SeqTask:
         limits = jnp.where(batch.weights > 0, slots, 0).astype(jnp.int32)
         allowed = text_ids(self.tokenizer, network.config.embeddings.vocab_rows)
         filters = build_filters(self.generation, self.tokenizer, allowed)
-        found = write_whole(logits, cache, prompts, limits, batch.numbers, slots, step, filters, decoder)
+        found = write_whole(logits, cache, prompts, limits, batch.numbers, slots, step, filters, rule)
         return {field.name: getattr(found, field.name) for field in fields(found)}
 
     def predictions(
