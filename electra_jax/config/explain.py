@@ -137,13 +137,18 @@ def _chosen_by(section: str, key: Key) -> str:
 
 
 def _nearest(name: str, known: Mapping[str, Key]) -> list[str]:
-    """Return valid keys near an unknown one: those with the same last part elsewhere, else those spelled alike."""
+    """Return valid keys near an unknown one: those with the same last part elsewhere, else those spelled alike.
+
+    Without a section it is not the key of a section inside a section, where there is another.
+    """
     section, _, leaf = name.rpartition(".")
     if not section and (near := difflib.get_close_matches(name, section_names(), n=1, cutoff=0.8)):
         return near
     same = [key for key in known if key.rpartition(".")[2] == leaf]
     if same:
-        return difflib.get_close_matches(name, same, n=1, cutoff=0.7) if section else same
+        least = min(key.count(".") for key in same)
+        flat = [key for key in same if key.count(".") == least]
+        return difflib.get_close_matches(name, same, n=1, cutoff=0.7) if section else flat
     if near := difflib.get_close_matches(name, known, n=1, cutoff=0.75):
         return near
     return _closest(leaf, known, 0.6)

@@ -411,6 +411,24 @@ class ParameterGroups(Section):
     heads: ParameterGroup = ParameterGroup()
 
 
+class GeneratorOptimizer(Section):
+    """The generator's own part of the optimizer; where both keys are null, both networks have one."""
+
+    learning_rate: float | None = field(
+        None,
+        "Peak rate of the generator's own parameters, whose schedule is the run's; null: optimizer.learning_rate. "
+        "Embeddings that both networks share go with the discriminator.",
+        free=True,
+        ge=0.0,
+    )
+    clip_norm: float | None = field(
+        None,
+        "Clip by the norm of the generator's own gradients; all else is then clipped by its. null: the same limit, "
+        "if learning_rate beside it is set, else one norm over both networks.",
+        gt=0.0,
+    )
+
+
 class OptimizerConfig(Section):
     """Optimizer and learning-rate schedule."""
 
@@ -433,9 +451,22 @@ class OptimizerConfig(Section):
     )
     decay_fraction: float = field(
         0.1,
-        "warmup_stable_decay only: the last share of train.steps, in which the rate falls to 0.",
+        "warmup_stable_decay only: the last share of train.steps, in which the rate falls.",
         free=True,
         gt=0.0,
+        le=1.0,
+    )
+    decay_shape: Literal["linear", "sqrt"] = field(
+        "linear",
+        "warmup_stable_decay only: how it falls in that share x of the way: by x, or (sqrt) by the root of x, fast at "
+        "first.",
+        free=True,
+    )
+    decay_to: float = field(
+        0.0,
+        "warmup_stable_decay only: share of learning_rate that is left at the end; Ettin ends at .02.",
+        free=True,
+        ge=0.0,
         le=1.0,
     )
     weight_decay: float = field(
@@ -449,12 +480,32 @@ class OptimizerConfig(Section):
         le=1.0,
     )
     groups: ParameterGroups = section(ParameterGroups(), FINETUNING)
+    generator: GeneratorOptimizer = section(GeneratorOptimizer(), WITH_GENERATOR)
     beta1: float = field(0.9, "Decay of the first moment.", free=True, ge=0.0, lt=1.0)
     beta2: float = field(0.999, "Decay of the second moment.", free=True, ge=0.0, lt=1.0)
     epsilon: float = field(1e-6, "Added to the root of the second moment.", free=True, gt=0.0)
     clip_norm: float | None = field(
-        1.0, "Global-norm clip over all gradients of both networks; null: none.", gt=0.0
+        1.0,
+        "Global-norm clip over all gradients of both networks, or with optimizer.generator over all but its; null: "
+        "none.",
+        gt=0.0,
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> OptimizerConfig:
+        if self.schedule != "warmup_stable_decay":
+            for key in ("decay_shape", "decay_to"):
+                if getattr(self, key) != type(self).model_fields[key].default:
+                    raise ValueError(
+                        f"{key} is read with schedule warmup_stable_decay, not {self.schedule}: leave it out, or set "
+                        "schedule to warmup_stable_decay"
+                    )
+        return self
+
+    @property
+    def generator_apart(self) -> bool:
+        """Whether the generator has a rate and a clip of its own."""
+        return self.generator != GeneratorOptimizer()
 
     @property
     def total_warmup(self) -> int:
@@ -728,6 +779,11 @@ class Config(Section):
             raise ValueError(
                 f"generator.sharing {self.generator.sharing!r} does not go with objective.kind=electric, whose two "
                 "generator towers share the embeddings: set it to embeddings"
+            )
+        if self.optimizer.generator_apart and self.generator.sharing == "all":
+            raise ValueError(
+                "optimizer.generator sets the generator's parameters apart, but with generator.sharing=all it has its "
+                "encoder in common with the discriminator: leave one of them out"
             )
         width, heads = self.generator.hidden_size, self.generator.num_heads
         if heads is not None:

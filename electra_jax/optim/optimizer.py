@@ -7,7 +7,13 @@ import optax
 from electra_jax.config.schema import FinetuneConfig, OptimizerConfig
 from electra_jax.optim.adam import scale_by_electra_adam
 from electra_jax.optim.decay_mask import weight_decay_mask
-from electra_jax.optim.groups import group_schedules, scale_by_group_rates
+from electra_jax.optim.groups import (
+    clip_by_group_norms,
+    group_schedules,
+    network_group,
+    parameter_group,
+    scale_by_group_rates,
+)
 from electra_jax.optim.layer_decay import scale_by_layer
 from electra_jax.optim.schedules import learning_rate_schedule
 
@@ -17,8 +23,8 @@ def build_optimizer(
 ) -> optax.GradientTransformation:
     """Return the optimizer of a run.
 
-    It clips by global norm → Adam → + decay · θ → · rate of the layer (fine-tuning) → · (-learning rate), in
-    fine-tuning perhaps one for each group of parameters. Where that is 0, Adam's moments follow the gradients still.
+    It clips by global norm → Adam → + decay · θ → · rate of the layer (fine-tuning) → · (-learning rate). Norms and
+    rates may be those of a group of parameters. Where a rate is 0, Adam's moments follow the gradients still.
 
     Args:
         config: the section ``optimizer``.
@@ -32,7 +38,7 @@ def build_optimizer(
     adam = scale_by_electra_adam if config.kind == "electra_adam" else optax.scale_by_adam
     groups = group_schedules(config, finetune, total_steps)
     rate = (
-        scale_by_group_rates(groups)
+        scale_by_group_rates(groups, parameter_group if finetune else network_group)
         if groups
         else optax.scale_by_learning_rate(learning_rate_schedule(config, total_steps))
     )
@@ -44,6 +50,10 @@ def build_optimizer(
     if finetune is not None and config.layer_decay != 1.0:
         quirk = finetune.reference_quirks
         steps.insert(-1, scale_by_layer(config.layer_decay, reference_quirk=quirk))
-    if config.clip_norm is not None:
+    if config.generator_apart:
+        own = config.generator.clip_norm
+        limits = {"discriminator": config.clip_norm, "generator": config.clip_norm if own is None else own}
+        steps.insert(0, clip_by_group_norms(limits, network_group))
+    elif config.clip_norm is not None:
         steps.insert(0, optax.clip_by_global_norm(config.clip_norm))
     return optax.chain(*steps)

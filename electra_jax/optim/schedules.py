@@ -14,7 +14,9 @@ def learning_rate_schedule(config: OptimizerConfig, total_steps: int) -> optax.S
     """Return the learning rate of each update as a function of its number, ``step``, counted from 0.
 
     linear: peak · (1 - step/T); cosine: peak · (1 + cos(π step/T))/2; constant: peak;
-    warmup_stable_decay: peak, falling linearly to 0 in the last ``decay_fraction`` of T;
+    warmup_stable_decay: peak, and in the last ``decay_fraction`` of T, the share x of it done, peak · (f + (1 - f) ·
+    (1 - x)), where f = ``decay_to``, or with ``decay_shape`` sqrt (1 - √x) in place of (1 - x) (Hägele et al. 2024,
+    section 3.1; ModernBERT's OneMinusSqrt);
     inverse_sqrt: peak · √(W/step) from W = ``warmup_steps`` on, whatever T is (Vaswani et al. 2017, section 5.3; as in
     fairseq's ``inverse_sqrt`` the peak is given, and does not follow from the width).
     Each is multiplied by min(1, step / warmup_steps), so with warm-up the first update has rate 0.
@@ -44,6 +46,10 @@ def learning_rate_schedule(config: OptimizerConfig, total_steps: int) -> optax.S
             decay = jnp.sqrt(warmup_steps / jnp.maximum(now, warmup_steps))
         else:
             decay = jnp.clip((total_steps - now) / decay_steps, 0.0, 1.0)
+            if config.decay_shape == "sqrt":
+                decay = 1.0 - jnp.sqrt(1.0 - decay)
+            if config.decay_to:
+                decay = config.decay_to + (1.0 - config.decay_to) * decay
         warmup = jnp.minimum(1.0, now / warmup_steps) if warmup_steps else 1.0
         return config.learning_rate * decay * warmup
 

@@ -69,6 +69,32 @@ def test_decay_over_the_whole_run_is_the_linear_one():
     assert ours.tolist() == pytest.approx(schedule("linear", 10)(steps).tolist(), rel=1e-4)
 
 
+@pytest.mark.parametrize("left", [0.0, 0.02])
+@pytest.mark.parametrize("shape", ["linear", "sqrt"])
+def test_the_last_share_falls_by_its_shape_to_what_is_left(shape, left):
+    settings = OptimizerConfig(
+        learning_rate=PEAK,
+        schedule="warmup_stable_decay",
+        decay_fraction=0.2,
+        decay_shape=shape,
+        decay_to=left,
+        warmup_steps=10,
+    )
+    rate = learning_rate_schedule(settings, TOTAL)
+    for step in (10, 799, 800, 801, 850, 950, 999, TOTAL, 2 * TOTAL):
+        x = min(1.0, max(0.0, (step - 800) / 200))
+        expected = 1 - (1 - left) * (math.sqrt(x) if shape == "sqrt" else x)  # ModernBERT's OneMinusSqrt
+        assert float(rate(step)) == pytest.approx(PEAK * expected, rel=1e-4, abs=1e-6 * PEAK), step
+
+
+@pytest.mark.parametrize(("key", "value"), [("decay_shape", "sqrt"), ("decay_to", 0.02)])
+def test_a_shape_of_decay_without_its_schedule_is_refused(key, value):
+    with pytest.raises(
+        UserError, match=f"optimizer: {key} is read with schedule warmup_stable_decay, not linear"
+    ):
+        validate({"optimizer": {key: value}}, "here")
+
+
 def _fairseq_inverse_sqrt(step, warmup):
     """As InverseSquareRootSchedule.step_update writes it, with its default warmup_init_lr of 0."""
     return step * PEAK / warmup if step < warmup else PEAK * warmup**0.5 * step**-0.5
