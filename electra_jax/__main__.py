@@ -17,7 +17,7 @@ COMMANDS = {
     "evaluate": "compute held-out metrics of a run",
     "plot": "draw learning curves",
     "compare": "say whether two fine-tunings differ by more than chance: a paired bootstrap",
-    "predict": "write labels, tags, answers, replaced tokens or vectors, as JSON lines",
+    "predict": "write labels, tags, answers, replaced tokens or vectors, as JSON lines; proof-read",
     "generate": "write on from prompts, or fill the gaps of texts",
     "convert": "exchange checkpoints with Hugging Face and TensorFlow",
 }

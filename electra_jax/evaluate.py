@@ -18,8 +18,18 @@ from electra_jax.distributed.agreement import broadcast_from_host_0, host_0_firs
 from electra_jax.distributed.common_settings import common_settings
 from electra_jax.distributed.joining import joined
 from electra_jax.errors import UserError
-from electra_jax.inference.load import load, trained_tasks
+from electra_jax.inference.error_detection import (
+    area_under_roc,
+    average_precision,
+    best_threshold,
+    detection,
+    read_marked_sentences,
+    suspicions_of_words,
+    wrong_words,
+)
+from electra_jax.inference.load import Model, load, trained_tasks
 from electra_jax.inference.pairs import pair_accuracy, read_pairs
+from electra_jax.inference.reviewing import check_reviewer, check_threshold
 from electra_jax.inference.scoring import score_texts
 from electra_jax.objectives.kinds import is_causal
 from electra_jax.partitioning.mesh import check_batch, make_mesh
@@ -52,11 +62,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         "With --pairs it reads minimal pairs instead, texts of which one is good and one bad, and prints how often "
         'the good one has the larger score, by group; the line in metrics.jsonl is of split "pairs". The file is JSON '
         "lines, .csv or .tsv, compressed or not, with good and bad (or sentence_good and sentence_bad) and for groups "
-        "uid or group. What the scores are: docs/scoring.md.",
+        "uid or group. What the scores are: docs/scoring.md.\n\n"
+        "With --errors it reads a word and c (right) or i (wrong) a line, as in MultiGED's files, and prints how "
+        "well the discriminator finds the wrong words, with a threshold given by --threshold or tuned on the words of "
+        '--tune-on; the line in metrics.jsonl is of split "errors" (docs/review.md).',
         epilog="examples:\n"
         "  python -m electra_jax.evaluate --workdir runs/tiny\n"
         "  python -m electra_jax.evaluate --workdir runs/tiny --step 1000 'data.eval_source=text:other/*.txt'\n"
-        "  python -m electra_jax.evaluate --workdir runs/tiny --pairs blimp.jsonl.xz --score pll\n",
+        "  python -m electra_jax.evaluate --workdir runs/tiny --pairs blimp.jsonl.xz --score pll\n"
+        "  python -m electra_jax.evaluate --workdir runs/german --errors dev.tsv --tune-on train.tsv\n",
     )
     parser.add_argument("--workdir", type=cli.path, required=True, metavar="DIR", help="directory of the run")
     parser.add_argument("--step", type=int, metavar="N", help="which checkpoint (default: the newest)")
@@ -67,7 +81,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="language models: read whole documents in windows that overlap by N tokens, so that every token but the "
         "first ones of a document is predicted from N tokens at least",
     )
-    parser.add_argument("--pairs", type=cli.path, metavar="FILE", help="minimal pairs to score")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--pairs", type=cli.path, metavar="FILE", help="minimal pairs to score")
+    what.add_argument(
+        "--errors",
+        type=cli.path,
+        metavar="FILE",
+        help="words marked c or i, of which the wrong ones are to be found",
+    )
     parser.add_argument(
         "--score",
         choices=(*SCORES,),
@@ -76,12 +97,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--end", action="store_true", help="with --score lm, score that a text ends, too")
     parser.add_argument("--group", metavar="NAME", help="the field that groups pairs (default: uid or group)")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--tune-on",
+        type=cli.path,
+        metavar="FILE",
+        help="with --errors, marked words that the threshold is tuned on",
+    )
+    how.add_argument(
+        "--threshold", type=float, metavar="P", help="with --errors, the threshold (default: 0.5)"
+    )
     cli.add_overrides(parser, "settings that win over those of the run; the model's own cannot change")
     args = parser.parse_args(argv)
     if args.pairs is not None:
+        _check_belongs(args, "errors", ("tune_on", "threshold"))
         return _evaluate_pairs(args)
-    if given := [name for name in ("score", "group", "end") if getattr(args, name)]:
-        raise UserError(f"--{given[0]} says how to evaluate --pairs, which is missing")
+    _check_belongs(args, "pairs", ("score", "group", "end"))
+    if args.errors is not None:
+        return _evaluate_errors(args)
+    _check_belongs(args, "errors", ("tune_on", "threshold"))
 
     workdir = WorkDir(args.workdir)
     trained = workdir.load_config()
@@ -106,6 +140,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _evaluate(common_settings(config), workdir, args.step, args.stride)
 
 
+def _check_belongs(args: argparse.Namespace, what: str, names: Sequence[str]) -> None:
+    """Refuse arguments that say how to evaluate something else.
+
+    Raises:
+        UserError: one of them is given.
+    """
+    if given := [name for name in names if getattr(args, name) not in (None, False)]:
+        raise UserError(f"--{given[0].replace('_', '-')} says how to evaluate --{what}, which is missing")
+
+
 def _check_stride(config: Config, stride: int) -> None:
     if not is_causal(config.objective):
         raise UserError(
@@ -119,23 +163,46 @@ def _check_stride(config: Config, stride: int) -> None:
         )
 
 
-def _evaluate_pairs(args: argparse.Namespace) -> int:
+def _check_as_it_is(args: argparse.Namespace, what: str) -> None:
     if args.stride is not None:
-        raise UserError("--stride is for held-out text, and --pairs scores texts one by one: leave it out")
+        raise UserError(
+            f"--stride is for held-out text, and --{what} looks at texts one by one: leave it out"
+        )
     if args.overrides:
-        raise UserError(f"--pairs evaluates a model as it is: leave out {args.overrides[0]}")
-    pairs = read_pairs(str(args.pairs), args.group)
-    is_ours = detect_format(args.workdir).format == "electra_jax"
-    step = find_checkpoint(args.workdir, args.step)[0] if is_ours else args.step
-    if (known := trained_tasks(args.workdir)) is not None:
-        # What the kind alone can refuse, before parameters are read.
-        choose_method(args.score, known[0].objective, None, end=args.end)
+        raise UserError(f"--{what} evaluates a model as it is: leave out {args.overrides[0]}")
+
+
+def _load_as_it_is(args: argparse.Namespace, step: int | None) -> Model:
     keep_freed_memory()
     one_device_per_core()
     notes: list[str] = []
     model = load(args.workdir, notes=notes, step=step)
     for line in notes:
         cli.note(line)
+    return model
+
+
+def _step_to_load(args: argparse.Namespace) -> int | None:
+    is_ours = detect_format(args.workdir).format == "electra_jax"
+    return find_checkpoint(args.workdir, args.step)[0] if is_ours else args.step
+
+
+def _report(args: argparse.Namespace, step: int | None, split: str, record: dict[str, Any]) -> int:
+    """Print what was measured, and append it to the metrics of a run that is ours."""
+    print(json.dumps({"step": step, **record}, indent=2, ensure_ascii=False))
+    if step is not None and detect_format(args.workdir).format == "electra_jax":
+        append_metrics_line(WorkDir(args.workdir).metrics, step, split, record)
+    return 0
+
+
+def _evaluate_pairs(args: argparse.Namespace) -> int:
+    _check_as_it_is(args, "pairs")
+    pairs = read_pairs(str(args.pairs), args.group)
+    step = _step_to_load(args)
+    if (known := trained_tasks(args.workdir)) is not None:
+        # What the kind alone can refuse, before parameters are read.
+        choose_method(args.score, known[0].objective, None, end=args.end)
+    model = _load_as_it_is(args, step)
     method = choose_method(args.score, model.config.objective, model._params, end=args.end)
     scores: tuple[list[float], list[float]] = ([], [])
     cut: list[bool] = []
@@ -158,10 +225,38 @@ def _evaluate_pairs(args: argparse.Namespace) -> int:
         "eval_source": str(args.pairs),
         "groups": accuracy.groups,
     }
-    print(json.dumps({"step": step, **record}, indent=2, ensure_ascii=False))
-    if is_ours and step is not None:
-        append_metrics_line(WorkDir(args.workdir).metrics, step, "pairs", record)
-    return 0
+    return _report(args, step, "pairs", record)
+
+
+def _evaluate_errors(args: argparse.Namespace) -> int:
+    _check_as_it_is(args, "errors")
+    threshold = 0.5 if args.threshold is None else args.threshold
+    check_threshold(threshold)
+    sentences = read_marked_sentences(args.errors)
+    tuning = None if args.tune_on is None else read_marked_sentences(args.tune_on)
+    step = _step_to_load(args)
+    if (known := trained_tasks(args.workdir)) is not None:
+        check_reviewer(known[0].objective, None, 0)
+    model = _load_as_it_is(args, step)
+    check_reviewer(model.config.objective, model._params, 0)
+    if tuning is not None:
+        threshold = best_threshold(suspicions_of_words(model, tuning), wrong_words(tuning))
+    scores, wrong = suspicions_of_words(model, sentences), wrong_words(sentences)
+    found = detection(scores, wrong, threshold)
+    record: dict[str, Any] = {
+        "f05": found.f05,
+        "precision": found.precision,
+        "recall": found.recall,
+        "threshold": threshold,
+        "auc": area_under_roc(scores, wrong),
+        "average_precision": average_precision(scores, wrong),
+        "f05_of_marking_all": detection(scores, wrong, 0.0).f05,
+        "words": len(wrong),
+        "wrong": int(wrong.sum()),
+        "eval_source": str(args.errors),
+        "tuned_on": None if args.tune_on is None else str(args.tune_on),
+    }
+    return _report(args, step, "errors", record)
 
 
 def _evaluate(config: Config, workdir: WorkDir, step: int | None, stride: int | None) -> int:

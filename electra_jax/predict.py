@@ -19,6 +19,7 @@ from electra_jax.inference.filling import check_gaps, check_generator, check_k
 from electra_jax.inference.load import Model, load, trained_tasks
 from electra_jax.inference.reading import TrainingFileFormat, read_records, training_file_format
 from electra_jax.inference.records import Record, chunk_records, extract_inputs
+from electra_jax.inference.reviewing import check_reviewer, check_threshold, readable_review
 from electra_jax.inference.scoring import score_texts
 from electra_jax.inference.source_writer import SourceWriter
 from electra_jax.runtime.cpu_devices import one_device_per_core
@@ -29,6 +30,7 @@ from electra_jax.tasks.seq2seq import prediction_of
 SKIPPED = 65  # EX_DATAERR of sysexits.h: some of the input was wrong
 _MAX_NAMED = 10
 _DEFAULT_SCORE = "auto"
+_SUGGESTIONS, _THRESHOLD = 3, 0.5
 
 Predictions = list[dict[str, Any]]
 
@@ -45,9 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     known = trained_tasks(args.workdir)
     model = load_with_notes(args.workdir) if known is None else None
     file_format = TrainingFileFormat()
-    if known is not None and (args.score or args.fill is not None):  # what the kind alone can refuse
-        _check_scores(args, known[0].objective, None)
-    if not (args.detect or args.encode or args.score or args.fill is not None):
+    if known is not None:  # what the kind alone can refuse
+        _check_heads(args, known[0].objective, None)
+    if not _needs_no_task(args):
         config, tasks = known or (model.config, model.tasks)  # type: ignore[union-attr]
         name = _task_name(tasks, args)
         file_format = training_file_format(name, config.finetune.tasks[name], tasks[name].labels)
@@ -87,8 +89,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "and, for pairs, pair; words; or question and context; an id is passed on. Files like those that the task was "
         "trained on are read as they were. Files may be compressed. --detect "
         "says of each token how likely it was replaced, and --encode writes a vector; both take pre-trained models "
-        "too. --score writes a number for each text, the larger the likelier, and --fill the likeliest tokens at its "
-        'gaps, [MASK] or ___ (docs/scoring.md). What did not fit the model has "truncated": true.\n\n'
+        "too. --review proof-reads: the words that look wrong, the worst first, with what the generator would write "
+        "there (docs/review.md). --score writes a number for each text, the larger the likelier, and --fill the "
+        'likeliest tokens at its gaps, [MASK] or ___ (docs/scoring.md). What did not fit the model has "truncated": '
+        "true.\n\n"
         "A line that cannot be read ends the command with status 2, behind the answers to the lines before it. With "
         f"--on-error skip it is left out, reported and counted; the status then is {SKIPPED}.",
         epilog="examples:\n"
@@ -137,6 +141,23 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="K",
         help="the K likeliest tokens at each gap (default: 5)",
     )
+    what.add_argument(
+        "--review",
+        nargs="?",
+        const=_SUGGESTIONS,
+        type=int,
+        metavar="K",
+        help=f"the words that look wrong, with K suggestions each (default: {_SUGGESTIONS})",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="P",
+        help=f"with --review, the words that were replaced with probability P or more (default: {_THRESHOLD})",
+    )
+    parser.add_argument(
+        "--readable", action="store_true", help="with --review, lines for people and not JSON"
+    )
     parser.add_argument("--per-token", action="store_true", help="with --score, that of each token, too")
     parser.add_argument("--end", action="store_true", help="with --score lm, score that a text ends, too")
     args = parser.parse_args(argv)
@@ -144,6 +165,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         raise UserError(
             f"{'--per-token' if args.per_token else '--end'} says how to --score, which is missing"
         )
+    if (args.readable or args.threshold is not None) and args.review is None:
+        raise UserError(
+            f"{'--readable' if args.readable else '--threshold'} says how to --review, which is missing"
+        )
+    if args.threshold is None:
+        args.threshold = _THRESHOLD
+    check_threshold(args.threshold)
     return args
 
 
@@ -194,7 +222,7 @@ class LineCounts:
 
 
 class Output:
-    """Writes lines of JSON, to a file that is created when there is a first one, or to standard output."""
+    """Writes lines, to a file that is created when there is a first one, or to standard output."""
 
     def __init__(self, path: Path | None):
         self._path = path
@@ -209,15 +237,15 @@ class Output:
         if self._file is not None and self._path is not None:
             self._file.close()
 
-    def write(self, lines: Sequence[Mapping[str, Any]]) -> None:
-        """Write lines and flush them."""
+    def write(self, lines: Sequence[Mapping[str, Any] | str]) -> None:
+        """Write lines, objects as JSON, and flush them."""
         if not lines:
             return
         if self._file is None:
             assert self._path is not None
             self._file = self._path.open("w", encoding="utf-8")
         for line in lines:
-            print(json.dumps(line, ensure_ascii=False), file=self._file)
+            print(line if isinstance(line, str) else json.dumps(line, ensure_ascii=False), file=self._file)
         self._file.flush()
 
 
@@ -228,10 +256,12 @@ class Predictor:
     Attributes:
         extract: from a record to the model's input; raises `UserError` where it is missing.
         predict: from many inputs to their predictions.
+        show: (id, input, prediction) → what is written for people; None: the prediction is, as JSON.
     """
 
     extract: Callable[[Record], Any]
     predict: Callable[[list[Any]], Predictions]
+    show: Callable[[Any, Any, Mapping[str, Any]], str] | None = None
 
 
 def predict_chunk(
@@ -250,7 +280,10 @@ def predict_chunk(
     if good:
         answers = predictor.predict([what for _, what in good])
         output.write(
-            [{"id": name, **_without_id(line)} for (name, _), line in zip(good, answers, strict=True)]
+            [
+                predictor.show(name, what, line) if predictor.show else {"id": name, **_without_id(line)}
+                for (name, what), line in zip(good, answers, strict=True)
+            ]
         )
         counts.answered += len(good)
         counts.truncated += sum("truncated" in line for line in answers)
@@ -313,8 +346,13 @@ def check_output(output: Path, source: Source | None) -> None:
         ) from error
 
 
-def _check_scores(args: argparse.Namespace, settings: Objective, parts: Collection[str] | None) -> None:
-    """Refuse --score and --fill of a model of this section ``objective`` with these parameters, if it cannot do it.
+def _needs_no_task(args: argparse.Namespace) -> bool:
+    """Return whether what is asked for is none of a task's predictions."""
+    return bool(args.detect or args.encode or args.score) or not (args.fill is args.review is None)
+
+
+def _check_heads(args: argparse.Namespace, settings: Objective, parts: Collection[str] | None) -> None:
+    """Refuse what a model of this section ``objective`` with these parameters has not the heads for.
 
     Raises:
         UserError: it lacks what is needed.
@@ -323,6 +361,8 @@ def _check_scores(args: argparse.Namespace, settings: Objective, parts: Collecti
         choose_method(None if args.score == _DEFAULT_SCORE else args.score, settings, parts, end=args.end)
     if args.fill is not None:
         check_generator(settings, parts)
+    if args.review is not None:
+        check_reviewer(settings, parts, args.review)
 
 
 def _task_name(tasks: Collection[str], args: argparse.Namespace) -> str:
@@ -333,7 +373,10 @@ def _task_name(tasks: Collection[str], args: argparse.Namespace) -> str:
     """
     task = args.task or (next(iter(tasks)) if len(tasks) == 1 else None)
     if task not in tasks:
-        there = ", ".join(tasks) or "none (it is not fine-tuned: try --encode, --score, --fill or --detect)"
+        there = (
+            ", ".join(tasks)
+            or "none (it is not fine-tuned: try --encode, --score, --fill, --review or --detect)"
+        )
         raise UserError(f"--task {args.task or 'is missing'}: the tasks of {args.workdir} are: {there}")
     return str(task)
 
@@ -348,8 +391,13 @@ def _make_predictor(
         return Predictor(
             lambda record: record.text("text"), lambda texts: _encoded(model, texts, args.encode)
         )
-    if args.score or args.fill is not None:
-        _check_scores(args, model.config.objective, model._params)
+    _check_heads(args, model.config.objective, model._params)
+    if args.review is not None:
+        return Predictor(
+            lambda record: record.text("text"),
+            lambda texts: _reviewed(model, texts, args.threshold, args.review),
+            (lambda name, text, line: readable_review(name, text, line["words"])) if args.readable else None,
+        )
     if args.score:
         method = None if args.score == _DEFAULT_SCORE else args.score
         return Predictor(
@@ -421,6 +469,10 @@ def _filled(model: Model, texts: list[str], k: int) -> Predictions:
         {"gaps": [[asdict(filling) for filling in gap] for gap in gaps]} | _truncated_mark(is_cut)
         for gaps, is_cut in zip(found, cut, strict=True)
     ]
+
+
+def _reviewed(model: Model, texts: list[str], threshold: float, k: int) -> Predictions:
+    return [{"words": [asdict(word) for word in words]} for words in model.review(texts, threshold, k)]
 
 
 def _truncated_mark(is_cut: bool) -> dict[str, Any]:

@@ -132,10 +132,9 @@ def _best_tokens(model: Model, texts: Sequence[Sequence[int]], k: int) -> tuple[
     rows, columns = [], []
     for ids in texts:
         for place in (place for place, id in enumerate(ids) if id == tokenizer.mask_id):
-            begin = min(max(0, place - room // 2), max(0, len(ids) - room))
-            part = ids[begin : begin + room]
-            rows.append(np.array([tokenizer.cls_id, *part, tokenizer.sep_id], np.int32))
-            columns.append(place - begin + 1)
+            row, column = row_around(tokenizer, ids, place, room)
+            rows.append(row)
+            columns.append(column)
     if not rows:
         return np.zeros((0, k), np.int32), np.zeros((0, k), np.float32)
     types = [np.zeros_like(row) for row in rows]
@@ -145,6 +144,20 @@ def _best_tokens(model: Model, texts: Sequence[Sequence[int]], k: int) -> tuple[
         Rows(rows, types, {"column": np.array(columns, np.int32)}, np.arange(len(rows), dtype=np.int32)),
     )
     return found["ids"], found["probabilities"]
+
+
+def row_around(tokenizer: Tokenizer, ids: Sequence[int], place: int, room: int) -> tuple[np.ndarray, int]:
+    """Return the row of a model, int32 ``[length]``, that has most around one token of a text, and its column there.
+
+    Args:
+        tokenizer: whose ids they are.
+        ids: of the text.
+        place: of the token in it.
+        room: tokens of the text in a row.
+    """
+    begin = min(max(0, place - room // 2), max(0, len(ids) - room))
+    part = ids[begin : begin + room]
+    return np.array([tokenizer.cls_id, *part, tokenizer.sep_id], np.int32), place - begin + 1
 
 
 def _fillings(

@@ -20,10 +20,11 @@ from electra_jax.convert.tensorflow_format import read_tensorflow
 from electra_jax.errors import UserError
 from electra_jax.files.local_paths import local_path
 from electra_jax.generation.written import Generation
-from electra_jax.inference import filling, refining, scoring, writing
+from electra_jax.inference import filling, refining, reviewing, scoring, writing
 from electra_jax.inference.filling import Filling
 from electra_jax.inference.items import as_items, pair_of, text_of, text_or_pair, words_of
 from electra_jax.inference.refining import Refinement
+from electra_jax.inference.reviewing import SuspiciousWord
 from electra_jax.model.text_encoder import TextEncoder
 from electra_jax.objectives import build_network
 from electra_jax.partitioning.axes import parameter_specs
@@ -462,6 +463,34 @@ class Model:
             UserError: the model has no generator; a text has no gap; something that is not a text.
         """
         return filling.fill(self, texts, k, cut)
+
+    @overload
+    def review(self, texts: str, threshold: float = 0.5, k: int = 3) -> list[SuspiciousWord]: ...  # type: ignore[overload-overlap]
+    @overload
+    def review(
+        self, texts: Iterable[str], threshold: float = 0.5, k: int = 3
+    ) -> list[list[SuspiciousWord]]: ...
+    def review(self, texts: Any, threshold: float = 0.5, k: int = 3) -> Any:
+        """Return the words of a text that look wrong, the most suspicious first, with what may stand in their place.
+
+        >>> words = pretrained.review("Ann left Bob", threshold=0.0, k=2)
+        >>> sorted(word.text for word in words), len(words[0].suggestions)
+        (['Ann', 'Bob', 'left'], 2)
+
+        Args:
+            texts: a list of texts, or one. Of a long one all is read, in windows.
+            threshold: the smallest probability that a word was replaced with which it is returned.
+            k: how many suggestions for each; they are single tokens of the generator. 0: none, and the discriminator
+                alone is needed.
+
+        Returns:
+            for each text a list of `SuspiciousWord`s.
+
+        Raises:
+            UserError: the model lacks the discriminator's head, or a generator; a threshold that is no probability;
+                something that is not a text.
+        """
+        return reviewing.review(self, texts, threshold, k)
 
     @overload
     def refine(  # type: ignore[overload-overlap]

@@ -327,6 +327,13 @@ PAIRS = ["--workdir", "work", "--pairs"]
             ["the score lm needs a causal language model", "rtd or pll"],
         ),
         ([*PAIRS, "pairs.jsonl", "--step", "5"], ["no checkpoint of step 5", "there are: 3, 6"]),
+        (["--workdir", "work", "--tune-on", "x"], ["--tune-on says how to evaluate --errors"]),
+        ([*PAIRS, "pairs.jsonl", "--threshold", "0.1"], ["--threshold says how to evaluate --errors"]),
+        (["--workdir", "work", "--errors", "few.txt"], ["few.txt"]),
+        (
+            ["--workdir", "work", "--errors", "few.txt", "--threshold", "7"],
+            ["the threshold is 7.0, but must be a probability from 0 to 1"],
+        ),
     ],
     ids=lambda part: part[-1],
 )
@@ -346,6 +353,10 @@ def test_mistake_of_evaluate(arguments, words, place, workdir, no_device, comman
         (["--score", "electric"], ["the score electric needs Electric's energies", "use rtd or pll"]),
         (["--fill", "many"], ["--fill: invalid int value: 'many'"]),
         (["--fill", "--score"], ["not allowed with argument --fill"]),
+        (["--threshold", "0.1"], ["--threshold says how to --review, which is missing"]),
+        (["--readable"], ["--readable says how to --review, which is missing"]),
+        (["--review", "--threshold", "-1"], ["the threshold is -1.0, but must be a probability from 0 to 1"]),
+        (["--review", "-1"], ["the number of suggestions for a word is -1"]),
     ],
     ids=lambda part: part[-1],
 )

@@ -1,4 +1,4 @@
-"""`predict --score` and `--fill`, and `evaluate --pairs`, on a run that was trained here."""
+"""`predict --score`, `--fill` and `--review`, and `evaluate --pairs` and `--errors`, on a run trained here."""
 
 import json
 
@@ -124,3 +124,33 @@ def test_minimal_pairs_by_another_checkpoint_and_by_a_foreign_model(workdir, com
     assert (ended.status, ended.out) == (2, "")
     assert "is no work directory: it has no checkpoint of step 3" in ended.err
     assert contents(pair) == before
+
+
+def test_suspicious_words_are_those_of_python_as_json_and_as_text(ask, workdir):
+    found = answers(ask(TEXTS[:2], "--review", "2", "--threshold", "0"))
+    words = electra_jax.load(workdir).review(TEXTS[0], threshold=0.0, k=2)
+    assert [list(line) for line in found] == [["id", "words"]] * 2
+    assert list(found[0]["words"][0]) == ["text", "start", "end", "tokens", "replaced", "suggestions"]
+    assert [word["text"] for word in found[0]["words"]] == [word.text for word in words]
+    assert [len(word["suggestions"]) for word in found[0]["words"]] == [2] * 6
+    ended = ask(TEXTS[:2], "--review", "0", "--threshold", "0", "--readable")
+    assert (ended.status, len(ended.out.splitlines())) == (0, 14)
+    assert ended.out.startswith(f"1: {TEXTS[0]}\n    0.")
+
+
+def test_marked_words_are_found_with_a_threshold_of_others(workdir, command, tmp_path):
+    marked, others = tmp_path / "marked.tsv", tmp_path / "others.tsv"
+    marked.write_text("the\tc\ncat\ti\n\nmoon\tc\n.\ti\n")
+    others.write_text("a\ti\nriver\tc\n.\tc\n")
+    model = electra_jax.load(workdir)
+    doubts = {word.text: word.replaced for word in model.review("a river.", threshold=0.0, k=0)}
+    written = metrics_of(workdir)
+    ended = command(evaluate.main, "--workdir", workdir, "--errors", marked, "--tune-on", others)
+    assert ended.status == 0, ended.err
+    printed = json.loads(ended.out)
+    assert min(abs(printed["threshold"] - doubt) for doubt in doubts.values()) < 1e-5
+    assert (printed["step"], printed["words"], printed["wrong"]) == (6, 4, 2)
+    assert printed["f05_of_marking_all"] == pytest.approx(1.25 * 0.5 / (0.25 * 0.5 + 1))
+    assert metrics_of(workdir) == [*written, {"split": "errors", **printed}]
+    ended = command(evaluate.main, "--workdir", workdir, "--errors", marked, "--threshold", "0")
+    assert json.loads(ended.out)["f05"] == printed["f05_of_marking_all"]
