@@ -432,8 +432,11 @@ class GeneratorOptimizer(Section):
 class OptimizerConfig(Section):
     """Optimizer and learning-rate schedule."""
 
-    kind: Literal["electra_adam", "adamw"] = field(
-        "electra_adam", "electra_adam: the reference's Adam without bias correction; adamw: the usual one."
+    kind: Literal["electra_adam", "adamw", "stable_adamw", "muon"] = field(
+        "electra_adam",
+        "electra_adam: the reference's Adam without bias correction; adamw: the usual one; stable_adamw: ModernBERT's, "
+        "whose updates are clipped tensor by tensor, so that clip_norm may be null; muon: orthogonalized momentum for "
+        "the matrices of the layers, scaled to the size of adamw's updates, and adamw for all else.",
     )
     learning_rate: float = field(5e-4, "Peak learning rate.", free=True, ge=0.0)
     schedule: Literal["linear", "cosine", "constant", "warmup_stable_decay", "inverse_sqrt"] = field(
@@ -481,7 +484,13 @@ class OptimizerConfig(Section):
     )
     groups: ParameterGroups = section(ParameterGroups(), FINETUNING)
     generator: GeneratorOptimizer = section(GeneratorOptimizer(), WITH_GENERATOR)
-    beta1: float = field(0.9, "Decay of the first moment.", free=True, ge=0.0, lt=1.0)
+    beta1: float = field(
+        0.9,
+        "Decay of the first moment, and of muon's momentum, which usually has .95.",
+        free=True,
+        ge=0.0,
+        lt=1.0,
+    )
     beta2: float = field(0.999, "Decay of the second moment.", free=True, ge=0.0, lt=1.0)
     epsilon: float = field(1e-6, "Added to the root of the second moment.", free=True, gt=0.0)
     clip_norm: float | None = field(

@@ -15,7 +15,9 @@ from electra_jax.optim.groups import (
     scale_by_group_rates,
 )
 from electra_jax.optim.layer_decay import scale_by_layer
+from electra_jax.optim.muon import scale_by_muon_and_adam
 from electra_jax.optim.schedules import learning_rate_schedule
+from electra_jax.optim.stable_adam import scale_by_stable_adam
 
 
 def build_optimizer(
@@ -23,8 +25,8 @@ def build_optimizer(
 ) -> optax.GradientTransformation:
     """Return the optimizer of a run.
 
-    It clips by global norm → Adam → + decay · θ → · rate of the layer (fine-tuning) → · (-learning rate). Norms and
-    rates may be those of a group of parameters. Where a rate is 0, Adam's moments follow the gradients still.
+    It clips by global norm → Adam or another → + decay · θ → · rate of the layer (fine-tuning) → · (-learning rate).
+    Norms and rates may be those of a group of parameters. Where a rate is 0, Adam's moments follow the gradients still.
 
     Args:
         config: the section ``optimizer``.
@@ -35,18 +37,13 @@ def build_optimizer(
     Raises:
         ValueError: a parameter that no rule covers.
     """
-    adam = scale_by_electra_adam if config.kind == "electra_adam" else optax.scale_by_adam
     groups = group_schedules(config, finetune, total_steps)
     rate = (
         scale_by_group_rates(groups, parameter_group if finetune else network_group)
         if groups
         else optax.scale_by_learning_rate(learning_rate_schedule(config, total_steps))
     )
-    steps = [
-        adam(config.beta1, config.beta2, config.epsilon),
-        optax.add_decayed_weights(config.weight_decay, mask=weight_decay_mask(params)),
-        rate,
-    ]
+    steps = [*_direction(config, params), rate]
     if finetune is not None and config.layer_decay != 1.0:
         quirk = finetune.reference_quirks
         steps.insert(-1, scale_by_layer(config.layer_decay, reference_quirk=quirk))
@@ -57,3 +54,16 @@ def build_optimizer(
     elif config.clip_norm is not None:
         steps.insert(0, optax.clip_by_global_norm(config.clip_norm))
     return optax.chain(*steps)
+
+
+def _direction(config: OptimizerConfig, params: Any) -> list[optax.GradientTransformation]:
+    """Return what turns gradients into a direction, weight decay included; the rate is still to come."""
+    settings, decayed = (config.beta1, config.beta2, config.epsilon), weight_decay_mask(params)
+    if config.kind == "stable_adamw":
+        return [scale_by_stable_adam(*settings, config.weight_decay, decayed)]
+    if config.kind == "muon":
+        scaled = scale_by_muon_and_adam(params, *settings)
+    else:
+        adam = scale_by_electra_adam if config.kind == "electra_adam" else optax.scale_by_adam
+        scaled = adam(*settings)
+    return [scaled, optax.add_decayed_weights(config.weight_decay, mask=decayed)]

@@ -59,11 +59,11 @@ def state_shardings(abstract: TrainState, optimizer: optax.GradientTransformatio
     whole = PartitionSpec()
     opt_specs = optax.tree_utils.tree_map_params(
         optimizer,
-        lambda _, spec: spec,
+        lambda moment, spec: moment if _is_left_out(moment) else spec,
         abstract.opt_state,
         specs,
         transform_non_params=lambda _: whole,
-        is_leaf=lambda x: isinstance(x, PartitionSpec),
+        is_leaf=lambda x: isinstance(x, PartitionSpec) or _is_left_out(x),
     )
     state = TrainState(
         step=whole,  # type: ignore[arg-type]
@@ -74,3 +74,8 @@ def state_shardings(abstract: TrainState, optimizer: optax.GradientTransformatio
     return jax.tree.map(
         lambda spec: NamedSharding(mesh, spec), state, is_leaf=lambda x: isinstance(x, PartitionSpec)
     )
+
+
+def _is_left_out(moment: Any) -> bool:
+    """Return whether there is no moment here, the parameter being another optimizer's."""
+    return isinstance(moment, optax.MaskedNode)
