@@ -17,6 +17,7 @@ from electra_jax.data.sources.compressed import Source, open_bytes
 from electra_jax.errors import UserError
 from electra_jax.inference.filling import check_gaps, check_generator, check_k
 from electra_jax.inference.load import Model, load, trained_tasks
+from electra_jax.inference.prompts import check_labels_fit, check_prompter, check_prompts
 from electra_jax.inference.reading import TrainingFileFormat, read_records, training_file_format
 from electra_jax.inference.records import Record, chunk_records, extract_inputs
 from electra_jax.inference.reviewing import check_reviewer, check_threshold, readable_review
@@ -90,7 +91,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "trained on are read as they were. Files may be compressed. --detect "
         "says of each token how likely it was replaced, and --encode writes a vector; both take pre-trained models "
         "too. --review proof-reads: the words that look wrong, the worst first, with what the generator would write "
-        "there (docs/review.md). --score writes a number for each text, the larger the likelier, and --fill the "
+        "there (docs/review.md). --labels with --template classifies by prompts, without fine-tuning "
+        "(docs/zero_shot.md). --score writes a number for each text, the larger the likelier, and --fill the "
         'likeliest tokens at its gaps, [MASK] or ___ (docs/scoring.md). What did not fit the model has "truncated": '
         "true.\n\n"
         "A line that cannot be read ends the command with status 2, behind the answers to the lines before it. With "
@@ -149,6 +151,14 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="K",
         help=f"the words that look wrong, with K suggestions each (default: {_SUGGESTIONS})",
     )
+    what.add_argument(
+        "--labels",
+        metavar="A,B",
+        help="which of these words a text has in the prompt --template, without fine-tuning",
+    )
+    parser.add_argument(
+        "--template", metavar="PROMPT", help="with --labels, such as '{text} It was {label}.'"
+    )
     parser.add_argument(
         "--threshold",
         type=float,
@@ -169,6 +179,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         raise UserError(
             f"{'--readable' if args.readable else '--threshold'} says how to --review, which is missing"
         )
+    if (args.labels is None) != (args.template is None):
+        raise UserError("--labels and --template go together: what is missing is the other one")
+    if args.labels is not None:
+        args.labels = check_prompts(args.labels.split(","), args.template)
     if args.threshold is None:
         args.threshold = _THRESHOLD
     check_threshold(args.threshold)
@@ -348,7 +362,8 @@ def check_output(output: Path, source: Source | None) -> None:
 
 def _needs_no_task(args: argparse.Namespace) -> bool:
     """Return whether what is asked for is none of a task's predictions."""
-    return bool(args.detect or args.encode or args.score) or not (args.fill is args.review is None)
+    given = (args.encode, args.score, args.fill, args.review, args.labels)
+    return args.detect or any(what is not None for what in given)
 
 
 def _check_heads(args: argparse.Namespace, settings: Objective, parts: Collection[str] | None) -> None:
@@ -363,6 +378,8 @@ def _check_heads(args: argparse.Namespace, settings: Objective, parts: Collectio
         check_generator(settings, parts)
     if args.review is not None:
         check_reviewer(settings, parts, args.review)
+    if args.labels is not None:
+        check_prompter(settings, parts)
 
 
 def _task_name(tasks: Collection[str], args: argparse.Namespace) -> str:
@@ -397,6 +414,12 @@ def _make_predictor(
             lambda record: record.text("text"),
             lambda texts: _reviewed(model, texts, args.threshold, args.review),
             (lambda name, text, line: readable_review(name, text, line["words"])) if args.readable else None,
+        )
+    if args.labels is not None:
+        check_labels_fit(model, args.labels, args.template)
+        return Predictor(
+            lambda record: record.text("text"),
+            lambda texts: model.classify_zero_shot(texts, args.labels, args.template),
         )
     if args.score:
         method = None if args.score == _DEFAULT_SCORE else args.score

@@ -20,7 +20,7 @@ from electra_jax.convert.tensorflow_format import read_tensorflow
 from electra_jax.errors import UserError
 from electra_jax.files.local_paths import local_path
 from electra_jax.generation.written import Generation
-from electra_jax.inference import filling, refining, reviewing, scoring, writing
+from electra_jax.inference import filling, prompts, refining, reviewing, scoring, writing
 from electra_jax.inference.filling import Filling
 from electra_jax.inference.items import as_items, pair_of, text_of, text_or_pair, words_of
 from electra_jax.inference.refining import Refinement
@@ -238,6 +238,34 @@ class Model:
             TextExample(str(i), *text_or_pair(text, f"classify: item {i}")) for i, text in enumerate(items)
         ]
         return _unwrap_single(self._predict(examples, task, ("classification", "regression")), one)
+
+    @overload
+    def classify_zero_shot(self, texts: str, labels: Sequence[str], template: str) -> dict[str, Any]: ...  # type: ignore[overload-overlap]
+    @overload
+    def classify_zero_shot(
+        self, texts: Iterable[str], labels: Sequence[str], template: str
+    ) -> list[dict[str, Any]]: ...
+    def classify_zero_shot(self, texts: Any, labels: Sequence[str], template: str) -> Any:
+        """Classify each text by which label looks least replaced in a prompt; nothing is fine-tuned.
+
+        >>> answer = pretrained.classify_zero_shot("Ann left.", ["Ann", "Bob"], "{text} {label} did.")
+        >>> answer["label"] in answer["scores"]
+        True
+
+        Args:
+            texts: a list of texts, or one.
+            labels: words that stand in the prompt, two or more.
+            template: the prompt, with ``{text}`` and ``{label}`` in it. A text that does not fit is cut at its end.
+
+        Returns:
+            ``label``, the one with the largest score, and ``scores`` of each: of every label the discriminator's mean
+            log(1 - p replaced) over its tokens; ``truncated`` where the text was cut.
+
+        Raises:
+            UserError: the model lacks the discriminator's head; labels or a template that do not fit; something that is
+                not a text.
+        """
+        return prompts.classify_zero_shot(self, texts, labels, template)
 
     @overload
     def tag(self, sentences: str | tuple[str, ...], task: str | None = None) -> dict[str, Any]: ...  # type: ignore[overload-overlap]

@@ -74,7 +74,7 @@ def review(model: Model, texts: Any, threshold: float, k: int) -> Any:
                 replaced = float(suspicions[number][word])
                 found[number].append(SuspiciousWord(text[begin:end], begin, end, len(tokens[word]), replaced))
                 suspects.append(Suspect(text, encoding, (begin, end), tokens[word]))
-    suggested = iter(suggest(model, suspects, k, review_room(model)))
+    suggested = iter(suggest(model, suspects, k, room_of_training(model)))
     results = [
         [
             SuspiciousWord(some.text, some.start, some.end, some.tokens, some.replaced, next(suggested))
@@ -121,7 +121,7 @@ def check_reviewer(settings: Objective, parts: Collection[str] | None, k: int) -
         )
 
 
-def review_room(model: Model) -> int:
+def room_of_training(model: Model) -> int:
     """Return how many tokens of a text are read at once: those of a row of training, or what the model can read."""
     return min(model.max_length, model.config.data.sequence_length) - 2
 
@@ -159,7 +159,7 @@ def _token_scores(model: Model, encodings: Sequence[Encoding]) -> list[np.ndarra
     windows = [
         (number, window)
         for number, encoding in enumerate(encodings)
-        for window in word_windows(np.ones(len(encoding.ids), int), review_room(model))
+        for window in word_windows(np.ones(len(encoding.ids), int), room_of_training(model))
     ]
     cls, sep = model.tokenizer.cls_id, model.tokenizer.sep_id
     rows = [

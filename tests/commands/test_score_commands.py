@@ -1,4 +1,4 @@
-"""`predict --score`, `--fill` and `--review`, and `evaluate --pairs` and `--errors`, on a run trained here."""
+"""`predict` with heads of pre-training, and `evaluate --pairs` and `--errors`, on a run that was trained here."""
 
 import json
 
@@ -154,3 +154,12 @@ def test_marked_words_are_found_with_a_threshold_of_others(workdir, command, tmp
     assert metrics_of(workdir) == [*written, {"split": "errors", **printed}]
     ended = command(evaluate.main, "--workdir", workdir, "--errors", marked, "--threshold", "0")
     assert json.loads(ended.out)["f05"] == printed["f05_of_marking_all"]
+
+
+def test_prompts_are_answered_as_in_python(ask, workdir):
+    found = answers(ask(TEXTS, "--labels", "moon, river", "--template", "{text} the {label}."))
+    model = electra_jax.load(workdir)
+    expected = model.classify_zero_shot(TEXTS, ["moon", "river"], "{text} the {label}.")
+    assert [line["label"] for line in found] == [answer["label"] for answer in expected]
+    assert found[0]["scores"] == pytest.approx(expected[0]["scores"], rel=1e-4)
+    assert [line.get("truncated") for line in found] == [None, None, True]
