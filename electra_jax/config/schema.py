@@ -387,6 +387,11 @@ class FinetuneConfig(Section):
     def _check(self) -> FinetuneConfig:
         if not self.length_buckets or sorted(set(self.length_buckets)) != self.length_buckets:
             raise ValueError("length_buckets must be increasing lengths")
+        if self.select != "average" and self.average_last != type(self).model_fields["average_last"].default:
+            raise ValueError(
+                f"average_last is {self.average_last}, but select={self.select} averages nothing: set select to "
+                "average, or leave average_last out"
+            )
         return self
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
@@ -224,7 +225,7 @@ class Seq2SeqConfig(TaskConfig):
     )
     language: str = field(
         "en",
-        "Language of the targets, by which bleu_tokenized_lowercase tokenises.",
+        "Language of the targets, by which bleu_tokenized_lowercase tokenises: a code such as de.",
         free=True,
         affects_score=True,
         min_length=2,
@@ -237,6 +238,8 @@ class Seq2SeqConfig(TaskConfig):
             raise ValueError(
                 "data is for benchmarks and TFDS, where no texts to write are read: give train and dev"
             )
+        if not re.fullmatch("[a-z]{2,3}", self.language):
+            raise ValueError(f"language {show(self.language, 40)} is no code of a language, such as en or de")
         return self
 
 

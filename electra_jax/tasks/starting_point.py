@@ -42,7 +42,7 @@ def starting_point(
         UserError: no checkpoint, a checkpoint without a vocabulary, or no vocabulary at all.
     """
     if config.init_from is None:
-        _check_random_decoders(config)
+        _check_without_checkpoint(config)
         config = config.model_copy(update={"tokenizer": with_cleaning(config.tokenizer)})
         tokenizer, notes = _own_vocabulary(config, saved_tokenizer)
         return config, tokenizer, notes + [f"note: {note}" for note in vocabulary_notes(tokenizer)]
@@ -69,6 +69,7 @@ def starting_point(
             f"note: {origin.path} learned to see only what is before a token; fine-tuning lets it see both sides"
         )
     if config.finetune.from_scratch:
+        _check_encoder_rate(config)
         notes.append(f"from scratch: sizes and vocabulary of {origin.path}, parameters at random")
         values["init_from"] = None
     _resolve_decoders(values, origin)
@@ -104,12 +105,28 @@ def _own_vocabulary(config: Config, saved: Path | None) -> tuple[Tokenizer, list
     return tokenizer, [f"{trained}, sources and targets together"]
 
 
-def _check_random_decoders(config: Config) -> None:
-    """Refuse decoders that start from a checkpoint, where there is none.
+def _check_encoder_rate(config: Config) -> None:
+    """Refuse BERTSUM's kind of rate, for an encoder that was pre-trained, where the encoder starts at random.
 
     Raises:
-        UserError: it names the task.
+        UserError: it would hardly learn.
     """
+    rate = config.optimizer.groups.encoder.rate
+    if rate < 1.0:
+        raise UserError(
+            f"optimizer.groups.encoder.rate is {show(rate)}, the rate of an encoder that was pre-trained, but here it "
+            "starts at random and would hardly learn: name a checkpoint with init_from, without finetune.from_scratch, "
+            "or set the rate to 1"
+        )
+
+
+def _check_without_checkpoint(config: Config) -> None:
+    """Refuse decoders that start from a checkpoint, and rates of a pre-trained encoder, where there is none.
+
+    Raises:
+        UserError: it names the task, or the rate.
+    """
+    _check_encoder_rate(config)
     for name, task in config.finetune.tasks.items():
         if isinstance(task, Seq2SeqConfig) and task.decoder.init != "random":
             raise UserError(

@@ -19,6 +19,12 @@ def _config(task=(), **sections):
 
 
 REFUSED = {
+    "a mean that nobody takes": (
+        {},
+        {"finetune": {"tasks": {"mine": TASK}, "select": "best", "average_last": 3}},
+        "average_last is 3, but select=best averages nothing",
+    ),
+    "a language's name": ({"language": "klingon"}, {}, "language 'klingon' is no code of a language"),
     "more layers than are copied": (
         {"decoder": {"init": "encoder", "num_layers": 3}},
         {},

@@ -185,6 +185,19 @@ def test_a_decoder_that_was_tuned_goes_on_and_one_of_other_sizes_starts_as_is_sa
     assert any("the decoder of mine starts from the encoder" in note for note in notes)
 
 
+@pytest.mark.parametrize("without", ["init_from", "its parameters"])
+def test_the_rate_of_a_pre_trained_encoder_is_refused_where_the_encoder_starts_at_random(tmp_path, without):
+    origin = None if without == "init_from" else _pre_trained(tmp_path / "origin", **NARROW)[0]
+    config = _config(origin, {})
+    values = config.model_dump()
+    values["optimizer"]["groups"]["encoder"]["rate"] = 0.007
+    values["finetune"]["from_scratch"] = origin is not None
+    with pytest.raises(
+        UserError, match=r"groups\.encoder\.rate is 0\.007, .* init_from, .* set the rate to 1"
+    ):
+        starting_point(config.model_validate(values))
+
+
 @pytest.mark.parametrize(
     ("origin", "decoder", "message"),
     [
