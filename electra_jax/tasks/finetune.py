@@ -11,6 +11,7 @@ import numpy as np
 
 from electra_jax.config.compare import differences, format_differences
 from electra_jax.config.fields import require
+from electra_jax.config.keys import keys
 from electra_jax.config.schema import Config
 from electra_jax.distributed.agreement import broadcast_from_host_0, is_host_0, print_on_host_0
 from electra_jax.errors import UserError
@@ -38,6 +39,7 @@ from electra_jax.tasks.prediction import make_predict_step, predict_rows
 from electra_jax.tasks.protocol import Example, Rows, Signed, Task, TaskBatch
 from electra_jax.tasks.results import (
     BEST,
+    PREDICTIONS,
     RESULT,
     Result,
     print_table,
@@ -83,6 +85,8 @@ class FineTuningData:
         fingerprint: a hash of all examples.
         free_paths: keys whose value, a path, may differ from that of the run before, as long as the content is the
             same.
+        free_writing: keys of the section ``generation`` that may change since every seed is trained, even where what
+            was written on dev decided which parameters are the best.
     """
 
     config: Config
@@ -93,6 +97,12 @@ class FineTuningData:
     rows: Mapping[str, Rows]
     fingerprint: str
     free_paths: frozenset[str] = frozenset()
+    free_writing: frozenset[str] = frozenset()
+
+    @property
+    def free(self) -> frozenset[str]:
+        """Keys that may differ from the run before, besides those that always may."""
+        return self.free_paths | self.free_writing
 
     @property
     def buckets(self) -> tuple[int, ...]:
@@ -147,9 +157,11 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
     begun = _read_begun(workdir)
     # The content at a path is compared below. An earlier version did not record it, so there the path must be the same.
     free_paths = path_keys(config.finetune.tasks) if begun is not None else frozenset()
-    changes = workdir.check_usable(config, free=free_paths)
+    free_writing = _free_writing(config, workdir)
+    changes = workdir.check_usable(config, free=free_paths | free_writing)
     check_tokenizer(config.init_from, workdir, tokenizer)
     data = read_finetuning_data(config, tokenizer, notes, free_paths)
+    data = replace(data, free_writing=free_writing)
     inputs = _check_inputs(data, workdir, begun, notes)
     for number in range(config.finetune.seeds):
         check_seed(data, workdir, config.seed + number)
@@ -183,6 +195,19 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
         if submission is not None:
             write_submissions(data, workdir, summary, submission)
     return summary
+
+
+def _free_writing(config: Config, workdir: WorkDir) -> frozenset[str]:
+    """Return the keys of the section ``generation`` if all seeds that are asked for are trained to their end."""
+
+    def trained() -> bool:
+        # Predictions are written when a seed ends, and stay.
+        seeds = (workdir.root / f"seed-{config.seed + n}" for n in range(config.finetune.seeds))
+        return all((seed / PREDICTIONS).is_dir() for seed in seeds)
+
+    if not broadcast_from_host_0(f"seeds of {workdir.root}", trained):
+        return frozenset()
+    return frozenset(key.name for key in keys() if key.name.startswith("generation."))
 
 
 def _read_begun(workdir: WorkDir) -> FineTuningInputs | None:
@@ -304,8 +329,8 @@ def check_seed(data: FineTuningData, root: WorkDir, seed: int) -> None:
     # First, since the examples decide settings such as the warm-up.
     check_data(workdir, data.fingerprint, "set of examples")
     saved_config = seed_config(data, seed)
-    check_run(saved_config, workdir, free=data.free_paths)
-    workdir.check_usable(saved_config, free=data.free_paths)
+    check_run(saved_config, workdir, free=data.free)
+    workdir.check_usable(saved_config, free=data.free)
     check_tokenizer(saved_config.init_from, workdir, data.tokenizer)
 
 
@@ -318,7 +343,9 @@ def run_seed(data: FineTuningData, root: WorkDir, seed: int, mesh: jax.sharding.
     """
     workdir = WorkDir(root.root / f"seed-{seed}")
     saved_config = seed_config(data, seed)
-    result = broadcast_from_host_0(f"result of {workdir.root}", lambda: _result_of(workdir, saved_config))
+    result = broadcast_from_host_0(
+        f"result of {workdir.root}", lambda: _result_of(workdir, saved_config, data.free_writing)
+    )
     if result is not None:
         return result
     experiment = seed_experiment(data, root, seed, mesh)
@@ -367,7 +394,7 @@ def seed_experiment(
     )
 
 
-def _result_of(workdir: WorkDir, saved_config: Config) -> Result | None:
+def _result_of(workdir: WorkDir, saved_config: Config, free: frozenset[str]) -> Result | None:
     """Return the result of a finished seed; None where it is not finished, or was scored with other settings.
 
     Settings that only decide what is done with predictions may have changed since: the parameters are the same, so it
@@ -376,7 +403,7 @@ def _result_of(workdir: WorkDir, saved_config: Config) -> Result | None:
     result = read_result(workdir.root)
     if result is None or not workdir.config.is_file():
         return result
-    changes = differences(workdir.load_config(), saved_config)
+    changes = differences(workdir.load_config(), saved_config, free=free)
     if not any(change.free and change.key.startswith(_PREDICTS) for change in changes):
         return result
     (workdir.root / RESULT).unlink()
@@ -516,7 +543,7 @@ class FineTuningWorkload:
     def predict_all(self, params: Any) -> dict[str, dict[str, dict[str, float]]]:
         """Predict all splits but train, write the predictions, and return the scores of those with known labels."""
         scores: dict[str, dict[str, dict[str, float]]] = {}
-        folder = self._workdir.root / "predictions"
+        folder = self._workdir.root / PREDICTIONS
         for name, trained in self._data.tasks.items():
             scores[name] = {}
             splits = {split: some for split, some in self._data.examples[name].items() if split != "train"}
@@ -561,7 +588,7 @@ def write_submissions(
     """Write GLUE's submission files, of each task's best seed on its dev examples."""
     for name, task in data.tasks.items():
         best = summary["tasks"][name]["dev"][task.metric]["best_seed"]
-        folder = root.root / f"seed-{best}" / "predictions"
+        folder = root.root / f"seed-{best}" / PREDICTIONS
         splits = {}
         for split in data.examples[name]:
             if split.startswith("test"):

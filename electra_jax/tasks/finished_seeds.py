@@ -10,7 +10,7 @@ from electra_jax.config.schema import Config
 from electra_jax.errors import UserError, listed
 from electra_jax.tasks.build import build_task
 from electra_jax.tasks.protocol import Example, Task
-from electra_jax.tasks.results import RESULT, read_predictions, read_result
+from electra_jax.tasks.results import PREDICTIONS, RESULT, read_predictions, read_result
 from electra_jax.tasks.settings import read_settings
 from electra_jax.tasks.sources import load_examples
 from electra_jax.tokenizers import load_tokenizer
@@ -114,7 +114,7 @@ def read_seed(seed: FinishedSeed, name: str, split: str, examples: Sequence[Exam
     Raises:
         UserError: there are none, they are for other examples, or these give other scores than when the seed ended.
     """
-    folder = seed.root / "predictions"
+    folder = seed.root / PREDICTIONS
     file = folder / f"{name}.{split}.jsonl"
     if not file.is_file():
         there = [path.name for path in sorted(folder.glob(f"{name}.*.jsonl"))] if folder.is_dir() else []

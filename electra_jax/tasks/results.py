@@ -20,6 +20,7 @@ from electra_jax.training.records import read_record
 from electra_jax.training.seed_selection import nan_as_worst
 
 RESULT = "result.json"  # of a seed
+PREDICTIONS = "predictions"  # the folder of a seed, written when its training ends
 BEST = "metric.json"  # of a seed's best parameters
 
 

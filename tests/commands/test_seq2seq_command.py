@@ -51,7 +51,7 @@ def _arguments(folder, workdir, *more, writes="copy", counts=(("train", 256), ("
         *("optimizer.learning_rate=5e-3", "optimizer.layer_decay=1.0"),
         *("train.batch_size=8", "finetune.batch_tokens=512", "finetune.epochs=null"),
         *(f"train.steps={STEPS}", f"train.eval_every={STEPS}", "train.checkpoint_every=100"),
-        *("train.keep_checkpoints=5", "generation.max_new_tokens=8", *more),
+        *("train.keep_checkpoints=5", "finetune.select=best", "generation.max_new_tokens=8", *more),
     ]
 
 
@@ -127,6 +127,10 @@ def test_settings_of_writing_may_change_afterwards_and_all_is_predicted_anew(cop
     assert results["exact_match"]["mean"] == pytest.approx(100 * np.mean([len(text) == 2 for text in wanted]))
     again = command(train.main, *arguments)
     assert "anew" not in again.err + again.out
+    # A seed that is to come would choose the best of other texts.
+    refused = command(train.main, *arguments, "generation.beams=3", "finetune.seeds=2")
+    assert refused.status == 2
+    assert "generation.beams: 2 -> 3" in refused.err
 
 
 def test_a_text_is_answered_alone_in_a_file_and_in_python(copied, ask, tmp_path):
