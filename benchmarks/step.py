@@ -25,7 +25,7 @@ from benchmarks.workload import Workload
 from electra_jax import cli
 from electra_jax.errors import UserError
 from electra_jax.model.flops import discriminator_head_flops, encoder_flops
-from electra_jax.model.sizes import network_sizes
+from electra_jax.model.network_config import network_config
 from electra_jax.objectives import build_objective
 from electra_jax.training.flops import train_step_flops
 
@@ -132,9 +132,9 @@ def model_flops(workload: Workload) -> float:
     config = workload.config()
     if workload.kind == "train":
         return train_step_flops(build_objective(config, Vocabulary()), workload.batch, workload.length)
-    sizes = network_sizes(config.model, config.generator, Vocabulary.vocab_size)
-    row = encoder_flops(sizes.discriminator, sizes.embedding_size, workload.length)
-    return workload.batch * (row + discriminator_head_flops(sizes.discriminator.hidden_size, workload.length))
+    encoder = network_config(config, Vocabulary.vocab_size).encoder
+    row = encoder_flops(encoder, workload.length)
+    return workload.batch * (row + discriminator_head_flops(encoder.block.hidden_size, workload.length))
 
 
 def line(row: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from pydantic.fields import FieldInfo
 
+from electra_jax.config.blocks import MODERN_DEFAULTS, block_problem, modern_problem
 from electra_jax.config.fields import (
     FINETUNING,
     MAX_LAYERS,
@@ -146,22 +147,49 @@ class TokenizerConfig(Section):
 class ModelConfig(Section):
     """The discriminator: the encoder that is kept, fine-tuned and exported."""
 
+    block: Literal["bert", "modern"] = field(
+        "bert",
+        "bert: the original's, LayerNorm after the residual, learned positions; modern: ModernBERT's, LayerNorm before "
+        "attention and feed-forward, rotary positions, GeGLU, no biases, no token types. Of both networks.",
+    )
     hidden_size: int = field(256, "Width of the encoder.", ge=1, le=MAX_SIZE)
     num_layers: int = field(12, "Transformer blocks.", ge=1, le=MAX_LAYERS)
     num_heads: int = field(4, "Attention heads; must divide hidden_size.", ge=1, le=MAX_SIZE)
     intermediate_size: int | None = field(
-        None, "Width of the feed-forward layer; null: 4 x hidden_size.", ge=1, le=MAX_SIZE
+        None,
+        "Width of the feed-forward layer; null: 4 x hidden_size, with block modern 8/3 x, up to a multiple of 64.",
+        ge=1,
+        le=MAX_SIZE,
     )
-    embedding_size: int | None = field(None, "Width of the embeddings; null: hidden_size.", ge=1, le=MAX_SIZE)
+    embedding_size: int | None = field(
+        None,
+        "Width of the embeddings; null: hidden_size, which block modern asks for.",
+        ge=1,
+        le=MAX_SIZE,
+    )
     max_positions: int = field(
-        512, "Learned positions; the longest sequence the model can read.", ge=1, le=MAX_SIZE
+        512,
+        "The longest sequence the model can read; with block bert each position is learned.",
+        ge=1,
+        le=MAX_SIZE,
     )
-    type_vocab_size: int = field(2, "Token types (segments A and B).", ge=1, le=MAX_SIZE)
+    rope_theta: float = field(
+        10_000.0,
+        "block modern only: base of the wavelengths of rotary positions; larger for longer rows.",
+        gt=1.0,
+    )
+    type_vocab_size: int = field(2, "block bert only: token types (segments A and B).", ge=1, le=MAX_SIZE)
     hidden_dropout: float = field(
-        0.1, "Dropout on embeddings and block outputs, both networks.", ge=0.0, lt=1.0
+        0.1,
+        "Dropout on embeddings and block outputs, both networks; 0 where block modern is set and this is not.",
+        ge=0.0,
+        lt=1.0,
     )
     attention_dropout: float = field(
-        0.1, "Dropout on attention probabilities, both networks.", ge=0.0, lt=1.0
+        0.1,
+        "Dropout on attention probabilities, both networks; 0 where block modern is set and this is not.",
+        ge=0.0,
+        lt=1.0,
     )
     initializer_range: float = field(0.02, "Standard deviation of the truncated-normal initialiser.", gt=0.0)
     attention_init: Literal["normal", "local"] = field(
@@ -169,7 +197,9 @@ class ModelConfig(Section):
         "Where attention starts: normal, uniform, as in the reference; local, heads look at neighbouring tokens, "
         "which spares very small models the search (an encoder as wide as its embeddings; else normal).",
     )
-    layer_norm_epsilon: float = field(1e-12, "Epsilon of every LayerNorm.", gt=0.0)
+    layer_norm_epsilon: float = field(
+        1e-12, "Epsilon of every LayerNorm; 1e-5 where block modern is set and this is not.", gt=0.0
+    )
     vocab_multiple: int = field(
         128,
         "Rows of the embedding table are rounded up to a multiple of this, so that they can be sharded.",
@@ -177,10 +207,20 @@ class ModelConfig(Section):
         le=MAX_SIZE,
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, values: Any) -> Any:
+        """Fill in defaults that follow from the block."""
+        if isinstance(values, Mapping) and values.get("block") == "modern":
+            return {**MODERN_DEFAULTS, **values}
+        return values
+
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
         if self.hidden_size % self.num_heads:
             raise ValueError(f"hidden_size {self.hidden_size} is not divisible by num_heads {self.num_heads}")
+        if problem := block_problem(self):
+            raise ValueError(problem)
         return self
 
 
@@ -204,7 +244,10 @@ class GeneratorConfig(Section):
         None, "Generator heads; null: its width / 64, at least 1, as in the reference.", ge=1, le=MAX_SIZE
     )
     intermediate_size: int | None = field(
-        None, "Width of the generator's feed-forward layer; null: 4 x its width.", ge=1, le=MAX_SIZE
+        None,
+        "Width of the generator's feed-forward layer; null: from its width, as model.intermediate_size.",
+        ge=1,
+        le=MAX_SIZE,
     )
     embedding_size: int | None = field(
         None,
@@ -780,7 +823,7 @@ class Config(Section):
             )
         if ignored := self._ignored():
             raise ValueError(ignored)
-        if problem := self._problem_of_writers():
+        if problem := self._problem_of_writers() or modern_problem(self):
             raise ValueError(problem)
         if problem := self._length_of_training() or self._missing_warmup():
             raise ValueError(problem)
@@ -806,7 +849,8 @@ class Config(Section):
                 raise ValueError(
                     f"the generator's width {width} is not divisible by generator.num_heads {heads}"
                 )
-        if self.data.packing == "segment_pairs" and self.model.type_vocab_size < 2:
+        bert = self.model.block == "bert"
+        if self.data.packing == "segment_pairs" and bert and self.model.type_vocab_size < 2:
             raise ValueError("data.packing=segment_pairs needs model.type_vocab_size of at least 2")
         if self.objective.kind == "causal_lm" and self.data.packing != "continuous":
             raise ValueError(

@@ -119,6 +119,11 @@ def _read(args: argparse.Namespace, found: DetectedFormat) -> Weights:
 
 
 def _write(weights: Weights, target: str, directory: Path, final: Path) -> list[str]:
+    if weights.config.model.block == "modern" and target != "electra_jax":
+        raise UserError(
+            f"the model has model.block=modern, and {target} would be written with the layers of ELECTRA's original: "
+            "it cannot be converted"
+        )
     if target == "electra_jax":
         return write_native(weights, directory, final)
     if target == "huggingface":

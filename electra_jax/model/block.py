@@ -9,39 +9,50 @@ from electra_jax.model.operations import Operations
 
 Backend = Literal["xla", "blocked", "cudnn", "splash"]
 Remat = Literal["none", "dots", "full"]
+# "bert": post-LN, biases, learned positions (`encoder`). "modern": ModernBERT's (`modern_encoder`).
+BlockKind = Literal["bert", "modern"]
 
 
 @dataclass(frozen=True)
 class BlockConfig:
-    """One post-LN transformer block: attention and feed-forward, each with residual and LayerNorm after it.
-
-    A block of another kind (pre-norm, rotary positions, gated) gets its fields here, with the code that reads them.
+    """One transformer block: attention and feed-forward, each with residual and LayerNorm.
 
     Attributes:
+        kind: Which block it is.
         hidden_size: Width of input and output.
         num_heads: Attention heads; they divide the width.
         intermediate_size: Width of the feed-forward layer.
         hidden_dropout: Dropout rate of the outputs of attention and feed-forward.
         attention_dropout: Dropout rate of the attention probabilities.
         initializer_range: Standard deviation of the truncated normal that kernels start from.
-        local_attention: Whether heads start out looking at neighbouring tokens (`local_init`).
+        initializer_cut: How many deviations from its mean that normal is cut at.
+        output_initializer_range: The standard deviation of kernels whose products are added to the residual.
+        starts_local: Whether heads start out looking at neighbouring tokens (`local_init`).
         layer_norm_epsilon: Epsilon of both LayerNorms.
         dtype: Of activations and products; parameters are float32.
         attention: The attention back end.
         operations: Products, GELU and softmax, with gradients that suit the devices.
     """
 
+    kind: BlockKind
     hidden_size: int
     num_heads: int
     intermediate_size: int
     hidden_dropout: float
     attention_dropout: float
     initializer_range: float
-    local_attention: bool
+    initializer_cut: float
+    output_initializer_range: float
+    starts_local: bool
     layer_norm_epsilon: float
     dtype: DTypeLike
     attention: Backend
     operations: Operations
+
+    @property
+    def biases(self) -> bool:
+        """Whether products and LayerNorms have one, in the block and in the heads of pre-training."""
+        return self.kind == "bert"
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,7 @@ class EncoderConfig:
         num_layers: How many there are.
         scan_layers: Whether to compile one layer and loop over it.
         remat: What of a block is recomputed in the backward pass.
+        rope_theta: Base of the wavelengths of rotary positions, which modern blocks have.
     """
 
     block: BlockConfig
@@ -61,6 +73,7 @@ class EncoderConfig:
     num_layers: int
     scan_layers: bool
     remat: Remat
+    rope_theta: float = 10_000.0
 
 
 @dataclass(frozen=True)
@@ -70,23 +83,27 @@ class EmbeddingsConfig:
     Attributes:
         vocab_size: Entries of the vocabulary.
         vocab_rows: Rows of the word table, ``vocab_size`` rounded up so that it can be sharded.
+        words_only: Whether there are neither positions nor token types, nor a bias in the LayerNorm (modern blocks).
         embedding_size: Width.
         max_positions: Learned positions.
         type_vocab_size: Token types.
         dropout: Dropout rate of the result.
         initializer_range: Standard deviation of the truncated normal that the tables start from.
-        local_attention: Whether positions start as sinusoids (`local_init`).
+        initializer_cut: How many deviations from its mean that normal is cut at.
+        starts_local: Whether positions start as sinusoids (`local_init`).
         layer_norm_epsilon: Epsilon of the LayerNorm.
         dtype: Of the result.
     """
 
     vocab_size: int
     vocab_rows: int
+    words_only: bool
     embedding_size: int
     max_positions: int
     type_vocab_size: int
     dropout: float
     initializer_range: float
-    local_attention: bool
+    initializer_cut: float
+    starts_local: bool
     layer_norm_epsilon: float
     dtype: DTypeLike

@@ -61,7 +61,7 @@ class DecoderLayer(EncoderLayer):
         super().setup()
         if self.reads_source:
             block = self.block
-            self.cross_attention = MultiHeadAttention(replace(block, local_attention=False, attention="xla"))
+            self.cross_attention = MultiHeadAttention(replace(block, starts_local=False, attention="xla"))
             self.cross_attention_layer_norm = LayerNorm(block.layer_norm_epsilon, block.dtype)
 
     def __call__(

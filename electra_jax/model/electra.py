@@ -2,9 +2,9 @@
 
 Parameter tree (layers stacked on a leading axis)::
 
-    embeddings/{word,position,token_type}/embedding, embeddings/layer_norm
+    embeddings/{word,position,token_type}/embedding, embeddings/layer_norm; with modern blocks word alone
     encoder/{embeddings_project, layers/…}       the discriminator's encoder, the one that is kept
-    discriminator_head/{dense,prediction}
+    discriminator_head/{dense,prediction}, with modern blocks layer_norm too
     generator_embeddings/…                       only with generator.sharing=none
     generator_encoder/…                          absent with generator.sharing=all
     generator_head/{dense,layer_norm,output_bias}
@@ -16,11 +16,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from electra_jax.model.embeddings import Embeddings
-from electra_jax.model.encoder import Encoder
 from electra_jax.model.heads import DiscriminatorHead, MaskedLMHead
 from electra_jax.model.inputs import EncoderInputs
 from electra_jax.model.layers import split_or_none
-from electra_jax.model.text_encoder import TextEncoder
+from electra_jax.model.text_encoder import TextEncoder, build_encoder
 
 
 class MaskedLMNetwork(TextEncoder):
@@ -50,8 +49,8 @@ class Electra(TextEncoder):
         if config.sharing == "none":
             self.generator_embeddings = Embeddings(config.generator_embeddings)
         if config.sharing != "all":
-            self.generator_encoder = Encoder(config.generator_encoder)
-        self.generator_head = MaskedLMHead(self.sizes.vocab_size, config.encoder.block)
+            self.generator_encoder = build_encoder(config.generator_encoder)
+        self.generator_head = MaskedLMHead(self.sizes.vocab_size, config.generator_encoder.block)
         self.discriminator_head = DiscriminatorHead(config.encoder.block)
 
     def generate(self, inputs: EncoderInputs, positions: Array, rng: Array | None = None) -> Array:

@@ -14,12 +14,11 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
-from electra_jax.model.encoder import Encoder
 from electra_jax.model.heads import DiscriminatorHead, MaskedLMHead
 from electra_jax.model.inputs import EncoderInputs
 from electra_jax.model.layers import split_or_none
 from electra_jax.model.operations import Operations
-from electra_jax.model.text_encoder import TextEncoder
+from electra_jax.model.text_encoder import TextEncoder, build_encoder
 from electra_jax.model.vocabulary_loss import TokenLosses, vocabulary_loss
 
 
@@ -71,9 +70,9 @@ class Electric(TextEncoder):
     def setup(self) -> None:  # noqa: D102
         super().setup()
         config = self.config
-        self.generator_ltr = Encoder(config.generator_encoder, "left_to_right")
-        self.generator_rtl = Encoder(config.generator_encoder, "right_to_left")
-        self.cloze_head = MaskedLMHead(self.sizes.vocab_size, config.encoder.block)
+        self.generator_ltr = build_encoder(config.generator_encoder, "left_to_right")
+        self.generator_rtl = build_encoder(config.generator_encoder, "right_to_left")
+        self.cloze_head = MaskedLMHead(self.sizes.vocab_size, config.generator_encoder.block)
         self.discriminator_head = DiscriminatorHead(config.encoder.block)
 
     def cloze(self, inputs: EncoderInputs, rng: Array | None = None) -> ClozeOutputs:

@@ -28,23 +28,25 @@ class Table(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """Word + token type + position → LayerNorm → dropout, at the embedding size."""
+    """Word + token type + position → LayerNorm → dropout, at the embedding size; words only for modern blocks."""
 
     config: EmbeddingsConfig
 
     def setup(self) -> None:  # noqa: D102
         config = self.config
-        size, init = config.embedding_size, truncated_normal(config.initializer_range)
-        position_init = sinusoidal_init(config.initializer_range) if config.local_attention else init
+        size, init = config.embedding_size, truncated_normal(config.initializer_range, config.initializer_cut)
         self.word = Table(config.vocab_rows, size, _zeros_below(config.vocab_size, init))
-        self.position = Table(config.max_positions, size, position_init)
-        self.token_type = Table(config.type_vocab_size, size, init)
-        self.layer_norm = LayerNorm(config.layer_norm_epsilon, config.dtype)
+        if not config.words_only:
+            position_init = sinusoidal_init(config.initializer_range) if config.starts_local else init
+            self.position = Table(config.max_positions, size, position_init)
+            self.token_type = Table(config.type_vocab_size, size, init)
+        self.layer_norm = LayerNorm(config.layer_norm_epsilon, config.dtype, use_bias=not config.words_only)
 
     def __call__(self, inputs: EncoderInputs, rng: Array | None) -> Array:
         """Embed ``inputs`` → ``[batch, length, embedding_size]``; ``rng`` None means no dropout."""
         x = self.word(inputs.input_ids)
-        x = x + self.token_type(inputs.token_type_ids) + self.position(inputs.position_ids)
+        if not self.config.words_only:
+            x = x + self.token_type(inputs.token_type_ids) + self.position(inputs.position_ids)
         x = constrain(x, "batch", "length", "activation")
         return dropout(self.layer_norm(x), self.config.dropout, rng)
 

@@ -1,4 +1,4 @@
-"""The post-LN transformer encoder.
+"""The encoder: post-LN transformer blocks over embedded tokens; `modern_encoder` has the pre-norm ones.
 
 Parameters of all layers are stacked on a leading axis whether the layers are scanned or unrolled, so a checkpoint does
 not depend on how it was computed.
@@ -31,7 +31,7 @@ class EncoderLayer(nn.Module):
 
     def setup(self) -> None:  # noqa: D102
         block = self.block
-        init = truncated_normal(block.initializer_range)
+        init = truncated_normal(block.initializer_range, block.initializer_cut)
         dense = partial(Dense, dtype=block.dtype, kernel_init=init, operations=block.operations)
         layer_norm = partial(LayerNorm, block.layer_norm_epsilon, block.dtype)
         self.attention = MultiHeadAttention(block)
@@ -68,10 +68,12 @@ class Encoder(nn.Module):
         config, block = self.config, self.config.block
         if config.embedding_size != block.hidden_size:
             glorot = nn.initializers.glorot_uniform()
-            self.embeddings_project = Dense(block.hidden_size, block.dtype, glorot, block.operations)
+            self.embeddings_project = Dense(
+                block.hidden_size, block.dtype, glorot, block.operations, block.biases
+            )
         self.layers = self.param("layers", self._init_layers)
 
-    def layer(self, block: BlockConfig) -> EncoderLayer:
+    def layer(self, block: BlockConfig) -> Any:
         """Return a layer that is applied to its parameters."""
         return EncoderLayer(block, parent=None)
 
@@ -108,7 +110,7 @@ class Encoder(nn.Module):
             out: Any = layer.apply({"params": params}, x, mask, layer_rng, *more)
             return out, None
 
-        step = _rematerialised(step, self.config.remat)
+        step = rematerialised(step, self.config.remat)
         if self.config.scan_layers:
             return jax.lax.scan(step, x, (self.layers, numbers))[0]
         for number, params in zip(numbers, self.layer_parameters(), strict=True):
@@ -117,17 +119,18 @@ class Encoder(nn.Module):
 
     def _init_layers(self, key: Array) -> Any:
         block = self.config.block
-        local = block.local_attention and can_start_local(
+        local = block.starts_local and can_start_local(
             self.config.embedding_size, block.hidden_size, block.num_heads
         )
-        layer = self.layer(replace(block, local_attention=local, attention="xla"))
+        layer = self.layer(replace(block, starts_local=local, attention="xla"))
         x, segments = jnp.zeros((1, 8, block.hidden_size), block.dtype), jnp.ones((1, 8), jnp.int32)
         mask = AttentionMask.within(segments, self.direction)
         keys = jax.random.split(key, self.config.num_layers)
         return jax.vmap(lambda k: layer.init(k, x, mask, None)["params"])(keys)
 
 
-def _rematerialised(step: Any, remat: Remat) -> Any:
+def rematerialised(step: Any, remat: Remat) -> Any:
+    """Return ``step`` so that the backward pass recomputes what ``remat`` says."""
     if remat == "none":
         return step
     policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable if remat == "dots" else None

@@ -4,16 +4,17 @@ Counted are matrix products only, 2 FLOPs a multiply-add; what is recomputed doe
 FLOPs: Chowdhery et al., "PaLM: Scaling Language Modeling with Pathways", 2022, appendix B).
 """
 
-from electra_jax.model.sizes import EncoderSizes
+from electra_jax.model.block import EncoderConfig
 
 
-def encoder_flops(sizes: EncoderSizes, embedding_size: int, length: int) -> float:
+def encoder_flops(config: EncoderConfig, length: int) -> float:
     """Count the forward FLOPs of an encoder for one row of ``length`` tokens."""
-    hidden = sizes.hidden_size
-    projections = 2 * length * (4 * hidden * hidden + 2 * hidden * sizes.intermediate_size)
+    hidden, embedding_size = config.block.hidden_size, config.embedding_size
+    products = 3 if config.block.kind == "modern" else 2  # of the feed-forward layer
+    projections = 2 * length * (4 * hidden * hidden + products * hidden * config.block.intermediate_size)
     attention = 2 * 2 * length * length * hidden
     project = 2 * length * embedding_size * hidden if embedding_size != hidden else 0
-    return sizes.num_layers * (projections + attention) + project
+    return config.num_layers * (projections + attention) + project
 
 
 def masked_lm_head_flops(hidden_size: int, embedding_size: int, vocab_size: int, positions: int) -> float:

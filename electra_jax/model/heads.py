@@ -19,7 +19,7 @@ class MaskedLMHead(nn.Module):
     """Generator head: dense(E, gelu) → LayerNorm → · word_tableᵀ + bias.
 
     It reads gathered positions only, except in Electric, whose two towers it reads at every position. Of ``block`` it
-    uses initialisation, epsilon, dtype and operations.
+    uses kind, initialisation, epsilon, dtype and operations.
     """
 
     vocab_size: int
@@ -42,10 +42,8 @@ class MaskedLMHead(nn.Module):
         """
         block = self.block
         rows, embedding_size = word_table.shape
-        init = truncated_normal(block.initializer_range)
-        x = Dense(embedding_size, block.dtype, init, block.operations, name="dense")(hidden)
-        x = block.operations.gelu(x)
-        x = LayerNorm(block.layer_norm_epsilon, block.dtype, name="layer_norm")(x)
+        x = block.operations.gelu(_hidden_layer(block, embedding_size)(hidden))
+        x = LayerNorm(block.layer_norm_epsilon, block.dtype, block.biases, name="layer_norm")(x)
         bias = self.param("output_bias", nn.initializers.zeros, (rows,))
         # Unused rows of the table are zeros, so the bias alone is their logit.
         bias = jnp.where(jnp.arange(rows) < self.vocab_size, bias, UNUSED_ROW_LOGIT)
@@ -57,9 +55,10 @@ class MaskedLMHead(nn.Module):
 
 
 class DiscriminatorHead(nn.Module):
-    """Discriminator head: dense(hidden, gelu) → dense(1).
+    """Discriminator head: dense(hidden, gelu) → dense(1); of modern blocks dense(hidden, gelu) → LayerNorm → dense(1).
 
-    Of ``block`` it uses initialisation, dtype and operations.
+    The second is Hugging Face's ModernBertForTokenClassification with one label. Of ``block`` it uses kind,
+    initialisation, epsilon, dtype and operations.
     """
 
     block: BlockConfig
@@ -68,7 +67,15 @@ class DiscriminatorHead(nn.Module):
     def __call__(self, hidden: Array) -> Array:
         """Map ``[batch, length, hidden]`` to float32 logits ``[batch, length]``; > 0 says 'replaced'."""
         block = self.block
-        init, glorot = truncated_normal(block.initializer_range), nn.initializers.glorot_uniform()
-        x = Dense(hidden.shape[-1], block.dtype, init, block.operations, name="dense")(hidden)
-        x = block.operations.gelu(x)
-        return Dense(1, jnp.float32, glorot, block.operations, name="prediction")(x)[..., 0]
+        x = block.operations.gelu(_hidden_layer(block, hidden.shape[-1])(hidden))
+        init = nn.initializers.glorot_uniform()
+        if block.kind == "modern":
+            x = LayerNorm(block.layer_norm_epsilon, block.dtype, use_bias=False, name="layer_norm")(x)
+            init = truncated_normal(hidden.shape[-1] ** -0.5, block.initializer_cut)
+        return Dense(1, jnp.float32, init, block.operations, name="prediction")(x)[..., 0]
+
+
+def _hidden_layer(block: BlockConfig, features: int) -> Dense:
+    """Return the product that both heads begin with."""
+    init = truncated_normal(block.output_initializer_range, block.initializer_cut)
+    return Dense(features, block.dtype, init, block.operations, block.biases, name="dense")

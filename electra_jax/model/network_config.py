@@ -1,5 +1,6 @@
 """From the configuration to frozen values that describe the networks, and nothing else of the run."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -53,7 +54,9 @@ def network_config(config: Config, vocab_size: int, platform: str | None = None)
     model, compute = config.model, config.compute
     sizes = network_sizes(config.model, config.generator, vocab_size)
     dtype = jnp.dtype(compute.dtype)
-    local_attention = model.attention_init == "local"
+    modern, starts_local = model.block == "modern", model.attention_init == "local"
+    # ModernBERT's initialisation, "full_megatron": cut at 3σ, and σ / √(2 layers) into the residual.
+    cut = 3.0 if modern else 2.0
     attention = choose_attention(config, platform).backend
     scan_layers = resolve_scan_layers(compute.scan_layers, model.num_layers, platform)
 
@@ -61,31 +64,38 @@ def network_config(config: Config, vocab_size: int, platform: str | None = None)
         return EmbeddingsConfig(
             vocab_size=sizes.vocab_size,
             vocab_rows=sizes.vocab_rows,
+            words_only=modern,
             embedding_size=size,
             max_positions=sizes.max_positions,
             type_vocab_size=sizes.type_vocab_size,
             dropout=model.hidden_dropout,
             initializer_range=model.initializer_range,
-            local_attention=local_attention,
+            initializer_cut=cut,
+            starts_local=starts_local,
             layer_norm_epsilon=model.layer_norm_epsilon,
             dtype=dtype,
         )
 
     def encoder(encoder_sizes: EncoderSizes, embedding_size: int) -> EncoderConfig:
+        residual = 1 / math.sqrt(2 * encoder_sizes.num_layers) if modern else 1.0
         block = BlockConfig(
+            kind=model.block,
             hidden_size=encoder_sizes.hidden_size,
             num_heads=encoder_sizes.num_heads,
             intermediate_size=encoder_sizes.intermediate_size,
             hidden_dropout=model.hidden_dropout,
             attention_dropout=model.attention_dropout,
             initializer_range=model.initializer_range,
-            local_attention=local_attention,
+            initializer_cut=cut,
+            output_initializer_range=model.initializer_range * residual,
+            starts_local=starts_local,
             layer_norm_epsilon=model.layer_norm_epsilon,
             dtype=dtype,
             attention=attention,
             operations=CPU_OPERATIONS if platform == "cpu" else PLAIN_OPERATIONS,
         )
-        return EncoderConfig(block, embedding_size, encoder_sizes.num_layers, scan_layers, compute.remat)
+        depth = encoder_sizes.num_layers
+        return EncoderConfig(block, embedding_size, depth, scan_layers, compute.remat, model.rope_theta)
 
     return NetworkConfig(
         sizes=sizes,

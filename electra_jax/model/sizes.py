@@ -40,24 +40,32 @@ def default_heads(width: int) -> int:
     return next(heads for heads in range(max(1, width // 64), 0, -1) if width % heads == 0)
 
 
+def default_intermediate(width: int, block: str) -> int:
+    """Return the width of feed-forward layers that is taken where none is given.
+
+    4 x ``width`` (bert); the multiple of 64 from 8/3 x ``width`` on (modern), whose three products cost what two do.
+    """
+    return 4 * width if block == "bert" else round_up(-(-8 * width // 3), 64)
+
+
 def network_sizes(model: ModelConfig, generator: GeneratorConfig, vocab_size: int) -> NetworkSizes:
     """Resolve fractions and defaults of the configuration.
 
     The generator's width is round(hidden x size_fraction), its depth round(layers x layers_fraction); heads are
-    max(1, width // 64) (see `default_heads`), feed-forward layers 4 x as wide as the encoder.
+    max(1, width // 64) (see `default_heads`), feed-forward layers as `default_intermediate` says.
     """
     hidden = model.hidden_size
     embedding = model.embedding_size or hidden
-    discriminator = EncoderSizes(
-        hidden, model.num_layers, model.num_heads, model.intermediate_size or 4 * hidden
-    )
+    wide = model.intermediate_size or default_intermediate(hidden, model.block)
+    discriminator = EncoderSizes(hidden, model.num_layers, model.num_heads, wide)
     if generator.sharing == "all":
         small = discriminator
     else:
         width = generator.hidden_size or max(1, round(hidden * generator.size_fraction))
         depth = generator.num_layers or max(1, round(model.num_layers * generator.layers_fraction))
         heads = generator.num_heads or default_heads(width)
-        small = EncoderSizes(width, depth, heads, generator.intermediate_size or 4 * width)
+        wide = generator.intermediate_size or default_intermediate(width, model.block)
+        small = EncoderSizes(width, depth, heads, wide)
     own = generator.embedding_size or small.hidden_size
     return NetworkSizes(
         vocab_size=vocab_size,

@@ -6,12 +6,20 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from electra_jax.model.attention.mask import Direction
+from electra_jax.model.block import EncoderConfig
 from electra_jax.model.embeddings import Embeddings
 from electra_jax.model.encoder import Encoder
 from electra_jax.model.inputs import EncoderInputs
 from electra_jax.model.layers import split_or_none
+from electra_jax.model.modern_encoder import ModernEncoder
 from electra_jax.model.network_config import NetworkConfig
 from electra_jax.model.sizes import NetworkSizes
+
+
+def build_encoder(config: EncoderConfig, direction: Direction = "both") -> Encoder:
+    """Return an encoder of the kind its blocks are of."""
+    return (ModernEncoder if config.block.kind == "modern" else Encoder)(config, direction)
 
 
 class TextEncoder(nn.Module):
@@ -24,7 +32,7 @@ class TextEncoder(nn.Module):
 
     def setup(self) -> None:  # noqa: D102
         self.embeddings = Embeddings(self.config.embeddings)
-        self.encoder = Encoder(self.config.encoder)
+        self.encoder = build_encoder(self.config.encoder)
 
     @property
     def sizes(self) -> NetworkSizes:

@@ -125,7 +125,7 @@ class NextToken:
         sizes = self.network.sizes
         encoder, embedding = sizes.discriminator, sizes.embedding_size
         head = masked_lm_head_flops(encoder.hidden_size, embedding, sizes.vocab_size, length)
-        return encoder_flops(encoder, embedding, length) + head
+        return encoder_flops(self.network.config.encoder, length) + head
 
     def baselines(self, most_frequent_share: float) -> str:
         """Describe token_accuracy of a model that always guesses the most frequent token."""

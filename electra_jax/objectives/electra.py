@@ -275,9 +275,9 @@ class ReplacedTokenDetection:
         sizes = self.network.sizes
         generator, embedding = sizes.generator, sizes.generator_embedding_size
         slots = max_masked(self.settings.mask_rate_high or self.settings.mask_rate, length)
-        flops = encoder_flops(generator, embedding, length)
+        flops = encoder_flops(self.network.config.generator_encoder, length)
         flops += masked_lm_head_flops(generator.hidden_size, embedding, sizes.vocab_size, slots)
-        flops += encoder_flops(sizes.discriminator, sizes.embedding_size, length)
+        flops += encoder_flops(self.network.config.encoder, length)
         return flops + discriminator_head_flops(sizes.discriminator.hidden_size, length)
 
     def baselines(self, most_frequent_share: float) -> str:

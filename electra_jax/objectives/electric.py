@@ -247,9 +247,9 @@ class EnergyBasedCloze:
         """Count both towers, a head over their joined states at every position, and the discriminator."""
         sizes = self.network.sizes
         generator, embedding = sizes.generator, sizes.embedding_size
-        flops = 2 * encoder_flops(generator, embedding, length)
+        flops = 2 * encoder_flops(self.network.config.generator_encoder, length)
         flops += masked_lm_head_flops(2 * generator.hidden_size, embedding, sizes.vocab_size, length)
-        flops += encoder_flops(sizes.discriminator, embedding, length)
+        flops += encoder_flops(self.network.config.encoder, length)
         return flops + discriminator_head_flops(sizes.discriminator.hidden_size, length)
 
     def baselines(self, most_frequent_share: float) -> str:

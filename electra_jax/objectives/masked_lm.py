@@ -188,7 +188,7 @@ class MaskedLM:
         encoder, embedding = sizes.discriminator, sizes.embedding_size
         slots = max_masked(self.settings.mask_rate_high or self.settings.mask_rate, length)
         head = masked_lm_head_flops(encoder.hidden_size, embedding, sizes.vocab_size, slots)
-        return encoder_flops(encoder, embedding, length) + head
+        return encoder_flops(self.network.config.encoder, length) + head
 
     def baselines(self, most_frequent_share: float) -> str:
         """Describe masked_lm_accuracy without learning; see `masked_lm_baselines`."""

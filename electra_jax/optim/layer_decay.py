@@ -14,9 +14,9 @@ from electra_jax.partitioning.axes import KeyPath, path_name
 def layer_rates(params: Any, decay: float, *, reference_quirk: bool) -> Any:
     """Return what each parameter's learning rate is multiplied by.
 
-    It is 1 for heads, ``decay`` for the top layer, its square for the next one below, and so on. The embeddings, and
-    their projection, are one below the lowest layer. Stacked layers get one factor each, ``[layers, 1, …]``; everything
-    else a scalar.
+    It is 1 for heads, ``decay`` for the top layer and the LayerNorm after it, its square for the next one below, and so
+    on. The embeddings, and their projection, are one below the lowest layer. Stacked layers get one factor each,
+    ``[layers, 1, …]``; everything else a scalar.
 
     Args:
         params: arrays or shapes, with ``embeddings``, ``encoder`` and ``heads``.
@@ -32,6 +32,8 @@ def layer_rates(params: Any, decay: float, *, reference_quirk: bool) -> Any:
         name = path_name(path)
         if name.startswith("heads/"):
             return jnp.float32(1.0)
+        if name.startswith("encoder/final_layer_norm/"):
+            return jnp.float32(decay) ** (1 + extra)
         if name.startswith("encoder/layers/"):
             powers = jnp.arange(depth, 0, -1) + extra
             return jnp.float32(decay) ** powers.reshape(-1, *[1] * (len(leaf.shape) - 1))

@@ -563,11 +563,13 @@ class FineTuningWorkload:
 
 
 def print_next_steps(data: FineTuningData, root: WorkDir) -> None:
-    """Print the commands that use the result, and which of its heads can be exported."""
+    """Print the commands that use the result, and which of its heads can be exported, if any."""
     folder = shlex.quote(str(root.root))
     print_on_host_0(
         f"to use it: python -m electra_jax.predict --workdir {folder} --input FILE (the best seed on dev)"
     )
+    if data.config.model.block == "modern":
+        return  # Hugging Face's ELECTRA has other layers
     style = data.config.finetune.head_style
     width = data.config.model.hidden_size
     theirs = {name: can_be_exported(style, task, width) for name, task in data.settings.items()}

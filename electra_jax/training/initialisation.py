@@ -32,6 +32,7 @@ from electra_jax.training.workdir import WorkDir
 
 DISCRIMINATOR = ("embeddings", "encoder", "discriminator_head")
 _MODEL_SIZES = (
+    "model.block",
     *("model.hidden_size", "model.num_layers", "model.num_heads", "model.intermediate_size"),
     *("model.embedding_size", "model.max_positions", "model.type_vocab_size"),
 )
@@ -117,9 +118,12 @@ def check_initial_checkpoint(config: Config, init_from: str) -> None:
     """
     origin = find_initial_checkpoint(init_from)
     ours, theirs = (network_sizes(c.model, c.generator, vocab_size=1) for c in (config, origin.config))
-    if ours.max_positions > theirs.max_positions:  # the position table is stretched
+    rotary = config.model.block == "modern"  # no position is learned
+    if rotary or ours.max_positions > theirs.max_positions:  # the position table is stretched
         theirs = replace(theirs, max_positions=ours.max_positions)
-    keys: tuple[str, ...] = _MODEL_SIZES if _encoder_shapes(ours) != _encoder_shapes(theirs) else ()
+    same_encoder = config.model.block == origin.config.model.block
+    same_encoder &= _encoder_shapes(ours) == _encoder_shapes(theirs)
+    keys: tuple[str, ...] = () if same_encoder else _MODEL_SIZES
     same_generator = _generator_shapes(config.generator, ours) == _generator_shapes(
         origin.config.generator, theirs
     )

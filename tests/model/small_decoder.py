@@ -12,13 +12,16 @@ def small_decoder(
 ):
     """Two heads, and parameters large enough that everything a state depends on is seen in it."""
     block = BlockConfig(
+        kind="bert",
         hidden_size=hidden,
         num_heads=2,
         intermediate_size=intermediate,
         hidden_dropout=0.0,
         attention_dropout=0.0,
         initializer_range=0.5,
-        local_attention=False,
+        initializer_cut=2.0,
+        output_initializer_range=0.5,
+        starts_local=False,
         layer_norm_epsilon=1e-12,
         dtype=dtype,
         attention="xla",

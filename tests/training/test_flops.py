@@ -48,6 +48,7 @@ def traced_product_flops(jaxpr, vocab_rows):
         {"generator": {"sharing": "none", "size_fraction": 0.5}},
         {"generator": {"sharing": "all", "size_fraction": 1.0}},
         {"model": {"embedding_size": None, "num_layers": 3, "intermediate_size": 48}},
+        {"model": {"block": "modern", "embedding_size": None, "num_layers": 3}},
         {"objective": {"kind": "masked_lm", "mask_rate": 0.3}},
         {"objective": {"kind": "causal_lm"}},
         {"objective": {"mask_rate_high": 1.0}},

@@ -12,6 +12,7 @@ from electra_jax.model.attention.plain import attention_to_parts
 from electra_jax.model.block import BlockConfig
 from electra_jax.model.layers import Dense, truncated_normal
 from electra_jax.model.local_init import query_key_init
+from electra_jax.model.rotary import Rotation, rotate
 
 
 @struct.dataclass
@@ -29,33 +30,39 @@ class MultiHeadAttention(nn.Module):
 
     def setup(self) -> None:  # noqa: D102
         block = self.block
-        init = truncated_normal(block.initializer_range)
 
         def projection(role: str) -> Dense:
-            local = block.local_attention and role in ("query", "key")
-            kernel_init = (
-                query_key_init(block.initializer_range, block.num_heads, role=role) if local else init
-            )
-            return Dense(block.hidden_size, block.dtype, kernel_init, block.operations)
+            stddev = block.output_initializer_range if role == "output" else block.initializer_range
+            kernel_init = truncated_normal(stddev, block.initializer_cut)
+            if block.starts_local and role in ("query", "key"):
+                kernel_init = query_key_init(block.initializer_range, block.num_heads, role=role)
+            return Dense(block.hidden_size, block.dtype, kernel_init, block.operations, block.biases)
 
         self.query = projection("query")
         self.key = projection("key")
         self.value = projection("value")
         self.output = projection("output")
 
-    def keys_values(self, x: Array) -> KeysValues:
-        """Project states ``[batch, length, width]`` to keys and values."""
-        return KeysValues(self._heads(self.key(x)), self._heads(self.value(x)))
+    def keys_values(self, x: Array, rotation: Rotation | None = None) -> KeysValues:
+        """Project states ``[batch, length, width]`` to keys, which ``rotation`` turns, and values."""
+        return KeysValues(_rotated(self._heads(self.key(x)), rotation), self._heads(self.value(x)))
 
-    def attend(self, x: Array, source: KeysValues, mask: AttentionMask, rng: Array | None) -> Array:
+    def attend(
+        self,
+        x: Array,
+        source: KeysValues,
+        mask: AttentionMask,
+        rng: Array | None,
+        rotation: Rotation | None = None,
+    ) -> Array:
         """Let the queries of ``x`` ``[batch, length, hidden]`` attend to ``source``; the result has its shape.
 
-        The probabilities get dropout unless ``rng`` is None.
+        The probabilities get dropout unless ``rng`` is None; ``rotation`` turns the queries.
         """
         block = self.block
         context = attend(
             block.attention,
-            self._heads(self.query(x)),
+            _rotated(self._heads(self.query(x)), rotation),
             source.key,
             source.value,
             mask,
@@ -80,9 +87,15 @@ class MultiHeadAttention(nn.Module):
         context = attention_to_parts(query, [(p.key, p.value) for p in parts], masks, operations)
         return self.output(context.transpose(0, 2, 1, 3).reshape(x.shape))
 
-    def __call__(self, x: Array, mask: AttentionMask, rng: Array | None) -> Array:
+    def __call__(
+        self, x: Array, mask: AttentionMask, rng: Array | None, rotation: Rotation | None = None
+    ) -> Array:
         """Let ``x`` ``[batch, length, hidden]`` attend to itself."""
-        return self.attend(x, self.keys_values(x), mask, rng)
+        return self.attend(x, self.keys_values(x, rotation), mask, rng, rotation)
 
     def _heads(self, y: Array) -> Array:
         return y.reshape(*y.shape[:2], self.block.num_heads, -1).transpose(0, 2, 1, 3)
+
+
+def _rotated(heads: Array, rotation: Rotation | None) -> Array:
+    return heads if rotation is None else rotate(heads, rotation)

@@ -1,0 +1,64 @@
+"""What follows from model.block, and what does not go with it."""
+
+import pytest
+from small_run import small_config
+
+from electra_jax.config import Config
+from electra_jax.model.sizes import network_sizes
+
+MODERN = {"block": "modern", "embedding_size": None}
+
+
+def test_defaults_follow_from_the_block():
+    bert, modern = Config().model, Config.model_validate({"model": {"block": "modern"}}).model
+    assert (bert.hidden_dropout, bert.attention_dropout, bert.layer_norm_epsilon) == (0.1, 0.1, 1e-12)
+    assert (modern.hidden_dropout, modern.attention_dropout, modern.layer_norm_epsilon) == (0.0, 0.0, 1e-5)
+    given = Config.model_validate({"model": {"block": "modern", "hidden_dropout": 0.2}}).model
+    assert (given.hidden_dropout, given.attention_dropout) == (0.2, 0.0)
+
+
+def test_three_products_of_the_feed_forward_layer_cost_what_two_do():
+    config = Config.model_validate({"model": {"block": "modern"}})
+    sizes = network_sizes(config.model, config.generator, 100)
+    assert sizes.discriminator.intermediate_size == 704  # the multiple of 64 from 8/3 x 256 on
+    assert sizes.generator.intermediate_size == 192  # and 8/3 x 64
+
+
+SEQ2SEQ = {"tasks": {"mine": {"kind": "seq2seq"}}}
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"model": {"block": "modern"}}, "embedding_size 16 does not go with block modern"),
+        ({"model": {**MODERN, "attention_init": "local"}}, "attention_init local does not go with"),
+        ({"model": {**MODERN, "num_heads": 32}}, "heads are 1 wide .hidden_size 32 / num_heads 32."),
+        ({"model": {**MODERN, "type_vocab_size": 3}}, "type_vocab_size is read with block bert only"),
+        ({"model": {"rope_theta": 100.0}}, "rope_theta is read with block modern only, and block is bert"),
+        (
+            {"model": MODERN, "generator": {"num_heads": 16}},
+            "generator's heads are 1 wide .16 / generator.num_heads 16.",
+        ),
+        (
+            {"model": MODERN, "generator": {"sharing": "none", "embedding_size": 8}},
+            "generator.embedding_size 8 does not go with model.block=modern",
+        ),
+        ({"model": MODERN, "objective": {"kind": "causal_lm"}}, "does not go with objective.kind=causal_lm"),
+        (
+            {"model": MODERN, "objective": {"kind": "finetune"}, "finetune": SEQ2SEQ},
+            "finetune.tasks.mine: a decoder has the original's layers",
+        ),
+        (
+            {
+                "model": MODERN,
+                "objective": {"kind": "finetune"},
+                "finetune": {"tasks": {"rte": {}}, "head_style": "huggingface"},
+            },
+            "finetune.head_style=huggingface has the heads of Hugging Face's ELECTRA",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_does_not_go_with_the_block(sections, message):
+    with pytest.raises(ValueError, match=message):
+        small_config(**sections)
