@@ -17,10 +17,14 @@ COMMANDS = {
     "evaluate": "compute held-out metrics of a run",
     "plot": "draw learning curves",
     "compare": "say whether two fine-tunings differ by more than chance: a paired bootstrap",
+    "benchmark": "give several pre-trained runs one exam, and say what each cost",
     "predict": "write labels, tags, answers, replaced tokens or vectors, as JSON lines; proof-read",
     "generate": "write on from prompts, or fill the gaps of texts",
     "convert": "exchange checkpoints with Hugging Face and TensorFlow",
 }
+
+# Those that are packages.
+_PACKAGES = frozenset({"config", "convert", "benchmark"})
 
 
 def usage() -> str:
@@ -55,7 +59,7 @@ def run_command(arguments: list[str]) -> int:
         return 0
     if name not in COMMANDS:
         raise UserError(f"there is no command {name!r}; there are: {', '.join(COMMANDS)}")
-    module = "convert.__main__" if name == "convert" else "config.__main__" if name == "config" else name
+    module = f"{name}.__main__" if name in _PACKAGES else name
     status: int = importlib.import_module(f"electra_jax.{module}").main(rest)
     return status
 

@@ -1,0 +1,50 @@
+"""A figure of a run as a function of which items it is measured on, and two runs compared on the same items."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from electra_jax.tasks.measures import Measure
+from electra_jax.tasks.paired_bootstrap import Comparison, draws, paired_bootstrap
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A figure of a run.
+
+    Attributes:
+        name: what was measured, the same for every run.
+        measures: of each seed, in percent; larger is better.
+        items: how many sentences, pairs or examples it is measured on.
+        of_what: a hash or a name of these; figures compare only where it is the same.
+    """
+
+    name: str
+    measures: Sequence[Measure]
+    items: int
+    of_what: str
+
+    @property
+    def by_seed(self) -> list[float]:
+        """The figure of each seed on all items."""
+        return [measure(np.arange(self.items)) for measure in self.measures]
+
+    @property
+    def value(self) -> float:
+        """The mean over the seeds."""
+        return statistics.fmean(self.by_seed)
+
+    @property
+    def deviation(self) -> float | None:
+        """The standard deviation over the seeds; None of one."""
+        return statistics.stdev(self.by_seed) if len(self.measures) > 1 else None
+
+
+def compare(first: Measured, second: Measured, samples: int) -> Comparison | None:
+    """Compare two runs by a paired bootstrap over the items; None where the items are not the same."""
+    if (first.name, first.items, first.of_what) != (second.name, second.items, second.of_what):
+        return None
+    drawn = draws(first.items, samples, seed=0)
+    return paired_bootstrap(first.measures, second.measures, first.items, drawn)

@@ -1,0 +1,112 @@
+"""Frozen probes: logistic regression on the mean state of a text at each of several layers, nothing fine-tuned.
+
+Tenney et al., "BERT Rediscovers the Classical NLP Pipeline" (ACL 2019), look at frozen layers so; the last of a
+discriminator are the worst for the meaning of a text (Rep et al. 2024, arXiv 2402.13130).
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from electra_jax.benchmark.logistic import fit_logistic, logits, softmax
+from electra_jax.benchmark.measured import Measured
+from electra_jax.benchmark.tasks_of_data import task_config
+from electra_jax.errors import UserError
+from electra_jax.inference.load import Model
+from electra_jax.model.text_encoder import TextEncoder
+from electra_jax.tasks.classification import ClassificationTask
+from electra_jax.tasks.finetune import read_finetuning_data
+from electra_jax.tasks.paired_bootstrap import measure_of
+from electra_jax.tasks.protocol import Rows, TaskBatch, TextExample
+from electra_jax.tasks.starting_point import starting_point
+
+
+def probe(
+    model: Model, run: Path, name: str, section: Mapping[str, Any], layers: int, most: int
+) -> list[Measured]:
+    """Measure a probe of each of several layers by the task's own metric, on its dev examples.
+
+    Args:
+        model: the run's.
+        run: its work directory.
+        name: of the task.
+        section: of the task, as ``finetune.tasks`` has it.
+        layers: how many, at most.
+        most: examples that it learns from, the first ones.
+
+    Raises:
+        UserError: the task is no classification into one class, or has no train and dev examples.
+    """
+    length = f"data.sequence_length={model.config.data.sequence_length}"
+    config, tokenizer, _ = starting_point(task_config(run, name, section, [length]))
+    data = read_finetuning_data(config, tokenizer, [])
+    task, examples = data.tasks[name], data.examples[name]
+    if not isinstance(task, ClassificationTask) or task.kind != "classification":
+        raise UserError(f"probes.{name} is {task.kind}: a probe is for classification into one class")
+    train, dev = (
+        [some for some in examples[split] if isinstance(some, TextExample)] for split in ("train", "dev")
+    )
+    train = train[:most]
+    rows = {split: task.encode(some, training=False) for split, some in (("train", train), ("dev", dev))}
+    depths = spread_layers(model.config.model.num_layers, layers)
+    states = {split: mean_states(model, some, depths) for split, some in rows.items()}
+    labels = np.asarray(rows["train"].targets["label"])
+    hash_of_dev = hashlib.sha256(repr([(e.id, e.gold) for e in dev]).encode()).hexdigest()[:16]
+    found = []
+    for number, depth in enumerate(depths):
+        seen, unseen = _standardised(states["train"][:, number], states["dev"][:, number])
+        weights = fit_logistic(seen, labels, len(task.labels))
+        outputs = {"probabilities": softmax(logits(unseen, weights))}
+        predictions = task.predictions(dev, rows["dev"], outputs)
+        measure = measure_of(task, dev, predictions, task.metric)
+        title = f"{name} probe, layer {depth}: {task.metric}"
+        found.append(Measured(title, [measure], len(dev), hash_of_dev))
+    return found
+
+
+def spread_layers(depth: int, most: int) -> list[int]:
+    """Return the numbers, from 1, of up to ``most`` layers spread evenly over ``depth``; the last is one of them."""
+    count = min(depth, most)
+    return [round(depth * (number + 1) / count) for number in range(count)]
+
+
+def mean_states(model: Model, rows: Rows, depths: Sequence[int]) -> np.ndarray:
+    """Return the mean over the tokens of each row of the states behind some layers, float32 ``[rows, depths, hidden]``.
+
+    The state behind a layer is what an encoder that ends with it would give.
+    """
+    encoder = model._network.config.encoder
+    networks = [
+        TextEncoder(replace(model._network.config, encoder=replace(encoder, num_layers=depth)))
+        for depth in depths
+    ]
+
+    def outputs(params: Any, batch: TaskBatch) -> dict[str, Array]:
+        real = (batch.inputs.segment_ids != 0).astype(jnp.float32)[..., None]
+        means = []
+        for depth, network in zip(depths, networks, strict=True):
+            hidden: Any = network.apply(
+                {"params": _first_layers(params, depth)}, batch.inputs, method="encode"
+            )
+            means.append((hidden.astype(jnp.float32) * real).sum(axis=1) / jnp.maximum(real.sum(axis=1), 1.0))
+        return {"states": jnp.stack(means, axis=1)}
+
+    return model._run(f"states {depths}", outputs, rows)["states"]
+
+
+def _first_layers(params: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    """Return embeddings and encoder with the first layers alone; layers are stacked on a leading axis."""
+    layers = jax.tree.map(lambda leaf: leaf[:depth], params["encoder"]["layers"])
+    return {"embeddings": params["embeddings"], "encoder": {**params["encoder"], "layers": layers}}
+
+
+def _standardised(seen: np.ndarray, unseen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mean, deviation = seen.mean(axis=0), seen.std(axis=0) + 1e-6
+    return (seen - mean) / deviation, (unseen - mean) / deviation

@@ -1,0 +1,27 @@
+"""From a run and a section of a task to the configuration of a fine-tuning."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from electra_jax.config.loading import load_config
+from electra_jax.config.schema import Config
+
+_RECIPE = "finetune/recipe"  # the paper's
+
+
+def task_config(run: Path, name: str, section: Mapping[str, Any], settings: Sequence[str]) -> Config:
+    """Return the configuration of a fine-tuning of ``run`` on one task with the paper's recipe.
+
+    Args:
+        run: work directory of a pre-trained model.
+        name: of the task.
+        section: as ``finetune.tasks`` has it.
+        settings: overrides, which win.
+
+    Raises:
+        UserError: they are not valid.
+    """
+    given = [f"init_from={json.dumps(str(run))}", f"finetune.tasks.{name}={json.dumps(section)}"]
+    return load_config(_RECIPE, [*given, *settings])

@@ -1,0 +1,172 @@
+"""What a benchmark is made of besides its exam: probes, comparisons, costs, the data file and the table."""
+
+import jax
+import numpy as np
+import pytest
+from small_run import small_config
+
+from electra_jax.benchmark.costs import seconds_of
+from electra_jax.benchmark.logistic import fit_logistic, logits, softmax
+from electra_jax.benchmark.measured import Measured, compare
+from electra_jax.benchmark.minimal_pairs import first_of_each_group, mean_over_groups
+from electra_jax.benchmark.probes import mean_states, spread_layers
+from electra_jax.benchmark.report import as_table
+from electra_jax.benchmark.suite import chosen_parts, read_exam_data
+from electra_jax.errors import UserError
+from electra_jax.inference.load import Model
+from electra_jax.inference.pairs import Pair
+from electra_jax.model.text_encoder import init_params
+from electra_jax.objectives import build_network
+from electra_jax.partitioning import mesh
+from electra_jax.tasks.measures import mean_of
+from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
+
+
+def test_logistic_regression_is_at_its_minimum():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(200, 5))
+    labels = (features @ rng.normal(size=(5, 3)) + 0.5 * rng.normal(size=(200, 3))).argmax(axis=1)
+    weights = fit_logistic(features, labels, 3)
+    error = softmax(logits(features, weights)) - np.eye(3)[labels]
+    gradient = features.T @ error / 200 + 1e-3 * weights[:-1]
+    assert abs(gradient).max() < 1e-3
+    assert abs(error.mean(axis=0)).max() < 1e-3  # that of the bias
+    assert (logits(features, weights).argmax(axis=1) == labels).mean() > 0.8
+
+
+@pytest.mark.parametrize(
+    ("depth", "most", "layers"), [(1, 4, [1]), (4, 4, [1, 2, 3, 4]), (12, 4, [3, 6, 9, 12]), (7, 3, [2, 5, 7])]
+)  # fmt: skip
+def test_layers_are_spread_up_to_the_last(depth, most, layers):
+    assert spread_layers(depth, most) == layers
+
+
+def test_the_state_behind_a_layer_is_that_of_an_encoder_that_ends_there(monkeypatch):
+    monkeypatch.setattr(mesh, "_all_devices", lambda: jax.devices()[:1])
+    sizes = {"hidden_size": 8, "embedding_size": 8, "num_heads": 2, "max_positions": 32}
+    vocabulary = "[PAD] [UNK] [CLS] [SEP] [MASK] ann left who wrote hamlet ?".replace(" ", "\n")
+    tokenizer = WordPieceTokenizer(vocabulary.encode(), lowercase=True, strip_accents=True)
+    deep, shallow = (small_config(model={**sizes, "num_layers": layers}) for layers in (2, 1))
+    network = build_network(deep, tokenizer.vocab_size)
+    params = dict(jax.jit(lambda: init_params(network, jax.random.key(0)))())
+    layers = jax.tree.map(lambda leaf: leaf[:1], params["encoder"]["layers"])
+    cut = {"embeddings": params["embeddings"], "encoder": {**params["encoder"], "layers": layers}}
+    texts = ["ann left ?", "who wrote hamlet ?"]
+    model = Model(deep, tokenizer, params, {})
+    states = mean_states(model, model._rows(tokenizer.encode_batch(texts), None), [1, 2])
+    np.testing.assert_allclose(states[:, 1], model.encode(texts), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        states[:, 0], Model(shallow, tokenizer, cut, {}).encode(texts), rtol=1e-4, atol=1e-5
+    )
+    assert abs(states[:, 0] - states[:, 1]).max() > 1e-3
+
+
+def test_figures_of_other_items_are_not_compared():
+    first = Measured("accuracy", [mean_of(np.array([1, 0, 1, 0])), mean_of(np.array([1, 1, 1, 0]))], 4, "abc")
+    second = Measured("accuracy", [mean_of(np.ones(4))], 4, "abc")
+    assert (first.by_seed, first.value) == ([50.0, 75.0], 62.5)
+    assert first.deviation == pytest.approx(17.678, abs=1e-3)
+    assert second.deviation is None
+    assert compare(first, second, 50).difference == 37.5
+    assert compare(first, first, 50).p == 1.0
+    assert compare(first, Measured("accuracy", second.measures, 4, "other"), 50) is None
+
+
+def test_groups_weigh_alike_and_are_cut_to_their_first_pairs(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(
+        "".join(f'{{"uid": "{uid}", "good": "{n}", "bad": "b"}}\n' for n, uid in enumerate("aabab"))
+    )
+    pairs = first_of_each_group(path, 2)
+    assert [(pair.group, pair.good) for pair in pairs] == [("a", "0"), ("a", "1"), ("b", "2"), ("b", "4")]
+    three = [Pair("x", "y", group) for group in "aab"]
+    measure = mean_over_groups(np.array([1.0, 0.0, 1.0]), three)
+    assert measure(np.arange(3)) == 75.0
+    assert measure(np.array([0, 0, 1])) == pytest.approx(200 / 3)
+
+
+def test_seconds_are_those_of_the_steps_that_were_logged():
+    records = [
+        {"step": 10, "split": "train", "sequences_per_second": 5.0},
+        {"step": 10, "split": "eval"},
+        {"step": 20, "split": "train", "sequences_per_second": 10.0},
+        {"step": 30, "split": "train", "sequences_per_second": 1.0},
+    ]
+    assert seconds_of(records, 8, 20) == 10 * 8 / 5 + 10 * 8 / 10
+    records[1] = {"step": 15, "split": "train", "sequences_per_second": None}
+    assert seconds_of(records, 8, 20) == pytest.approx((10 * 8 / 5 + 5 * 8 / 10) * 20 / 15)
+    assert seconds_of([], 8, 20) is None
+
+
+def test_paths_begin_where_the_file_is(tmp_path):
+    (tmp_path / "benchmark.yaml").write_text(
+        "exam: text.txt\npairs: {zorro: z.jsonl}\nprobes:\n  cola: {data: glue/CoLA}\n"
+        "finetune:\n  mrpc: {data: 'tfds:glue/mrpc', weight: 2.0}\nsettings: [train.batch_size=16]\n"
+    )
+    data = read_exam_data(tmp_path)
+    assert (data.exam, data.pairs) == (tmp_path / "text.txt", {"zorro": tmp_path / "z.jsonl"})
+    assert data.probes == {"cola": {"data": str(tmp_path / "glue/CoLA")}}
+    assert data.finetune == {"mrpc": {"data": "tfds:glue/mrpc", "weight": 2.0}}
+    assert (data.settings, data.missing()) == (("train.batch_size=16",), [])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "examen: a.txt",
+            "has the key 'examen'; it names data by the keys exam, pairs, probes, finetune, settings",
+        ),
+        ("- a.txt", "has no keys"),
+        ("exam: [a]", "exam is .*, but must be the path of a text"),
+        ("pairs: z.jsonl", "pairs must have a name for each of its parts"),
+        ("probes: {cola: glue}", r"probes\.cola is 'glue', but must be a section"),
+        ("settings: {a: 1}", "settings must be a list of overrides"),
+        ("exam: 'a", "not valid YAML"),
+    ],
+)
+def test_what_is_no_data_file_is_refused(tmp_path, text, message):
+    (tmp_path / "data.yaml").write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_exam_data(tmp_path / "data.yaml")
+
+
+def test_parts_without_data_are_left_out(tmp_path):
+    (tmp_path / "data.yaml").write_text("exam: a.txt\n")
+    data = read_exam_data(tmp_path / "data.yaml")
+    assert data.missing() == ["pairs", "probes", "finetune"]
+    assert chosen_parts(None, data) == ["exam"]
+    with pytest.raises(UserError, match="--only 'exams' is no part; there are exam, pairs, probes, finetune"):
+        chosen_parts("exam,exams", data)
+    with pytest.raises(UserError, match="names nothing for pairs, so there is nothing to run"):
+        chosen_parts("pairs", data)
+
+
+def test_the_table_has_a_line_a_figure_and_a_column_a_run():
+    costs = {"parameters": 1_420_000, "kept": 900, "tokens": None, "flops": 4.6e13, "seconds": 90.0}
+    runs = [
+        {"label": "a", **costs, "scores": {"x": {"value": 61.25, "deviation": None}}, "skipped": {}},
+        {
+            "label": "b",
+            **costs,
+            "scores": {"x": {"value": 70.0, "deviation": 1.0}},
+            "skipped": {"exam": "no"},
+        },
+    ]
+    sure = {"run": "b", "measure": "x", "low": 1.0, "high": 9.0}
+    lines = as_table({"runs": runs, "comparisons": [sure]}).splitlines()
+    assert [line.split() for line in lines[:3]] == [
+        ["a", "b"],
+        ["parameters", "1.42M", "1.42M"],
+        ["of", "these", "kept", "900", "900"],
+    ]
+    assert [line.split() for line in lines[3:7]] == [
+        ["tokens", "-", "-"],
+        ["FLOPs", "4.60e+13", "4.60e+13"],
+        ["minutes", "of", "steps", "1.5", "1.5"],
+        ["x", "61.2", "70.0", "±", "1.0*"],
+    ]
+    assert lines[7:] == [
+        "* differs from a: 0 is not in the 95 % interval of the difference",
+        "b skipped exam: no",
+    ]

@@ -1,0 +1,90 @@
+"""The exam of frozen corruptions: the same for everyone, wrong words where it says so, and the area by word."""
+
+import random
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from small_run import write_corpus
+
+from electra_jax.benchmark.detection import _area
+from electra_jax.benchmark.exam import by_frequency, by_the_word_before, corrupt, fingerprint, read_exam
+from electra_jax.errors import UserError
+from electra_jax.inference.words import word_spans
+
+
+@pytest.fixture(scope="module")
+def exam(tmp_path_factory):
+    return read_exam(write_corpus(tmp_path_factory.mktemp("exam") / "corpus.txt"), 50, 0.25)
+
+
+def words_of(text, spans):
+    return [text[begin:end] for begin, end in spans]
+
+
+@pytest.mark.parametrize("kind", [by_frequency, by_the_word_before])
+def test_chosen_words_are_others_and_the_rest_is_as_it_was(exam, kind):
+    corrupted = corrupt(exam, kind(exam))
+    assert len(corrupted) == 50
+    for sentence, chosen, some in zip(exam.sentences, exam.chosen, corrupted, strict=True):
+        before, after = words_of(sentence, word_spans(sentence)), words_of(some.text, some.words)
+        assert after == words_of(some.text, word_spans(some.text))
+        changed = [
+            place for place, (one, other) in enumerate(zip(before, after, strict=True)) if one != other
+        ]
+        assert tuple(changed) == chosen == tuple(np.flatnonzero(some.wrong))
+        assert {after[place].lower() for place in changed} <= exam.counts.keys()
+        assert len(chosen) == max(1, round(0.25 * sum(map(str.isalpha, before))))
+
+
+def test_a_word_that_follows_has_followed_somewhere(exam):
+    followed = {
+        (one, other) for word, some in exam.followers.items() for one, other in [(word, w) for w in some]
+    }
+    likely = 0
+    for sentence, some in zip(exam.sentences, corrupt(exam, by_the_word_before(exam)), strict=True):
+        before = [word.lower() for word in words_of(sentence, word_spans(sentence))]
+        after = words_of(some.text, some.words)
+        for (one, _), (_, other), wrong in zip(
+            pairwise(before), pairwise(after), some.wrong[1:], strict=True
+        ):
+            if wrong and len(exam.followers[one]) > 1:
+                assert (one, other.lower()) in followed
+                likely += 1
+    assert likely > 20
+
+
+def test_the_exam_is_frozen(exam, tmp_path):
+    """Another value here is another exam: figures that were published no longer compare."""
+    assert fingerprint(corrupt(exam, by_frequency(exam))) == "16ad1dad66587aaa"
+    assert fingerprint(corrupt(exam, by_the_word_before(exam))) == "450ebe0a24f27b7a"
+    lines = write_corpus(tmp_path / "corpus.txt").read_text().splitlines()
+    random.Random(1).shuffle(lines)
+    (tmp_path / "shuffled.txt").write_text("\n".join(lines))
+    shuffled = read_exam(tmp_path / "shuffled.txt", 50, 0.25)
+    assert fingerprint(corrupt(shuffled, by_frequency(shuffled))) == "16ad1dad66587aaa"
+
+
+def test_capitals_are_those_of_the_word_that_was_there(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("Ann Bob Cid Dan Eve.\n")
+    (sentence,) = corrupt(some := read_exam(path, 5, 1.0), by_frequency(some))
+    assert all(word.istitle() for word in words_of(sentence.text, sentence.words)[:5])
+    assert sentence.wrong == (True, True, True, True, True, False)
+
+
+def test_a_text_without_sentences_is_refused(tmp_path):
+    path = tmp_path / "short.txt"
+    path.write_text("Too short.\n\nOne two three.\n")
+    with pytest.raises(UserError, match="has no sentence of 5 to 30 words, of which an exam is made"):
+        read_exam(path, 5, 0.15)
+
+
+def test_the_area_is_that_of_the_drawn_sentences():
+    area = _area(
+        [np.array([0.1, 0.9]), np.array([0.8, 0.2])], [np.array([False, True]), np.array([False, True])]
+    )
+    assert area(np.array([0])) == 100.0
+    assert area(np.array([1])) == 0.0
+    assert area(np.array([0, 1])) == 75.0
+    assert area(np.array([0, 0, 1])) == pytest.approx(100 * 8 / 9)

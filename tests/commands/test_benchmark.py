@@ -1,0 +1,121 @@
+"""`electra_jax.benchmark` on runs that were trained here: the exam, pairs, probes and a fine-tuning."""
+
+import json
+import shutil
+
+import pytest
+from command_runs import contents
+from small_run import OBJECTS, SUBJECTS
+
+from electra_jax.benchmark import __main__ as benchmark
+from electra_jax.benchmark.suite import Suite
+
+TINY = Suite(sentences=20, replaced_share=0.2, pairs=2, layers=4, probe_examples=12, seeds=1, samples=20)
+
+
+@pytest.fixture
+def place(finished, tmp_path, monkeypatch):
+    """A directory with data of every kind, named in benchmark.yaml, which is where the command runs."""
+    monkeypatch.setitem(benchmark.SUITES, "small", TINY)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(finished / "corpus.txt", "text.txt")
+    pairs = [{"uid": uid, "good": "the cat likes the moon.", "bad": "moon the likes."} for uid in "aab"]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    rows = [(text, label) for label, texts in (("who", SUBJECTS), ("what", OBJECTS)) for text in texts]
+    (tmp_path / "task.csv").write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
+    (tmp_path / "benchmark.yaml").write_text(
+        "exam: text.txt\npairs: {order: pairs.jsonl}\n"
+        "probes:\n  who: &who {kind: classification, train: task.csv, dev: task.csv, text: text, label: label}\n"
+        "finetune:\n  who: *who\n"
+        "settings: [train.batch_size=4, finetune.epochs=1, 'finetune.length_buckets=[8]']\n"
+    )
+    return tmp_path
+
+
+def test_runs_are_asked_the_same_and_compared(place, workdir, command):
+    shutil.copytree(workdir, "other")
+    before = contents(workdir)
+    argv = (
+        "work",
+        "other",
+        "--data",
+        ".",
+        "--only",
+        "exam,pairs,probes",
+        "--generator",
+        "work",
+        "--out",
+        "out.json",
+    )
+    ended = command(benchmark.main, *argv)
+    assert ended.status == 0, ended.err
+    results = json.loads((place / "out.json").read_text())
+    first, other = results["runs"]
+    assert list(first["scores"]) == [
+        "exam, any word: AUC",
+        "exam, a word that follows: AUC",
+        "exam, a generator's word: AUC",
+        "order, rtd",
+        "order, pll",
+        "who probe, layer 1: accuracy",
+    ]
+    assert [score["items"] for score in first["scores"].values()] == [20, 20, 20, 3, 3, 14]
+    assert [first["label"], other["label"], first["step"]] == ["work", "other", 6]
+    assert first["scores"] == other["scores"]
+    assert first["scores"]["who probe, layer 1: accuracy"]["value"] > 50
+    assert {(some["difference"], some["p"]) for some in results["comparisons"]} == {(0.0, 1.0)}
+    assert len(results["comparisons"]) == 6
+    assert (first["tokens"], first["kept"] < first["parameters"]) == (6 * 8 * 16, True)
+    assert first["flops"] > 1e6
+    assert first["seconds"] > 0
+    assert ended.out.splitlines()[0].split() == ["work", "other"]
+    assert len(ended.out.splitlines()) == 1 + 5 + 6
+    assert contents(workdir) == before
+
+
+def test_fine_tunings_are_kept_and_read_again(place, workdir, command):
+    argv = (
+        "work",
+        "--data",
+        "benchmark.yaml",
+        "--only",
+        "finetune",
+        "--workdir",
+        "kept",
+        "--out",
+        "out.json",
+    )
+    first = command(benchmark.main, *argv)
+    assert first.status == 0, first.err
+    (score,) = json.loads((place / "out.json").read_text())["runs"][0]["scores"].items()
+    assert score[0] == "who fine-tuned: accuracy"
+    assert len(score[1]["by_seed"]) == 1
+    (kept,) = (place / "kept").iterdir()
+    written = contents(kept / "who" / "seed-0" / "predictions")
+    assert written
+    again = command(benchmark.main, *argv)
+    assert (again.status, again.out) == (0, first.out)
+    assert "already trained" in again.err or contents(kept / "who" / "seed-0" / "predictions") == written
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere", "--data", "."], ["nowhere"]),
+        (["work", "--data", "nowhere.yaml"], ["--data nowhere.yaml cannot be read: No such file"]),
+        (["work", "--data", ".", "--only", "all"], ["--only 'all' is no part"]),
+        (["work", "--data", ".", "--suite", "huge"], ["--suite: invalid choice: 'huge'"]),
+        (["work", "--data", ".", "--out", "."], ["--out . is a directory"]),
+        (
+            ["work", "--data", ".", "--only", "pairs", "--generator", "work"],
+            ["--generator writes wrong words for the exam, which is not asked"],
+        ),
+    ],
+    ids=lambda part: part[-1],
+)
+def test_mistake_of_benchmark(arguments, words, place, workdir, command):
+    before = contents(place)
+    ended = command(benchmark.main, *arguments)
+    assert (ended.status, ended.out) == (2, "")
+    assert all(word in ended.err.splitlines()[-1] for word in words), ended.err
+    assert contents(place) == before
