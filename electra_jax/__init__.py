@@ -29,7 +29,7 @@ def load(path: str | Path, *, notes: list[str] | None = None) -> "Model":
     >>> import electra_jax
     >>> model = electra_jax.load("runs/mine")
     >>> model
-    <Model fine-tuned on mine (classification), names (tagging), squad (question_answering): 1 layers of 8, ...>
+    <Model fine-tuned on mine (classification), names (tagging), squad (question_answering), ...: 1 layers of 8, ...>
 
     Args:
         path: A work directory, one of its checkpoints, or what Hugging Face or TensorFlow saved.

@@ -16,7 +16,10 @@ from electra_jax.config.yaml_format import show
 from electra_jax.files.file_names import is_file_name
 
 TagScheme = Literal["BIO", "IOB1", "IOE2", "IOE1", "BIOES", "BMES", "BILOU", "BMEWO", "plain"]
-TaskKind = Literal["classification", "regression", "tagging", "question_answering", "seq2seq"]
+TaskKind = Literal[
+    "classification", "regression", "tagging", "question_answering", "multiple_choice", "seq2seq"
+]
+ChoiceFormat = Literal["columns", "mutual", "swag", "copa", "race"]
 
 # What the tasks of benchmarks predict, known by their names.
 BENCHMARK_KINDS: Mapping[str, TaskKind] = MappingProxyType(
@@ -190,6 +193,40 @@ class QuestionAnsweringConfig(TaskConfig):
     stride: int = field(128, "Tokens by which the window moves over a long context.", ge=1)
 
 
+class MultipleChoiceConfig(TaskConfig):
+    """Which of several options is right after a context."""
+
+    kind: Literal["multiple_choice"] = field("multiple_choice", _KIND)
+    format: ChoiceFormat | None = field(
+        None,
+        "How files are laid out: columns (named by the keys below), or the official mutual, swag, copa or race; null: "
+        "recognised by their columns.",
+    )
+    context: str | None = field(None, "Column of the context; null: context.")
+    question: str | None = field(
+        None, "Column of a question, put before each option; null: question, where there is one."
+    )
+    options: str | list[str] | None = field(
+        None, "Column of the list of options, or a list of columns with one each; null: options."
+    )
+    label: str | None = field(
+        None, "Column of the right option: its number from 0, or its letter from A; null: label."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> MultipleChoiceConfig:
+        if self.data is not None:
+            raise ValueError("data is for benchmarks and TFDS, where no options are read: give train and dev")
+        named = [key for key in ("context", "question", "options", "label", "id") if getattr(self, key)]
+        if named and self.format not in (None, "columns"):
+            raise ValueError(
+                f"{named[0]} names a column, but format {self.format} has known ones: leave it out"
+            )
+        if isinstance(self.options, list) and len(set(self.options)) < max(2, len(self.options)):
+            raise ValueError("options must name one column with lists, or two columns or more, each once")
+        return self
+
+
 class Seq2SeqConfig(TaskConfig):
     """What text a decoder writes for a text: a translation, a summary, a headline."""
 
@@ -244,7 +281,12 @@ class Seq2SeqConfig(TaskConfig):
 
 
 AnyTask = Annotated[
-    ClassificationConfig | RegressionConfig | TaggingConfig | QuestionAnsweringConfig | Seq2SeqConfig,
+    ClassificationConfig
+    | RegressionConfig
+    | TaggingConfig
+    | QuestionAnsweringConfig
+    | MultipleChoiceConfig
+    | Seq2SeqConfig,
     Field(discriminator="kind"),
 ]
 

@@ -180,6 +180,7 @@ _ASSUMED_OUTPUTS = {
     "regression": "a number",
     "tagging": "a tag for each word",
     "question_answering": "an answer in a context",
+    "multiple_choice": "one of several options",
 }
 _DISCRIMINATOR_PARTS = ("embeddings", "encoder", "discriminator_head")
 
@@ -252,14 +253,9 @@ def _check_declared_class(one: StoredNetwork) -> list[str]:
     """Return notes where the tensors do not fit the class that config.json names, or nothing says which head there is.
 
     Raises:
-        UserError: multiple choice, or an untied output table of the generator that is missing.
+        UserError: a head that is not there, or an untied output table of the generator that is missing.
     """
     named, names = _declared_class(one), one.network.tensors
-    if named == "ElectraForMultipleChoice" or any(name.startswith("sequence_summary.") for name in names):
-        raise UserError(
-            f"{one.where} is an ElectraForMultipleChoice, which is not supported: give a model with another head, or "
-            "fine-tune its encoder here"
-        )
     if one.network.is_generator and one.settings.get("tie_word_embeddings") is False and not one.network.tied:
         raise UserError(
             f"{one.where}: tie_word_embeddings is false, but {TIED} is missing: set it to true in {CONFIG} if the "
@@ -270,6 +266,11 @@ def _check_declared_class(one: StoredNetwork) -> list[str]:
         raise UserError(
             f"{one.config or one.where} says {named}, but {one.where} has no such head: give its weights, or say "
             f"{ENCODER_ARCHITECTURE} if the encoder alone is meant"
+        )
+    if named == HEAD_ARCHITECTURES["multiple_choice"] != there:
+        raise UserError(
+            f"{one.config or one.where} says {named}, but there is no sequence_summary.summary.weight, a layer that "
+            "such a head has here: fine-tune the encoder here instead"
         )
     if there is None and named is None:
         return [f"{one.where}: there is no head, it is taken as an {ENCODER_ARCHITECTURE}"]
@@ -285,6 +286,7 @@ _HEADS = {
     ARCHITECTURES["generator"]: lambda name: name.startswith("generator_"),
     ARCHITECTURES["discriminator"]: lambda name: name.startswith("discriminator_predictions."),
     HEAD_ARCHITECTURES["question_answering"]: lambda name: name == "qa_outputs.weight",
+    HEAD_ARCHITECTURES["multiple_choice"]: lambda name: name == "sequence_summary.summary.weight",
     HEAD_ARCHITECTURES["tagging"]: lambda name: name == "classifier.weight",
     HEAD_ARCHITECTURES["classification"]: lambda name: name == "classifier.out_proj.weight",
 }

@@ -1,4 +1,4 @@
-"""Heads of fine-tuned models: `ElectraForSequenceClassification`, `…TokenClassification`, `…QuestionAnswering`."""
+"""Heads of fine-tuned models: `ElectraForSequenceClassification`, `…TokenClassification` and the others."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,13 +11,14 @@ from electra_jax.errors import UserError
 from electra_jax.tasks.settings import TaskSettings, can_be_exported
 from electra_jax.tasks.tag_detection import DetectedTags, detect_tags, scheme_from_labels
 
-Kind = Literal["classification", "regression", "tagging", "question_answering"]
+Kind = Literal["classification", "regression", "tagging", "question_answering", "multiple_choice"]
 
 ARCHITECTURES: dict[str, str] = {
     "classification": "ElectraForSequenceClassification",
     "regression": "ElectraForSequenceClassification",
     "tagging": "ElectraForTokenClassification",
     "question_answering": "ElectraForQuestionAnswering",
+    "multiple_choice": "ElectraForMultipleChoice",
 }
 # The modules of a head, our names and Hugging Face's.
 _SEQUENCE = (("dense", "classifier.dense"), ("prediction", "classifier.out_proj"))
@@ -26,6 +27,7 @@ _MODULES: dict[str, tuple[tuple[str, str], ...]] = {
     "regression": _SEQUENCE,
     "tagging": (("prediction", "classifier"),),
     "question_answering": (("prediction", "qa_outputs"),),
+    "multiple_choice": (("dense", "sequence_summary.summary"), ("prediction", "classifier")),
 }
 # Keys of our own in config.json, which `transformers` keeps and ignores: thresholds of SQuAD 2.0 and of multi-label.
 THRESHOLD = "null_score_diff_threshold"
@@ -88,6 +90,9 @@ def detect_head(settings: Mapping[str, Any], tensors: Mapping[str, np.ndarray], 
     names = set(tensors)
     if any(name.startswith("discriminator_predictions.") for name in names):
         return None
+    if "sequence_summary.summary.weight" in names:
+        _check_summary(settings, where)
+        return Head("multiple_choice", TaskSettings(kind="multiple_choice"))
     _check_outputs(settings, tensors, where)
     if "qa_outputs.weight" in names:
         threshold = settings.get(THRESHOLD)
@@ -124,6 +129,28 @@ def detect_head(settings: Mapping[str, Any], tensors: Mapping[str, np.ndarray], 
             threshold=settings.get(LABEL_THRESHOLD) if several else None,
         ),
     )
+
+
+# How `ElectraForMultipleChoice` makes one vector of a text, unless config.json says otherwise.
+_SUMMARY = {"summary_type": "first", "summary_use_proj": True, "summary_activation": "gelu"}
+_SUMMARY_DROPOUT = "summary_last_dropout"
+
+
+def _check_summary(settings: Mapping[str, Any], where: str) -> None:
+    """Refuse a summary of another kind than ours, which would be computed as ours.
+
+    Raises:
+        UserError: it is of another kind.
+    """
+    for key, value in _SUMMARY.items():
+        if settings.get(key, value) != value:
+            raise UserError(
+                f"{where}: {key} is {settings[key]!r}, but a head of multiple choice here has {value!r}: fine-tune the "
+                "encoder here instead"
+            )
+    rate = settings.get(_SUMMARY_DROPOUT)
+    if rate is not None and (type(rate) not in (int, float) or not 0 <= rate < 1):
+        raise UserError(f"{where}: {_SUMMARY_DROPOUT} is {rate!r}, but must be a rate from 0 up to below 1")
 
 
 def _problem_type(settings: Mapping[str, Any], labels: Sequence[str], where: str) -> str:
@@ -215,6 +242,8 @@ def task_sections(head: Head, settings: Mapping[str, Any]) -> dict[str, Any]:
         task["labels"] = list(head.settings.labels)
         task["multi_label"] = head.settings.multi_label
     dropout = settings.get("classifier_dropout")
+    if head.settings.kind == "multiple_choice":
+        dropout = settings.get(_SUMMARY_DROPOUT, 0.1)
     return {
         "objective": {"kind": "finetune"},
         "finetune": {
@@ -239,13 +268,14 @@ def check_exportable(head_style: str, hidden_size: int, head: Head) -> None:
 
 
 def with_hidden_layer(head: Head, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the original's linear head, for classes or a number, with Hugging Face's hidden layer and the same logits.
+    """Return the original's linear head with Hugging Face's hidden layer and the same logits, where theirs has one.
 
     gelu(x) - gelu(-x) is x: a hidden layer of x and -x, whose difference is the prediction, is linear. The rest of the
     hidden layer is 0.
     """
     scope = f"heads/{head.task}"
-    if head.settings.kind not in ("classification", "regression") or f"{scope}/dense/kernel" in parameters:
+    kinds = ("classification", "regression", "multiple_choice")
+    if head.settings.kind not in kinds or f"{scope}/dense/kernel" in parameters:
         return dict(parameters)
     kernel, bias = parameters[f"{scope}/prediction/kernel"], parameters[f"{scope}/prediction/bias"]
     width, outputs = kernel.shape
@@ -285,6 +315,8 @@ def head_config_json(head_dropout: float, head: Head) -> dict[str, Any]:
         "finetuning_task": head.task,
     }
     classes = settings.classes
+    if settings.kind == "multiple_choice":
+        described |= {**_SUMMARY, _SUMMARY_DROPOUT: head_dropout}
     if settings.kind == "regression":
         described["problem_type"], classes = "regression", ("LABEL_0",)
     elif settings.kind == "classification":

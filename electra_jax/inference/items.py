@@ -62,6 +62,26 @@ def text_or_pair(item: Any, where: str) -> tuple[str, str | None]:
     return text_of(item, where), None
 
 
+def choice_of(item: Any, where: str) -> tuple[str, tuple[str, ...], str]:
+    """Return the item if it is a context with two or more options, and perhaps a question, "" where there is none.
+
+    Raises:
+        UserError: it is not; ``where`` begins the message.
+    """
+    is_choice = isinstance(item, tuple | list) and len(item) in (2, 3)
+    if not is_choice or not isinstance(item[1], tuple | list) or len(item[1]) < 2:
+        raise UserError(
+            f"{where} is {_describe(item)} and not a context with two or more options, as in (context, [one, another])"
+        )
+    context, options, *question = item
+    checked = tuple(text_of(option, f"{where}, option {number}") for number, option in enumerate(options))
+    return (
+        text_of(context, f"{where}, its context"),
+        checked,
+        text_of(question[0], f"{where}, its question") if question else "",
+    )
+
+
 def words_of(item: Any, where: str) -> tuple[str, ...]:
     """Return the words of a sentence: a list of them, or a text that is split at white space.
 

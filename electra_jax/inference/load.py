@@ -22,7 +22,7 @@ from electra_jax.files.local_paths import local_path
 from electra_jax.generation.written import Generation
 from electra_jax.inference import filling, prompts, refining, reviewing, scoring, writing
 from electra_jax.inference.filling import Filling
-from electra_jax.inference.items import as_items, pair_of, text_of, text_or_pair, words_of
+from electra_jax.inference.items import as_items, choice_of, pair_of, text_of, text_or_pair, words_of
 from electra_jax.inference.refining import Refinement
 from electra_jax.inference.reviewing import SuspiciousWord
 from electra_jax.model.text_encoder import TextEncoder
@@ -35,7 +35,15 @@ from electra_jax.tasks.batches import usable_buckets
 from electra_jax.tasks.build import build_task
 from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.prediction import predict_rows
-from electra_jax.tasks.protocol import QuestionExample, Rows, Task, TaskBatch, TextExample, WordsExample
+from electra_jax.tasks.protocol import (
+    ChoiceExample,
+    QuestionExample,
+    Rows,
+    Task,
+    TaskBatch,
+    TextExample,
+    WordsExample,
+)
 from electra_jax.tasks.settings import FILE, TaskSettings, check_heads, read_settings
 from electra_jax.tokenizers import Tokenizer, load_tokenizer
 from electra_jax.training.checkpoints import find_checkpoint, read_params
@@ -342,6 +350,55 @@ class Model:
             for i, pair in enumerate(items)
         ]
         return _unwrap_single(self._predict(examples, task, ("question_answering",)), one)
+
+    def choose(
+        self, context: str, options: Sequence[str], question: str = "", task: str | None = None
+    ) -> dict[str, Any]:
+        """Choose one of several options after a context, such as a reply in a dialogue.
+
+        >>> model.choose("Ann left.", ["Who left?", "He went away."])["label"] in (0, 1)
+        True
+
+        Args:
+            context: the text before the options.
+            options: two or more.
+            question: put before each option, where there is one.
+            task: its name, if the model has several.
+
+        Raises:
+            UserError: the model has no such task; something that is not a text, fewer than two options.
+        """
+        return self.choose_all([(context, options, question)], task)[0]
+
+    @overload
+    def choose_all(self, choices: tuple[Any, ...], task: str | None = None) -> dict[str, Any]: ...
+    @overload
+    def choose_all(
+        self, choices: Iterable[tuple[Any, ...]], task: str | None = None
+    ) -> list[dict[str, Any]]: ...
+    def choose_all(self, choices: Any, task: str | None = None) -> Any:
+        """Choose for many (context, options) or (context, options, question), as `choose` does for one.
+
+        >>> [len(answer["probabilities"]) for answer in model.choose_all([("Ann left.", ["Who?", "He.", "Bob."])])]
+        [3]
+
+        Args:
+            choices: a list of them, or one.
+            task: its name, if the model has several.
+
+        Returns:
+            ``label`` (the number of an option, from 0), ``option``, its ``probability`` and all ``probabilities`` of
+            each; ``truncated`` where something was cut.
+
+        Raises:
+            UserError: the model has no such task; something that is not a context with options.
+        """
+        items, one = as_items(choices, "choose_all", "a context with its options")
+        examples = [
+            ChoiceExample(str(i), *choice_of(choice, f"choose_all: item {i}"))
+            for i, choice in enumerate(items)
+        ]
+        return _unwrap_single(self._predict(examples, task, ("multiple_choice",)), one)
 
     @overload
     def detect(self, texts: str, *, cut: list[bool] | None = None) -> list[Token]: ...  # type: ignore[overload-overlap]

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from electra_jax.config.tasks import TaskConfig, TaskKind
+from electra_jax.config.tasks import MultipleChoiceConfig, TaskConfig, TaskKind
 from electra_jax.data.sources.compressed import Source, source_name, split_extension
 from electra_jax.data.sources.json_lines import json_record
 from electra_jax.data.sources.table_rows import repeats_header, rows_of
@@ -17,6 +17,7 @@ from electra_jax.data.sources.text import Lines, read_lines
 from electra_jax.errors import UserError
 from electra_jax.inference.records import Record
 from electra_jax.tasks.sources.benchmarks import BENCHMARKS, Columns
+from electra_jax.tasks.sources.choices import ChoiceReader, choice_reader, json_objects
 from electra_jax.tasks.sources.files import read_json
 from electra_jax.tasks.sources.questions import mrqa_questions, squad_questions
 from electra_jax.tasks.sources.word_columns import looks_like_columns, word_sentences
@@ -39,12 +40,14 @@ class TrainingFileFormat:
         names: the names of the columns "id", "text" and "pair" in those files.
         takes_pairs: whether a text may have a second one.
         labels: classes, or tags, of the task.
+        choices: how records with options are read; None where the task has none.
     """
 
     kind: TaskKind | None = None
     names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     takes_pairs: bool = True
     labels: frozenset[str] = frozenset()
+    choices: ChoiceReader | None = None
 
 
 def training_file_format(name: str, config: TaskConfig, labels: Iterable[str]) -> TrainingFileFormat:
@@ -58,7 +61,10 @@ def training_file_format(name: str, config: TaskConfig, labels: Iterable[str]) -
     names |= {key: column for key, column in own.items() if column is not None}
     named = {key: column for key, column in names.items() if isinstance(column, str)}
     is_known = columns is not None or "text" in named
-    return TrainingFileFormat(config.kind, named, "pair" in named or not is_known, frozenset(labels))
+    choices = None
+    if isinstance(config, MultipleChoiceConfig):
+        choices = choice_reader(config, f"finetune.tasks.{name}")
+    return TrainingFileFormat(config.kind, named, "pair" in named or not is_known, frozenset(labels), choices)
 
 
 def _benchmark_columns(name: str, config: TaskConfig) -> Columns | None:
@@ -109,6 +115,9 @@ def read_records(source: Source, file_format: TrainingFileFormat = TrainingFileF
         found = (
             _question_record(*item) for item in enumerate(squad_questions(read_json(Path(source)), name), 1)
         )
+    elif extension == ".json" and file_format.choices is not None and isinstance(source, str):
+        objects = json_objects(read_json(Path(source)), name)
+        found = (Record(f"{name}, item {number}", number, fields) for number, fields in objects)
     elif extension == ".jsonl":
         found = _read_objects(lines, name, file_format, may_be_text=False)
     elif is_tagging and looks_like_columns(head, file_format.labels):
@@ -119,8 +128,26 @@ def read_records(source: Source, file_format: TrainingFileFormat = TrainingFileF
         found = _read_table(lines, name, tabs=True)
     else:
         found = _read_objects(lines, name, file_format, may_be_text=True)
+    if file_format.choices is not None:
+        found = _each_choice(found, file_format.choices)
     for record in found:
         yield record if isinstance(record, UserError) else record.with_names(file_format.names)
+
+
+def _each_choice(records: Records, reader: ChoiceReader) -> Records:
+    """Yield ``id``, ``context``, ``question`` and ``options`` of each question, whatever a record is called in."""
+    for record in records:
+        if isinstance(record, UserError):
+            yield record
+            continue
+        own = reader.columns.id is None and not isinstance(record.fields.get("questions"), list)
+        given = {"id": record.fields["id"]} if own and "id" in record.fields else {}
+        try:
+            for found in reader.read(record.fields, record.where, record.number, may_be_hidden=True):
+                fields = {"id": found.id, "context": found.context, "question": found.question}
+                yield Record(record.where, record.number, {**fields, "options": list(found.options), **given})
+        except UserError as error:
+            yield error
 
 
 def _peek(lines: Lines, most: int) -> tuple[list[str], Lines]:

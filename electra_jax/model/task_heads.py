@@ -64,6 +64,28 @@ class ClassificationHead(nn.Module):
         return Dense(self.num_labels, jnp.float32, init, name="prediction")(x)
 
 
+class MultipleChoiceHead(nn.Module):
+    """One number for each text, by which those of an example are compared, from the state of its [CLS].
+
+    reference: dropout → dense, as its heads of classification have. huggingface: dense(gelu) → dropout → dense.
+    """
+
+    style: HeadStyle
+    dtype: Dtype
+    dropout_rate: float = 0.1
+    initializer_range: float = 0.02
+
+    @nn.compact
+    def __call__(self, hidden: Array, rng: Array | None = None) -> Array:
+        """Map ``[…, length, hidden]`` to float32 logits ``[…]``; ``rng`` None means no dropout."""
+        init = head_initializer(self.style, self.initializer_range)
+        x = hidden[..., 0, :]
+        if self.style == "huggingface":
+            x = gelu(Dense(hidden.shape[-1], self.dtype, init, name="dense")(x))
+        x = dropout(x, self.dropout_rate, rng)
+        return Dense(1, jnp.float32, init, name="prediction")(x)[..., 0]
+
+
 class TaggingHead(nn.Module):
     """A label for every token that is asked for.
 

@@ -138,17 +138,19 @@ def make_batch(task: str, rows: Rows, plan: BatchPlan, pad_id: int, *, targets: 
         pad_id: the id of [PAD].
         targets: whether to include the targets; prediction does without.
     """
-    count, length = len(plan.rows), plan.length
-    ids = np.full((count, length), pad_id, np.int32)
-    types = np.zeros((count, length), np.int32)
-    real = np.zeros((count, length), np.int32)
+    shape = (len(plan.rows), *np.shape(rows.input_ids[0])[:-1], plan.length)
+    ids = np.full(shape, pad_id, np.int32)
+    types = np.zeros(shape, np.int32)
+    segments = np.zeros(shape, np.int32)
     for position, row in enumerate(plan.rows):
         if row >= 0:
-            size = len(rows.input_ids[row])
-            ids[position, :size] = rows.input_ids[row]
-            types[position, :size] = rows.token_type_ids[row]
-            real[position, :size] = 1
-    positions = np.broadcast_to(np.arange(length, dtype=np.int32), (count, length)).copy()
+            size = np.shape(rows.input_ids[row])[-1]
+            ids[position, ..., :size] = rows.input_ids[row]
+            types[position, ..., :size] = rows.token_type_ids[row]
+            segments[position, ..., :size] = rows.segment_ids[row] if len(rows.segment_ids) else 1
+    positions = np.broadcast_to(np.arange(plan.length, dtype=np.int32), shape).copy()
+    if len(rows.segment_ids):
+        positions = _positions_in_segments(segments)
     weights = (plan.rows >= 0).astype(np.float32)
     wanted = (
         {name: _target(values, plan, plan.length) for name, values in rows.targets.items()} if targets else {}
@@ -157,12 +159,20 @@ def make_batch(task: str, rows: Rows, plan: BatchPlan, pad_id: int, *, targets: 
         wanted["target_ids"] = _target(rows.target_ids, plan, plan.target_length)
         weights = (wanted["target_ids"] != NO_TARGET).sum(axis=1, dtype=np.float32)
     return TaskBatch(
-        inputs=EncoderInputs(ids, types, positions, real),  # type: ignore[arg-type]
+        inputs=EncoderInputs(ids, types, positions, segments),  # type: ignore[arg-type]
         targets=wanted,
         weights=weights,  # type: ignore[arg-type]
         numbers=np.where(plan.rows >= 0, rows.numbers(np.maximum(plan.rows, 0)), 0),  # type: ignore[arg-type]
         task=task,
     )
+
+
+def _positions_in_segments(segments: np.ndarray) -> np.ndarray:
+    """Return int32 positions from 0 on in each segment, and 0 for padding; ``[…, length]`` both."""
+    columns = np.broadcast_to(np.arange(segments.shape[-1]), segments.shape)
+    begins = np.diff(segments, axis=-1, prepend=-1) != 0
+    starts = np.maximum.accumulate(np.where(begins, columns, 0), axis=-1)
+    return np.where(segments > 0, columns - starts, 0).astype(np.int32)
 
 
 def _target(values: np.ndarray | Sequence[np.ndarray], plan: BatchPlan, length: int) -> Any:
@@ -199,6 +209,7 @@ class TrainingOrder:
         target_lengths: of the texts to be written, of tasks that have them.
         batch_tokens: tokens of a batch, padding and targets included; its rows are then a multiple of ``batch_size``,
             at least one. None: ``batch_size`` rows.
+        texts_per_row: of tasks whose rows hold several texts, how many; see `Rows`.
     """
 
     lengths: Mapping[str, np.ndarray]
@@ -208,6 +219,7 @@ class TrainingOrder:
     weights: Mapping[str, float | None]
     target_lengths: Mapping[str, np.ndarray] = field(default_factory=dict)
     batch_tokens: int | None = None
+    texts_per_row: Mapping[str, int] = field(default_factory=dict)
 
     def batches_per_epoch(self, task: str) -> int:
         """Return the number of batches that hold every row of a task once."""
@@ -240,12 +252,14 @@ class TrainingOrder:
 
     def _bucketed(self, task: str) -> tuple[np.ndarray, list[Bucket]]:
         """Return the bucket of each row of a task, and the buckets."""
-        lengths = self.lengths[task]
+        lengths, texts = self.lengths[task], self.texts_per_row.get(task, 1)
         if task in self.target_lengths:
             assigned, shapes = buckets_with_targets(lengths, self.target_lengths[task], self.buckets)
         else:
             assigned, shapes = _assigned(lengths, self.buckets), [(length, 0) for length in self.buckets]
-        return assigned, [Bucket(length, self._rows(length + target), target) for length, target in shapes]
+        return assigned, [
+            Bucket(length, self._rows(texts * length + target), target) for length, target in shapes
+        ]
 
     def _rows(self, tokens: int) -> int:
         if self.batch_tokens is None:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from electra_jax.config.schema import Config
 from electra_jax.config.tasks import (
     ClassificationConfig,
+    MultipleChoiceConfig,
     QuestionAnsweringConfig,
     RegressionConfig,
     Seq2SeqConfig,
@@ -24,6 +25,7 @@ from electra_jax.model.network_config import text_decoder_config
 from electra_jax.model.text_decoder import TextDecoder
 from electra_jax.tasks.classification import ClassificationTask
 from electra_jax.tasks.multi_label import MultiLabelTask
+from electra_jax.tasks.multiple_choice import MultipleChoiceTask
 from electra_jax.tasks.protocol import Example, Task, TextExample, WordsExample
 from electra_jax.tasks.question_answering import QuestionAnsweringTask
 from electra_jax.tasks.seq2seq import Seq2SeqTask
@@ -195,6 +197,13 @@ def _build_questions(
     )
 
 
+def _build_choice(
+    task: MultipleChoiceConfig, settings: TaskSettings, config: Config, shared: dict[str, Any]
+) -> Task:
+    del settings
+    return MultipleChoiceTask(chosen_metric=task.metric, **shared, **_head_settings(config))
+
+
 def _learn_seq2seq(name: str, task: Seq2SeqConfig, splits: Splits) -> LearnedSettings:
     """Learn nothing; but a metric that cannot be computed is refused before it is trained, and only then."""
     del splits
@@ -248,6 +257,7 @@ KINDS: Mapping[TaskKind, Kind] = MappingProxyType(
         "regression": Kind(_learn_range, _build_regression),
         "tagging": Kind(_learn_tags, _build_tagging),
         "question_answering": Kind(_learn_nothing, _build_questions),
+        "multiple_choice": Kind(_learn_nothing, _build_choice),
         "seq2seq": Kind(_learn_seq2seq, _build_seq2seq),
     }
 )

@@ -112,9 +112,7 @@ class FineTuningData:
     def order(self, seed: int) -> TrainingOrder:
         """Return the order of the batches for a seed."""
         return TrainingOrder(
-            lengths={
-                name: np.array([len(ids) for ids in rows.input_ids]) for name, rows in self.rows.items()
-            },
+            lengths={name: rows.lengths for name, rows in self.rows.items()},
             batch_size=self.config.train.batch_size,
             buckets=self.buckets,
             seed=seed,
@@ -125,6 +123,7 @@ class FineTuningData:
                 if len(rows.target_ids)
             },
             batch_tokens=self.config.finetune.batch_tokens,
+            texts_per_row={name: rows.texts_per_row for name, rows in self.rows.items()},
         )
 
     @property
@@ -420,8 +419,9 @@ def _example_batches(data: FineTuningData) -> dict[str, TaskBatch]:
         plan = BatchPlan(length, numbers, _SHORT_TARGET if len(rows.target_ids) else 0)
         short = replace(
             rows,
-            input_ids=[rows.input_ids[0][:length]],
-            token_type_ids=[rows.token_type_ids[0][:length]],
+            input_ids=[rows.input_ids[0][..., :length]],
+            token_type_ids=[rows.token_type_ids[0][..., :length]],
+            segment_ids=[ids[..., :length] for ids in rows.segment_ids[:1]],
             targets={
                 target: values if isinstance(values, np.ndarray) else [values[0][:length]]
                 for target, values in rows.targets.items()
@@ -461,7 +461,8 @@ class FineTuningWorkload:
         data = self._data
         for name, plan in data.order(self._config.seed).plans(start, self._config.train.total_steps):
             batch = make_batch(name, data.rows[name], plan, data.tokenizer.pad_id, targets=True)
-            self._shapes.append((len(plan.rows), len(plan.rows) * (plan.length + plan.target_length)))
+            written = len(plan.rows) * plan.target_length
+            self._shapes.append((len(plan.rows), batch.inputs.input_ids.size + written))
             yield share_of(batch, *self._program.host_share)
 
     def throughput(self, seconds_per_step: float | None) -> Metrics:

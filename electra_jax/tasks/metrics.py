@@ -21,6 +21,7 @@ METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "classification": ("accuracy", "f1", "matthews"),
         "multi-label classification": ("micro_f1", "macro_f1", "exact_match", "mean_average_precision"),
         "regression": ("spearman", "pearson"),
+        "multiple choice": ("accuracy", "recall@2", "mrr"),
         "tagging of spans": ("f1", "precision", "recall", "accuracy"),
         "tagging with plain labels": ("accuracy",),
     }

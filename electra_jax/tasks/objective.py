@@ -10,6 +10,7 @@ import numpy as np
 from flax import linen as nn
 from jax import Array
 
+from electra_jax.model.inputs import EncoderInputs
 from electra_jax.model.layers import split_or_none
 from electra_jax.model.text_encoder import TextEncoder
 from electra_jax.objectives.metrics import MetricSums, mean, weighted_sum
@@ -41,7 +42,8 @@ class FineTuning:
         """Initialise the parameters ``embeddings``, ``encoder`` and ``heads/<task>``."""
         encoder_rng, head_rng = jax.random.split(rng)
         first = next(iter(self.examples.values()))
-        params: Params = self.network.init(encoder_rng, first.inputs, None, method="encode")["params"]
+        inputs = _text_by_text(first.inputs)
+        params: Params = self.network.init(encoder_rng, inputs, None, method="encode")["params"]
         heads = {}
         for number, (name, task) in enumerate(self.tasks.items()):
             batch = self.examples[name]
@@ -97,8 +99,9 @@ class FineTuning:
 
     def _encode(self, params: Params, batch: TaskBatch, rng: Array | None) -> Array:
         encoder = {name: params[name] for name in ("embeddings", "encoder")}
-        hidden: Any = self.network.apply({"params": encoder}, batch.inputs, rng, method="encode")
-        return hidden
+        inputs = _text_by_text(batch.inputs)
+        hidden: Any = self.network.apply({"params": encoder}, inputs, rng, method="encode")
+        return jnp.reshape(hidden, (*batch.inputs.input_ids.shape, hidden.shape[-1]))
 
     def summarize(self, sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
         """Return the mean loss of each task, and of all rows."""
@@ -106,6 +109,11 @@ class FineTuning:
         if len(means) == 1:
             return {"loss": next(iter(means.values()))}
         return {"loss": mean(sum(sums.values())), **means}
+
+
+def _text_by_text(inputs: EncoderInputs) -> EncoderInputs:
+    """Return ``[batch, texts, length]`` as ``[batch · texts, length]``; each device keeps whole rows of the batch."""
+    return jax.tree.map(lambda ids: jnp.reshape(ids, (-1, ids.shape[-1])), inputs)
 
 
 def _merged(own: Any, shared: Any) -> Any:

@@ -55,7 +55,7 @@ def predict_rows(
         targets: whether the step is given the rows' targets.
         first_number: of the rows, from which their random numbers follow.
     """
-    lengths = np.array([len(ids) for ids in rows.input_ids])
+    lengths = rows.lengths
     if not len(lengths):
         return {}
     plans = plan_batches(lengths, batch_size, buckets, rng=None)

@@ -145,7 +145,36 @@ class Seq2SeqExample:
         return self.targets
 
 
-Example = TextExample | WordsExample | QuestionExample | Seq2SeqExample
+@dataclass(frozen=True)
+class ChoiceExample:
+    """A context and several options, one of which is right.
+
+    Attributes:
+        id: the identifier.
+        context: the text before the options: a dialogue, a passage, a sentence.
+        options: two or more.
+        question: asked of each option, and put before it; "" where there is none.
+        answer: the number of the right option, from 0; None if hidden.
+    """
+
+    id: str
+    context: str
+    options: tuple[str, ...]
+    question: str = ""
+    answer: int | None = None
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the answer is unknown."""
+        return self.answer is None
+
+    @property
+    def gold(self) -> str | None:
+        """The right option; None if hidden."""
+        return None if self.answer is None else self.options[self.answer]
+
+
+Example = TextExample | WordsExample | QuestionExample | Seq2SeqExample | ChoiceExample
 
 
 @dataclass(frozen=True)
@@ -153,8 +182,8 @@ class Rows:
     """Encoded rows ``[CLS] … [SEP]`` of different lengths.
 
     Attributes:
-        input_ids: int32 ``[length]`` for each row.
-        token_type_ids: int32 ``[length]`` for each row.
+        input_ids: int32 ``[length]`` for each row, or ``[texts, length]`` where texts stay together, as many in each.
+        token_type_ids: as ``input_ids``.
         targets: by name, either one array ``[rows, …]`` (a value per row, or one for each class) or a list of
             ``[length]`` (a value per token).
         example_index: int32 ``[rows]``, the number of the example that a row belongs to; long examples have several
@@ -162,6 +191,7 @@ class Rows:
         details: what the task needs to decode predictions, one entry per row (offsets into the text, for instance).
         target_ids: int32 ``[target_length]`` for each row, a text to be written, whose length is another than the
             row's; () where the task has none.
+        segment_ids: as ``input_ids``: 0 for padding, and 1, 2, … for what is read by itself; () where all is 1.
         notes: lines for the user about the texts, each beginning with ``note:`` or ``warning:``.
     """
 
@@ -171,10 +201,21 @@ class Rows:
     example_index: np.ndarray
     details: Sequence[Any] = ()
     target_ids: Sequence[np.ndarray] = ()
+    segment_ids: Sequence[np.ndarray] = ()
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.input_ids)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row, int ``[rows]``; of texts that stay together those of the longest."""
+        return np.array([np.shape(ids)[-1] for ids in self.input_ids], np.int64)
+
+    @property
+    def texts_per_row(self) -> int:
+        """How many texts stay together in a row; 1 where each has its own."""
+        return int(np.prod(np.shape(self.input_ids[0])[:-1])) if len(self) else 1
 
     def numbers(self, rows: np.ndarray) -> np.ndarray:
         """Return for rows of these positions, int ``[n]``, the numbers from which random numbers follow, int32 ``[n]``.
@@ -192,7 +233,7 @@ class TaskBatch:
     """Rows of one task, padded to one length.
 
     Attributes:
-        inputs: int32 ``[batch, length]`` each.
+        inputs: int32 ``[batch, length]`` each, or ``[batch, texts, length]``.
         targets: ``[batch]``, ``[batch, length]`` or ``[batch, classes]``, by name; ``target_ids`` is
             ``[batch, target_length]``.
         weights: float32 ``[batch]``, 0.0 for padding rows; for others 1.0, or of a text to be written its tokens.
@@ -276,7 +317,7 @@ class Task(Protocol):
 
         Args:
             head: the bound head.
-            hidden: the encoder's states ``[batch, length, hidden]``.
+            hidden: the encoder's states, of the shape of the batch's ids and ``hidden``.
             batch: with targets.
             rng: for dropout; None in evaluation.
         """

@@ -62,13 +62,13 @@ def can_be_exported(head_style: str, settings: TaskSettings, hidden_size: int) -
     """Return whether a class of Hugging Face computes the outputs of a head.
 
     It does if the head has the shape of Hugging Face's; if it is linear for tags, as both styles are; if it is a
-    decoder; or if it is linear for classes or a number and the encoder is wide enough to write it with a hidden layer
-    (`convert.huggingface_heads.with_hidden_layer`).
+    decoder; or if it is linear for classes, options or a number and the encoder is wide enough to write it with a
+    hidden layer (`convert.huggingface_heads.with_hidden_layer`).
     """
     if head_style == "huggingface" or settings.kind in ("tagging", "seq2seq"):
         return True
     outputs = max(1, len(settings.classes))
-    return settings.kind in ("classification", "regression") and 2 * outputs <= hidden_size
+    return settings.kind in ("classification", "regression", "multiple_choice") and 2 * outputs <= hidden_size
 
 
 def write_settings(directory: Path, settings: Mapping[str, TaskSettings]) -> None:

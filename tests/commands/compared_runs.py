@@ -3,6 +3,8 @@
 import json
 import shutil
 
+import numpy as np
+
 from electra_jax.config import dump_config, load_config
 from electra_jax.files.json_files import write_json
 from electra_jax.tasks.build import build_task, learn_settings
@@ -22,6 +24,7 @@ KINDS = {
     "tags": "{kind: tagging, train: tags.txt, dev: tags.txt}",
     "written": "{kind: seq2seq, train: written.jsonl, dev: written.jsonl, source: source, target: target, "
     "metric: bleu}",
+    "choices": "{kind: multiple_choice, train: choices.jsonl, dev: choices.jsonl}",
     "questions": "{kind: question_answering, train: questions.json, dev: questions.json}",
 }
 
@@ -40,6 +43,8 @@ def write_examples(folder):
     (folder / "tags.txt").write_text("\n\n".join("the O\ncat B-ANIMAL" for _ in range(COUNT)) + "\n")
     written = [{"source": f"katze {n}", "target": f"the cat number {n} sleeps"} for n in range(COUNT)]
     (folder / "written.jsonl").write_text("".join(json.dumps(one) + "\n" for one in written))
+    choices = [{"context": "cat", "options": ["a", "b", "c"], "label": n % 3} for n in range(COUNT)]
+    (folder / "choices.jsonl").write_text("".join(json.dumps(one) + "\n" for one in choices))
     context = "the cat watches a bird"
     questions = [
         {"id": str(n), "question": "who?", "answers": [{"text": "cat", "answer_start": 4}]}
@@ -63,6 +68,10 @@ def _prediction(name, example, right):
             return {"id": example.id, "probabilities": has if right else {n: 1 - p for n, p in has.items()}}
         case "written":
             return {"id": example.id, "text": example.targets[0] if right else "the cat sleeps"}
+        case "choices":
+            shares = [0.2, 0.2, 0.2]
+            shares[example.answer if right else (example.answer + 1) % 3] = 0.6
+            return {"id": example.id, "label": int(np.argmax(shares)), "probabilities": shares}
         case "tags":
             return {"id": example.id, "tags": ["O", "B-ANIMAL" if right else "O"]}
     return {"id": example.id, "answer": "the cat" if right else "bird"}

@@ -82,6 +82,6 @@ def test_every_task_has_the_papers_recipe_for_every_size(size, task):
     assert list(config.finetune.tasks) == [task]
     questions = task in ("squad", "squad2")
     epochs = {"rte": 10.0, "stsb": 10.0, "squad": 2.0, "squad2": 2.0}.get(task, 3.0)
-    length = {"chunk": 256}.get(task, 512 if questions else 128)
+    length = {"chunk": 256, "mutual": 256}.get(task, 512 if questions else 128)
     assert (config.finetune.epochs, config.data.sequence_length) == (epochs, length)
     assert (config.finetune.warmup_fraction, config.train.batch_size) == (0.1, 32)

@@ -14,7 +14,7 @@ from electra_jax.convert.huggingface_format import read_huggingface, write_huggi
 from electra_jax.convert.huggingface_heads import detect_head
 from electra_jax.convert.native_format import read_native, write_native
 from electra_jax.errors import UserError
-from electra_jax.tasks.protocol import WordsExample
+from electra_jax.tasks.protocol import ChoiceExample, WordsExample
 from electra_jax.tasks.settings import TaskSettings, can_be_exported, read_settings
 
 SIZES = {**TINY, "max_position_embeddings": 128}
@@ -24,12 +24,14 @@ LABELS = {
     "regression": ["LABEL_0"],
     "tagging": ["O", "I-PER", "B-LOC", "B-PER", "I-LOC"],  # not in our order
     "question_answering": ["start", "end"],
+    "multiple_choice": ["score"],
 }
 ARCHITECTURES = {
     "classification": "ElectraForSequenceClassification",
     "regression": "ElectraForSequenceClassification",
     "tagging": "ElectraForTokenClassification",
     "question_answering": "ElectraForQuestionAnswering",
+    "multiple_choice": "ElectraForMultipleChoice",
 }
 
 
@@ -46,13 +48,17 @@ def _tensors(kind):
         return tensors | _dense(rng, "qa_outputs", HIDDEN, outputs)
     if kind == "tagging":
         return tensors | _dense(rng, "classifier", HIDDEN, outputs)
+    if kind == "multiple_choice":
+        dense = _dense(rng, "sequence_summary.summary", HIDDEN, HIDDEN)
+        return tensors | dense | _dense(rng, "classifier", HIDDEN, outputs)
     dense = _dense(rng, "classifier.dense", HIDDEN, HIDDEN)
     return tensors | dense | _dense(rng, "classifier.out_proj", HIDDEN, outputs)
 
 
 def _folder(path, kind, **more):
     named = {str(number): label for number, label in enumerate(LABELS[kind])}
-    described = {"architectures": [ARCHITECTURES[kind]]} | ({} if "question" in kind else {"id2label": named})
+    classes = {} if kind in ("question_answering", "multiple_choice") else {"id2label": named}
+    described = {"architectures": [ARCHITECTURES[kind]]} | classes
     return write_folder(path, "discriminator", SIZES, tensors=_tensors(kind), **(described | more))
 
 
@@ -309,6 +315,66 @@ def test_a_linear_head_is_written_with_a_hidden_layer_and_says_the_same(tmp_path
     assert described["architectures"] == ["ElectraForSequenceClassification"]
     assert tensors["classifier.dense.weight"].shape == (HIDDEN, HIDDEN)
     assert np.count_nonzero(tensors["classifier.out_proj.weight"]) == 2 * len(LABELS[kind])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"summary_type": "last"}, "summary_type is 'last', but a head of multiple choice here has 'first'"),
+        ({"summary_activation": None}, "summary_activation is None"),
+        ({"summary_last_dropout": 2}, "summary_last_dropout is 2, but must be a rate"),
+        ({"summary_use_proj": False}, r"there is no sequence_summary\.summary\.weight"),
+    ],
+)
+def test_a_summary_of_another_kind_is_refused(tmp_path, change, message):
+    folder = _folder(tmp_path, "multiple_choice", **change)
+    if change.get("summary_use_proj") is False:
+        tensors = {n: a for n, a in _tensors("multiple_choice").items() if "summary" not in n}
+        folder = write_folder(
+            tmp_path / "b",
+            "discriminator",
+            SIZES,
+            tensors=tensors,
+            architectures=["ElectraForMultipleChoice"],
+        )
+    with pytest.raises(UserError, match=message):
+        read_huggingface([folder])
+
+
+def test_options_are_chosen_as_the_folder_says_and_by_a_linear_head_exported(tmp_path):
+    """The head worked out by hand; then a head of the original's shape, before and after it is written."""
+    folder = _folder(tmp_path / "a", "multiple_choice", summary_last_dropout=0.3)
+    theirs = read_huggingface([folder])
+    assert theirs.config.finetune.head_dropout == 0.3
+    tensors, model = _tensors("multiple_choice"), electra_jax.load(folder)
+    choice = ("word1 word2", ["word3", "word4 word5", "word30"])
+    rows = model.tasks["multiple_choice"].encode([ChoiceExample("0", *choice)], training=False)
+    states = model._run(
+        "states", lambda params, batch: {"state": _states(model, params, batch)}, rows, "multiple_choice"
+    )["state"].astype(np.float64)
+    name = "sequence_summary.summary"
+    dense = _gelu(states @ tensors[f"{name}.weight"].T + tensors[f"{name}.bias"])
+    logits = (dense @ tensors["classifier.weight"].T + tensors["classifier.bias"])[:, 0]
+    found = model.choose(*choice)["probabilities"]
+    np.testing.assert_allclose(found, np.exp(logits) / np.exp(logits).sum(), rtol=1e-3)
+
+    linear = {n: array for n, array in theirs.parameters.items() if "heads/multiple_choice/dense" not in n}
+    finetune = theirs.config.finetune.model_copy(update={"head_style": "reference"})
+    config = theirs.config.model_copy(update={"finetune": finetune})
+    weights = replace(theirs, config=config, parameters=linear)
+    write_native(weights, tmp_path / "b", tmp_path / "b")
+    write_huggingface(weights, tmp_path / "c")
+    before, after = (
+        electra_jax.load(path).choose(*choice)
+        for path in (tmp_path / "b", tmp_path / "c" / "multiple_choice")
+    )
+    assert after["probabilities"] == pytest.approx(before["probabilities"], abs=1e-6)
+    assert _written(tmp_path / "c" / "multiple_choice")[1]["summary_last_dropout"] == 0.3
+
+
+def _states(model, params, batch):
+    used = {name: params[name] for name in ("embeddings", "encoder")}
+    return model._network.apply({"params": used}, batch.inputs, None, method="encode")[:, 0]
 
 
 def test_a_linear_head_too_wide_for_a_hidden_layer_is_refused():

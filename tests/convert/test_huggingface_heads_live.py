@@ -7,6 +7,8 @@ from huggingface_folder import words
 import electra_jax
 from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
 from electra_jax.tasks.losses import multi_label_loss, weighted_mean
+from electra_jax.tasks.objective import FineTuning
+from electra_jax.tasks.protocol import ChoiceExample
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[huggingface]'")
 transformers = pytest.importorskip(
@@ -21,6 +23,7 @@ CASES = {
     "regression": (transformers.ElectraForSequenceClassification, {0: "LABEL_0"}),
     "tagging": (transformers.ElectraForTokenClassification, TAGS),
     "question_answering": (transformers.ElectraForQuestionAnswering, {0: "LABEL_0", 1: "LABEL_1"}),
+    "multiple_choice": (transformers.ElectraForMultipleChoice, {0: "LABEL_0", 1: "LABEL_1"}),
 }
 
 
@@ -51,9 +54,29 @@ def _row(*texts):
     return {"input_ids": torch.tensor([ids]), "token_type_ids": torch.tensor([types])}
 
 
+OPTIONS = ("word9 word2", "word30 word31", "word5 word8")  # of one length
+
+
+def _choice(context, *options):
+    """A row of options, ``[1, options, length]``."""
+    rows = [_row(context, option) for option in options]
+    return {name: torch.stack([row[name][0] for row in rows])[None] for name in rows[0]}
+
+
 def test_our_answers_are_theirs(folder, within):
     kind, path, model = folder
     ours, first, second = electra_jax.load(path), "word4 word7 word1", "word9 word2 word30 word31"
+    if kind == "multiple_choice":
+        with torch.no_grad():
+            theirs = model(**_choice(first, *OPTIONS)).logits[0]
+        rows = ours.tasks[kind].encode([ChoiceExample("0", first, OPTIONS)], training=False)
+        objective = FineTuning(ours._network, ours.tasks, {})
+        logits = ours._run("logits", objective.outputs, rows, kind)["logit"]
+        within("multiple choice: logits", np.abs(logits - theirs.numpy()).max(), 1e-5)
+        answer = ours.choose(first, OPTIONS)
+        shares = torch.softmax(theirs, dim=-1).numpy()
+        within("multiple choice: probabilities", np.abs(answer["probabilities"] - shares).max(), 1e-5)
+        return
     with torch.no_grad():
         out = model(**_row(first) if kind == "tagging" else _row(first, second))
     if kind == "question_answering":
@@ -108,8 +131,15 @@ def test_what_is_written_loads_whole_and_computes_the_same(folder, tmp_path):
     again, info = type(model).from_pretrained(tmp_path / "again" / name, output_loading_info=True)
     assert not any(info.values()), info
     row = _row("word4 word7", "word1")
+    if kind == "multiple_choice":
+        row = _choice("word4 word7", *OPTIONS)
     with torch.no_grad():
         before, after = (m(**row) for m in (model, again.eval()))
+    if kind == "multiple_choice":
+        torch.testing.assert_close(before.logits, after.logits, rtol=1e-5, atol=1e-6)
+        for name, tensor in again.state_dict().items():
+            assert torch.equal(tensor, model.state_dict()[name]), name
+        return
     names = again.config.id2label
     if kind == "question_answering":
         assert torch.equal(before.start_logits, after.start_logits)

@@ -340,17 +340,6 @@ def test_a_bare_encoder_there_and_back(tmp_path, way):
     assert described == {**described, **TINY, "architectures": ["ElectraModel"]}
 
 
-def test_multiple_choice_is_not_supported(tmp_path):
-    tensors = bare() | {
-        "sequence_summary.summary.weight": np.ones((32, 32), np.float32),
-        "classifier.weight": np.ones((1, 32), np.float32),
-    }
-    for number, classes in enumerate((["ElectraForMultipleChoice"], None)):
-        folder = write_folder(tmp_path / str(number), "discriminator", tensors=tensors, architectures=classes)
-        with pytest.raises(UserError, match="is an ElectraForMultipleChoice, which is not supported"):
-            read_huggingface([folder])
-
-
 def test_a_table_of_its_own_at_the_output(tmp_path):
     tensors = random_tensors("generator", TINY)
     folder = write_folder(tmp_path, "generator", tensors=tensors, tie_word_embeddings=False)

@@ -23,6 +23,7 @@ SETTINGS = {
     "mine": TaskSettings(kind="classification", labels=("no", "yes"), classes=("no", "yes")),
     "names": TaskSettings(kind="tagging", labels=("NOUN", "VERB"), classes=("NOUN", "VERB"), scheme="plain"),
     "squad": TaskSettings(kind="question_answering"),
+    "reply": TaskSettings(kind="multiple_choice"),
 }
 MODEL = {"hidden_size": 8, "embedding_size": 8, "num_layers": 1, "num_heads": 2, "max_positions": 32}
 

@@ -10,6 +10,7 @@ from electra_jax.config.tasks import ClassificationConfig, TaskConfig
 from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.protocol import (
     Answer,
+    ChoiceExample,
     Example,
     QuestionExample,
     Seq2SeqExample,
@@ -91,7 +92,8 @@ def example_warnings(splits: Splits) -> list[str]:
     """Return warnings, a line each, about examples that are allowed but probably a mistake.
 
     These are the same label for all examples, never two labels where there may be several, classes of train that
-    another split never has, empty texts, and answers that are not where in the context they are said to begin.
+    another split never has, empty texts, answers that are not where in the context they are said to begin, and a right
+    option that always is at the same place.
     """
     lines = []
     known = _classes(splits.get("train", ()))
@@ -118,6 +120,9 @@ def example_warnings(splits: Splits) -> list[str]:
         }
         if len(tags) == 1:
             lines.append(f"all words of the {split} examples have the tag {tags.pop()!r}")
+        answers = {example.answer for example in examples if isinstance(example, ChoiceExample)}
+        if len(answers) == 1 and None not in answers and len(examples) > 1:
+            lines.append(f"of all {len(examples):,} {split} examples option {answers.pop()} is the right one")
         texts = [
             example.text if isinstance(example, TextExample) else example.source
             for example in examples

@@ -18,6 +18,7 @@ from electra_jax.data.sources.compressed import split_extension
 from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.protocol import Example, Label, SourceLocation, TextExample, WordsExample
 from electra_jax.tasks.sources.benchmarks import Columns
+from electra_jax.tasks.sources.choices import read_choices
 from electra_jax.tasks.sources.files import json_field, read_json_lines
 from electra_jax.tasks.sources.labels import (
     SEPARATOR,
@@ -37,6 +38,7 @@ FORMATS = {
     "regression": _TABLES,
     "tagging": (".txt", ".conll", ".bio", ".iob", ".tsv", ".jsonl"),
     "question_answering": (".json", ".jsonl"),
+    "multiple_choice": (".csv", ".tsv", ".txt", ".jsonl", ".json"),
     "seq2seq": _TABLES,
 }
 
@@ -46,8 +48,8 @@ def read_own_file(path: Path, config: TaskConfig, where: str, split: str, notes:
 
     Texts are read from .csv (quoted as spreadsheets do), .tsv and .txt (separated by tabs, quotes are literal), all
     with a first line that names the columns, and from .jsonl; words from .txt, .conll, .bio, .iob and .tsv (a word per
-    line, its tag last) and .jsonl (two lists); questions from .json (SQuAD) and .jsonl (MRQA). Each may be compressed
-    as .gz, .xz, .zst or .bz2.
+    line, its tag last) and .jsonl (two lists); questions from .json (SQuAD) and .jsonl (MRQA); options from tables,
+    .jsonl and .json. Each may be compressed as .gz, .xz, .zst or .bz2.
 
     Args:
         path: of the file.
@@ -122,6 +124,7 @@ _READERS: Mapping[TaskKind, Callable[[Path, str, Any, str, str, list[str]], Iter
             "regression": _texts_with_labels,
             "tagging": _words,
             "question_answering": _questions,
+            "multiple_choice": read_choices,
             "seq2seq": read_columns,
         }
     )
