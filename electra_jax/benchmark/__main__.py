@@ -9,7 +9,7 @@ from typing import Any
 
 from electra_jax import __version__, cli
 from electra_jax.benchmark.costs import costs_of
-from electra_jax.benchmark.detection import corrupt_by_generator, detection_auc
+from electra_jax.benchmark.detection import corrupt_by_generator, detection_auc, errors_auc
 from electra_jax.benchmark.exam import Corrupted, by_frequency, by_the_word_before, corrupt, read_exam
 from electra_jax.benchmark.finetunings import finetune_and_measure
 from electra_jax.benchmark.measured import Measured
@@ -20,11 +20,14 @@ from electra_jax.benchmark.suite import SUITES, ExamData, Suite, chosen_parts, r
 from electra_jax.convert.format_detection import detect_format
 from electra_jax.errors import UserError
 from electra_jax.files.json_files import write_json
+from electra_jax.inference.error_detection import MarkedSentence, read_marked_sentences
 from electra_jax.inference.load import Model, load, trained_tasks
 from electra_jax.inference.pairs import Pair
 from electra_jax.runtime.malloc import keep_freed_memory
 from electra_jax.scoring.methods import usable_methods
 from electra_jax.training.checkpoints import find_checkpoint
+
+_DETECTION = ("exam", "errors")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Questions:
         data: the files.
         parts: those that are asked.
         corruptions: sentences of the exam by the kind of corruption.
+        errors: sentences of words marked right or wrong, by name.
         pairs: minimal pairs by name.
         workdir: of the fine-tunings.
     """
@@ -44,6 +48,7 @@ class Questions:
     data: ExamData
     parts: Sequence[str]
     corruptions: Mapping[str, Sequence[Corrupted]]
+    errors: Mapping[str, Sequence[MarkedSentence]]
     pairs: Mapping[str, Sequence[Pair]]
     workdir: Path
 
@@ -84,11 +89,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = cli.bare_parser(
         "electra_jax.benchmark",
         "Gives several pre-trained runs one exam, the same whatever their recipe and vocabulary, and prints a table, "
-        "with what each cost: words replaced by a procedure that depends on no run, minimal pairs by every score a "
-        "model has, logistic regression on frozen layers, and fine-tunings with paired seeds. Every run is "
-        "compared with the first by a paired bootstrap (docs/benchmark.md).\n\n"
-        "Nothing is downloaded: --data is a YAML file that names your files by the keys exam, pairs, probes, finetune "
-        "and settings; what it does not name is skipped.",
+        "with what each cost: words replaced by a procedure that depends on no run, words that people got wrong, "
+        "minimal pairs by every score a model has, logistic regression on frozen layers, and fine-tunings with paired "
+        "seeds. Every run is compared with the first by a paired bootstrap (docs/benchmark.md).\n\n"
+        "Nothing is downloaded: --data is a YAML file that names your files by the keys exam, errors, pairs, probes, "
+        "finetune and settings; what it does not name is skipped.",
         epilog="examples:\n"
         "  python -m electra_jax.benchmark runs/classic runs/modern --data benchmark.yaml --out result.json\n"
         "  python -m electra_jax.benchmark runs/mine --data benchmark.yaml --only exam,pairs\n",
@@ -104,7 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--suite", choices=(*SUITES,), default="small", help="how much is asked (default: small)"
     )
-    parser.add_argument("--only", metavar="PART,PART", help="of exam, pairs, probes, finetune (default: all)")
+    parser.add_argument(
+        "--only", metavar="PART,PART", help="of exam, errors, pairs, probes, finetune (default: all)"
+    )
     parser.add_argument(
         "--generator",
         type=cli.path,
@@ -143,10 +150,11 @@ def _questions(args: argparse.Namespace, suite: Suite, data: ExamData, parts: Se
         corruptions["a word that follows"] = corrupt(exam, by_the_word_before(exam))
         if args.generator is not None:
             corruptions["a generator's word"] = corrupt_by_generator(exam, _load(args.generator))
-    pairs = {}
-    if "pairs" in parts:
-        pairs = {name: first_of_each_group(file, suite.pairs) for name, file in data.pairs.items()}
-    return Questions(suite, data, parts, corruptions, pairs, args.workdir)
+    marked = data.errors if "errors" in parts else {}
+    errors = {name: read_marked_sentences(file) for name, file in marked.items()}
+    pair_files = data.pairs if "pairs" in parts else {}
+    pairs = {name: first_of_each_group(file, suite.pairs) for name, file in pair_files.items()}
+    return Questions(suite, data, parts, corruptions, errors, pairs, args.workdir)
 
 
 def _load(run: Path) -> Model:
@@ -173,11 +181,17 @@ def _examine(run: Path, step: int | None, label: str, asked: Questions) -> Exami
     def progress(what: str) -> None:
         print(f"{label}: {what} …", file=sys.stderr, flush=True)
 
-    if "exam" in asked.parts and "rtd" not in methods:
-        skipped["exam"] = "it has no discriminator with its head"
-    elif "exam" in asked.parts:
-        progress("exam")
-        measured += [detection_auc(model, kind, some) for kind, some in asked.corruptions.items()]
+    if "rtd" not in methods:
+        skipped |= {
+            part: "it has no discriminator with its head" for part in _DETECTION if part in asked.parts
+        }
+    else:
+        for kind, sentences in asked.corruptions.items():
+            progress(f"exam, {kind}")
+            measured.append(detection_auc(model, kind, sentences))
+        for name, marked in asked.errors.items():
+            progress(f"errors, {name}")
+            measured.append(errors_auc(model, name, marked))
     for name, pairs in asked.pairs.items():
         progress(name)
         measured += pairs_accuracies(model, name, pairs)

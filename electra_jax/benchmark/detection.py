@@ -1,4 +1,4 @@
-"""The exam of frozen corruptions, taken by a discriminator: how well it finds the words that were replaced."""
+"""How well a discriminator finds wrong words: those of the exam, and those that people wrote."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ import numpy as np
 
 from electra_jax.benchmark.exam import Corrupted, Exam, Replace, corrupt, fingerprint
 from electra_jax.benchmark.measured import Measured
-from electra_jax.inference.error_detection import area_under_roc
+from electra_jax.inference.error_detection import MarkedSentence, area_under_roc
 from electra_jax.inference.load import Model
 from electra_jax.inference.reviewing import check_reviewer, room_of_training, word_suspicions
 from electra_jax.inference.suggesting import Suspect, suggest
-from electra_jax.inference.words import tokens_of_words, word_spans
+from electra_jax.inference.words import tokens_of_words, word_spans, write_words
 from electra_jax.tasks.measures import Measure
 
 _PROPOSED = 50  # words of a generator that a replacement is drawn from
@@ -28,10 +28,27 @@ def detection_auc(model: Model, kind: str, sentences: Sequence[Corrupted]) -> Me
         UserError: it has no discriminator.
     """
     check_reviewer(model.config.objective, model._params, 0)
+    return _detection(model, f"exam, {kind}: AUC", sentences)
+
+
+def errors_auc(model: Model, name: str, sentences: Sequence[MarkedSentence]) -> Measured:
+    """Measure the same of words that people got wrong; arguments as those of `detection_auc`.
+
+    Raises:
+        UserError: it has no discriminator.
+    """
+    check_reviewer(model.config.objective, model._params, 0)
+    written = [(*write_words(sentence.words), sentence.wrong) for sentence in sentences]
+    return _detection(
+        model, f"{name}: AUC", [Corrupted(text, tuple(spans), wrong) for text, spans, wrong in written]
+    )
+
+
+def _detection(model: Model, name: str, sentences: Sequence[Corrupted]) -> Measured:
     encodings = [model.tokenizer.encode_with_offsets(sentence.text) for sentence in sentences]
     scores = word_suspicions(model, encodings, [sentence.words for sentence in sentences])
     wrong = [np.array(sentence.wrong) for sentence in sentences]
-    return Measured(f"exam, {kind}: AUC", [_area(scores, wrong)], len(sentences), fingerprint(sentences))
+    return Measured(name, [_area(scores, wrong)], len(sentences), fingerprint(sentences))
 
 
 def _area(scores: Sequence[np.ndarray], wrong: Sequence[np.ndarray]) -> Measure:

@@ -9,7 +9,7 @@ from typing import Any
 from electra_jax.config.yaml_format import parse
 from electra_jax.errors import UserError, listed
 
-PARTS = ("exam", "pairs", "probes", "finetune")
+PARTS = ("exam", "errors", "pairs", "probes", "finetune")
 DATA_FILE = "benchmark.yaml"
 _TASK_FILES = ("data", "train", "dev", "test")
 
@@ -49,6 +49,7 @@ class ExamData:
 
     Attributes:
         exam: a text that no run was trained on.
+        errors: files of words marked right or wrong, by name.
         pairs: files of minimal pairs, by name.
         probes: sections of tasks, as ``finetune.tasks`` has them, by name.
         finetune: likewise.
@@ -56,6 +57,7 @@ class ExamData:
     """
 
     exam: Path | None = None
+    errors: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
     pairs: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
     probes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
     finetune: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
@@ -88,7 +90,12 @@ def read_exam_data(path: Path) -> ExamData:
         raise UserError(f"{path}: exam is {exam!r}, but must be the path of a text")
     if not isinstance(settings, list) or not all(isinstance(some, str) for some in settings):
         raise UserError(f"{path}: settings must be a list of overrides, such as [train.batch_size=16]")
-    pairs = _named(path, values, "pairs", str, "the path of a file")
+    files = {
+        part: {
+            name: root / file for name, file in _named(path, values, part, str, "the path of a file").items()
+        }
+        for part in ("errors", "pairs")
+    }
     tasks = {
         part: {
             name: {key: _from(root, key, value) for key, value in section.items()}
@@ -100,7 +107,8 @@ def read_exam_data(path: Path) -> ExamData:
     }
     return ExamData(
         None if exam is None else root / exam,
-        {name: root / file for name, file in pairs.items()},
+        files["errors"],
+        files["pairs"],
         tasks["probes"],
         tasks["finetune"],
         tuple(settings),

@@ -100,11 +100,12 @@ def test_seconds_are_those_of_the_steps_that_were_logged():
 
 def test_paths_begin_where_the_file_is(tmp_path):
     (tmp_path / "benchmark.yaml").write_text(
-        "exam: text.txt\npairs: {zorro: z.jsonl}\nprobes:\n  cola: {data: glue/CoLA}\n"
+        "exam: text.txt\npairs: {zorro: z.jsonl}\nerrors: {fce: f.tsv}\nprobes:\n  cola: {data: glue/CoLA}\n"
         "finetune:\n  mrpc: {data: 'tfds:glue/mrpc', weight: 2.0}\nsettings: [train.batch_size=16]\n"
     )
     data = read_exam_data(tmp_path)
     assert (data.exam, data.pairs) == (tmp_path / "text.txt", {"zorro": tmp_path / "z.jsonl"})
+    assert data.errors == {"fce": tmp_path / "f.tsv"}
     assert data.probes == {"cola": {"data": str(tmp_path / "glue/CoLA")}}
     assert data.finetune == {"mrpc": {"data": "tfds:glue/mrpc", "weight": 2.0}}
     assert (data.settings, data.missing()) == (("train.batch_size=16",), [])
@@ -115,7 +116,7 @@ def test_paths_begin_where_the_file_is(tmp_path):
     [
         (
             "examen: a.txt",
-            "has the key 'examen'; it names data by the keys exam, pairs, probes, finetune, settings",
+            "has the key 'examen'; it names data by the keys exam, errors, pairs, probes, finetune, settings",
         ),
         ("- a.txt", "has no keys"),
         ("exam: [a]", "exam is .*, but must be the path of a text"),
@@ -134,9 +135,11 @@ def test_what_is_no_data_file_is_refused(tmp_path, text, message):
 def test_parts_without_data_are_left_out(tmp_path):
     (tmp_path / "data.yaml").write_text("exam: a.txt\n")
     data = read_exam_data(tmp_path / "data.yaml")
-    assert data.missing() == ["pairs", "probes", "finetune"]
+    assert data.missing() == ["errors", "pairs", "probes", "finetune"]
     assert chosen_parts(None, data) == ["exam"]
-    with pytest.raises(UserError, match="--only 'exams' is no part; there are exam, pairs, probes, finetune"):
+    with pytest.raises(
+        UserError, match="--only 'exams' is no part; there are exam, errors, pairs, probes, finetune"
+    ):
         chosen_parts("exam,exams", data)
     with pytest.raises(UserError, match="names nothing for pairs, so there is nothing to run"):
         chosen_parts("pairs", data)

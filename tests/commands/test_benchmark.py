@@ -21,10 +21,11 @@ def place(finished, tmp_path, monkeypatch):
     shutil.copy(finished / "corpus.txt", "text.txt")
     pairs = [{"uid": uid, "good": "the cat likes the moon.", "bad": "moon the likes."} for uid in "aab"]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    (tmp_path / "marked.tsv").write_text("the\tc\ncat\ti\n\nmoon\tc\n.\ti\n")
     rows = [(text, label) for label, texts in (("who", SUBJECTS), ("what", OBJECTS)) for text in texts]
     (tmp_path / "task.csv").write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
     (tmp_path / "benchmark.yaml").write_text(
-        "exam: text.txt\npairs: {order: pairs.jsonl}\n"
+        "exam: text.txt\npairs: {order: pairs.jsonl}\nerrors: {marked: marked.tsv}\n"
         "probes:\n  who: &who {kind: classification, train: task.csv, dev: task.csv, text: text, label: label}\n"
         "finetune:\n  who: *who\n"
         "settings: [train.batch_size=4, finetune.epochs=1, 'finetune.length_buckets=[8]']\n"
@@ -41,7 +42,7 @@ def test_runs_are_asked_the_same_and_compared(place, workdir, command):
         "--data",
         ".",
         "--only",
-        "exam,pairs,probes",
+        "exam,errors,pairs,probes",
         "--generator",
         "work",
         "--out",
@@ -55,21 +56,22 @@ def test_runs_are_asked_the_same_and_compared(place, workdir, command):
         "exam, any word: AUC",
         "exam, a word that follows: AUC",
         "exam, a generator's word: AUC",
+        "marked: AUC",
         "order, rtd",
         "order, pll",
         "who probe, layer 1: accuracy",
     ]
-    assert [score["items"] for score in first["scores"].values()] == [20, 20, 20, 3, 3, 14]
+    assert [score["items"] for score in first["scores"].values()] == [20, 20, 20, 2, 3, 3, 14]
     assert [first["label"], other["label"], first["step"]] == ["work", "other", 6]
     assert first["scores"] == other["scores"]
     assert first["scores"]["who probe, layer 1: accuracy"]["value"] > 50
     assert {(some["difference"], some["p"]) for some in results["comparisons"]} == {(0.0, 1.0)}
-    assert len(results["comparisons"]) == 6
+    assert len(results["comparisons"]) == 7
     assert (first["tokens"], first["kept"] < first["parameters"]) == (6 * 8 * 16, True)
     assert first["flops"] > 1e6
     assert first["seconds"] > 0
     assert ended.out.splitlines()[0].split() == ["work", "other"]
-    assert len(ended.out.splitlines()) == 1 + 5 + 6
+    assert len(ended.out.splitlines()) == 1 + 5 + 7
     assert contents(workdir) == before
 
 
