@@ -33,6 +33,7 @@ from electra_jax.config.fields import (
 from electra_jax.config.generation import GenerationConfig, RefineConfig
 from electra_jax.config.seq2seq import decoder_problem
 from electra_jax.config.tasks import Seq2SeqConfig, Tasks
+from electra_jax.config.value_schedule import ValueSchedule
 from electra_jax.config.yaml_format import show
 
 
@@ -293,7 +294,9 @@ class MaskingConfig(Section):
 
 
 class DrawnRateConfig(MaskingConfig):
-    """Masked-language objectives whose rate may be drawn for each row: masked diffusion."""
+    """Masked-language objectives whose rate may change, or be drawn for each row: masked diffusion."""
+
+    mask_rate_schedule: ValueSchedule = ValueSchedule()
 
     mask_rate_high: float | None = field(
         None,
@@ -306,6 +309,16 @@ class DrawnRateConfig(MaskingConfig):
 
     @model_validator(mode="after")
     def _check_rates(self) -> DrawnRateConfig:
+        if self.mask_rate_schedule.to is not None:
+            if self.mask_rate_schedule.to >= 1.0:
+                raise ValueError(
+                    f"mask_rate_schedule.to is {self.mask_rate_schedule.to}, but must be a share below 1, as mask_rate"
+                )
+            if self.mask_rate_high is not None:
+                raise ValueError(
+                    "mask_rate_schedule does not go with mask_rate_high, which draws a rate for each row: leave one "
+                    "of them out"
+                )
         if self.mask_rate_high is None:
             return self
         if self.mask_rate_high <= self.mask_rate:
@@ -328,6 +341,7 @@ class ElectraObjective(DrawnRateConfig):
     generator_weight: float = field(1.0, "Weight of masked_lm_loss in the total.", ge=0.0)
     discriminator_weight: float = field(50.0, "Weight of disc_loss in the total.", ge=0.0)
     temperature: float = field(1.0, "Softmax temperature when replacements are sampled.", gt=0.0)
+    temperature_schedule: ValueSchedule = ValueSchedule()
     disallow_correct: bool = field(False, "Never sample the original token as its own replacement.")
 
 

@@ -27,12 +27,14 @@ from electra_jax.objectives.masked_lm import (
     draw_masked_lm_inputs,
     masked_lm_baselines,
     masked_lm_terms,
+    num_slots,
     padding_sum,
 )
-from electra_jax.objectives.masking import MaskedBatch, max_masked, scatter
+from electra_jax.objectives.masking import MaskedBatch, scatter
 from electra_jax.objectives.metrics import MetricSums, area_under_curve, auc_histogram, mean, weighted_sum
 from electra_jax.objectives.protocol import Examples, Params, Subnetwork
 from electra_jax.objectives.sampling import replacement_logits, sample_by_gumbel, sample_by_inverse_cdf
+from electra_jax.objectives.scheduled import scheduled_value
 
 METRICS = (
     "masked_lm_loss",
@@ -69,20 +71,20 @@ def draw_electra_inputs(
     objective: MaskingConfig,
     special: SpecialIds,
     vocab_rows: int,
-    mask_rate_high: float | None = None,
+    done: Array | float = 1.0,
 ) -> ElectraInputs:
     """Draw the masks and the sampling noise of a batch.
 
     Args:
         batch: int32 ``[batch, length]``.
         rng: A key.
-        objective: Mask rate, probability of [MASK], reference_quirks.
+        objective: Mask rate, how it changes or is drawn, probability of [MASK], reference_quirks.
         special: Ids of the special tokens.
         vocab_rows: Rows of the word table, which is the last axis of the generator's logits.
-        mask_rate_high: The highest rate, where one is drawn for each row.
+        done: Share of the run's steps that is done, where the rate changes.
     """
     mask_rng, sample_rng = jax.random.split(rng)
-    masked_lm = draw_masked_lm_inputs(batch, mask_rng, objective, special, mask_rate_high)
+    masked_lm = draw_masked_lm_inputs(batch, mask_rng, objective, special, done)
     width = vocab_rows if objective.reference_quirks else 2
     uniforms = jax.random.uniform(sample_rng, (*masked_lm.masked.positions.shape, width))
     return ElectraInputs(original=masked_lm.original, masked=masked_lm.masked, sample_uniforms=uniforms)
@@ -103,7 +105,9 @@ class Corruption:
     sampled_ids: Array
 
 
-def corrupt(logits: Array, inputs: ElectraInputs, config: ElectraObjective) -> Corruption:
+def corrupt(
+    logits: Array, inputs: ElectraInputs, config: ElectraObjective, done: Array | float = 1.0
+) -> Corruption:
     """Replace every chosen token by a sample from the generator; no gradient flows through it.
 
     A sample that equals the original is labelled original.
@@ -111,11 +115,13 @@ def corrupt(logits: Array, inputs: ElectraInputs, config: ElectraObjective) -> C
     Args:
         logits: The generator's, ``[batch, slots, vocab]``.
         inputs: The batch.
-        config: temperature, disallow_correct, reference_quirks.
+        config: temperature and how it changes, disallow_correct, reference_quirks.
+        done: Share of the run's steps that is done, where the temperature changes.
     """
     masked, original = inputs.masked, inputs.original.input_ids
+    temperature = scheduled_value(config.temperature, config.temperature_schedule, done)
     logits = replacement_logits(
-        logits, masked.ids, temperature=config.temperature, disallow_correct=config.disallow_correct
+        logits, masked.ids, temperature=temperature, disallow_correct=config.disallow_correct
     )
     sample = sample_by_gumbel if config.reference_quirks else sample_by_inverse_cdf
     sampled_ids = jax.lax.stop_gradient(sample(logits, inputs.sample_uniforms))
@@ -187,6 +193,7 @@ class ReplacedTokenDetection:
     settings: ElectraObjective
     network: Electra
     special: SpecialIds
+    done: Array | float = 1.0  # share of the run's steps
 
     subnetworks: ClassVar[Sequence[Subnetwork]] = (
         Subnetwork(
@@ -200,10 +207,14 @@ class ReplacedTokenDetection:
         """Initialise fresh parameters of both networks."""
         return init_params(self.network, rng)
 
+    def at(self, done: Array) -> "ReplacedTokenDetection":
+        """Return the objective where a share ``done`` of the run is done; see `ScheduledObjective`."""
+        return replace(self, done=done)
+
     def draw_inputs(self, batch: Array, rng: Array) -> ElectraInputs:
         """Draw masks and sampling noise of ``batch``, int32 ``[batch, length]``."""
         settings, rows = self.settings, self.network.sizes.vocab_rows
-        return draw_electra_inputs(batch, rng, settings, self.special, rows, settings.mask_rate_high)
+        return draw_electra_inputs(batch, rng, settings, self.special, rows, self.done)
 
     def loss_normalizers(self, inputs: ElectraInputs) -> tuple[Array, Array]:
         """Return the sum of the masks' weights and the number of real tokens in the batch."""
@@ -226,7 +237,7 @@ class ReplacedTokenDetection:
         logits: Any = self.network.apply(
             {"params": params}, masked_rows, inputs.masked.positions, dropout_rng, method="generate"
         )
-        return logits, corrupt(logits, inputs, self.settings)
+        return logits, corrupt(logits, inputs, self.settings, self.done)
 
     def run_discriminator(
         self, params: Params, inputs: ElectraInputs, corruption: Corruption, dropout_rng: Array | None = None
@@ -274,7 +285,7 @@ class ReplacedTokenDetection:
         """Count both encoders, the generator's head at the chosen positions, and the discriminator's at all."""
         sizes = self.network.sizes
         generator, embedding = sizes.generator, sizes.generator_embedding_size
-        slots = max_masked(self.settings.mask_rate_high or self.settings.mask_rate, length)
+        slots = num_slots(self.settings, length)
         flops = encoder_flops(self.network.config.generator_encoder, length)
         flops += masked_lm_head_flops(generator.hidden_size, embedding, sizes.vocab_size, slots)
         flops += encoder_flops(self.network.config.encoder, length)

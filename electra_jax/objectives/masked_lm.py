@@ -10,7 +10,7 @@ import numpy as np
 from flax import struct
 from jax import Array
 
-from electra_jax.config.schema import MaskedLMObjective, MaskingConfig
+from electra_jax.config.schema import DrawnRateConfig, MaskedLMObjective, MaskingConfig
 from electra_jax.model.electra import MaskedLMNetwork
 from electra_jax.model.flops import encoder_flops, masked_lm_head_flops
 from electra_jax.model.inputs import EncoderInputs, packed_inputs
@@ -19,6 +19,7 @@ from electra_jax.model.vocabulary_loss import first_largest
 from electra_jax.objectives.masking import MaskedBatch, draw_masks, max_masked
 from electra_jax.objectives.metrics import MetricSums, mean, weighted_sum
 from electra_jax.objectives.protocol import Params, Subnetwork
+from electra_jax.objectives.scheduled import highest_value, scheduled_value
 from electra_jax.tokenizers import Tokenizer
 
 LOSS_EPSILON = 1e-6  # in every denominator of the reference
@@ -52,16 +53,16 @@ def draw_masked_lm_inputs(
     rng: Array,
     config: MaskingConfig,
     special: SpecialIds,
-    mask_rate_high: float | None = None,
+    done: Array | float = 1.0,
 ) -> MaskedLMInputs:
     """Derive segments and positions of packed rows and draw their masks.
 
     Args:
         batch: int32 ``[batch, length]``.
         rng: A key.
-        config: Mask rate, probability of [MASK], reference_quirks.
+        config: Mask rate, how it changes or is drawn, probability of [MASK], reference_quirks.
         special: Ids of the special tokens.
-        mask_rate_high: The highest rate, where one is drawn for each row.
+        done: Share of the run's steps that is done, where the rate changes.
     """
     original = packed_inputs(batch, pad_id=special.pad, cls_id=special.cls, sep_id=special.sep)
     masked = draw_masks(
@@ -70,12 +71,29 @@ def draw_masked_lm_inputs(
         pad_id=special.pad,
         ineligible_ids=(special.cls, special.sep, special.mask),
         mask_id=special.mask,
-        mask_rate=config.mask_rate,
+        mask_rate=mask_rate_at(config, done),
         mask_token_probability=config.mask_token_probability,
         with_replacement=config.reference_quirks,
-        mask_rate_high=mask_rate_high,
+        mask_rate_high=config.mask_rate_high if isinstance(config, DrawnRateConfig) else None,
+        slots=num_slots(config, batch.shape[1]),
     )
     return MaskedLMInputs(original=original, masked=masked)
+
+
+def mask_rate_at(config: MaskingConfig, done: Array | float) -> Array | float:
+    """Return the (lowest) rate where a share ``done`` of the run's steps is done."""
+    if not isinstance(config, DrawnRateConfig):
+        return config.mask_rate
+    return scheduled_value(config.mask_rate, config.mask_rate_schedule, done)
+
+
+def num_slots(config: MaskingConfig, length: int) -> int:
+    """Return the largest number of tokens that a row of ``length`` can have masked in the whole run."""
+    if not isinstance(config, DrawnRateConfig):
+        return max_masked(config.mask_rate, length)
+    return max_masked(
+        config.mask_rate_high or highest_value(config.mask_rate, config.mask_rate_schedule), length
+    )
 
 
 def token_nll(logits: Array, ids: Array) -> Array:
@@ -144,6 +162,7 @@ class MaskedLM:
     settings: MaskedLMObjective
     network: MaskedLMNetwork
     special: SpecialIds
+    done: Array | float = 1.0  # share of the run's steps
 
     subnetworks: ClassVar[Sequence[Subnetwork]] = ()
     examples: ClassVar[None] = None
@@ -153,10 +172,13 @@ class MaskedLM:
         """Initialise fresh parameters."""
         return init_params(self.network, rng)
 
+    def at(self, done: Array) -> "MaskedLM":
+        """Return the objective where a share ``done`` of the run is done; see `ScheduledObjective`."""
+        return replace(self, done=done)
+
     def draw_inputs(self, batch: Array, rng: Array) -> MaskedLMInputs:
         """Draw the masks of ``batch``, int32 ``[batch, length]``."""
-        high = self.settings.mask_rate_high
-        return draw_masked_lm_inputs(batch, rng, self.settings, self.special, high)
+        return draw_masked_lm_inputs(batch, rng, self.settings, self.special, self.done)
 
     def loss_normalizers(self, inputs: MaskedLMInputs) -> Array:
         """Return Σ w over the batch: the number of chosen tokens, or of all that could be where rates are drawn."""
@@ -186,7 +208,7 @@ class MaskedLM:
         """Count the encoder, and the head at the chosen positions."""
         sizes = self.network.sizes
         encoder, embedding = sizes.discriminator, sizes.embedding_size
-        slots = max_masked(self.settings.mask_rate_high or self.settings.mask_rate, length)
+        slots = num_slots(self.settings, length)
         head = masked_lm_head_flops(encoder.hidden_size, embedding, sizes.vocab_size, slots)
         return encoder_flops(self.network.config.encoder, length) + head
 

@@ -32,10 +32,10 @@ def max_masked(mask_rate: float, length: int) -> int:
     return min(length, max(1, int((mask_rate + 0.005) * length)))
 
 
-def num_masked(real_tokens: Array, mask_rate: float, length: int) -> Array:
+def num_masked(real_tokens: Array, mask_rate: Array | float, slots: int) -> Array:
     """Return how many tokens of each row are chosen: max(1, min(slots, round_half_even(mask_rate x real tokens)))."""
     wanted = jnp.round(mask_rate * real_tokens.astype(jnp.float32)).astype(jnp.int32)
-    return jnp.clip(wanted, 1, max_masked(mask_rate, length))
+    return jnp.clip(wanted, 1, slots)
 
 
 def draw_num_masked(rng: Array, eligible_tokens: Array, lowest: float, highest: float, length: int) -> Array:
@@ -139,10 +139,11 @@ def draw_masks(
     pad_id: int,
     ineligible_ids: tuple[int, ...],
     mask_id: int,
-    mask_rate: float,
+    mask_rate: Array | float,
     mask_token_probability: float,
     with_replacement: bool,
     mask_rate_high: float | None = None,
+    slots: int | None = None,
 ) -> MaskedBatch:
     """Choose and mask the tokens of a batch.
 
@@ -161,6 +162,7 @@ def draw_masks(
         mask_token_probability: Probability that a chosen token becomes [MASK] and is not kept.
         with_replacement: The reference's way, in which a position can be drawn twice.
         mask_rate_high: If given, each row has a rate of its own, uniform between ``mask_rate`` and this.
+        slots: The most that a row can have; None: `max_masked` of the rate, which is a float then.
     """
     real = input_ids != pad_id
     eligible = real
@@ -168,16 +170,19 @@ def draw_masks(
         eligible &= input_ids != special
     position_rng, keep_rng = jax.random.split(rng)
     length = input_ids.shape[1]
+    if slots is None:
+        slots = max_masked(mask_rate_high or float(mask_rate), length)
     if mask_rate_high is None:
-        count = num_masked(real.sum(axis=1), mask_rate, length)
+        count = num_masked(real.sum(axis=1), mask_rate, slots)
     else:
         rate_rng = jax.random.fold_in(position_rng, 1)  # the other draws are what they are without
-        count = draw_num_masked(rate_rng, eligible.sum(axis=1), mask_rate, mask_rate_high, length)
+        lowest = float(mask_rate)
+        count = draw_num_masked(rate_rng, eligible.sum(axis=1), lowest, mask_rate_high, length)
     positions, weights = choose_positions(
         position_rng,
         eligible,
         count,
-        slots=max_masked(mask_rate_high or mask_rate, length),
+        slots=slots,
         with_replacement=with_replacement,
     )
     if mask_rate_high is not None:

@@ -15,7 +15,9 @@ from electra_jax.partitioning.constraints import num_shards
 DISALLOWED_LOGIT = -1000.0
 
 
-def replacement_logits(logits: Array, ids: Array, *, temperature: float, disallow_correct: bool) -> Array:
+def replacement_logits(
+    logits: Array, ids: Array, *, temperature: Array | float, disallow_correct: bool
+) -> Array:
     """Return the logits to sample from: divided by the temperature, optionally without the original token.
 
     Args:

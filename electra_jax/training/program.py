@@ -128,6 +128,7 @@ def program_for_objective(
         accumulation_steps=config.train.accumulation_steps,
         log_every=config.train.log_every,
         group_schedules=group_schedules(config.optimizer, finetune, config.train.total_steps),
+        total_steps=config.train.total_steps,
     )
     jitted = jax.jit(fresh, out_shardings=shardings, compiler_options=run_once_options(mesh))
 

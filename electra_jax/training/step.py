@@ -12,6 +12,7 @@ from jax import Array
 from electra_jax.objectives import Objective
 from electra_jax.objectives.metrics import MetricSums, add_sums
 from electra_jax.objectives.protocol import Subnetwork
+from electra_jax.objectives.scheduled import ScheduledObjective
 from electra_jax.training.state import TrainState
 
 # float32 scalars of one step: loss, grad_norm (of everything, and of each subnetwork), learning_rate, that of
@@ -36,23 +37,28 @@ def make_train_step(
     accumulation_steps: int,
     log_every: int,
     group_schedules: Mapping[str, optax.Schedule] = MappingProxyType({}),
+    total_steps: int | None = None,
 ) -> Callable[[TrainState, Array], tuple[TrainState, Report]]:
     """Return the update of a state by a batch int32 ``[batch, length]``.
 
     Every random number comes from ``fold_in(seed, step)``, and the gradient is that of the whole batch however many
     microbatches it is computed in: each microbatch's loss is divided by the normalizers of the whole batch. The
-    schedules are those of the optimizer, and only reported.
+    schedules are those of the optimizer, and only reported. What the objective changes on its way follows from the
+    share of ``total_steps`` that is done, and so from the step alone; None leaves it as at the end of a run.
     """
     base = stream_key(seed, TRAIN_STREAM)
 
     def train_step(state: TrainState, batch: Array) -> tuple[TrainState, Report]:
         draw_rng, dropout_rng = jax.random.split(jax.random.fold_in(base, state.step))
-        inputs = objective.draw_inputs(batch, draw_rng)
+        current = objective
+        if total_steps is not None and isinstance(objective, ScheduledObjective):
+            current = objective.at(state.step.astype(jnp.float32) / total_steps)
+        inputs = current.draw_inputs(batch, draw_rng)
         loss, sums, gradients = _accumulate(
-            objective,
+            current,
             state.params,
             inputs,
-            objective.loss_normalizers(inputs),
+            current.loss_normalizers(inputs),
             dropout_rng,
             accumulation_steps,
         )

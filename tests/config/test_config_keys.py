@@ -96,6 +96,7 @@ def test_another_objective_differs_in_the_keys_that_are_absent():
         "objective.generator_weight",
         "objective.discriminator_weight",
         "objective.temperature",
+        *(f"objective.temperature_schedule.{key}" for key in ("to", "shape", "begin", "over")),
         "objective.disallow_correct",
     ]
     assert not any(change.free for change in found)

@@ -30,7 +30,7 @@ def test_how_many_are_chosen_as_in_the_original(shared):
             continue
         length, rate = int(name[1:].split("_")[0]), float(name.split("_p")[1])
         assert max_masked(rate, length) == case["max_predictions_per_seq"]
-        chosen = num_masked(np.array(case["length"]), rate, length)
+        chosen = num_masked(np.array(case["length"]), rate, max_masked(rate, length))
         np.testing.assert_array_equal(chosen, case["num_to_predict"])
         checked += 1
     assert checked >= 3
@@ -64,7 +64,7 @@ def test_with_replacement_gives_the_originals_rate_of_distinct_positions(shared)
     positions, weights = choose_positions(
         jax.random.key(0),
         eligible,
-        num_masked(np.full(4000, 128), 0.15, 128),
+        num_masked(np.full(4000, 128), 0.15, max_masked(0.15, 128)),
         slots=19,
         with_replacement=True,
     )
