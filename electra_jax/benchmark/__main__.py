@@ -167,7 +167,7 @@ def _load(run: Path) -> Model:
 
 def _labels(runs: Sequence[Path]) -> list[str]:
     """Return a short name for each run: that of its directory, or where two are alike the path."""
-    names = [run.name for run in runs]
+    names = [run.resolve().name for run in runs]
     return [name if names.count(name) == 1 else str(run) for name, run in zip(names, runs, strict=True)]
 
 

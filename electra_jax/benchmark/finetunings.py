@@ -38,9 +38,9 @@ def finetune_and_measure(
     Raises:
         UserError: anything the user can put right.
     """
-    directory = (
-        workdir / f"{run.name}-{step}-{hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:8]}" / name
-    )
+    place = run.resolve()
+    of_run = hashlib.sha256(str(place).encode()).hexdigest()[:8]
+    directory = workdir / f"{place.name}-{step}-{of_run}" / name
     config = task_config(run, name, section, [*settings, f"finetune.seeds={seeds}"])
     with contextlib.redirect_stdout(sys.stderr):  # what is printed at the end is the benchmark's
         if not train(config, directory):
