@@ -21,13 +21,13 @@ from electra_jax import cli
 from electra_jax.config import Config
 from electra_jax.errors import UserError
 from electra_jax.partitioning.mesh import make_mesh
-from electra_jax.planning.compiling import Vocabulary
+from electra_jax.planning.compiling import StandInTokenizer
 from electra_jax.training.program import build_program
 
 
 def compile_seconds(config: Config) -> dict[str, float]:
     """Seconds of tracing and of compiling the step of ``config``, and megabytes that it needs beside its state."""
-    program = build_program(config, Vocabulary(config.tokenizer.vocab_size), make_mesh(config.mesh))
+    program = build_program(config, StandInTokenizer(config.tokenizer.vocab_size), make_mesh(config.mesh))
     rows = np.zeros((config.train.batch_size, config.data.sequence_length), np.int32)
     with program.on_mesh():
         started = time.perf_counter()

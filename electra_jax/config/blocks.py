@@ -4,11 +4,37 @@ from __future__ import annotations
 
 from typing import Any
 
+from electra_jax.config.fields import MAX_LAYERS, MAX_SIZE, Section, field
+
+
+class LocalAttentionConfig(Section):
+    """Layers whose tokens see their neighbours alone, in memory and time that grow with the length and not its square.
+
+    As ModernBERT (Warner et al. 2024) has them.
+    """
+
+    window: int | None = field(
+        None,
+        "block modern only: tokens that local layers see, half of them on each side; even, and no longer than a row. "
+        "null: every layer is global.",
+        ge=2,
+        le=MAX_SIZE,
+    )
+    global_every: int = field(
+        3, "With a window: layers 0, this, twice this ... are global, the others local.", ge=2, le=MAX_LAYERS
+    )
+
+
 # Of the section ``model``, where block is modern: ModernBERT's own.
 MODERN_DEFAULTS = {"hidden_dropout": 0.0, "attention_dropout": 0.0, "layer_norm_epsilon": 1e-5}
 
 # Keys of the section ``model`` that one block reads and the other does not.
-_READ_BY = {"rope_theta": "modern", "type_vocab_size": "bert"}
+_READ_BY = {
+    "rope_theta": "modern",
+    "rope_theta_global": "modern",
+    "local_attention": "modern",
+    "type_vocab_size": "bert",
+}
 
 
 def block_problem(model: Any) -> str | None:
@@ -30,6 +56,23 @@ def block_problem(model: Any) -> str | None:
             f"block modern turns pairs of features, and heads are {model.hidden_size // model.num_heads} wide "
             f"(hidden_size {model.hidden_size} / num_heads {model.num_heads}): make that even"
         )
+    return _problem_of_window(model)
+
+
+def _problem_of_window(model: Any) -> str | None:
+    local = model.local_attention
+    if local.window is None:
+        unread = {
+            "rope_theta_global": model.rope_theta_global is not None,
+            "local_attention.global_every": local != type(local)(),
+        }
+        given = next((name for name, is_set in unread.items() if is_set), None)
+        return given and f"{given} is read with local_attention.window only, which is null: leave it out"
+    if local.window % 2:
+        return (
+            f"local_attention.window {local.window} is odd, and half of a window lies on each side of a token: make it "
+            "even"
+        )
     return None
 
 
@@ -44,6 +87,12 @@ def modern_problem(config: Any) -> str | None:
         )
     if config.finetuning:
         return _problem_of_heads(config.finetune)
+    window, length = config.model.local_attention.window, config.data.sequence_length
+    if window is not None and window > length:
+        return (
+            f"model.local_attention.window {window} is above data.sequence_length {length}, so that no layer would be "
+            "local: make it smaller, or leave it out"
+        )
     generator = config.generator
     width = generator.hidden_size or max(1, round(config.model.hidden_size * generator.size_fraction))
     if generator.embedding_size not in (None, width):

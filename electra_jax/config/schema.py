@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from pydantic.fields import FieldInfo
 
-from electra_jax.config.blocks import MODERN_DEFAULTS, block_problem, modern_problem
+from electra_jax.config.blocks import MODERN_DEFAULTS, LocalAttentionConfig, block_problem, modern_problem
 from electra_jax.config.fields import (
     FINETUNING,
     MAX_LAYERS,
@@ -179,6 +179,10 @@ class ModelConfig(Section):
         "block modern only: base of the wavelengths of rotary positions; larger for longer rows.",
         gt=1.0,
     )
+    rope_theta_global: float | None = field(
+        None, "With a window: rope_theta of the layers that are global; null: rope_theta.", gt=1.0
+    )
+    local_attention: LocalAttentionConfig = LocalAttentionConfig()
     type_vocab_size: int = field(2, "block bert only: token types (segments A and B).", ge=1, le=MAX_SIZE)
     hidden_dropout: float = field(
         0.1,

@@ -66,6 +66,9 @@ class EncoderConfig:
         scan_layers: Whether to compile one layer and loop over it.
         remat: What of a block is recomputed in the backward pass.
         rope_theta: Base of the wavelengths of rotary positions, which modern blocks have.
+        rope_theta_global: That of global layers, if there are local ones.
+        window: How many columns away on either side local layers see; None is no local layer. Modern blocks only.
+        global_every: Layers 0, this, twice this … are global.
     """
 
     block: BlockConfig
@@ -74,6 +77,13 @@ class EncoderConfig:
     scan_layers: bool
     remat: Remat
     rope_theta: float = 10_000.0
+    rope_theta_global: float = 10_000.0
+    window: int | None = None
+    global_every: int = 1
+
+    def window_of(self, number: int) -> int | None:
+        """Return how many columns away on either side layer ``number`` sees; None if it is global."""
+        return None if number % self.global_every == 0 else self.window
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from electra_jax.model.dropout import dropout
 from electra_jax.model.inputs import EncoderInputs
 from electra_jax.model.layers import Dense, LayerNorm, split_or_none, truncated_normal
 from electra_jax.model.local_init import can_start_local
+from electra_jax.model.operations import Operations
 from electra_jax.partitioning.constraints import constrain
 
 
@@ -84,9 +85,7 @@ class Encoder(nn.Module):
 
     def layer_parameters(self) -> Iterator[Any]:
         """Yield the parameters of each layer."""
-        leaves, structure = jax.tree.flatten(self.layers)
-        for layer_leaves in zip(*map(self.config.block.operations.unstack, leaves), strict=True):
-            yield jax.tree.unflatten(structure, layer_leaves)
+        yield from unstacked(self.layers, self.config.block.operations)
 
     def __call__(self, embedded: Array, inputs: EncoderInputs, rng: Array | None) -> Array:
         """Map ``[batch, length, embedding]`` to the last layer's ``[batch, length, hidden]``.
@@ -127,6 +126,13 @@ class Encoder(nn.Module):
         mask = AttentionMask.within(segments, self.direction)
         keys = jax.random.split(key, self.config.num_layers)
         return jax.vmap(lambda k: layer.init(k, x, mask, None)["params"])(keys)
+
+
+def unstacked(layers: Any, operations: Operations) -> Iterator[Any]:
+    """Yield the parameters of each layer out of stacked ones."""
+    leaves, structure = jax.tree.flatten(layers)
+    for layer_leaves in zip(*map(operations.unstack, leaves), strict=True):
+        yield jax.tree.unflatten(structure, layer_leaves)
 
 
 def rematerialised(step: Any, remat: Remat) -> Any:

@@ -12,9 +12,19 @@ def encoder_flops(config: EncoderConfig, length: int) -> float:
     hidden, embedding_size = config.block.hidden_size, config.embedding_size
     products = 3 if config.block.kind == "modern" else 2  # of the feed-forward layer
     projections = 2 * length * (4 * hidden * hidden + products * hidden * config.block.intermediate_size)
-    attention = 2 * 2 * length * length * hidden
+    windows = [config.window_of(number) for number in range(config.num_layers)]
+    attention = sum(2 * 2 * attended_pairs(length, window) * hidden for window in windows)
     project = 2 * length * embedding_size * hidden if embedding_size != hidden else 0
-    return config.num_layers * (projections + attention) + project
+    return config.num_layers * projections + attention + project
+
+
+def attended_pairs(length: int, window: int | None) -> int:
+    """Count the pairs of a query and a key in a row of one document, keys at most ``window`` columns away (None: any).
+
+    As `AttentionMask` says; a back end that multiplies more pairs, and masks them, does not count as doing more.
+    """
+    reach = length - 1 if window is None else min(window, length - 1)
+    return length * (2 * reach + 1) - reach * (reach + 1)
 
 
 def masked_lm_head_flops(hidden_size: int, embedding_size: int, vocab_size: int, positions: int) -> float:

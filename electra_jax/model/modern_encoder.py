@@ -2,6 +2,7 @@
 
 Warner et al. 2024, "Smarter, Better, Faster, Longer"; computed as transformers' ``modeling_modernbert.py`` does. The
 embedding layer ends with a LayerNorm, so the first block has none before its attention; the last is followed by one.
+In some layers tokens may see their neighbours alone (``model.local_attention``).
 
 Parameters (layers stacked on a leading axis)::
 
@@ -25,7 +26,7 @@ from electra_jax.model.attention.mask import AttentionMask
 from electra_jax.model.attention.multi_head import MultiHeadAttention
 from electra_jax.model.block import BlockConfig
 from electra_jax.model.dropout import dropout
-from electra_jax.model.encoder import Encoder, rematerialised
+from electra_jax.model.encoder import Encoder, rematerialised, unstacked
 from electra_jax.model.inputs import EncoderInputs
 from electra_jax.model.layers import Dense, LayerNorm, split_or_none, truncated_normal
 from electra_jax.model.rotary import Rotation, rotation_of_columns
@@ -103,31 +104,51 @@ class ModernEncoder(Encoder):
         return self.final_layer_norm(self.run_layers(self.project(embedded), mask, rng))
 
     def run_layers(self, x: Array, mask: AttentionMask, rng: Array | None, *more: Any) -> Array:
-        """Apply all layers to ``[batch, length, hidden]``."""
+        """Apply all layers to ``[batch, length, hidden]``.
+
+        A scan goes over groups of a global layer and the local ones after it, so that each has a window of its own.
+        """
         assert not more, "an encoder's layers read nothing else"
-        config = self.config
+        config, operations = self.config, self.config.block.operations
         # Parameters do not depend on the back end, and may be initialised on devices where it does not run.
         block = replace(config.block, attention="xla") if self.is_initializing() else config.block
         layer = self.layer(block)
-        rotation = rotation_of_columns(x.shape[1], block.hidden_size // block.num_heads, config.rope_theta)
+        head_dim = block.hidden_size // block.num_heads
+        thetas = (config.rope_theta, config.rope_theta if config.window is None else config.rope_theta_global)
+        local_rotation, global_rotation = (
+            rotation_of_columns(x.shape[1], head_dim, theta) for theta in thetas
+        )
 
-        def run(x: Array, params: Any, number: Array, first: bool | Array) -> Array:
+        def run(x: Array, params: Any, number: Array, place: int, first: bool | Array) -> Array:
+            """Apply layer ``number``, which stands at ``place`` in its group."""
+            window = config.window_of(place)
+            rotation = global_rotation if window is None else local_rotation
+            windowed: AttentionMask = mask.replace(window=window)  # type: ignore[attr-defined]
+
             def step(x: Array, params: Any, number: Array) -> Array:
                 layer_rng = None if rng is None else jax.random.fold_in(rng, number)
-                out: Any = layer.apply({"params": params}, x, mask, layer_rng, rotation, first)
+                out: Any = layer.apply({"params": params}, x, windowed, layer_rng, rotation, first)
                 return out
 
             out: Array = rematerialised(step, config.remat)(x, params, number)
             return out
 
-        numbers = jnp.arange(config.num_layers)
-        if config.scan_layers:
+        numbers, size = jnp.arange(config.num_layers), config.global_every
+        groups = config.num_layers // size if config.scan_layers else 0
+        if groups:
 
             def body(x: Array, params_and_number: tuple[Any, Array]) -> tuple[Array, None]:
-                params, number = params_and_number
-                return run(x, params, number, number == 0), None
+                group, number = params_and_number
+                for place, params in enumerate(unstacked(group, operations)):
+                    x = run(x, params, number + place, place, number == 0 if place == 0 else False)
+                return x, None
 
-            return jax.lax.scan(body, x, (self.layers, numbers))[0]
-        for count, params in enumerate(self.layer_parameters()):
-            x = run(x, params, numbers[count], count == 0)
+            grouped = jax.tree.map(
+                lambda leaf: leaf[: groups * size].reshape(groups, size, *leaf.shape[1:]), self.layers
+            )
+            x, _ = jax.lax.scan(body, x, (grouped, numbers[: groups * size : size]))
+        # Those of no whole group, or all.
+        rest = jax.tree.map(lambda leaf: leaf[groups * size :], self.layers) if groups else self.layers
+        for number, params in enumerate(unstacked(rest, operations), start=groups * size):
+            x = run(x, params, numbers[number], number % size, number == 0)
         return x

@@ -94,8 +94,18 @@ def network_config(config: Config, vocab_size: int, platform: str | None = None)
             attention=attention,
             operations=CPU_OPERATIONS if platform == "cpu" else PLAIN_OPERATIONS,
         )
-        depth = encoder_sizes.num_layers
-        return EncoderConfig(block, embedding_size, depth, scan_layers, compute.remat, model.rope_theta)
+        window = model.local_attention.window
+        return EncoderConfig(
+            block=block,
+            embedding_size=embedding_size,
+            num_layers=encoder_sizes.num_layers,
+            scan_layers=scan_layers,
+            remat=compute.remat,
+            rope_theta=model.rope_theta,
+            rope_theta_global=model.rope_theta_global or model.rope_theta,
+            window=None if window is None else window // 2,
+            global_every=1 if window is None else model.local_attention.global_every,
+        )
 
     return NetworkConfig(
         sizes=sizes,

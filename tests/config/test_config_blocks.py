@@ -24,6 +24,16 @@ def test_three_products_of_the_feed_forward_layer_cost_what_two_do():
     assert sizes.generator.intermediate_size == 192  # and 8/3 x 64
 
 
+def test_a_window_of_a_whole_row_is_taken_and_one_of_a_longer_model_in_fine_tuning():
+    local = {"local_attention": {"window": 16}}
+    small_config(model={**MODERN, **local})
+    small_config(
+        model={**MODERN, "local_attention": {"window": 128}},
+        objective={"kind": "finetune"},
+        finetune={"tasks": {"rte": {}}},
+    )
+
+
 SEQ2SEQ = {"tasks": {"mine": {"kind": "seq2seq"}}}
 
 
@@ -35,6 +45,21 @@ SEQ2SEQ = {"tasks": {"mine": {"kind": "seq2seq"}}}
         ({"model": {**MODERN, "num_heads": 32}}, "heads are 1 wide .hidden_size 32 / num_heads 32."),
         ({"model": {**MODERN, "type_vocab_size": 3}}, "type_vocab_size is read with block bert only"),
         ({"model": {"rope_theta": 100.0}}, "rope_theta is read with block modern only, and block is bert"),
+        ({"model": {"local_attention": {"window": 8}}}, "local_attention is read with block modern only"),
+        ({"model": {"rope_theta_global": 100.0}}, "rope_theta_global is read with block modern only"),
+        (
+            {"model": {**MODERN, "rope_theta_global": 100.0}},
+            "rope_theta_global is read with local_attention.window only, which is null",
+        ),
+        (
+            {"model": {**MODERN, "local_attention": {"global_every": 2}}},
+            "local_attention.global_every is read with local_attention.window only",
+        ),
+        ({"model": {**MODERN, "local_attention": {"window": 7}}}, "local_attention.window 7 is odd"),
+        (
+            {"model": {**MODERN, "local_attention": {"window": 18}}},
+            "local_attention.window 18 is above data.sequence_length 16",
+        ),
         (
             {"model": MODERN, "generator": {"num_heads": 16}},
             "generator's heads are 1 wide .16 / generator.num_heads 16.",

@@ -13,7 +13,8 @@ from electra_jax.convert.names import NameConflictError, NameTable, Row, hugging
 from electra_jax.model.text_encoder import init_params
 from electra_jax.objectives import build_network
 
-PRESETS = sorted((Path(__file__).resolve().parents[2] / "configs" / "pretrain").glob("*.yaml"))
+FOLDER = Path(__file__).resolve().parents[2] / "configs" / "pretrain"
+PRESETS = sorted(path for path in FOLDER.glob("*.yaml") if not path.stem.startswith("modern"))
 VARIANTS = {
     "as it is": [],
     "own embeddings": ["generator.sharing=none"],

@@ -17,6 +17,7 @@ from electra_jax.model.attention.mask import AttentionMask
 from electra_jax.model.attention.plain import plain_attention
 from electra_jax.model.attention.splash import splash_attention
 from electra_jax.model.network_config import network_config
+from electra_jax.planning.products import product_flops
 
 BACKENDS = {
     "blocked": lambda *args: attend("blocked", *args, rate=0.0, rng=None),
@@ -130,6 +131,45 @@ def test_rows_that_continue_at_columns_of_their_own_agree(backend):
         splash_attention(*arrays, mask, interpret=True)
 
 
+@pytest.mark.parametrize("direction", ["both", "left_to_right", "right_to_left"])
+@pytest.mark.parametrize("window", [5, 24])
+def test_blocks_that_read_near_keys_alone_agree(window, direction):
+    """Windows smaller and larger than a block, in rows that are no multiple of one."""
+    mask, arrays = AttentionMask.within(_documents(90), direction, window), _arrays(90)
+    widths = set()
+
+    def attend_block(query, key, value, allowed, _):
+        widths.add(key.shape[2])
+        return plain_attention(query, key, value, allowed, rate=0.0, rng=None)
+
+    blocks = partial(over_query_blocks, attend_block, block=16)
+    expected, expected_gradients = _value_and_gradients(
+        partial(attend, "xla", rate=0.0, rng=None), arrays, mask
+    )
+    out, gradients = _value_and_gradients(blocks, arrays, mask)
+    np.testing.assert_allclose(out, expected, atol=2e-5)
+    for got, wanted in zip(gradients, expected_gradients, strict=True):
+        np.testing.assert_allclose(got, wanted, atol=5e-5)
+    reach = window + window % 2
+    assert widths == {max(16, reach) + reach * (2 if direction == "both" else 1)}
+
+
+def test_products_and_memory_of_a_window_grow_linearly_with_the_length():
+    def jaxpr(length):
+        shape = jax.ShapeDtypeStruct((1, 2, length, 8), jnp.float32)
+        mask = AttentionMask.within(jnp.ones((1, length), jnp.int32), window=64)
+        attention = partial(attend, "blocked", rate=0.0, rng=None)
+        return jax.make_jaxpr(lambda q, k, v: attention(q, k, v, mask))(shape, shape, shape).jaxpr
+
+    keys = 128 + 2 * 64  # of a block of 128 queries
+    assert [product_flops(jaxpr(length)) for length in (1024, 4096)] == [
+        2 * 2 * 2 * length * keys * 8 for length in (1024, 4096)
+    ]
+    windowed = [_training_bytes("blocked", length, window=64) for length in (1024, 2048)]
+    assert windowed[1] < 2.1 * windowed[0]
+    assert windowed[1] < _training_bytes("blocked", 2048)
+
+
 def test_blocks_drop_out_at_the_rate_and_each_its_own():
     length = 256
     query, key, _ = _arrays(length)
@@ -145,12 +185,12 @@ def test_blocks_drop_out_at_the_rate_and_each_its_own():
     assert (first & second).mean() == pytest.approx(0.0625, abs=0.005)
 
 
-def _training_bytes(backend, length):
+def _training_bytes(backend, length, window=None):
     shape = jax.ShapeDtypeStruct((1, 2, length, 8), jnp.float32)
     segments = jax.ShapeDtypeStruct((1, length), jnp.int32)
 
     def loss(query, key, value, segments, rng):
-        mask = AttentionMask.within(segments)
+        mask = AttentionMask.within(segments, window=window)
         return attend(backend, query, key, value, mask, rate=0.1, rng=rng).sum()
 
     rng = jax.eval_shape(lambda: jax.random.key(0))

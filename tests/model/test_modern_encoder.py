@@ -7,6 +7,8 @@ import pytest
 from small_run import SmallVocabulary, small_config
 from tiny import padded_rows
 
+from electra_jax.model.attention.mask import AttentionMask
+from electra_jax.model.flops import attended_pairs, encoder_flops
 from electra_jax.model.inputs import packed_inputs
 from electra_jax.model.text_encoder import init_params
 from electra_jax.objectives import build_network
@@ -19,7 +21,7 @@ V = SmallVocabulary
 MODEL = {"block": "modern", "embedding_size": None, "num_layers": 3}
 
 
-def _network(model=(), **sections):
+def _network(model=(), /, **sections):
     config = small_config(model={**MODEL, **dict(model)}, **sections)
     return config, build_network(config, V.vocab_size)
 
@@ -57,8 +59,9 @@ def _agree(gradients, others):
         np.testing.assert_allclose(one / scale, other / scale, atol=2e-5, err_msg=path_name(path))
 
 
-def test_scanned_layers_equal_unrolled_ones_with_the_same_dropout(params, inputs):
+def test_scanned_groups_equal_unrolled_layers_with_the_same_dropout(params, inputs):
     dropout = {"hidden_dropout": 0.2, "attention_dropout": 0.2}
+    dropout |= {"local_attention": {"window": 4, "global_every": 2}, "rope_theta_global": 100.0}
     _, unrolled = _network(dropout)
     _, scanned = _network(dropout, compute={"scan_layers": True, "remat": "dots"})
     rng = jax.random.key(3)
@@ -119,3 +122,14 @@ def test_initialisation_is_modernberts(params):
         assert 2.2 * sigma < float(jnp.abs(table).max()) <= 3.0001 * sigma
     prediction = params["discriminator_head"]["prediction"]["kernel"]
     assert float(jnp.std(prediction)) == pytest.approx(32**-0.5, rel=0.4)
+
+
+def test_flops_count_the_pairs_that_a_window_leaves():
+    segments = jnp.ones((1, 11), jnp.int32)
+    for window in (None, 0, 3, 10, 30):
+        seen = AttentionMask.within(segments, window=window).allowed().sum()
+        assert attended_pairs(11, window) == int(seen)
+    _, network = _network({"local_attention": {"window": 4, "global_every": 2}})  # layers 0 and 2 are global
+    _, without = _network()
+    saved = encoder_flops(without.config.encoder, 16) - encoder_flops(network.config.encoder, 16)
+    assert saved == 4 * 32 * (16 * 16 - attended_pairs(16, 2))

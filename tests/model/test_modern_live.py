@@ -49,9 +49,13 @@ def _theirs(model_class, model, **settings):
         num_attention_heads=HEADS,
         intermediate_size=WIDE,
         max_position_embeddings=ROW,
-        global_attn_every_n_layers=1,
+        local_attention=model.local_attention.window or ROW,
+        global_attn_every_n_layers=model.local_attention.global_every if model.local_attention.window else 1,
         rope_parameters={
-            "full_attention": {"rope_type": "default", "rope_theta": model.rope_theta},
+            "full_attention": {
+                "rope_type": "default",
+                "rope_theta": model.rope_theta_global or model.rope_theta,
+            },
             "sliding_attention": {"rope_type": "default", "rope_theta": model.rope_theta},
         },
         pad_token_id=V.pad_id,
@@ -155,7 +159,8 @@ def _compare(theirs, ours, encoder, logits_of, outputs):
         np.testing.assert_allclose(got / size, want / size, atol=1e-5, err_msg=jax.tree_util.keystr(path))
 
 
-VARIANTS = [{}, {"model": {"rope_theta": 100.0}, "compute": {"scan_layers": True, "remat": "full"}}]
+LOCAL = {"local_attention": {"window": 4, "global_every": 2}, "rope_theta": 100.0, "rope_theta_global": 50.0}
+VARIANTS = [{}, {"model": LOCAL, "compute": {"scan_layers": True, "remat": "full"}}]
 
 
 def _config(variant, **sections):

@@ -1,20 +1,16 @@
 """Attention one block of queries at a time: exact, on every platform, in memory linear in the length."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from electra_jax.model.attention.mask import AttentionMask
+from electra_jax.model.attention.near_keys import AttendBlock, keys_near, over_near_keys
 from electra_jax.model.attention.plain import attention_probabilities
 from electra_jax.model.operations import PLAIN_OPERATIONS, Operations
 
 # Queries whose scores exist at one time; memory is batch x heads x this x length.
 QUERY_BLOCK = 128
-
-# (query, key, value, allowed [batch, 1, block, keys], number of the block) → attention output of a block of queries.
-AttendBlock = Callable[[Array, Array, Array, Array, Array], Array]
 
 
 def blocked_attention(
@@ -52,16 +48,19 @@ def over_query_blocks(
 ) -> Array:
     """Apply ``attend`` to one block of queries after the other; each is recomputed in the backward pass.
 
-    A query's softmax is over all keys at once, so nothing is approximated and nothing has to be rescaled.
+    A query's softmax is over all its keys at once, so nothing is approximated and nothing has to be rescaled. With a
+    window a block reads the keys near it alone, so that time and memory are linear in the length.
 
     Args:
-        attend: Attention of one block of queries to all keys.
+        attend: Attention of one block of queries to keys, all of them or those near it.
         query: ``[batch, heads, queries, head_dim]``.
         key: ``[batch, heads, keys, head_dim]``.
         value: As key.
         mask: Who may attend to whom.
         block: Queries of a block.
     """
+    if (near := keys_near(mask, block)) is not None:
+        return over_near_keys(attend, query, key, value, mask, near)
     batch, heads, length, head_dim = query.shape
     blocks = -(-length // block)
     missing = blocks * block - length

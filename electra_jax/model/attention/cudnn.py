@@ -10,6 +10,8 @@ from electra_jax.model.attention.blocked import over_query_blocks
 from electra_jax.model.attention.mask import AttentionMask
 
 # cuDNN takes segments as a bias [batch, 1, query, key]. In blocks of queries it grows linearly with the length.
+# A window is in that bias too, over the keys near a block: of windows of its own (``local_window_size``) cuDNN knows
+# those to the left alone (jax 0.10.2, jax/_src/nn/functions.py: "cuDNN doesn't support right window").
 BIAS_BLOCK = 1024
 
 
