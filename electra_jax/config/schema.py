@@ -234,9 +234,11 @@ class GeneratorConfig(Section):
 
     size_fraction: float = field(0.25, "Generator width as a fraction of model.hidden_size.", gt=0.0, le=1.0)
     layers_fraction: float = field(1.0, "Generator depth as a fraction of model.num_layers.", gt=0.0, le=1.0)
-    sharing: Literal["embeddings", "none", "all"] = field(
+    sharing: Literal["embeddings", "gdes", "none", "all"] = field(
         "embeddings",
-        "embeddings: one embedding layer for both; none: the generator has its own, at its own width; "
+        "embeddings: one embedding layer for both; gdes: the discriminator's tables are the generator's, through which "
+        "its gradient does not go, and a difference of its own (DeBERTaV3; electra alone); none: the generator has its "
+        "own, at its own width; "
         "all: the generator is the discriminator's encoder with another head (size_fraction must be 1).",
     )
     hidden_size: int | None = field(

@@ -19,6 +19,7 @@ from electra_jax.config.schema import Config, MeshConfig
 from electra_jax.convert.flat_parameters import expected_shapes, flatten, unflatten
 from electra_jax.convert.weights import AdamMoments, Weights
 from electra_jax.errors import UserError
+from electra_jax.model.disentangled import is_disentangled, materialised
 from electra_jax.optim.adam import ElectraAdamState
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.tasks.settings import FILE, check_heads, read_settings, write_settings
@@ -76,7 +77,7 @@ def read_native(
         )
     _check_same_model(where, trained, config, vocab_size)
     moments = _read_moments(config, tokenizer, directory, step) if optimizer else None
-    params = read_params(directory, step)
+    config, params = materialised(config, read_params(directory, step))
     tasks = read_settings(run) if (run / FILE).is_file() else {}
     if tasks:
         check_heads(run, tasks, params.get("heads", {}), trained.finetune.tasks)
@@ -87,7 +88,17 @@ def read_native(
         tokenizer=tokenizer,
         step=step,
         moments=moments,
+        notes=_notes(where, trained),
         tasks=tasks,
+    )
+
+
+def _notes(where: Path, trained: Config) -> tuple[str, ...]:
+    if not is_disentangled(trained):
+        return ()
+    return (
+        f"{where} was trained with generator.sharing=gdes: the discriminator's embeddings are added up, and the "
+        "generator has its own (generator.sharing=none)",
     )
 
 
@@ -113,6 +124,11 @@ def _check_same_model(where: Path, trained: Config, config: Config, vocab_size: 
 
 def _read_moments(config: Config, tokenizer: Tokenizer | None, directory: Path, step: int) -> AdamMoments:
     where = directory / str(step)
+    if is_disentangled(config):
+        raise UserError(
+            f"{where} was trained with generator.sharing=gdes, whose differences are added up, and moments cannot be: "
+            "leave --optimizer out"
+        )
     if tokenizer is None or not has_progress(directory, step):
         raise UserError(f"{where} has no optimizer state for --optimizer to carry along: leave that out")
     program = build_program(config, tokenizer, make_mesh(MeshConfig()))

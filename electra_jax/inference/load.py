@@ -25,6 +25,7 @@ from electra_jax.inference.filling import Filling
 from electra_jax.inference.items import as_items, choice_of, pair_of, text_of, text_or_pair, words_of
 from electra_jax.inference.refining import Refinement
 from electra_jax.inference.reviewing import SuspiciousWord
+from electra_jax.model.disentangled import materialised
 from electra_jax.model.text_encoder import TextEncoder
 from electra_jax.objectives import build_network
 from electra_jax.partitioning.axes import parameter_specs
@@ -124,7 +125,7 @@ def _load_native(path: Path, step: int | None) -> "Model":
     tokenizer = load_tokenizer(workdir.tokenizer)
     settings = _read_task_settings(workdir)
     tasks = _build_tasks(workdir.root, config, tokenizer, settings)
-    params = read_params(directory, step)
+    config, params = materialised(config, read_params(directory, step))
     if settings:
         check_heads(workdir.root, settings, params.get("heads", {}), config.finetune.tasks)
     return Model(config, tokenizer, params, tasks, str(path))

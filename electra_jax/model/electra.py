@@ -5,13 +5,15 @@ Parameter tree (layers stacked on a leading axis)::
     embeddings/{word,position,token_type}/embedding, embeddings/layer_norm; with modern blocks word alone
     encoder/{embeddings_project, layers/…}       the discriminator's encoder, the one that is kept
     discriminator_head/{dense,prediction}, with modern blocks layer_norm too
-    generator_embeddings/…                       only with generator.sharing=none
+    generator_embeddings/…                       only with generator.sharing=none, or gdes: then the tables of
+                                                 embeddings are differences to these
     generator_encoder/…                          absent with generator.sharing=all
     generator_head/{dense,layer_norm,output_bias}
 """
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -46,7 +48,7 @@ class Electra(TextEncoder):
     def setup(self) -> None:  # noqa: D102
         super().setup()
         config = self.config
-        if config.sharing == "none":
+        if config.sharing in ("none", "gdes"):
             self.generator_embeddings = Embeddings(config.generator_embeddings)
         if config.sharing != "all":
             self.generator_encoder = build_encoder(config.generator_encoder)
@@ -56,11 +58,19 @@ class Electra(TextEncoder):
     def generate(self, inputs: EncoderInputs, positions: Array, rng: Array | None = None) -> Array:
         """Return the generator's float32 logits [batch, masked, vocab_rows]; positions are [batch, masked]."""
         sharing = self.config.sharing
-        embeddings = self.generator_embeddings if sharing == "none" else self.embeddings
+        embeddings = self.generator_embeddings if sharing in ("none", "gdes") else self.embeddings
         encoder = self.encoder if sharing == "all" else self.generator_encoder
         embedding_rng, encoder_rng = split_or_none(rng, 2)
         hidden = encoder(embeddings(inputs, embedding_rng), inputs, encoder_rng)
         return logits_at(positions, hidden, self.generator_head, embeddings.word_table())
+
+    def encode(self, inputs: EncoderInputs, rng: Array | None = None) -> Array:
+        """Return the discriminator's hidden states ``[batch, length, hidden]``; dropout unless ``rng`` is None."""
+        if self.config.sharing != "gdes":
+            return super().encode(inputs, rng)
+        base = jax.lax.stop_gradient(self.generator_embeddings.look_up(inputs))
+        embedding_rng, encoder_rng = split_or_none(rng, 2)
+        return self.encoder(self.embeddings(inputs, embedding_rng, base), inputs, encoder_rng)
 
     def discriminate(self, inputs: EncoderInputs, rng: Array | None = None) -> Array:
         """Return the discriminator's logits, float32 ``[batch, length]``; > 0 says 'replaced'."""

@@ -42,11 +42,24 @@ class Embeddings(nn.Module):
             self.token_type = Table(config.type_vocab_size, size, init)
         self.layer_norm = LayerNorm(config.layer_norm_epsilon, config.dtype, use_bias=not config.words_only)
 
-    def __call__(self, inputs: EncoderInputs, rng: Array | None) -> Array:
-        """Embed ``inputs`` → ``[batch, length, embedding_size]``; ``rng`` None means no dropout."""
+    def look_up(self, inputs: EncoderInputs) -> Array:
+        """Return the sum of the tables' rows, float32 ``[batch, length, embedding_size]``."""
         x = self.word(inputs.input_ids)
         if not self.config.words_only:
             x = x + self.token_type(inputs.token_type_ids) + self.position(inputs.position_ids)
+        return x
+
+    def __call__(self, inputs: EncoderInputs, rng: Array | None, base: Array | None = None) -> Array:
+        """Embed ``inputs`` → ``[batch, length, embedding_size]``; ``rng`` None means no dropout.
+
+        Args:
+            inputs: Tokens, positions, token types.
+            rng: A key.
+            base: Other tables' `look_up`, to which these are the difference.
+        """
+        x = self.look_up(inputs)
+        if base is not None:
+            x = base + x
         x = constrain(x, "batch", "length", "activation")
         return dropout(self.layer_norm(x), self.config.dropout, rng)
 

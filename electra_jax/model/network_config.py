@@ -12,6 +12,7 @@ from electra_jax.config.seq2seq import DecoderConfig
 from electra_jax.model.attention.choice import choose_attention
 from electra_jax.model.block import BlockConfig, EmbeddingsConfig, EncoderConfig
 from electra_jax.model.cpu_gradients import CPU_OPERATIONS
+from electra_jax.model.disentangled import is_disentangled
 from electra_jax.model.operations import PLAIN_OPERATIONS
 from electra_jax.model.scan_layers import resolve_scan_layers
 from electra_jax.model.sizes import EncoderSizes, NetworkSizes, decoder_sizes, network_sizes
@@ -26,7 +27,7 @@ class NetworkConfig:
         sizes: Shapes of all parameters.
         embeddings: The embedding layer, which the networks share by default.
         encoder: The discriminator's encoder, the one that is kept.
-        generator_embeddings: The generator's own, for sharing "none".
+        generator_embeddings: The generator's own, for sharing "none" and "gdes".
         generator_encoder: The generator's, for sharing other than "all".
         sharing: What generator and discriminator share.
     """
@@ -36,7 +37,7 @@ class NetworkConfig:
     encoder: EncoderConfig
     generator_embeddings: EmbeddingsConfig
     generator_encoder: EncoderConfig
-    sharing: Literal["embeddings", "none", "all"]
+    sharing: Literal["embeddings", "gdes", "none", "all"]
 
 
 def network_config(config: Config, vocab_size: int, platform: str | None = None) -> NetworkConfig:
@@ -107,9 +108,12 @@ def network_config(config: Config, vocab_size: int, platform: str | None = None)
             global_every=1 if window is None else model.local_attention.global_every,
         )
 
+    own = embeddings(sizes.embedding_size)
+    if is_disentangled(config):
+        own = replace(own, initializer_range=0.0)  # differences to the generator's
     return NetworkConfig(
         sizes=sizes,
-        embeddings=embeddings(sizes.embedding_size),
+        embeddings=own,
         encoder=encoder(sizes.discriminator, sizes.embedding_size),
         generator_embeddings=embeddings(sizes.generator_embedding_size),
         generator_encoder=encoder(sizes.generator, sizes.generator_embedding_size),

@@ -157,10 +157,10 @@ def _resolve_decoders(values: Mapping[str, Any], origin: InitialCheckpoint) -> N
                 "generator.sharing is embeddings, or set init to encoder or random"
             )
         sizes = network_sizes(origin.config.model, origin.config.generator, vocab_size=1)
-        if origin.config.generator.sharing == "none":
+        if (sharing := origin.config.generator.sharing) in ("none", "gdes"):
             raise UserError(
-                f"{where}: the generator of {origin.path} has embeddings of its own (generator.sharing=none), and the "
-                "decoder has the encoder's: set init to encoder or random"
+                f"{where}: the generator of {origin.path} has embeddings of its own (generator.sharing={sharing}), and "
+                "the decoder has the encoder's: set init to encoder or random"
             )
         for key, value in asdict(sizes.generator).items():
             if task["decoder"][key] not in (None, value):

@@ -14,6 +14,7 @@ from electra_jax.config.fields import Section
 from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config, GeneratorConfig
 from electra_jax.errors import UserError
+from electra_jax.model.disentangled import TABLES, is_disentangled
 from electra_jax.model.sizes import NetworkSizes, network_sizes
 from electra_jax.objectives.kinds import same_objective
 from electra_jax.partitioning.axes import KeyPath, parameter_axes, path_name
@@ -232,9 +233,14 @@ def initial_params(
         notes.append(f"vocabulary: {known} rows kept, {tokenizer.vocab_size - known} added")
 
     abstract = flatten_dict(program.abstract.params, sep="/")
-    renamed = unflatten_dict({theirs[name]: abstract[name] for name in taken}, sep="/")
+    wanted = {theirs[name]: abstract[name] for name in taken}
+    # Not where the run has a generator to which they are the difference.
+    differences_to = {} if usable or not is_disentangled(origin.config) else _bases(taken)
+    wanted |= {base: abstract[name] for name, base in differences_to.items()}
+    renamed = unflatten_dict(wanted, sep="/")
     read = restore_params(origin.directory, origin.step, _with_saved_rows(renamed, saved, program))
     read = flatten_dict(read, sep="/")
+    read |= {name: jax.jit(jnp.add)(read[name], read[base]) for name, base in differences_to.items()}
     loaded = unflatten_dict({name: read[theirs[name]] for name in taken}, sep="/")
 
     def merge(path: KeyPath, old: Any, new: Any) -> Any:
@@ -248,6 +254,12 @@ def initial_params(
 
     merged = jax.tree_util.tree_map_with_path(merge, loaded, _select(fresh, taken))
     return unflatten_dict({**flat, **flatten_dict(merged, sep="/")}, sep="/"), notes
+
+
+def _bases(taken: Collection[str]) -> dict[str, str]:
+    """Return by name of a table of differences that of the table they are differences to."""
+    tables = {f"embeddings/{name}/embedding" for name in TABLES}
+    return {name: f"generator_{name}" for name in taken if name in tables}
 
 
 def _stretched(
