@@ -66,7 +66,9 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
         lambda: prepare(
             config.data,
             config.tokenizer,
-            validate_tokenizer=lambda tokenizer: check_tokenizer(config.init_from, workdir, tokenizer),
+            validate_tokenizer=lambda tokenizer: check_tokenizer(
+                config.init_from, workdir, tokenizer, config.generator.frozen_from
+            ),
             saved_tokenizer=workdir.tokenizer if saved_steps(workdir.checkpoints) else None,
         ),
         lambda made: f"{made.tokenizer.fingerprint} {made.train.fingerprint} {made.eval.fingerprint}",

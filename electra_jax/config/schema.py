@@ -241,6 +241,12 @@ class GeneratorConfig(Section):
         "own, at its own width; "
         "all: the generator is the discriminator's encoder with another head (size_fraction must be 1).",
     )
+    frozen_from: LocalPath | None = field(
+        None,
+        "Run whose generator, or masked language model, is taken and not trained: a work directory, or a checkpoint of "
+        "one, with the same vocabulary; sharing must be none or gdes.",
+        kinds=("electra",),
+    )
     hidden_size: int | None = field(
         None, "Generator width; null: model.hidden_size x size_fraction, rounded.", ge=1, le=MAX_SIZE
     )
@@ -275,6 +281,11 @@ class GeneratorConfig(Section):
                 raise ValueError(
                     f"sharing 'all' makes both networks one: {', '.join(given)} must be null, as model.* decides"
                 )
+        if self.frozen_from is not None and self.sharing not in ("none", "gdes"):
+            raise ValueError(
+                f"frozen_from does not go with sharing {self.sharing!r}, where training the discriminator would change "
+                "the generator: set sharing to none or gdes"
+            )
         if self.embedding_size is not None and self.sharing != "none":
             raise ValueError(
                 f"sharing {self.sharing!r} gives the generator no embeddings of its own: embedding_size must be null"
@@ -861,6 +872,11 @@ class Config(Section):
             raise ValueError(
                 "optimizer.generator sets the generator's parameters apart, but with generator.sharing=all it has its "
                 "encoder in common with the discriminator: leave one of them out"
+            )
+        if self.optimizer.generator_apart and self.generator.frozen_from is not None:
+            raise ValueError(
+                "optimizer.generator says how the generator learns, which with generator.frozen_from it does not: "
+                "leave one of them out"
             )
         width, heads = self.generator.hidden_size, self.generator.num_heads
         if heads is not None:

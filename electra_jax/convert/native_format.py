@@ -129,6 +129,11 @@ def _read_moments(config: Config, tokenizer: Tokenizer | None, directory: Path, 
             f"{where} was trained with generator.sharing=gdes, whose differences are added up, and moments cannot be: "
             "leave --optimizer out"
         )
+    if config.generator.frozen_from is not None:
+        raise UserError(
+            f"{where} was trained with generator.frozen_from, so its generator has no moments to carry along: leave "
+            "--optimizer out"
+        )
     if tokenizer is None or not has_progress(directory, step):
         raise UserError(f"{where} has no optimizer state for --optimizer to carry along: leave that out")
     program = build_program(config, tokenizer, make_mesh(MeshConfig()))

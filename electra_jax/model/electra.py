@@ -56,13 +56,18 @@ class Electra(TextEncoder):
         self.discriminator_head = DiscriminatorHead(config.encoder.block)
 
     def generate(self, inputs: EncoderInputs, positions: Array, rng: Array | None = None) -> Array:
-        """Return the generator's float32 logits [batch, masked, vocab_rows]; positions are [batch, masked]."""
-        sharing = self.config.sharing
+        """Return the generator's float32 logits [batch, masked, vocab_rows]; positions are [batch, masked].
+
+        One that is not trained has no dropout, and no gradient flows through it.
+        """
+        sharing, frozen = self.config.sharing, self.config.generator_frozen
+        rng = None if frozen else rng
         embeddings = self.generator_embeddings if sharing in ("none", "gdes") else self.embeddings
         encoder = self.encoder if sharing == "all" else self.generator_encoder
         embedding_rng, encoder_rng = split_or_none(rng, 2)
         hidden = encoder(embeddings(inputs, embedding_rng), inputs, encoder_rng)
-        return logits_at(positions, hidden, self.generator_head, embeddings.word_table())
+        logits = logits_at(positions, hidden, self.generator_head, embeddings.word_table())
+        return jax.lax.stop_gradient(logits) if frozen else logits
 
     def encode(self, inputs: EncoderInputs, rng: Array | None = None) -> Array:
         """Return the discriminator's hidden states ``[batch, length, hidden]``; dropout unless ``rng`` is None."""

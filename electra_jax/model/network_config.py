@@ -30,6 +30,7 @@ class NetworkConfig:
         generator_embeddings: The generator's own, for sharing "none" and "gdes".
         generator_encoder: The generator's, for sharing other than "all".
         sharing: What generator and discriminator share.
+        generator_frozen: Whether the generator is not trained.
     """
 
     sizes: NetworkSizes
@@ -38,6 +39,7 @@ class NetworkConfig:
     generator_embeddings: EmbeddingsConfig
     generator_encoder: EncoderConfig
     sharing: Literal["embeddings", "gdes", "none", "all"]
+    generator_frozen: bool = False
 
 
 def network_config(config: Config, vocab_size: int, platform: str | None = None) -> NetworkConfig:
@@ -118,6 +120,7 @@ def network_config(config: Config, vocab_size: int, platform: str | None = None)
         generator_embeddings=embeddings(sizes.generator_embedding_size),
         generator_encoder=encoder(sizes.generator, sizes.generator_embedding_size),
         sharing=config.generator.sharing,
+        generator_frozen=config.generator.frozen_from is not None,
     )
 
 

@@ -282,12 +282,16 @@ class ReplacedTokenDetection:
         return summarize_networks(sums, METRICS, "masked_lm_loss", self.settings)
 
     def flops_per_row(self, length: int) -> float:
-        """Count both encoders, the generator's head at the chosen positions, and the discriminator's at all."""
+        """Count both encoders, the generator's head at the chosen positions, and the discriminator's at all.
+
+        A generator that is not trained counts a third: a step is counted as three such passes, and it has one.
+        """
         sizes = self.network.sizes
         generator, embedding = sizes.generator, sizes.generator_embedding_size
         slots = num_slots(self.settings, length)
         flops = encoder_flops(self.network.config.generator_encoder, length)
         flops += masked_lm_head_flops(generator.hidden_size, embedding, sizes.vocab_size, slots)
+        flops /= 3 if self.network.config.generator_frozen else 1
         flops += encoder_flops(self.network.config.encoder, length)
         return flops + discriminator_head_flops(sizes.discriminator.hidden_size, length)
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import optax
 
 from electra_jax.config.schema import FinetuneConfig, OptimizerConfig
@@ -18,10 +19,16 @@ from electra_jax.optim.layer_decay import scale_by_layer
 from electra_jax.optim.muon import scale_by_muon_and_adam
 from electra_jax.optim.schedules import learning_rate_schedule
 from electra_jax.optim.stable_adam import scale_by_stable_adam
+from electra_jax.partitioning.axes import path_name
 
 
 def build_optimizer(
-    config: OptimizerConfig, params: Any, *, total_steps: int, finetune: FinetuneConfig | None = None
+    config: OptimizerConfig,
+    params: Any,
+    *,
+    total_steps: int,
+    finetune: FinetuneConfig | None = None,
+    frozen_generator: bool = False,
 ) -> optax.GradientTransformation:
     """Return the optimizer of a run.
 
@@ -33,10 +40,17 @@ def build_optimizer(
         params: the parameters or their abstract shapes; names decide what is decayed.
         total_steps: updates of the whole run.
         finetune: the section ``finetune`` in fine-tuning, where rates may differ by layer and by group; else None.
+        frozen_generator: whether the generator's own parameters are left as they are, and have no state; their
+            gradient must be 0.
 
     Raises:
         ValueError: a parameter that no rule covers.
     """
+    trained = jax.tree_util.tree_map_with_path(
+        lambda path, _: not (frozen_generator and network_group(path_name(path)) == "generator"), params
+    )
+    if frozen_generator:
+        params = jax.tree.map(lambda learns, leaf: leaf if learns else optax.MaskedNode(), trained, params)
     groups = group_schedules(config, finetune, total_steps)
     rate = (
         scale_by_group_rates(groups, parameter_group if finetune else network_group)
@@ -53,7 +67,7 @@ def build_optimizer(
         steps.insert(0, clip_by_group_norms(limits, network_group))
     elif config.clip_norm is not None:
         steps.insert(0, optax.clip_by_global_norm(config.clip_norm))
-    return optax.chain(*steps)
+    return optax.masked(optax.chain(*steps), trained) if frozen_generator else optax.chain(*steps)
 
 
 def _direction(config: OptimizerConfig, params: Any) -> list[optax.GradientTransformation]:

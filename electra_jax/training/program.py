@@ -109,6 +109,7 @@ def program_for_objective(
         jax.eval_shape(objective.init, rng),
         total_steps=config.train.total_steps,
         finetune=finetune,
+        frozen_generator=config.generator.frozen_from is not None,
     )
 
     def fresh(rng: Array) -> TrainState:

@@ -1,7 +1,7 @@
 """One run from its parts to its end, pre-training and fine-tuning alike: program → restore or initialise → loop."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic
 
 from jax.sharding import Mesh
@@ -10,6 +10,7 @@ from electra_jax.config.schema import Config
 from electra_jax.distributed.agreement import is_host_0, print_on_host_0
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.checkpoints import RunIdentity
+from electra_jax.training.frozen_generator import with_frozen_generator
 from electra_jax.training.initialisation import Adapt
 from electra_jax.training.loop import Metrics, Workload, run_loop
 from electra_jax.training.program import AnyObjective, Program, program_for_objective
@@ -94,6 +95,9 @@ def run_experiment(experiment: Experiment[AnyObjective]) -> RunResult[AnyObjecti
         init_from=config.init_from,
         adapt=experiment.adapt,
     )
+    if start == 0:
+        params, notes = with_frozen_generator(config, tokenizer, program, state.params)
+        state, origin = replace(state, params=params), [*origin, *notes]
 
     # The work directory is written from here on
     saved_config = experiment.saved_config or config

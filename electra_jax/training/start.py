@@ -24,6 +24,7 @@ from electra_jax.training.checkpoints import (
     restore_newest,
     saved_steps,
 )
+from electra_jax.training.frozen_generator import check_frozen_generator, check_frozen_vocabulary
 from electra_jax.training.initialisation import (
     Adapt,
     check_initial_checkpoint,
@@ -142,12 +143,16 @@ def check_run(config: Config, workdir: WorkDir, *, free: Collection[str] = ()) -
                 f"or its data order and cannot change: {format_differences(refused)}; choose another --workdir, or "
                 "set them back"
             )
-    elif config.init_from is not None:
+        return
+    if config.init_from is not None:
         check_initial_checkpoint(config, config.init_from)
+    check_frozen_generator(config)
 
 
-def check_tokenizer(init_from: str | None, workdir: WorkDir, tokenizer: Tokenizer) -> None:
-    """Refuse another tokenizer than the one this run, or the one it starts from, began with.
+def check_tokenizer(
+    init_from: str | None, workdir: WorkDir, tokenizer: Tokenizer, frozen_from: str | None = None
+) -> None:
+    """Refuse another tokenizer than the one this run, or one that it starts from, began with.
 
     Raises:
         UserError: It is another one.
@@ -158,8 +163,10 @@ def check_tokenizer(init_from: str | None, workdir: WorkDir, tokenizer: Tokenize
     if (newest := _newest_identity(workdir)) is not None:
         where, identity = newest
         _check_same("tokenizer", where, identity.tokenizer, tokenizer.fingerprint)
-    elif init_from is not None:
+        return
+    if init_from is not None:
         check_vocabulary(init_from, tokenizer)
+    check_frozen_vocabulary(frozen_from, tokenizer)
 
 
 def check_data(workdir: WorkDir, fingerprint: str, what: str = "prepared training text") -> None:

@@ -76,11 +76,10 @@ def _inputs(objective):
 
 def _outputs(objective, params):
     """Logits of both networks, on the same rows."""
-    inputs = _inputs(objective)
     special = objective.special
     rows = packed_inputs(jnp.asarray(ROWS), pad_id=special.pad, cls_id=special.cls, sep_id=special.sep)
     apply = objective.network.apply
-    generated = apply({"params": params}, rows, inputs.masked.positions, method="generate")
+    generated = apply({"params": params}, rows, jnp.asarray([[1, 2, 5], [2, 3, 1]]), method="generate")
     return generated, apply({"params": params}, rows, method="discriminate")
 
 
