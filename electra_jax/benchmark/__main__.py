@@ -20,6 +20,7 @@ from electra_jax.benchmark.suite import SUITES, ExamData, Suite, chosen_parts, r
 from electra_jax.convert.format_detection import detect_format
 from electra_jax.errors import UserError
 from electra_jax.files.json_files import write_json
+from electra_jax.files.local_paths import check_folder
 from electra_jax.inference.error_detection import MarkedSentence, read_marked_sentences
 from electra_jax.inference.load import Model, load, trained_tasks
 from electra_jax.inference.pairs import Pair
@@ -58,9 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     suite, data = SUITES[args.suite], read_exam_data(args.data)
     parts = chosen_parts(args.only, data)
-    steps = {run: _checked(run) for run in dict.fromkeys(args.runs)}
     if args.out is not None and args.out.is_dir():
         raise UserError(f"--out {args.out} is a directory; name a file in it")
+    if args.out is not None:
+        check_folder(args.out.absolute().parent, "--out")
+    if "finetune" in parts:
+        check_folder(args.workdir, "--workdir")
+    steps = {run: _checked(run) for run in dict.fromkeys(args.runs)}
     if args.generator is not None and "exam" not in parts:
         raise UserError("--generator writes wrong words for the exam, which is not asked: leave it out")
     keep_freed_memory()

@@ -8,9 +8,12 @@ from typing import Any
 
 from electra_jax.config.yaml_format import parse
 from electra_jax.errors import UserError, listed
+from electra_jax.files.local_paths import local_path
+from electra_jax.files.regular_files import read_regular
 
 PARTS = ("exam", "errors", "pairs", "probes", "finetune")
 DATA_FILE = "benchmark.yaml"
+_MAX_BYTES = 1 << 20
 _TASK_FILES = ("data", "train", "dev", "test")
 
 
@@ -76,8 +79,8 @@ def read_exam_data(path: Path) -> ExamData:
     """
     path = path / DATA_FILE if path.is_dir() else path
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_regular(path, _MAX_BYTES).decode()
+    except (OSError, ValueError) as error:
         raise UserError(f"--data {path} cannot be read: {getattr(error, 'strerror', error)}") from None
     values = parse(text, f"--data {path}")
     known = (*PARTS, "settings")
@@ -92,7 +95,8 @@ def read_exam_data(path: Path) -> ExamData:
         raise UserError(f"{path}: settings must be a list of overrides, such as [train.batch_size=16]")
     files = {
         part: {
-            name: root / file for name, file in _named(path, values, part, str, "the path of a file").items()
+            name: root / local_path(file, f"{path}: {part}.{name}")
+            for name, file in _named(path, values, part, str, "the path of a file").items()
         }
         for part in ("errors", "pairs")
     }
@@ -106,7 +110,7 @@ def read_exam_data(path: Path) -> ExamData:
         for part in ("probes", "finetune")
     }
     return ExamData(
-        None if exam is None else root / exam,
+        None if exam is None else root / local_path(exam, f"{path}: exam"),
         files["errors"],
         files["pairs"],
         tasks["probes"],
@@ -126,7 +130,7 @@ def _named(path: Path, values: Mapping[str, Any], part: str, kind: type, what: s
 
 def _from(root: Path, key: str, value: Any) -> Any:
     is_path = key in _TASK_FILES and isinstance(value, str) and not value.startswith("tfds:")
-    return str(root / value) if is_path else value
+    return str(root / local_path(value, key)) if is_path else value
 
 
 def chosen_parts(only: str | None, data: ExamData) -> list[str]:

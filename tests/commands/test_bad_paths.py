@@ -14,6 +14,7 @@ import pytest
 from command_runs import contents, write_run
 
 from electra_jax import evaluate, generate, plan, plot, predict, prepare, train
+from electra_jax.benchmark import __main__ as benchmark
 from electra_jax.convert import __main__ as convert
 from electra_jax.partitioning import mesh
 
@@ -66,6 +67,14 @@ PLACES = {
     "prepare --config": Place(prepare.main, ("--config", "{}"), READ_FILE),
     "prepare cache_dir": Place(prepare.main, ("--config", "run.yaml", "data.cache_dir={}"), WRITE_FOLDER),
     "evaluate --workdir": Place(evaluate.main, ("--workdir={}",), READ_CHECKPOINT),
+    "evaluate --errors": Place(evaluate.main, ("--workdir", "done", "--errors={}"), READ_FILE),
+    "evaluate --tune-on": Place(
+        evaluate.main, ("--workdir", "done", "--errors", "marked.tsv", "--tune-on={}"), READ_FILE
+    ),
+    "benchmark RUN": Place(benchmark.main, ("--data", "exam.yaml", "--", "{}"), READ_CHECKPOINT),
+    "benchmark --data": Place(benchmark.main, ("done", "--data={}"), READ_FILE),
+    "benchmark --out": Place(benchmark.main, ("done", "--data", "exam.yaml", "--out={}"), WRITE_FILE),
+    "benchmark exam": Place(benchmark.main, ("done", "--data", "named.yaml"), READ_FILE),
     "predict --workdir": Place(predict.main, ("--input", "corpus.txt", "--workdir={}"), READ_CHECKPOINT),
     "predict --input": Place(predict.main, ("--workdir", "done", "--input={}"), READ_FILE),
     "predict --output": Place(
@@ -143,6 +152,8 @@ def place(tmp_path_factory) -> Path:
     }
     (folder / "tune.yaml").write_text(json.dumps(tuning))
     (folder / "task.csv").write_text("text,label\na,0\nb,1\n")
+    (folder / "marked.tsv").write_text("a\tc\nb\ti\n")
+    (folder / "exam.yaml").write_text("exam: corpus.txt\n")
     (folder / "folder").mkdir()
     (folder / "circle").symlink_to("circle")
     os.mkfifo(folder / "pipe")
@@ -169,6 +180,7 @@ def test_bad_path(where, kind, place, command, monkeypatch):
     if taken.use not in bad.uses:
         pytest.skip(f"a {taken.use} may be that")
     (place / "based.yaml").write_text(f"base: {json.dumps(bad.path)}\n")
+    (place / "named.yaml").write_text(f"exam: {json.dumps(bad.path)}\n")
     before = contents(place)
     ended = command(taken.main, *taken.argv(bad.path))
     assert ended.status == 2
