@@ -87,8 +87,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "probabilities, tags and entities, an answer, or a text that is written, as the task of the model has "
         "it; lines are batched by length.\n\n"
         "Plain text is one text (or words to tag) a line. Objects, and the named columns of .csv and .tsv, have text "
-        "and, for pairs, pair; words; question and context; or context and options; an id is passed on. Files like "
-        "those that the task was trained on are read as they were. Files may be compressed. --detect "
+        "and, for pairs, pair; words; question and context; context and options or candidates; an id is passed on. "
+        "Files like those that the task was trained on are read as they were. Files may be compressed. --detect "
         "says of each token how likely it was replaced, and --encode writes a vector; both take pre-trained models "
         "too. --review proof-reads: the words that look wrong, the worst first, with what the generator would write "
         "there (docs/review.md). --labels with --template classifies by prompts, without fine-tuning "
@@ -445,6 +445,11 @@ def _make_predictor(
             )
         case "multiple_choice":
             return Predictor(_choice, lambda choices: model.choose_all(choices, task))
+        case "ranking":
+            return Predictor(
+                lambda record: (record.text("context"), record.fields["candidates"]),
+                lambda contexts: model.rank_all(contexts, task),
+            )
         case "tagging":
             return Predictor(Record.words, lambda sentences: model.tag(sentences, task))
     # A column that training did not read is not read here, either.

@@ -33,9 +33,10 @@ class TinyTask:
     objective: FineTuning
     params: Any
 
-    def batch(self, examples, *, length=16, rows=None):
+    def batch(self, examples, *, length=None, rows=None):
         """The examples as one batch for training; ``rows`` has the numbers of the rows, -1 for padding."""
         encoded = self.task.encode(examples, training=True)
+        length = length or max(16, int(encoded.lengths.max()))
         numbers = np.arange(len(encoded)) if rows is None else np.array(rows)
         return make_batch(
             "mine", encoded, BatchPlan(length, numbers), self.task.tokenizer.pad_id, targets=True

@@ -32,7 +32,7 @@ from electra_jax.config.fields import (
 )
 from electra_jax.config.generation import GenerationConfig, RefineConfig
 from electra_jax.config.seq2seq import decoder_problem
-from electra_jax.config.tasks import Seq2SeqConfig, Tasks
+from electra_jax.config.tasks import RankingConfig, Seq2SeqConfig, Tasks
 from electra_jax.config.value_schedule import ValueSchedule
 from electra_jax.config.yaml_format import show
 
@@ -854,7 +854,7 @@ class Config(Section):
             )
         if ignored := self._ignored():
             raise ValueError(ignored)
-        if problem := self._problem_of_writers() or modern_problem(self):
+        if problem := self._problem_of_writers() or self._problem_of_rankers() or modern_problem(self):
             raise ValueError(problem)
         if problem := self._length_of_training() or self._missing_warmup():
             raise ValueError(problem)
@@ -903,6 +903,23 @@ class Config(Section):
                 "space: leave it out, or set tokenizer.kind to sentencepiece or characters"
             )
         return self
+
+    def _problem_of_rankers(self) -> str | None:
+        """Return a sentence on a batch that has no negatives for all of its rows; None if it has."""
+        for name, task in self.finetune.tasks.items():
+            if not isinstance(task, RankingConfig) or not task.negatives_of_batch:
+                continue
+            if self.train.accumulation_steps > 1:
+                return (
+                    f"finetune.tasks.{name} takes its negatives from the batch, which train.accumulation_steps="
+                    f"{self.train.accumulation_steps} would cut into pieces: set it to 1, or negatives_from to drawn"
+                )
+            if self.train.batch_size < 2:
+                return (
+                    f"finetune.tasks.{name} takes its negatives from the batch, of which train.batch_size=1 has none: "
+                    "raise it, or set negatives_from to drawn"
+                )
+        return None
 
     def _problem_of_writers(self) -> str | None:
         """Return a sentence on what does not go together in fine-tuning that writes; None if all does."""

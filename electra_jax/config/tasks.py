@@ -17,7 +17,7 @@ from electra_jax.files.file_names import is_file_name
 
 TagScheme = Literal["BIO", "IOB1", "IOE2", "IOE1", "BIOES", "BMES", "BILOU", "BMEWO", "plain"]
 TaskKind = Literal[
-    "classification", "regression", "tagging", "question_answering", "multiple_choice", "seq2seq"
+    "classification", "regression", "tagging", "question_answering", "multiple_choice", "ranking", "seq2seq"
 ]
 ChoiceFormat = Literal["columns", "mutual", "swag", "copa", "race"]
 
@@ -227,6 +227,87 @@ class MultipleChoiceConfig(TaskConfig):
         return self
 
 
+class RankingConfig(TaskConfig):
+    """Which of many candidates follows a context, or is alike."""
+
+    kind: Literal["ranking"] = field("ranking", _KIND)
+    encoder: Literal["bi", "poly", "cross"] = field(
+        "bi",
+        "bi: a vector for the context, one for each candidate; poly: several for the context; cross: context and "
+        "candidate are read together, which is the slowest.",
+    )
+    codes: int | None = field(None, "poly: vectors of a context, such as 16, 64 or 360; null: 64.", ge=1)
+    context: str | None = field(None, "Column of the context; null: context.")
+    response: str | None = field(None, "Column of the right candidate; null: response.")
+    negatives: str | None = field(
+        None, "Column of a list of wrong candidates, beside response; null: negatives."
+    )
+    candidates: str | None = field(
+        None, "Column of a list of candidates, where there is no response; null: candidates."
+    )
+    label: str | None = field(
+        None, "Column of the right one of candidates: its number from 0, or a list of numbers; null: label."
+    )
+    negatives_from: Literal["batch", "file", "drawn"] | None = field(
+        None,
+        "What is trained against: batch: the candidates of all rows of the batch, and the file's; file: those of the "
+        "file; drawn: where the file has fewer than negatives_per_example, responses of other examples, too; null: "
+        "batch, for cross drawn.",
+    )
+    negatives_per_example: int | None = field(
+        None, "Negatives of an example's own, at most; null: all of the file; where they are drawn 15.", ge=0
+    )
+    max_candidate_tokens: int = field(
+        72, "bi and poly: longer candidates are cut at their end, [CLS] and [SEP] included.", ge=3
+    )
+    pooling: Literal["first", "mean"] = field(
+        "first", "bi and poly: what stands for a text: the state of its [CLS], or the mean over its tokens."
+    )
+    similarity: Literal["dot", "cosine"] = field("dot", "bi: how two vectors are compared.")
+    scale: float | None = field(
+        None,
+        "bi and poly: what scores are multiplied by at the start, 1 / temperature; it is learned. null: one over the "
+        "square root of the width, for cosine 20.",
+        gt=0.0,
+    )
+
+    @property
+    def number_of_codes(self) -> int:
+        """Vectors of a context that are learned; 0 where its pooled states are one."""
+        return (self.codes or 64) if self.encoder == "poly" else 0
+
+    @property
+    def negatives_of_batch(self) -> bool:
+        """Whether the candidates of other rows of the batch are negatives."""
+        return self.encoder != "cross" and self.negatives_from in (None, "batch")
+
+    @property
+    def names_columns(self) -> bool:
+        """Whether a column is named, so that files are of no published layout."""
+        names = (self.context, self.response, self.negatives, self.candidates, self.label, self.id)
+        return any(name is not None for name in names)
+
+    @model_validator(mode="after")
+    def _check(self) -> RankingConfig:
+        if self.data is not None:
+            raise ValueError(
+                "data is for benchmarks and TFDS, where no candidates are read: give train and dev"
+            )
+        if self.codes is not None and self.encoder != "poly":
+            raise ValueError(f"codes is for encoder poly, not {self.encoder}: leave it out")
+        if self.similarity == "cosine" and self.encoder != "bi":
+            raise ValueError(f"similarity cosine is for encoder bi, not {self.encoder}: leave it out")
+        if self.encoder == "cross" and self.negatives_from == "batch":
+            raise ValueError(
+                "negatives_from batch is for encoders bi and poly: cross reads each candidate with its context, so set "
+                "it to file or drawn"
+            )
+        for key in ("max_candidate_tokens", "pooling", "scale") if self.encoder == "cross" else ():
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} is for encoders bi and poly, not cross: leave it out")
+        return self
+
+
 class Seq2SeqConfig(TaskConfig):
     """What text a decoder writes for a text: a translation, a summary, a headline."""
 
@@ -286,6 +367,7 @@ AnyTask = Annotated[
     | TaggingConfig
     | QuestionAnsweringConfig
     | MultipleChoiceConfig
+    | RankingConfig
     | Seq2SeqConfig,
     Field(discriminator="kind"),
 ]

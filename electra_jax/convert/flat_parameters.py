@@ -37,9 +37,9 @@ def flatten(params: Any, vocab_size: int) -> dict[str, np.ndarray]:
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         name, array = path_name(path), np.asarray(leaf)
         axes = parameter_axes(name, array.ndim)
-        if axes[0] == "vocab":
+        if axes[:1] == ("vocab",):
             flat[name] = array[:vocab_size]
-        elif axes[0] == "layers":
+        elif axes[:1] == ("layers",):
             before, after = name.rsplit("/layers/", 1)
             flat |= {f"{before}/layers/{n}/{after}": layer for n, layer in enumerate(array)}
         else:
@@ -116,9 +116,9 @@ def _flat_shapes(whole: Iterable[tuple[str, Shape]], vocab_size: int) -> dict[st
     shapes: dict[str, Shape] = {}
     for name, shape in whole:
         axes = parameter_axes(name, len(shape))
-        if axes[0] == "vocab":
+        if axes[:1] == ("vocab",):
             shapes[name] = (vocab_size, *shape[1:])
-        elif axes[0] == "layers":
+        elif axes[:1] == ("layers",):
             before, after = name.rsplit("/layers/", 1)
             shapes |= {f"{before}/layers/{n}/{after}": shape[1:] for n in range(shape[0])}
         else:

@@ -260,6 +260,11 @@ def check_exportable(head_style: str, hidden_size: int, head: Head) -> None:
     Raises:
         UserError: there is no such class.
     """
+    if head.settings.kind == "ranking":
+        raise UserError(
+            f"{head.task} ranks candidates, for which Hugging Face has no class: use it here, with predict or "
+            "electra_jax.load"
+        )
     if not can_be_exported(head_style, head.settings, hidden_size):
         raise UserError(
             f"the head of {head.task} has the original's shape, which no class of Hugging Face computes: train with "

@@ -82,6 +82,22 @@ def choice_of(item: Any, where: str) -> tuple[str, tuple[str, ...], str]:
     )
 
 
+def candidates_of(item: Any, where: str) -> tuple[str, tuple[str, ...]]:
+    """Return the item if it is a context with candidates.
+
+    Raises:
+        UserError: it is not; ``where`` begins the message.
+    """
+    is_pair = isinstance(item, tuple | list) and len(item) == 2
+    if not is_pair or not isinstance(item[1], tuple | list) or not item[1]:
+        raise UserError(
+            f"{where} is {_describe(item)} and not a context with candidates, as in (context, [one, another])"
+        )
+    context, candidates = item
+    checked = tuple(text_of(text, f"{where}, candidate {number}") for number, text in enumerate(candidates))
+    return text_of(context, f"{where}, its context"), checked
+
+
 def words_of(item: Any, where: str) -> tuple[str, ...]:
     """Return the words of a sentence: a list of them, or a text that is split at white space.
 

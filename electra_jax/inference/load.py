@@ -22,7 +22,15 @@ from electra_jax.files.local_paths import local_path
 from electra_jax.generation.written import Generation
 from electra_jax.inference import filling, prompts, refining, reviewing, scoring, writing
 from electra_jax.inference.filling import Filling
-from electra_jax.inference.items import as_items, choice_of, pair_of, text_of, text_or_pair, words_of
+from electra_jax.inference.items import (
+    as_items,
+    candidates_of,
+    choice_of,
+    pair_of,
+    text_of,
+    text_or_pair,
+    words_of,
+)
 from electra_jax.inference.refining import Refinement
 from electra_jax.inference.reviewing import SuspiciousWord
 from electra_jax.model.disentangled import materialised
@@ -39,6 +47,7 @@ from electra_jax.tasks.prediction import predict_rows
 from electra_jax.tasks.protocol import (
     ChoiceExample,
     QuestionExample,
+    RankingExample,
     Rows,
     Task,
     TaskBatch,
@@ -400,6 +409,53 @@ class Model:
             for i, choice in enumerate(items)
         ]
         return _unwrap_single(self._predict(examples, task, ("multiple_choice",)), one)
+
+    def rank(self, context: str, candidates: Sequence[str], task: str | None = None) -> list[dict[str, Any]]:
+        """Return candidates after a context, the best first.
+
+        Args:
+            context: the text before the candidates, or that they are compared with.
+            candidates: one or more.
+            task: its name, if the model has several.
+
+        Returns:
+            ``candidate``, its ``number`` among those given, from 0, and its ``score``, of each.
+
+        Raises:
+            UserError: the model has no such task; something that is not a text, no candidates.
+        """
+        scores = self.rank_all([(context, candidates)], task)[0]["scores"]
+        order = np.argsort(-np.array(scores), kind="stable").tolist()
+        return [{"candidate": candidates[n], "number": n, "score": scores[n]} for n in order]
+
+    @overload
+    def rank_all(  # type: ignore[overload-overlap]
+        self, contexts: tuple[str, Sequence[str]], task: str | None = None
+    ) -> dict[str, Any]: ...
+    @overload
+    def rank_all(
+        self, contexts: Iterable[tuple[str, Sequence[str]]], task: str | None = None
+    ) -> list[dict[str, Any]]: ...
+    def rank_all(self, contexts: Any, task: str | None = None) -> Any:
+        """Score the candidates of many (context, candidates).
+
+        Args:
+            contexts: a list of them, or one.
+            task: its name, if the model has several.
+
+        Returns:
+            ``label`` (the number of the best candidate, from 0), ``candidate`` and all ``scores`` of each;
+            ``truncated`` where something was cut.
+
+        Raises:
+            UserError: the model has no such task; something that is not a context with candidates.
+        """
+        items, one = as_items(contexts, "rank_all", "a context with its candidates")
+        examples = [
+            RankingExample(str(i), *candidates_of(item, f"rank_all: item {i}"))
+            for i, item in enumerate(items)
+        ]
+        return _unwrap_single(self._predict(examples, task, ("ranking",)), one)
 
     @overload
     def detect(self, texts: str, *, cut: list[bool] | None = None) -> list[Token]: ...  # type: ignore[overload-overlap]

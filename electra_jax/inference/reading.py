@@ -9,17 +9,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from electra_jax.config.tasks import MultipleChoiceConfig, TaskConfig, TaskKind
+from electra_jax.config.tasks import MultipleChoiceConfig, RankingConfig, TaskConfig, TaskKind
 from electra_jax.data.sources.compressed import Source, source_name, split_extension
 from electra_jax.data.sources.json_lines import json_record
 from electra_jax.data.sources.table_rows import repeats_header, rows_of
 from electra_jax.data.sources.text import Lines, read_lines
 from electra_jax.errors import UserError
 from electra_jax.inference.records import Record
+from electra_jax.tasks.protocol import RankingExample
 from electra_jax.tasks.sources.benchmarks import BENCHMARKS, Columns
 from electra_jax.tasks.sources.choices import ChoiceReader, choice_reader, json_objects
 from electra_jax.tasks.sources.files import read_json
 from electra_jax.tasks.sources.questions import mrqa_questions, squad_questions
+from electra_jax.tasks.sources.rankings import RankingReader
 from electra_jax.tasks.sources.word_columns import looks_like_columns, word_sentences
 
 _WORD_COLUMNS = (".conll", ".bio", ".iob")
@@ -40,14 +42,14 @@ class TrainingFileFormat:
         names: the names of the columns "id", "text" and "pair" in those files.
         takes_pairs: whether a text may have a second one.
         labels: classes, or tags, of the task.
-        choices: how records with options are read; None where the task has none.
+        choices: how records with options or candidates are read; None where the task has none.
     """
 
     kind: TaskKind | None = None
     names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     takes_pairs: bool = True
     labels: frozenset[str] = frozenset()
-    choices: ChoiceReader | None = None
+    choices: ChoiceReader | RankingReader | None = None
 
 
 def training_file_format(name: str, config: TaskConfig, labels: Iterable[str]) -> TrainingFileFormat:
@@ -61,7 +63,9 @@ def training_file_format(name: str, config: TaskConfig, labels: Iterable[str]) -
     names |= {key: column for key, column in own.items() if column is not None}
     named = {key: column for key, column in names.items() if isinstance(column, str)}
     is_known = columns is not None or "text" in named
-    choices = None
+    choices: ChoiceReader | RankingReader | None = None
+    if isinstance(config, RankingConfig):
+        choices = RankingReader(config, f"finetune.tasks.{name}")
     if isinstance(config, MultipleChoiceConfig):
         choices = choice_reader(config, f"finetune.tasks.{name}")
     return TrainingFileFormat(config.kind, named, "pair" in named or not is_known, frozenset(labels), choices)
@@ -134,18 +138,23 @@ def read_records(source: Source, file_format: TrainingFileFormat = TrainingFileF
         yield record if isinstance(record, UserError) else record.with_names(file_format.names)
 
 
-def _each_choice(records: Records, reader: ChoiceReader) -> Records:
-    """Yield ``id``, ``context``, ``question`` and ``options`` of each question, whatever a record is called in."""
+def _each_choice(records: Records, reader: ChoiceReader | RankingReader) -> Records:
+    """Yield ``id``, ``context`` and ``question`` with ``options``, or with ``candidates``, whatever files call them."""
     for record in records:
         if isinstance(record, UserError):
             yield record
             continue
-        own = reader.columns.id is None and not isinstance(record.fields.get("questions"), list)
+        column = reader.config.id if isinstance(reader, RankingReader) else reader.columns.id
+        own = column is None and not isinstance(record.fields.get("questions"), list)
         given = {"id": record.fields["id"]} if own and "id" in record.fields else {}
         try:
             for found in reader.read(record.fields, record.where, record.number, may_be_hidden=True):
-                fields = {"id": found.id, "context": found.context, "question": found.question}
-                yield Record(record.where, record.number, {**fields, "options": list(found.options), **given})
+                fields: dict[str, Any] = {"id": found.id, "context": found.context}
+                if isinstance(found, RankingExample):
+                    fields["candidates"] = list(found.candidates)
+                else:
+                    fields |= {"question": found.question, "options": list(found.options)}
+                yield Record(record.where, record.number, {**fields, **given})
         except UserError as error:
             yield error
 

@@ -1,4 +1,4 @@
-"""Which parameters are decayed: matrices and embeddings, but no bias and no LayerNorm."""
+"""Which parameters are decayed: matrices and embeddings, but no bias, no LayerNorm and no scale of scores."""
 
 from typing import Any
 
@@ -17,7 +17,11 @@ def weight_decay_mask(params: Any) -> Any:
 
     def rule(path: KeyPath, _: Any) -> bool:
         *modules, name = path_name(path).split("/")
-        if name.endswith("bias") or (name == "scale" and modules and "layer_norm" in modules[-1]):
+        if (
+            name.endswith("bias")
+            or name == "log_scale"
+            or (name == "scale" and modules and "layer_norm" in modules[-1])
+        ):
             return False
         if name not in ("kernel", "embedding"):
             uncovered.append("/".join([*modules, name]))

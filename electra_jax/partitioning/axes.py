@@ -68,6 +68,8 @@ PARAMETER_AXES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"heads/[^/]+/encoder_projection/bias", ("norm",)),
     (r"heads/[^/]+/(dense|(end|answerable)_hidden)/kernel", ("embed", "mlp")),
     (r"heads/[^/]+/(dense|(end|answerable)_hidden)/bias", ("mlp",)),
+    (r"heads/[^/]+/codes/embedding", ("single", "embedding")),
+    (r"heads/[^/]+/log_scale", ()),
     # Few columns, and rows that are the encoder's width or that of a hidden layer.
     (r"heads/[^/]+/(prediction|start|end|answerable_prediction)/kernel", ("embed", "single")),
     (r"heads/[^/]+/(prediction|start|end|answerable_prediction)/bias", ("single",)),

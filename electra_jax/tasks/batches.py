@@ -51,6 +51,17 @@ def usable_buckets(buckets: Sequence[int], longest: int) -> tuple[int, ...]:
     return (*(bucket for bucket in buckets if bucket < longest), longest)
 
 
+def widened(buckets: Sequence[int], longest: int) -> tuple[int, ...]:
+    """Return the buckets, with longer ones, each by about a quarter, until ``longest`` fits.
+
+    Rows of several segments may be longer than a text can be.
+    """
+    found = list(buckets)
+    while found[-1] < longest:
+        found.append(-(-found[-1] * 5 // 4 // 32) * 32)
+    return tuple(found)
+
+
 def plan_batches(
     lengths: np.ndarray, batch_size: int, buckets: Sequence[int], rng: np.random.Generator | None
 ) -> list[BatchPlan]:
@@ -253,10 +264,11 @@ class TrainingOrder:
     def _bucketed(self, task: str) -> tuple[np.ndarray, list[Bucket]]:
         """Return the bucket of each row of a task, and the buckets."""
         lengths, texts = self.lengths[task], self.texts_per_row.get(task, 1)
+        buckets = widened(self.buckets, int(lengths.max()))
         if task in self.target_lengths:
-            assigned, shapes = buckets_with_targets(lengths, self.target_lengths[task], self.buckets)
+            assigned, shapes = buckets_with_targets(lengths, self.target_lengths[task], buckets)
         else:
-            assigned, shapes = _assigned(lengths, self.buckets), [(length, 0) for length in self.buckets]
+            assigned, shapes = _assigned(lengths, buckets), [(length, 0) for length in buckets]
         return assigned, [
             Bucket(length, self._rows(texts * length + target), target) for length, target in shapes
         ]

@@ -12,6 +12,7 @@ from electra_jax.config.tasks import (
     ClassificationConfig,
     MultipleChoiceConfig,
     QuestionAnsweringConfig,
+    RankingConfig,
     RegressionConfig,
     Seq2SeqConfig,
     TaggingConfig,
@@ -28,6 +29,7 @@ from electra_jax.tasks.multi_label import MultiLabelTask
 from electra_jax.tasks.multiple_choice import MultipleChoiceTask
 from electra_jax.tasks.protocol import Example, Task, TextExample, WordsExample
 from electra_jax.tasks.question_answering import QuestionAnsweringTask
+from electra_jax.tasks.ranking import RankingTask
 from electra_jax.tasks.seq2seq import Seq2SeqTask
 from electra_jax.tasks.settings import TaskSettings
 from electra_jax.tasks.sources import BENCHMARKS, collect_labels, example_warnings
@@ -204,6 +206,13 @@ def _build_choice(
     return MultipleChoiceTask(chosen_metric=task.metric, **shared, **_head_settings(config))
 
 
+def _build_ranking(
+    task: RankingConfig, settings: TaskSettings, config: Config, shared: dict[str, Any]
+) -> Task:
+    del settings
+    return RankingTask(config=task, hidden_size=config.model.hidden_size, **shared, **_head_settings(config))
+
+
 def _learn_seq2seq(name: str, task: Seq2SeqConfig, splits: Splits) -> LearnedSettings:
     """Learn nothing; but a metric that cannot be computed is refused before it is trained, and only then."""
     del splits
@@ -258,6 +267,7 @@ KINDS: Mapping[TaskKind, Kind] = MappingProxyType(
         "tagging": Kind(_learn_tags, _build_tagging),
         "question_answering": Kind(_learn_nothing, _build_questions),
         "multiple_choice": Kind(_learn_nothing, _build_choice),
+        "ranking": Kind(_learn_nothing, _build_ranking),
         "seq2seq": Kind(_learn_seq2seq, _build_seq2seq),
     }
 )

@@ -577,8 +577,10 @@ def print_next_steps(data: FineTuningData, root: WorkDir) -> None:
     if any(theirs.values()):
         named = ", ".join(name for name, shared in theirs.items() if shared)
         print_on_host_0(f"to export {named} to Hugging Face: python -m electra_jax.convert {folder} DIR")
-    if not all(theirs.values()):
-        named = ", ".join(name for name, shared in theirs.items() if not shared)
+    named = ", ".join(
+        name for name, shared in theirs.items() if not shared and data.settings[name].kind != "ranking"
+    )
+    if named:
         print_on_host_0(
             f"not to be exported to Hugging Face: {named}, whose head has the original's shape "
             "(finetune.head_style=huggingface trains one that can be)"

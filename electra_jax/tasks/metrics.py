@@ -22,6 +22,7 @@ METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "multi-label classification": ("micro_f1", "macro_f1", "exact_match", "mean_average_precision"),
         "regression": ("spearman", "pearson"),
         "multiple choice": ("accuracy", "recall@2", "mrr"),
+        "ranking": ("hits@1", "recall@5", "recall@10", "mrr", "ndcg"),
         "tagging of spans": ("f1", "precision", "recall", "accuracy"),
         "tagging with plain labels": ("accuracy",),
     }

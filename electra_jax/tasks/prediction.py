@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from electra_jax.partitioning.host_rows import host_shard
 from electra_jax.partitioning.mesh import batch_sharding, to_global_batch
-from electra_jax.tasks.batches import make_batch, plan_batches, share_of
+from electra_jax.tasks.batches import make_batch, plan_batches, share_of, widened
 from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.protocol import Rows, TaskBatch
 from electra_jax.training.compile_messages import WithCompileMessage
@@ -50,7 +50,7 @@ def predict_rows(
         task: the task's name.
         rows: the rows to predict.
         batch_size: rows of a batch, over all devices.
-        buckets: lengths that rows are padded to.
+        buckets: lengths that rows are padded to, longer ones where some do not fit.
         pad_id: the id of [PAD].
         targets: whether the step is given the rows' targets.
         first_number: of the rows, from which their random numbers follow.
@@ -58,7 +58,7 @@ def predict_rows(
     lengths = rows.lengths
     if not len(lengths):
         return {}
-    plans = plan_batches(lengths, batch_size, buckets, rng=None)
+    plans = plan_batches(lengths, batch_size, widened(buckets, int(lengths.max())), rng=None)
     pieces: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
     with jax.set_mesh(mesh):
         for plan in plans:

@@ -174,7 +174,34 @@ class ChoiceExample:
         return None if self.answer is None else self.options[self.answer]
 
 
-Example = TextExample | WordsExample | QuestionExample | Seq2SeqExample | ChoiceExample
+@dataclass(frozen=True)
+class RankingExample:
+    """A context and candidates, some of which are right.
+
+    Attributes:
+        id: the identifier.
+        context: what is before the candidates, or is compared with them.
+        candidates: texts; in training one may be enough.
+        relevant: the numbers of the right ones, from 0; None if hidden.
+    """
+
+    id: str
+    context: str
+    candidates: tuple[str, ...]
+    relevant: tuple[int, ...] | None = None
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the right candidates are unknown."""
+        return self.relevant is None
+
+    @property
+    def gold(self) -> tuple[str, ...] | None:
+        """The right candidates; None if hidden."""
+        return None if self.relevant is None else tuple(self.candidates[n] for n in self.relevant)
+
+
+Example = TextExample | WordsExample | QuestionExample | Seq2SeqExample | ChoiceExample | RankingExample
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Metrics of one right answer among several, from its rank when the most probable comes first."""
+"""Metrics of right answers among several, from their places when what has the largest score comes first."""
 
 from collections.abc import Sequence
 
@@ -32,3 +32,38 @@ def rank_measures(ranks: np.ndarray, names: Sequence[str]) -> dict[str, Measure]
         return ranks <= most
 
     return {name: mean_of(values(name)) for name in names}
+
+
+def ranking_measures(
+    ranked: Sequence[tuple[np.ndarray, Sequence[int]]], names: Sequence[str]
+) -> dict[str, Measure]:
+    """Return the metrics ``names`` in percent, means over examples that may have several right candidates.
+
+    ``hits@K`` is 1 where a right one is among the first K, ``recall@K`` the share of the right ones that are, ``mrr``
+    1 / the place of the first right one, and ``ndcg`` Σ 1 / log₂(1 + place) over the right ones, as a share of what it
+    is where they come first (Järvelin & Kekäläinen 2002). Of equal scores a right one comes last: a model that says the
+    same of all candidates is not right because the right one is listed first.
+
+    Args:
+        ranked: of each example the scores of its candidates ``[candidates]``, and the numbers of the right ones.
+        names: some of the metrics.
+    """
+    places = []
+    for scores, relevant in ranked:
+        is_right = np.isin(np.arange(len(scores)), relevant)
+        order = np.lexsort((is_right, -scores))  # what is not a number comes last
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(1, len(order) + 1)
+        places.append(np.sort(place[list(relevant)]))
+
+    def value(name: str, of_one: np.ndarray) -> float:
+        if name == "mrr":
+            return 1.0 / float(of_one[0])
+        if name == "ndcg":
+            ideal = np.arange(1, len(of_one) + 1)
+            return float((1 / np.log2(1 + of_one)).sum() / (1 / np.log2(1 + ideal)).sum())
+        kind, _, most = name.partition("@")
+        among = of_one <= int(most)
+        return float(among.any() if kind == "hits" else among.mean())
+
+    return {name: mean_of([value(name, of_one) for of_one in places]) for name in names}

@@ -61,10 +61,12 @@ _SHAPE = TypeAdapter(dict[str, TaskSettings])
 def can_be_exported(head_style: str, settings: TaskSettings, hidden_size: int) -> bool:
     """Return whether a class of Hugging Face computes the outputs of a head.
 
-    It does if the head has the shape of Hugging Face's; if it is linear for tags, as both styles are; if it is a
-    decoder; or if it is linear for classes, options or a number and the encoder is wide enough to write it with a
-    hidden layer (`convert.huggingface_heads.with_hidden_layer`).
+    It has none for ranking. Otherwise it does if the head has the shape of Hugging Face's; if it is linear for tags, as
+    both styles are; if it is a decoder; or if it is linear for classes, options or a number and the encoder is wide
+    enough to write it with a hidden layer (`convert.huggingface_heads.with_hidden_layer`).
     """
+    if settings.kind == "ranking":
+        return False
     if head_style == "huggingface" or settings.kind in ("tagging", "seq2seq"):
         return True
     outputs = max(1, len(settings.classes))

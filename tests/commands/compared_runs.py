@@ -25,6 +25,7 @@ KINDS = {
     "written": "{kind: seq2seq, train: written.jsonl, dev: written.jsonl, source: source, target: target, "
     "metric: bleu}",
     "choices": "{kind: multiple_choice, train: choices.jsonl, dev: choices.jsonl}",
+    "ranked": "{kind: ranking, train: ranked.jsonl, dev: ranked.jsonl}",
     "questions": "{kind: question_answering, train: questions.json, dev: questions.json}",
 }
 
@@ -45,6 +46,8 @@ def write_examples(folder):
     (folder / "written.jsonl").write_text("".join(json.dumps(one) + "\n" for one in written))
     choices = [{"context": "cat", "options": ["a", "b", "c"], "label": n % 3} for n in range(COUNT)]
     (folder / "choices.jsonl").write_text("".join(json.dumps(one) + "\n" for one in choices))
+    ranked = [{"context": "cat", "candidates": ["a", "b", "c"], "label": [n % 3]} for n in range(COUNT)]
+    (folder / "ranked.jsonl").write_text("".join(json.dumps(one) + "\n" for one in ranked))
     context = "the cat watches a bird"
     questions = [
         {"id": str(n), "question": "who?", "answers": [{"text": "cat", "answer_start": 4}]}
@@ -72,6 +75,10 @@ def _prediction(name, example, right):
             shares = [0.2, 0.2, 0.2]
             shares[example.answer if right else (example.answer + 1) % 3] = 0.6
             return {"id": example.id, "label": int(np.argmax(shares)), "probabilities": shares}
+        case "ranked":
+            scores = [0.0, 0.0, 0.0]
+            scores[example.relevant[0] if right else (example.relevant[0] + 1) % 3] = 0.6
+            return {"id": example.id, "label": int(np.argmax(scores)), "scores": scores}
         case "tags":
             return {"id": example.id, "tags": ["O", "B-ANIMAL" if right else "O"]}
     return {"id": example.id, "answer": "the cat" if right else "bird"}

@@ -89,7 +89,7 @@ class ChoiceReader:
         Raises:
             UserError: a field that is missing, or not what it must be.
         """
-        format = self.format or _format_of(record)
+        format = self.format or recognised_format(record)
         if format == "race":
             yield from _race(record, place, count, may_be_hidden=may_be_hidden)
             return
@@ -125,11 +125,13 @@ class ChoiceReader:
             question = _COPA_QUESTIONS[question]
         options = _options(record, columns.options, place)
         return ChoiceExample(
-            id=_identifier(record, columns.id, count, place),
+            id=identifier(record, columns.id, count, place),
             context=context,
             options=options,
             question=question,
-            answer=_answer(record.get(columns.label), columns.label, len(options), place, may_be_hidden),
+            answer=answer_number(
+                record.get(columns.label), columns.label, len(options), place, may_be_hidden
+            ),
         )
 
 
@@ -167,7 +169,7 @@ def read_choices(
     del notes
     reader = choice_reader(config, where)
     examples: list[ChoiceExample] = []
-    for place, record in _records(path, extension):
+    for place, record in records_of(path, extension):
         examples += reader.read(record, place, len(examples), may_be_hidden=split == "test")
     return examples
 
@@ -184,7 +186,12 @@ def json_objects(value: Any, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, record
 
 
-def _records(path: Path, extension: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
+def records_of(path: Path, extension: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """Yield the records of a table with a header line, of JSON lines or of a JSON file, each with its place.
+
+    Raises:
+        UserError: the file is none of these.
+    """
     if extension == ".json":
         return ((f"{path}, item {n}", record) for n, record in json_objects(read_json(path), str(path)))
     if extension == ".jsonl":
@@ -196,7 +203,8 @@ def _records(path: Path, extension: str) -> Iterable[tuple[str, Mapping[str, Any
     )
 
 
-def _format_of(record: Mapping[str, Any]) -> ChoiceFormat:
+def recognised_format(record: Mapping[str, Any]) -> ChoiceFormat:
+    """Return the published format whose columns a record has, or "columns"."""
     return next((name for name, columns in _RECOGNISED.items() if columns <= record.keys()), "columns")
 
 
@@ -224,7 +232,7 @@ def _race(
             context=context,
             options=checked,
             question=question,
-            answer=_answer(answer, "answers", len(checked), at, may_be_hidden),
+            answer=answer_number(answer, "answers", len(checked), at, may_be_hidden),
         )
 
 
@@ -258,7 +266,7 @@ def _checked_options(values: Sequence[Any], place: str) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _answer(value: Any, name: str, count: int, place: str, may_be_hidden: bool) -> int | None:
+def answer_number(value: Any, name: str, count: int, place: str, may_be_hidden: bool) -> int | None:
     """Return the number of the right option: given as a number from 0, in digits too, or as a letter from A."""
     if may_be_hidden and value in (None, "", -1, "-1"):
         return None
@@ -279,7 +287,8 @@ def _answer(value: Any, name: str, count: int, place: str, may_be_hidden: bool) 
     return number
 
 
-def _identifier(record: Mapping[str, Any], name: str | None, count: int, place: str) -> str:
+def identifier(record: Mapping[str, Any], name: str | None, count: int, place: str) -> str:
+    """Return the field ``name``, a text or a whole number; ``count`` where there is no name."""
     if name is None:
         return str(count)
     value = record.get(name)

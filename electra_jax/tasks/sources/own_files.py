@@ -29,6 +29,7 @@ from electra_jax.tasks.sources.labels import (
 )
 from electra_jax.tasks.sources.parallel_texts import read_columns
 from electra_jax.tasks.sources.questions import read_mrqa, read_squad
+from electra_jax.tasks.sources.rankings import read_rankings
 from electra_jax.tasks.sources.tables import read_cells, table_with_header, text_examples
 from electra_jax.tasks.sources.word_columns import read_word_columns
 
@@ -38,7 +39,8 @@ FORMATS = {
     "regression": _TABLES,
     "tagging": (".txt", ".conll", ".bio", ".iob", ".tsv", ".jsonl"),
     "question_answering": (".json", ".jsonl"),
-    "multiple_choice": (".csv", ".tsv", ".txt", ".jsonl", ".json"),
+    "multiple_choice": (*_TABLES, ".json"),
+    "ranking": (*_TABLES, ".json"),
     "seq2seq": _TABLES,
 }
 
@@ -48,8 +50,8 @@ def read_own_file(path: Path, config: TaskConfig, where: str, split: str, notes:
 
     Texts are read from .csv (quoted as spreadsheets do), .tsv and .txt (separated by tabs, quotes are literal), all
     with a first line that names the columns, and from .jsonl; words from .txt, .conll, .bio, .iob and .tsv (a word per
-    line, its tag last) and .jsonl (two lists); questions from .json (SQuAD) and .jsonl (MRQA); options from tables,
-    .jsonl and .json. Each may be compressed as .gz, .xz, .zst or .bz2.
+    line, its tag last) and .jsonl (two lists); questions from .json (SQuAD) and .jsonl (MRQA); options and
+    candidates from tables, .jsonl and .json. Each may be compressed as .gz, .xz, .zst or .bz2.
 
     Args:
         path: of the file.
@@ -125,6 +127,7 @@ _READERS: Mapping[TaskKind, Callable[[Path, str, Any, str, str, list[str]], Iter
             "tagging": _words,
             "question_answering": _questions,
             "multiple_choice": read_choices,
+            "ranking": read_rankings,
             "seq2seq": read_columns,
         }
     )

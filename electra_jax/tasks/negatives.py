@@ -1,0 +1,72 @@
+"""Which wrong candidates an example is trained against, besides those of other examples in its batch."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from electra_jax.config.tasks import RankingConfig
+from electra_jax.errors import UserError
+from electra_jax.tasks.protocol import RankingExample
+
+# With the right one sixteen texts.
+_DRAWN = 15
+
+
+def with_negatives(
+    examples: Sequence[RankingExample], config: RankingConfig, where: str
+) -> tuple[list[RankingExample], np.ndarray]:
+    """Return an example for each right candidate, the right one first, and the numbers of the examples they are of.
+
+    Of the file's own negatives the first are kept, as many as there may be. With ``negatives_from: drawn`` those that
+    are missing are right candidates of other examples, drawn once, the same in every run.
+
+    Args:
+        examples: as they were read.
+        config: section of the task.
+        where: name of the section, for messages.
+
+    Raises:
+        UserError: no right candidate is known, or there is nothing to compare it with.
+    """
+    drawn, most = _are_drawn(config), negatives_wanted(config)
+    pool = sorted({e.candidates[n] for e in examples for n in e.relevant or ()})
+    rng = np.random.default_rng(0)
+    made, owners = [], []
+    for owner, example in enumerate(examples):
+        if not example.relevant:
+            raise UserError(
+                f"{where}: the example {example.id!r} has no right candidate to train on; leave it out, or give it one"
+            )
+        rights = {example.candidates[n] for n in example.relevant}
+        own = [text for n, text in enumerate(example.candidates) if n not in example.relevant]
+        for right in example.relevant:
+            negatives = own if most is None else own[:most]
+            if drawn and most is not None and len(negatives) < most:
+                negatives = negatives + _drawn(rng, pool, {*rights, *negatives}, most - len(negatives))
+            if not negatives and not config.negatives_of_batch:
+                raise UserError(
+                    f"{where}: the example {example.id!r} has no negatives to be told from; give it some, or set "
+                    f"{where}.negatives_from to {'drawn' if config.encoder == 'cross' else 'batch or drawn'}"
+                )
+            made.append(replace(example, candidates=(example.candidates[right], *negatives), relevant=(0,)))
+            owners.append(owner)
+    return made, np.array(owners, np.int32)
+
+
+def negatives_wanted(config: RankingConfig) -> int | None:
+    """Return the negatives of an example's own, at most; None is all there are."""
+    own = config.negatives_per_example
+    return _DRAWN if own is None and _are_drawn(config) else own
+
+
+def _are_drawn(config: RankingConfig) -> bool:
+    return config.negatives_from == "drawn" or (config.encoder == "cross" and config.negatives_from is None)
+
+
+def _drawn(rng: np.random.Generator, pool: Sequence[str], but: set[str], count: int) -> list[str]:
+    """Return different texts of a pool, drawn at random, at most ``count`` of them and none of ``but``."""
+    tried = rng.permutation(len(pool))[: count + len(but)] if len(pool) <= 4 * (count + len(but)) else None
+    if tried is None:
+        tried = rng.choice(len(pool), count + len(but), replace=False, shuffle=False)
+    return [pool[n] for n in tried if pool[n] not in but][:count]

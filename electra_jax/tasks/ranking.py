@@ -1,0 +1,220 @@
+"""Ranking candidates after a context: replies of a dialogue, passages for a question, sentences alike."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax import Array
+
+from electra_jax.config.tasks import RankingConfig
+from electra_jax.errors import UserError
+from electra_jax.model.layers import Dtype
+from electra_jax.model.ranking_head import PairEncoder, scores_of_all, scores_of_own
+from electra_jax.model.task_heads import HeadStyle, MultipleChoiceHead
+from electra_jax.tasks.choice_rows import option_rows, together
+from electra_jax.tasks.losses import softmax_cross_entropy
+from electra_jax.tasks.measures import Measure
+from electra_jax.tasks.metrics import METRICS, check_metric
+from electra_jax.tasks.negatives import with_negatives
+from electra_jax.tasks.protocol import ChoiceExample, RankingExample, Rows, TaskBatch, TunedTask
+from electra_jax.tasks.rank_metrics import ranking_measures
+from electra_jax.tasks.ranking_rows import CANDIDATES_PER_ROW, prediction_rows, training_rows
+from electra_jax.tokenizers import Tokenizer
+
+# The logit of what is no candidate of a row; finite, so that a row of padding alone has a loss.
+_NO_CANDIDATE = -1e9
+_COSINE_SCALE = 20.0
+
+
+@dataclass(frozen=True)
+class RankingTask:
+    """Which of many candidates follows a context; implements `Task`.
+
+    Attributes:
+        name: of the task.
+        config: its section.
+        tokenizer: encodes the texts.
+        max_length: of a context in tokens; of context and candidate together for the cross-encoder.
+        hidden_size: of the encoder.
+        head_style: of the cross-encoder, the head of the original's shape or of Hugging Face's.
+        head_dropout: dropout rate in that head.
+        dtype: of its matrix products.
+        initializer_range: standard deviation of the initial weights of Hugging Face's head.
+        kind: "ranking".
+        labels: none: a candidate is its text.
+        f1_of: None.
+        shares: nothing.
+
+    Raises:
+        UserError: a metric that does not exist, or more codes than a context has tokens.
+    """
+
+    name: str
+    config: RankingConfig
+    tokenizer: Tokenizer
+    max_length: int
+    hidden_size: int
+    head_style: HeadStyle
+    head_dropout: float
+    dtype: Dtype
+    initializer_range: float = 0.02
+    kind: str = "ranking"
+    labels: tuple[()] = ()
+    f1_of: None = None
+    shares: tuple[()] = ()
+
+    def __post_init__(self) -> None:
+        if self.config.metric is not None:
+            check_metric(self.name, "ranking", self.config.metric)
+        if self.config.number_of_codes > self.max_length:
+            raise UserError(
+                f"finetune.tasks.{self.name}.codes is {self.config.number_of_codes}, more than the {self.max_length} "
+                "tokens of a context that they look at: lower it, or raise data.sequence_length"
+            )
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of all metrics, the one that selects first."""
+        known = METRICS["ranking"]
+        first = self.config.metric or known[0]
+        return (first, *(name for name in known if name != first))
+
+    @property
+    def metric(self) -> str:
+        """The metric that selects checkpoints and seeds."""
+        return self.metrics[0]
+
+    @property
+    def _crosses(self) -> bool:
+        return self.config.encoder == "cross"
+
+    def encode(self, examples: Sequence[RankingExample], *, training: bool) -> Rows:
+        """Encode examples; see `ranking_rows`, and for the cross-encoder `choice_rows`.
+
+        Raises:
+            UserError: in training, an example without a right candidate, or without the negatives that it needs.
+        """
+        longest = (self.max_length, min(self.config.max_candidate_tokens, self.max_length))
+        if not training:
+            return (
+                option_rows(self.tokenizer, _as_choices(examples), self.max_length)
+                if self._crosses
+                else prediction_rows(self.tokenizer, examples, *longest)
+            )
+        chosen, owners = with_negatives(examples, self.config, f"finetune.tasks.{self.name}")
+        if self._crosses:
+            rows = together(
+                option_rows(self.tokenizer, _as_choices(chosen), self.max_length), self.tokenizer.pad_id
+            )
+            rows = replace(rows, targets={"candidate": np.zeros(len(chosen), np.int32)})
+        else:
+            rows = training_rows(self.tokenizer, chosen, *longest)
+        return replace(rows, example_index=owners)
+
+    def head(self) -> nn.Module:
+        """Return what makes vectors of texts, or for the cross-encoder a number of a pair."""
+        if self._crosses:
+            return MultipleChoiceHead(
+                style=self.head_style,
+                dtype=self.dtype,
+                dropout_rate=self.head_dropout,
+                initializer_range=self.initializer_range,
+            )
+        usual = _COSINE_SCALE if self.config.similarity == "cosine" else 1 / math.sqrt(self.hidden_size)
+        return PairEncoder(
+            codes=self.config.number_of_codes,
+            pooling=self.config.pooling,
+            similarity=self.config.similarity,
+            scale=self.config.scale or usual,
+        )
+
+    def loss(self, head: Any, hidden: Array, batch: TaskBatch, rng: Array | None) -> Array:
+        """Return the cross-entropy of the right candidate, float32 ``[batch]``.
+
+        The others are the row's own, and with ``negatives_from: batch`` all of the batch, over all devices, but those
+        that are the same text as the right one.
+        """
+        numbers = batch.targets["candidate"]
+        if self._crosses:
+            is_candidate = batch.inputs.segment_ids.max(axis=-1) > 0
+            return softmax_cross_entropy(jnp.where(is_candidate, head(hidden, rng), _NO_CANDIDATE), numbers)
+        rows, own = numbers.shape
+        pairs = head(hidden, batch.inputs.segment_ids, own)
+        if not self.config.negatives_of_batch:
+            scores, right = scores_of_own(pairs.contexts, pairs.candidates), jnp.zeros(rows, jnp.int32)
+            others = numbers
+        else:
+            scores = scores_of_all(pairs.contexts, pairs.candidates.reshape(rows * own, -1))
+            right = jnp.arange(rows, dtype=jnp.int32) * own
+            others = jnp.broadcast_to(numbers.reshape(1, -1), scores.shape)
+        is_wrong = (others != 0) & (others != numbers[:, :1])
+        is_right = jnp.arange(scores.shape[1]) == right[:, None]
+        logits = jnp.where(is_wrong | is_right, scores * pairs.scale, _NO_CANDIDATE)
+        return softmax_cross_entropy(logits, right)
+
+    def outputs(self, head: Any, hidden: Array, batch: TaskBatch) -> dict[str, Array]:
+        """Return ``score``, float32 ``[batch, candidates]``, of those in each row; the cross-encoder has one."""
+        if self._crosses:
+            return {"score": head(hidden, None)[:, None]}
+        pairs = head(hidden, batch.inputs.segment_ids, CANDIDATES_PER_ROW)
+        return {"score": scores_of_own(pairs.contexts, pairs.candidates) * pairs.scale}
+
+    def predictions(
+        self, examples: Sequence[RankingExample], rows: Rows, outputs: Mapping[str, np.ndarray]
+    ) -> list[dict[str, Any]]:
+        """Return ``id``, ``label`` (the number of the best candidate), ``candidate`` (its text) and all ``scores``.
+
+        ``truncated`` is present, and true, where a text did not fit.
+        """
+        scores: list[list[float]] = [[] for _ in examples]
+        is_cut = [False] * len(examples)
+        for row, (owner, detail) in enumerate(zip(rows.example_index, rows.details, strict=True)):
+            count, cut = (1, detail) if self._crosses else detail
+            scores[owner] += outputs["score"][row, :count].tolist()
+            is_cut[owner] |= cut
+        results = []
+        for example, of_one, cut in zip(examples, scores, is_cut, strict=True):
+            best = int(np.argmax(of_one))
+            result = {
+                "id": example.id,
+                "label": best,
+                "candidate": example.candidates[best],
+                "scores": of_one,
+            }
+            results.append(result | ({"truncated": True} if cut else {}))
+        return results
+
+    def score(
+        self, examples: Sequence[RankingExample], predictions: Sequence[Mapping[str, Any]]
+    ) -> dict[str, float]:
+        """Return the metrics in percent; see `ranking_measures`."""
+        every = np.arange(len(examples))
+        found = self.measures(examples, predictions, self.metrics)
+        return {name: found[name](every) for name in self.metrics}
+
+    def measures(
+        self,
+        examples: Sequence[RankingExample],
+        predictions: Sequence[Mapping[str, Any]],
+        names: Sequence[str],
+    ) -> dict[str, Measure]:
+        """Return those of the task's metrics that are among ``names``."""
+        ranked = []
+        for example, prediction in zip(examples, predictions, strict=True):
+            if example.relevant is None:
+                raise ValueError("right candidates that are hidden cannot be compared with")
+            ranked.append((np.array(prediction["scores"], np.float64), example.relevant))
+        return ranking_measures(ranked, [name for name in names if name in self.metrics])
+
+    def tune(self, dev: Sequence[RankingExample], predictions: Sequence[Mapping[str, Any]]) -> TunedTask:
+        """Return the task as it is: nothing is tuned on the dev examples."""
+        del dev, predictions
+        return TunedTask(self)
+
+
+def _as_choices(examples: Sequence[RankingExample]) -> list[ChoiceExample]:
+    return [ChoiceExample(example.id, example.context, example.candidates) for example in examples]

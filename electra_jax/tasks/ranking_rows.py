@@ -1,0 +1,106 @@
+"""A context with candidates as one row of ids, each a segment of its own, for encoders that read them apart."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from electra_jax.tasks.protocol import RankingExample, Rows
+from electra_jax.tokenizers import Tokenizer
+
+# Of the rows that are predicted: candidates, and tokens of candidates, that are read beside one context.
+CANDIDATES_PER_ROW = 32
+_CANDIDATE_TOKENS = 512
+
+
+def training_rows(
+    tokenizer: Tokenizer, examples: Sequence[RankingExample], max_length: int, max_candidate: int
+) -> Rows:
+    """Encode each example as ``[CLS] context [SEP] [CLS] candidate [SEP] …``, the right candidate first.
+
+    The target ``candidate`` is int32 ``[rows, candidates]``: a number for each text, the same for the same text, and 0
+    where an example has fewer candidates than another.
+
+    Args:
+        tokenizer: encodes the texts.
+        examples: each with one right candidate.
+        max_length: of a context, in tokens; a longer one is cut at its start.
+        max_candidate: of a candidate; a longer one is cut at its end.
+    """
+    chosen = []
+    for example in examples:
+        (right,) = example.relevant or (0,)
+        chosen.append((right, *(n for n in range(len(example.candidates)) if n != right)))
+    numbers: dict[str, int] = {}
+    most = max(map(len, chosen), default=1)
+    targets = np.zeros((len(examples), most), np.int32)
+    for row, (example, order) in enumerate(zip(examples, chosen, strict=True)):
+        for place, number in enumerate(order):
+            text = example.candidates[number]
+            targets[row, place] = numbers.setdefault(text, len(numbers) + 1)
+    rows, _ = _packed(tokenizer, examples, chosen, range(len(examples)), max_length, max_candidate)
+    return Rows(**rows, targets={"candidate": targets})
+
+
+def prediction_rows(
+    tokenizer: Tokenizer, examples: Sequence[RankingExample], max_length: int, max_candidate: int
+) -> Rows:
+    """Encode examples as `training_rows` does, their candidates in order, over several rows where they are many.
+
+    ``details`` says for each row how many candidates it has, and whether a text was cut.
+    """
+    pieces, owners = [], []
+    for owner, example in enumerate(examples):
+        lengths = [
+            min(len(ids) + 2, max_candidate) for ids in tokenizer.encode_batch(list(example.candidates))
+        ]
+        piece: list[int] = []
+        tokens = 0
+        for number, length in enumerate(lengths):
+            if piece and (len(piece) == CANDIDATES_PER_ROW or tokens + length > _CANDIDATE_TOKENS):
+                pieces.append(tuple(piece))
+                owners.append(owner)
+                piece, tokens = [], 0
+            piece.append(number)
+            tokens += length
+        pieces.append(tuple(piece))
+        owners.append(owner)
+    rows, is_cut = _packed(tokenizer, examples, pieces, owners, max_length, max_candidate)
+    return Rows(**rows, targets={}, details=list(zip(map(len, pieces), is_cut, strict=True)))
+
+
+def _packed(
+    tokenizer: Tokenizer,
+    examples: Sequence[RankingExample],
+    pieces: Sequence[Sequence[int]],
+    owners: Sequence[int],
+    max_length: int,
+    max_candidate: int,
+) -> tuple[dict[str, Any], list[bool]]:
+    """Return the arrays of rows with these candidates of these examples, and which were cut."""
+    contexts = tokenizer.encode_batch([example.context for example in examples])
+    texts = [
+        examples[owner].candidates[n] for owner, piece in zip(owners, pieces, strict=True) for n in piece
+    ]
+    encoded = iter(tokenizer.encode_batch(texts))
+    cls, sep = tokenizer.cls_id, tokenizer.sep_id
+    rows, segments, is_cut = [], [], []
+    for owner, piece in zip(owners, pieces, strict=True):
+        context = contexts[owner]
+        kept = context[max(0, len(context) - (max_length - 2)) :]
+        ids, numbers, cut = [cls, *kept, sep], [1] * (len(kept) + 2), len(kept) < len(context)
+        for place in range(len(piece)):
+            candidate = next(encoded)
+            some = candidate[: max_candidate - 2]
+            ids += [cls, *some, sep]
+            numbers += [place + 2] * (len(some) + 2)
+            cut = cut or len(some) < len(candidate)
+        rows.append(np.array(ids, np.int32))
+        segments.append(np.array(numbers, np.int32))
+        is_cut.append(cut)
+    return {
+        "input_ids": rows,
+        "token_type_ids": [np.zeros_like(row) for row in rows],
+        "segment_ids": segments,
+        "example_index": np.array(owners, np.int32),
+    }, is_cut

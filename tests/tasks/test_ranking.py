@@ -1,0 +1,216 @@
+"""Ranking: rows of several segments, scores by hand, negatives of the whole batch, and metrics."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from small_run import small_config
+from task_sections import task_section
+from tiny_task import assert_same_gradient, tiny_task
+
+from electra_jax.errors import UserError
+from electra_jax.model.ranking_head import scores_of_all, scores_of_own
+from electra_jax.tasks.negatives import negatives_wanted, with_negatives
+from electra_jax.tasks.protocol import RankingExample
+from electra_jax.tasks.rank_metrics import ranking_measures
+
+SECTIONS = {
+    "bi": {"kind": "ranking", "encoder": "bi", "max_candidate_tokens": 6},
+    "poly": {"kind": "ranking", "encoder": "poly", "codes": 3, "max_candidate_tokens": 6},
+    "cross": {"kind": "ranking", "encoder": "cross", "negatives_per_example": 2},
+}
+CONTEXTS = ("abcdefghabcdefgh", "ba", "cab", "dddabc", "ed", "fghaa", "gcagh", "hh")
+RESPONSES = ("hgf", "abcdefga", "c", "abcd", "hgfed", "c", "bdfhb", "aa")  # two are the same
+PAIRS = [
+    RankingExample(str(n), c, (r,), (0,)) for n, (c, r) in enumerate(zip(CONTEXTS, RESPONSES, strict=True))
+]
+LISTS = [RankingExample(str(n), c, RESPONSES, (n,)) for n, c in enumerate(CONTEXTS)]
+
+
+@pytest.fixture(scope="module")
+def rankers():
+    return {name: tiny_task(section, PAIRS) for name, section in SECTIONS.items()}
+
+
+def _shown(task, row):
+    return "".join({2: "<", 3: "|"}.get(i, task.tokenizer.token(i)) for i in row.tolist())
+
+
+def test_a_row_has_the_context_and_each_candidate_as_a_text_of_its_own(rankers):
+    task = rankers["bi"].task
+    example = RankingExample("x", CONTEXTS[0], ("hgf", "abcdefga", "h"), (1,))
+    rows = task.encode([example], training=True)
+    assert _shown(task, rows.input_ids[0]) == "<" + CONTEXTS[0][-14:] + "|" + "<abcd|<hgf|<h|"
+    batch = rankers["bi"].batch([example], length=40)
+    assert batch.inputs.segment_ids[0].tolist() == [1] * 16 + [2] * 6 + [3] * 5 + [4] * 3 + [0] * 10
+    positions = [*range(16), *range(6), *range(5), *range(3), *[0] * 10]
+    assert batch.inputs.position_ids[0].tolist() == positions
+    assert batch.targets["candidate"].tolist() == [[1, 2, 3]]
+    many = task.encode([RankingExample("x", "a", ("abcdefgh",) * 100 + ("b",), (0,))], training=False)
+    assert [count for count, _ in many.details] == [32, 32, 32, 5]
+    assert [cut for _, cut in many.details] == [True] * 4
+    assert many.example_index.tolist() == [0] * 4
+
+
+def _vector(ranker, text):
+    """The state of [CLS] of a text that is alone."""
+    tokenizer = ranker.task.tokenizer
+    ids = jnp.array([[tokenizer.cls_id, *tokenizer.encode(text), tokenizer.sep_id]])
+    from electra_jax.model.inputs import EncoderInputs
+
+    positions = jnp.arange(ids.shape[1])[None]
+    inputs = EncoderInputs(ids, jnp.zeros_like(ids), positions, jnp.ones_like(ids))
+    encoder = {name: ranker.params[name] for name in ("embeddings", "encoder")}
+    return np.asarray(ranker.objective.network.apply({"params": encoder}, inputs, None, method="encode")[0])
+
+
+@pytest.mark.parametrize("encoder", ["bi", "poly"])
+def test_scores_are_those_of_texts_that_were_read_alone(rankers, encoder):
+    ranker = rankers[encoder]
+    head = ranker.params["heads"]["mine"]
+    states, candidates = _vector(ranker, "cab"), [_vector(ranker, text)[0] for text in ("c", "abcd")]
+    codes = states[:1]
+    if encoder == "poly":
+        weights = np.exp(np.asarray(head["codes"]["embedding"]) @ states.T)
+        codes = weights / weights.sum(axis=1, keepdims=True) @ states
+    expected = []
+    for candidate in candidates:
+        products = codes @ candidate
+        weights = np.exp(products - products.max())
+        expected.append((weights / weights.sum()) @ codes @ candidate * math.exp(head["log_scale"]))
+    (found,), _ = ranker.predict([RankingExample("x", "cab", ("c", "abcd"))])
+    assert found["scores"] == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    assert found["candidate"] == ("c", "abcd")[int(np.argmax(expected))]
+
+
+@pytest.mark.parametrize("encoder", ["bi", "poly"])
+def test_the_loss_is_against_all_responses_of_the_batch_but_the_same_text(rankers, encoder):
+    ranker = rankers[encoder]
+    predictions, _ = ranker.predict(LISTS)
+    scores = np.array([p["scores"] for p in predictions])
+    scores[2, 5] = scores[5, 2] = -np.inf  # the same text as the right one
+    logs = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    loss, _ = ranker.gradient(ranker.batch(PAIRS), data=1)
+    np.testing.assert_allclose(loss, -np.diag(logs).mean(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("encoder", SECTIONS)
+def test_devices_give_the_loss_and_gradient_of_the_whole_batch(rankers, encoder):
+    """Rows that only fill the batch are no negatives, either."""
+    ranker = rankers[encoder]
+    batch = ranker.batch(PAIRS, rows=[*range(7), -1])
+    assert_same_gradient(ranker.gradient(batch, data=4, fsdp=2), ranker.gradient(batch, data=1))
+
+
+def test_rows_that_fill_a_batch_are_no_negatives(rankers):
+    ranker = rankers["bi"]
+    few = [ranker.gradient(ranker.batch(PAIRS, rows=rows), data=1)[0] for rows in ([0, 1, -1, -1], [0, 1])]
+    np.testing.assert_allclose(*few, rtol=1e-6)
+
+
+def test_a_cross_encoder_scores_pairs_and_learns_against_drawn_negatives(rankers):
+    ranker = rankers["cross"]
+    predictions, _ = ranker.predict(LISTS[1:3])
+    rows = ranker.task.encode(PAIRS, training=True)
+    assert rows.input_ids[1].shape[0] == 3
+    chosen, _ = with_negatives(PAIRS, ranker.task.config, "mine")
+    assert all(e.candidates[0] == r for e, r in zip(chosen, RESPONSES, strict=True))
+    for example in chosen:
+        assert len(set(example.candidates)) == 3  # none is the right one, or there twice
+    scores = [predictions[0]["scores"][RESPONSES.index(text)] for text in chosen[1].candidates]
+    loss, _ = ranker.gradient(ranker.batch(PAIRS, rows=[1]), data=1)
+    np.testing.assert_allclose(loss, np.log(np.exp(scores).sum()) - scores[0], rtol=1e-4)
+
+
+def test_predictions_do_not_depend_on_devices_or_other_rows(rankers):
+    for ranker in rankers.values():
+        together, _ = ranker.predict(LISTS)
+        (alone,), _ = ranker.predict(LISTS[3:4], devices=8, buckets=(16,))
+        assert alone["scores"] == pytest.approx(together[3]["scores"], abs=1e-4)
+
+
+def test_codes_that_are_all_the_same_are_one():
+    rng = np.random.default_rng(0)
+    contexts, candidates = rng.normal(size=(2, 1, 4)), rng.normal(size=(3, 4))
+    one = scores_of_all(contexts, candidates)
+    np.testing.assert_allclose(scores_of_all(np.repeat(contexts, 5, axis=1), candidates), one, rtol=1e-5)
+    own = scores_of_own(contexts, np.stack([candidates, candidates]))
+    np.testing.assert_allclose(own, one, rtol=1e-5)
+
+
+def test_metrics_by_hand():
+    ranked = [
+        (np.array([0.1, 0.9, 0.5]), (0,)),  # third
+        (np.array([0.9, 0.1, 0.5]), (0, 1)),  # first and third
+        (np.array([0.1, np.nan, 0.1]), (0,)),  # second: of two that are the same the wrong one comes first
+    ]
+    found = ranking_measures(ranked, ["hits@1", "recall@2", "mrr", "ndcg"])
+    ideal = 1 + 1 / math.log2(3)
+    expected = {
+        "hits@1": [0, 1, 0],
+        "recall@2": [0, 0.5, 1],
+        "mrr": [1 / 3, 1, 1 / 2],
+        "ndcg": [0.5, 1.5 / ideal, 1 / math.log2(3)],
+    }
+    for name, values in expected.items():
+        assert found[name](np.arange(3)) == pytest.approx(100 * np.mean(values))
+    perfect = [(np.eye(20)[n], (n,)) for n in range(20)]
+    for name, measure in ranking_measures(perfect, ["hits@1", "recall@10", "mrr", "ndcg"]).items():
+        assert measure(np.arange(20)) == 100, name
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"codes": 16}, "codes is for encoder poly, not bi"),
+        ({"encoder": "poly", "similarity": "cosine"}, "similarity cosine is for encoder bi, not poly"),
+        ({"encoder": "cross", "negatives_from": "batch"}, "negatives_from batch is for encoders bi and poly"),
+        ({"encoder": "cross", "scale": 2.0}, "scale is for encoders bi and poly, not cross"),
+        ({"data": "x"}, "data is for benchmarks"),
+        ({"scale": 0.0}, "greater than 0"),
+    ],
+)
+def test_keys_that_do_not_go_together(section, message):
+    with pytest.raises(ValidationError, match=message):
+        task_section(kind="ranking", **section)
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ({"accumulation_steps": 2}, "accumulation_steps=2 would cut into"),
+        ({"batch_size": 1}, "batch_size=1 has none"),
+    ],
+)
+def test_a_batch_without_negatives_is_refused(train, message):
+    def config(task):
+        return small_config(objective={"kind": "finetune"}, finetune={"tasks": {"mine": task}}, train=train)
+
+    with pytest.raises(ValidationError, match=message):
+        config({"kind": "ranking"})
+    drawn = config({"kind": "ranking", "negatives_from": "drawn"})
+    assert negatives_wanted(drawn.finetune.tasks["mine"]) == 15
+
+
+def test_what_cannot_be_trained_on(rankers):
+    with pytest.raises(UserError, match="codes is 17, more than the 16 tokens of a context"):
+        tiny_task({**SECTIONS["poly"], "codes": 17}, PAIRS)
+    with pytest.raises(UserError, match="the example 'x' has no right candidate to train on"):
+        rankers["bi"].task.encode([RankingExample("x", "a", ("b", "c"))], training=True)
+    section = task_section(kind="ranking", negatives_from="file")
+    with pytest.raises(UserError, match=r"'0' has no negatives to be told from.*to batch or drawn"):
+        with_negatives(PAIRS, section, "mine")
+    with pytest.raises(UserError, match="metric is 'accuracy', but for ranking it must be one of: hits@1"):
+        tiny_task({"kind": "ranking", "metric": "accuracy"}, PAIRS)
+
+
+def test_similarity_is_of_vectors_of_length_one():
+    ranker = tiny_task({"kind": "ranking", "similarity": "cosine", "scale": 20.0, "pooling": "mean"}, PAIRS)
+    (found,), _ = ranker.predict([RankingExample("x", "cab", ("cab", "abcd"))])
+    scale = math.exp(ranker.params["heads"]["mine"]["log_scale"])
+    assert found["scores"][0] == pytest.approx(scale, rel=1e-5)  # the same text
+    assert found["scores"][1] < scale
+    assert jax.tree.map(jnp.shape, ranker.params["heads"]["mine"]) == {"log_scale": ()}
