@@ -133,3 +133,60 @@ def test_a_task_that_writes_on_two_hosts_from_nothing(tmp_path):
     one, two = (metrics_of(tmp_path / f"hosts{hosts}" / "seed-0") for hosts in (1, 2))
     for line, other in zip(one, two, strict=True):
         _assert_close(line, other)
+
+
+@pytest.mark.slow
+def test_options_stay_together_and_negatives_are_those_of_both_hosts(tmp_path):
+    """A multiple choice with different numbers of options, and a ranker against all responses of a batch."""
+    subjects = ("the cat", "the king", "my sister", "the red fox")
+    for name, count in (("train", 24), ("dev", 13)):
+        choices = [
+            {
+                "context": subjects[i % 4],
+                "options": [subjects[i % 4], *subjects[i % 4 + 1 :], "the dog"],
+                "label": 0,
+            }
+            for i in range(count)
+        ]
+        pairs = [
+            {
+                "context": f"{subjects[i % 4]} {i}",
+                "response": f"river {i}",
+                "negatives": [f"road {i}"][: i % 2 + (name == "dev")],
+            }
+            for i in range(count)
+        ]
+        for kind, lines in (("choices", choices), ("pairs", pairs)):
+            (tmp_path / f"{kind}.{name}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    vocabulary = write_vocabulary(tmp_path / "vocab.txt", write_corpus(tmp_path / "corpus.txt"))
+
+    def files(kind):
+        return f"train: {tmp_path}/{kind}.train.jsonl, dev: {tmp_path}/{kind}.dev.jsonl"
+
+    found = {}
+    for hosts in (1, 2):
+        work = tmp_path / f"hosts{hosts}"
+        _run(
+            tmp_path / f"said{hosts}", hosts, "train", "--config", RECIPE, "--workdir", work,
+            "tokenizer.kind=wordpiece", f"tokenizer.vocab_file={vocabulary}", "model.hidden_size=16",
+            "model.num_layers=1", "model.num_heads=2", "model.embedding_size=16", "model.max_positions=16",
+            f"finetune.tasks.choice={{kind: multiple_choice, {files('choices')}}}",
+            f"finetune.tasks.reply={{kind: ranking, {files('pairs')}, max_candidate_tokens: 8}}",
+            "finetune.epochs=1", "optimizer.layer_decay=1.0", "train.batch_size=8", "finetune.length_buckets=[16]",
+            "model.hidden_dropout=0.0", "model.attention_dropout=0.0", "data.sequence_length=16",
+        )  # fmt: skip
+        folder = work / "seed-0" / "predictions"
+        found[hosts] = {
+            name: [json.loads(line) for line in (folder / f"{name}.dev.jsonl").read_text().splitlines()]
+            for name in ("choice", "reply")
+        }
+    for name, values in (("choice", "probabilities"), ("reply", "scores")):
+        assert len(found[1][name]) == 13
+        for one, two in zip(found[1][name], found[2][name], strict=True):
+            assert one["id"] == two["id"]
+            assert one[values] == pytest.approx(two[values], rel=1e-3, abs=1e-4)
+    one, two = (metrics_of(tmp_path / f"hosts{hosts}" / "seed-0") for hosts in (1, 2))
+    for line, other in zip(one, two, strict=True):
+        _assert_close(
+            {k: v for k, v in line.items() if "loss" in k}, {k: v for k, v in other.items() if "loss" in k}
+        )
