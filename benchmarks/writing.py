@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax import cli
-from electra_jax.convert.huggingface_format import write_huggingface
+from electra_jax.convert.huggingface_writing import write_huggingface
 from electra_jax.convert.native_format import read_native
 from electra_jax.inference.load import load
 from electra_jax.inference.writer import Writer

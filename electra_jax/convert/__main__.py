@@ -9,7 +9,8 @@ import jax
 from electra_jax import cli
 from electra_jax.convert.destination import check_destination, new_destination
 from electra_jax.convert.format_detection import DetectedFormat, detect_format
-from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
+from electra_jax.convert.huggingface_format import read_huggingface
+from electra_jax.convert.huggingface_writing import write_huggingface
 from electra_jax.convert.names import scopes
 from electra_jax.convert.native_format import read_native, write_native
 from electra_jax.convert.tensorflow_format import read_tensorflow, write_tensorflow
@@ -119,10 +120,10 @@ def _read(args: argparse.Namespace, found: DetectedFormat) -> Weights:
 
 
 def _write(weights: Weights, target: str, directory: Path, final: Path) -> list[str]:
-    if weights.config.model.block == "modern" and target != "electra_jax":
+    if weights.config.model.block == "modern" and target == "tensorflow":
         raise UserError(
-            f"the model has model.block=modern, and {target} would be written with the layers of ELECTRA's original: "
-            "it cannot be converted"
+            "the model has model.block=modern, and the original TensorFlow code has no such layers: convert it to "
+            "huggingface"
         )
     if target == "electra_jax":
         return write_native(weights, directory, final)

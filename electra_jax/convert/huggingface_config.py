@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from electra_jax.config.fields import MAX_SIZE
 from electra_jax.convert.names import Network
 from electra_jax.convert.weights import Weights
+from electra_jax.errors import UserError
 from electra_jax.model.sizes import EncoderSizes
 
 ARCHITECTURES: dict[Network, str] = {
@@ -13,6 +15,22 @@ ARCHITECTURES: dict[Network, str] = {
 }
 ENCODER_ARCHITECTURE = "ElectraModel"
 CAUSAL_ARCHITECTURE = "ElectraForCausalLM"
+
+
+def check_numbers(path: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Refuse settings that are no numbers, of those whose defaults are.
+
+    Raises:
+        UserError: one is none, or is too large.
+    """
+    for key, default in defaults.items():
+        number = isinstance(settings[key], int | float) and not isinstance(settings[key], bool)
+        if type(default) in (int, float) and not (number and isinstance(settings[key], int | type(default))):
+            raise UserError(f"{path}: {key} is {settings[key]!r}, but must be a number such as {default}")
+        if type(default) is int and abs(settings[key]) > MAX_SIZE:
+            raise UserError(f"{path}: {key} is {settings[key]:.6g}, but must be a number such as {default}")
+    if settings["vocab_size"] < 1:
+        raise UserError(f"{path}: vocab_size is {settings['vocab_size']}, but must be a number such as 30522")
 
 
 def model_section(settings: Mapping[str, Any]) -> dict[str, Any]:

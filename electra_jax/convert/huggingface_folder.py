@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from electra_jax.config.fields import MAX_SIZE
+from electra_jax.convert.huggingface_config import check_numbers
+from electra_jax.convert.modernbert_config import MODEL_TYPE as MODERNBERT
+from electra_jax.convert.modernbert_config import read_modernbert_settings
+from electra_jax.convert.modernbert_tensors import is_modernbert, modernbert_state_dict
 from electra_jax.convert.state_dicts import WORDS, NetworkStateDict, split_networks
 from electra_jax.convert.weight_files import has_weights, is_weight_file, read_file, read_folder
 from electra_jax.convert.weights import FlatParams
@@ -77,6 +80,14 @@ def read_networks(source: Path) -> tuple[list[StoredNetwork], list[str]]:
     else:
         config, settings = source / CONFIG, read_settings(source)
         stored = read_folder(source)
+    if settings is not None and is_modern(settings):
+        network, notes = modernbert_state_dict(str(source), stored.tensors, stored.others)
+        return [StoredNetwork(source, config, settings, network)], [*stored.notes, *notes]
+    if settings is None and is_modernbert(stored.tensors):
+        raise UserError(
+            f"{source} is a ModernBERT, whose tensors do not say how a token attends to others: put its {CONFIG} "
+            "beside it"
+        )
     networks, notes = split_networks(str(source), stored.tensors, stored.others)
     notes = [*stored.notes, *notes]
     if settings is not None and len(networks) == 1:
@@ -101,7 +112,15 @@ def _with_sizes_of_tensors(
         return StoredNetwork(source, config, dict(settings), network)
     heads = {"num_attention_heads": default_heads(sizes["hidden_size"])}
     rest = {"architectures": None, "id2label": None} if settings is not None else {}
-    known = {**_DEFAULTS, **(settings or {}), **rest, **sizes, **heads, **_num_labels(network.tensors)}
+    known = {
+        **_DEFAULTS,
+        "block": "bert",
+        **(settings or {}),
+        **rest,
+        **sizes,
+        **heads,
+        **_num_labels(network.tensors),
+    }
     return StoredNetwork(source, None, known, network, num_heads_known=False)
 
 
@@ -141,7 +160,7 @@ def _sizes_from_shapes(source: Path, tensors: FlatParams) -> dict[str, int]:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Read the config.json of a folder that holds an ELECTRA, with defaults.
+    """Read the config.json of a folder that holds an ELECTRA or a ModernBERT, with defaults, by ELECTRA's names.
 
     Raises:
         UserError: it holds none, or the file cannot be read.
@@ -155,8 +174,11 @@ def read_settings(folder: Path) -> dict[str, Any]:
             f"{folder} has no {CONFIG}, without which a Hugging Face model cannot be read: copy it there, or give "
             "the file of its weights, whose sizes are then taken from its tensors"
         )
-    settings = {**_DEFAULTS, **read_object(folder / CONFIG, "download it again")}
-    _check_type(str(folder / CONFIG), settings)
+    described = read_object(folder / CONFIG, "download it again")
+    if described.get("model_type") == MODERNBERT:
+        return read_modernbert_settings(str(folder / CONFIG), described)
+    settings = {**_DEFAULTS, **described, "block": "bert"}
+    _check_type(str(folder / CONFIG), settings, "ELECTRA and ModernBERT")
     if settings.get("add_cross_attention"):
         raise UserError(
             f"{folder / CONFIG} describes a decoder that reads a source (add_cross_attention), which is supported "
@@ -164,6 +186,11 @@ def read_settings(folder: Path) -> dict[str, Any]:
         )
     _check_settings(str(folder / CONFIG), settings)
     return settings
+
+
+def is_modern(settings: Mapping[str, Any]) -> bool:
+    """Return whether settings that were read are a ModernBERT's."""
+    return settings.get("block") == "modern"
 
 
 def is_encoder_decoder(source: Path) -> bool:
@@ -215,11 +242,11 @@ _NEEDED = {
 }
 
 
-def _check_type(where: str, settings: Mapping[str, Any]) -> None:
+def _check_type(where: str, settings: Mapping[str, Any], known: str = "ELECTRA") -> None:
     kind = settings.get("model_type")
     if kind != "electra":
         raise UserError(
-            f"{where} describes a model of type {kind!r}, not 'electra': only ELECTRA can be converted"
+            f"{where} describes a model of type {kind!r}, not 'electra': only {known} can be converted"
         )
 
 
@@ -229,11 +256,4 @@ def _check_settings(path: str, settings: Mapping[str, Any]) -> None:
     for key in ("hidden_act", "position_embedding_type"):
         if settings[key] != _DEFAULTS[key]:
             raise UserError(f"{path}: {key} is {settings[key]!r}, and only {_DEFAULTS[key]!r} is supported")
-    for key, default in _DEFAULTS.items():
-        number = isinstance(settings[key], int | float) and not isinstance(settings[key], bool)
-        if type(default) in (int, float) and not (number and isinstance(settings[key], int | type(default))):
-            raise UserError(f"{path}: {key} is {settings[key]!r}, but must be a number such as {default}")
-        if type(default) is int and abs(settings[key]) > MAX_SIZE:
-            raise UserError(f"{path}: {key} is {settings[key]:.6g}, but must be a number such as {default}")
-    if settings["vocab_size"] < 1:
-        raise UserError(f"{path}: vocab_size is {settings['vocab_size']}, but must be a number such as 30522")
+    check_numbers(path, settings, _DEFAULTS)

@@ -9,8 +9,10 @@ import numpy as np
 
 from electra_jax.convert.huggingface_config import ARCHITECTURES
 from electra_jax.convert.huggingface_folder import CONFIG
+from electra_jax.convert.huggingface_heads import Head
 from electra_jax.convert.huggingface_tokenizer import write_huggingface_tokenizer
-from electra_jax.convert.names import NameTable
+from electra_jax.convert.modernbert_tensors import as_modernbert
+from electra_jax.convert.names import NameTable, huggingface_table
 from electra_jax.convert.weight_files import SAFETENSORS, write_safetensors
 from electra_jax.convert.weights import FlatParams, Weights
 from electra_jax.errors import UserError, listed
@@ -45,6 +47,14 @@ def to_flat_names(
     return found, unexpected
 
 
+def table_with_head(head: Head) -> NameTable:
+    """Return the names of the encoder with a head of fine-tuning, in place of the pre-training head."""
+    encoder = [
+        r for r in huggingface_table("discriminator").rows if not r.ours.startswith("discriminator_head/")
+    ]
+    return NameTable((*encoder, *head.rows))
+
+
 def write_folder(
     weights: Weights,
     folder: Path,
@@ -60,11 +70,18 @@ def write_folder(
         row = table.to_foreign(name)
         if row is not None:
             tensors[row.foreign] = np.ascontiguousarray(array.T if row.transposed else array)
+    modern = weights.config.model.block == "modern"
+    if modern:
+        tensors = as_modernbert(tensors)
     folder.mkdir(parents=True)
     write_safetensors(folder / SAFETENSORS, tensors)
     (folder / CONFIG).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     if weights.tokenizer is None:
         return []
     return write_huggingface_tokenizer(
-        weights.tokenizer, folder, max_length=weights.config.model.max_positions, as_prompts=as_prompts
+        weights.tokenizer,
+        folder,
+        max_length=weights.config.model.max_positions,
+        as_prompts=as_prompts,
+        token_types=not modern,
     )

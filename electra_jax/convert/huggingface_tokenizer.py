@@ -97,7 +97,12 @@ class TokenizerFiles:
 
 
 def write_huggingface_tokenizer(
-    tokenizer: Tokenizer, directory: Path, max_length: int, *, as_prompts: bool = False
+    tokenizer: Tokenizer,
+    directory: Path,
+    max_length: int,
+    *,
+    as_prompts: bool = False,
+    token_types: bool = True,
 ) -> list[str]:
     """Write the files of a tokenizer, replacing those of the same names, and return notes on known differences.
 
@@ -106,6 +111,7 @@ def write_huggingface_tokenizer(
         directory: created if it does not exist.
         max_length: the longest row the model takes, special tokens included.
         as_prompts: whether a text is [CLS] A, without the [SEP] behind which a language model has nothing to write.
+        token_types: whether the model reads them.
 
     Raises:
         UserError: the directory cannot be written, or the tokenizer has no counterpart.
@@ -127,7 +133,7 @@ def write_huggingface_tokenizer(
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": max_length,
-        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+        "model_input_names": ["input_ids", *(["token_type_ids"] if token_types else []), "attention_mask"],
         "do_lower_case": options["lowercase"],
         "strip_accents": options["strip_accents"],
         **extra,

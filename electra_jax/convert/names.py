@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from electra_jax.model.block import BlockKind
+
 Network = Literal["discriminator", "generator"]
 
 _LAYER = "{n}"
@@ -19,6 +21,8 @@ _TENSORS = {
     "dense": (("kernel", "kernel", "weight", True), ("bias", "bias", "bias", False)),
     "norm": (("scale", "gamma", "weight", False), ("bias", "beta", "bias", False)),
     "table": (("embedding", "", "weight", False),),
+    "product": (("kernel", "", "weight", True),),
+    "scale": (("scale", "", "weight", False),),
 }
 
 # (kind, ours, TensorFlow, Hugging Face) of an embedding layer, below its scope.
@@ -54,6 +58,24 @@ _DISCRIMINATOR_HEAD = (
     ("dense", "prediction", "dense_1", "dense_prediction"),
 )
 _GENERATOR_HEAD = (("dense", "dense", "dense", "dense"), ("norm", "layer_norm", "LayerNorm", "LayerNorm"))
+
+# ModernBERT's, of which TensorFlow has none. Its fused matrices are named in parts here, see `modernbert_tensors`.
+_MODERN_EMBEDDINGS = (("table", "word", "", "tok_embeddings"), ("scale", "layer_norm", "", "norm"))
+_MODERN_ENCODER = (("scale", "final_layer_norm", "", "final_norm"),)
+_MODERN_LAYER_MODULES = (
+    ("scale", "attention_layer_norm", "", "attn_norm"),
+    *(("product", f"attention/{n}", "", f"attn.Wqkv.{n}") for n in ("query", "key", "value")),
+    ("product", "attention/output", "", "attn.Wo"),
+    ("scale", "mlp_layer_norm", "", "mlp_norm"),
+    *(
+        ("product", ours, "", f"mlp.Wi.{theirs}")
+        for ours, theirs in (("intermediate", "input"), ("gate", "gate"))
+    ),
+    ("product", "output", "", "mlp.Wo"),
+)
+_MODERN_HEAD = (("product", "dense", "", "dense"), ("scale", "layer_norm", "", "norm"))
+# The parts of a fused matrix, in the order in which they are stacked there.
+FUSED = {"attn.Wqkv": ("query", "key", "value"), "mlp.Wi": ("input", "gate")}
 
 
 @dataclass(frozen=True)
@@ -106,7 +128,8 @@ class NameTable:
     def to_ours(self, foreign: str) -> Row | None:
         """Return the row of a foreign name, layer numbers filled in; None for a name that is not in the table."""
         template, number = _template_of(
-            foreign, r"(?<=encoder/layer_)\d{1,6}(?=/)|(?<=encoder\.layer\.)\d{1,6}(?=\.)"
+            foreign,
+            r"(?<=encoder/layer_)\d{1,6}(?=/)|(?<=encoder\.layer\.)\d{1,6}(?=\.)|(?<=model\.layers\.)\d{1,6}(?=\.)",
         )
         return _with_layer_number(self._by_foreign.get(template), number)
 
@@ -146,9 +169,16 @@ def _tensorflow_encoder(ours: str, theirs: str) -> Iterable[Row]:
     yield from _tensorflow_rows(_LAYER_MODULES, f"{ours}/layers/{_LAYER}", f"{theirs}/encoder/layer_{_LAYER}")
 
 
-def _huggingface_encoder(ours: str) -> Iterable[Row]:
-    yield from _huggingface_rows(_ENCODER, ours, "electra")
-    yield from _huggingface_rows(_LAYER_MODULES, f"{ours}/layers/{_LAYER}", f"electra.encoder.layer.{_LAYER}")
+def _huggingface_encoder(block: BlockKind, embeddings: str, encoder: str) -> Iterable[Row]:
+    layers = f"{encoder}/layers/{_LAYER}"
+    if block == "modern":
+        yield from _huggingface_rows(_MODERN_EMBEDDINGS, embeddings, "model.embeddings")
+        yield from _huggingface_rows(_MODERN_ENCODER, encoder, "model")
+        yield from _huggingface_rows(_MODERN_LAYER_MODULES, layers, f"model.layers.{_LAYER}")
+    else:
+        yield from _huggingface_rows(_EMBEDDINGS, embeddings, "electra.embeddings")
+        yield from _huggingface_rows(_ENCODER, encoder, "electra")
+        yield from _huggingface_rows(_LAYER_MODULES, layers, f"electra.encoder.layer.{_LAYER}")
 
 
 def tensorflow_table() -> NameTable:
@@ -176,6 +206,7 @@ def tensorflow_table() -> NameTable:
 def huggingface_table(
     network: Network,
     *,
+    block: BlockKind = "bert",
     embeddings: str = "embeddings",
     encoder: str = "encoder",
     generator_head: str = "generator_head",
@@ -184,29 +215,46 @@ def huggingface_table(
 
     Args:
         network: which head it has.
+        block: ``model.block``, of ELECTRA ("bert") or ModernBERT ("modern").
         embeddings: our scope of its embedding layer; a generator may have its own, ``generator_embeddings``.
         encoder: our scope of its encoder; a generator's is ``generator_encoder``, unless both networks are one.
         generator_head: our scope of the head over the vocabulary, of a generator.
     """
-    rows = [
-        *_huggingface_rows(_EMBEDDINGS, embeddings, "electra.embeddings"),
-        *_huggingface_encoder(encoder),
-    ]
+    rows = [*_huggingface_encoder(block, embeddings, encoder)]
     if network == "discriminator":
-        rows += _huggingface_rows(_DISCRIMINATOR_HEAD, "discriminator_head", "discriminator_predictions")
+        rows += _discriminator_head(block)
     else:
-        rows += _huggingface_rows(_GENERATOR_HEAD, generator_head, "generator_predictions")
-        rows.append(Row(f"{generator_head}/output_bias", "generator_lm_head.bias"))
+        rows += _generator_head(block, generator_head)
     return NameTable(tuple(rows))
 
 
-def huggingface_encoder_table() -> NameTable:
-    """Return our names and those of an `ElectraModel`, which has no head and no ``electra.`` before its names."""
-    rows = [
-        *_huggingface_rows(_EMBEDDINGS, "embeddings", "electra.embeddings"),
-        *_huggingface_encoder("encoder"),
-    ]
-    return NameTable(tuple(Row(r.ours, r.foreign.removeprefix("electra."), r.transposed) for r in rows))
+def _discriminator_head(block: BlockKind) -> Iterable[Row]:
+    ours = "discriminator_head"
+    if block == "bert":
+        yield from _huggingface_rows(_DISCRIMINATOR_HEAD, ours, "discriminator_predictions")
+        return
+    yield from _huggingface_rows(_MODERN_HEAD, ours, "head")
+    yield Row(f"{ours}/prediction/kernel", "classifier.weight", transposed=True)
+    yield Row(f"{ours}/prediction/bias", "classifier.bias")
+
+
+def _generator_head(block: BlockKind, ours: str) -> Iterable[Row]:
+    if block == "bert":
+        yield from _huggingface_rows(_GENERATOR_HEAD, ours, "generator_predictions")
+        yield Row(f"{ours}/output_bias", "generator_lm_head.bias")
+        return
+    yield from _huggingface_rows(_MODERN_HEAD, ours, "head")
+    yield Row(f"{ours}/output_bias", "decoder.bias")
+
+
+def huggingface_encoder_table(block: BlockKind = "bert") -> NameTable:
+    """Return our names and those of an `ElectraModel` or a `ModernBertModel`.
+
+    It has no head, and no ``electra.`` or ``model.`` before its names.
+    """
+    prefix = "model." if block == "modern" else "electra."
+    rows = _huggingface_encoder(block, "embeddings", "encoder")
+    return NameTable(tuple(Row(r.ours, r.foreign.removeprefix(prefix), r.transposed) for r in rows))
 
 
 def huggingface_encoder_decoder_table(task: str) -> NameTable:

@@ -60,12 +60,13 @@ class NetworkStateDict:
     @property
     def is_generator(self) -> bool:
         """Whether its head is that of masked language modelling."""
-        return any(name.startswith("generator_") for name in self.tensors)
+        return any(name.startswith(("generator_", "decoder.")) for name in self.tensors)
 
     @property
     def is_discriminator(self) -> bool:
         """Whether its head is that of replaced token detection."""
-        return any(name.startswith("discriminator_predictions.") for name in self.tensors)
+        modern = "head.dense.weight" in self.tensors and "classifier.weight" in self.tensors
+        return modern or any(name.startswith("discriminator_predictions.") for name in self.tensors)
 
 
 def split_networks(
@@ -82,7 +83,7 @@ def split_networks(
         UserError: two names mean one parameter and their values differ; it has several encoders, and nothing says which
             is meant; the output table of a generator is not its word table.
     """
-    canonical = {name: _canonical_name(name) for name in stored}
+    canonical = {name: canonical_name(name) for name in stored}
     roots = _encoder_prefixes(canonical.values()) or [""]
     if len(roots) > _MAX_NETWORKS:
         raise UserError(f"{where} holds {len(roots)} networks: save the state dict of the one that is meant")
@@ -90,13 +91,13 @@ def split_networks(
     left: list[str] = []
     beginnings = {
         _stored_prefix(name, match[1])
-        for name, canonical_name in canonical.items()
-        if (match := _ENCODER.fullmatch(canonical_name)) and match[1] in roots
+        for name, todays in canonical.items()
+        if (match := _ENCODER.fullmatch(todays)) and match[1] in roots
     }
-    for name, canonical_name in canonical.items():
-        home = max((root for root in roots if canonical_name.startswith(root)), key=len, default=None)
+    for name, todays in canonical.items():
+        home = max((root for root in roots if todays.startswith(root)), key=len, default=None)
         # Beside module.electra.… a trainer may keep tensors of its own, whose names do not begin with module.
-        if home is not None and not canonical_name[len(home) :].startswith(_PARTS) and beginnings:
+        if home is not None and not todays[len(home) :].startswith(_PARTS) and beginnings:
             home = home if _stored_prefix(name, home) in beginnings else None
         (left if home is None else parts[home]).append(name)
     found = {
@@ -109,9 +110,7 @@ def split_networks(
     if prefixes or left:
         count = sum(len(parts[root]) for root in found)
         under = f" under {' and '.join(prefixes)}" if prefixes else ""
-        notes.append(
-            f"{where}: taken are {count} tensors{under}, left {listed(_first_parts(left)) or 'none'}"
-        )
+        notes.append(f"{where}: taken are {count} tensors{under}, left {listed(first_parts(left)) or 'none'}")
     return list(found.values()), notes
 
 
@@ -145,7 +144,7 @@ def split_encoder_decoder(
         notes += more
     rest = {name: array for name, array in stored.items() if not name.startswith(("encoder.", "decoder."))}
     if left := list(others):
-        notes.append(f"{where}: left {listed(_first_parts(left))}")
+        notes.append(f"{where}: left {listed(first_parts(left))}")
     return {**tensors, **rest}, notes
 
 
@@ -165,7 +164,7 @@ def comparable_tensors(where: str, stored: FlatParams) -> dict[str, np.ndarray]:
     }
 
 
-def _canonical_name(name: str) -> str:
+def canonical_name(name: str) -> str:
     """Return today's name in `transformers`, with its prefixes except those of wrappers."""
     parts = [part for part in name.split(".") if part not in _WRAPPERS]
     if parts[-2:-1] == ["LayerNorm"]:
@@ -194,7 +193,7 @@ def _stored_prefix(name: str, root: str) -> str:
     return "".join(f"{part}." for part in parts[:taken])
 
 
-def _first_parts(names: Iterable[str]) -> list[str]:
+def first_parts(names: Iterable[str]) -> list[str]:
     """Return the first two parts of names, each once: there may be thousands of an optimizer's."""
     return list(dict.fromkeys(".".join(name.split(".")[:2]) for name in names))
 
@@ -207,9 +206,9 @@ def _state_dict(where: str, named: Mapping[str, tuple[str, np.ndarray]]) -> Netw
     """
     spelled: dict[str, str] = {}
     tensors: dict[str, np.ndarray] = {}
-    bare = not any(canonical_name.startswith("electra.") for canonical_name, _ in named.values())
-    for stored, (canonical_name, array) in named.items():
-        name = f"electra.{canonical_name}" if canonical_name.startswith(_BARE) else canonical_name
+    bare = not any(todays.startswith("electra.") for todays, _ in named.values())
+    for stored, (todays, array) in named.items():
+        name = f"electra.{todays}" if todays.startswith(_BARE) else todays
         if name in _BUFFERS:
             continue
         if name not in tensors:

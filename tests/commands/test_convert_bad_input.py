@@ -347,7 +347,7 @@ FOLDERS = {
     ),
     "a type of escape codes": (
         lambda f: _change(f, model_type="\x1b[2J\nerror: " + "x" * 200_000),
-        ["a model of type '\\x1b[2J\\nerror: xxx", "only ELECTRA can be converted"],
+        ["a model of type '\\x1b[2J\\nerror: xxx", "only ELECTRA and ModernBERT can be converted"],
     ),
     "a tensor of escape codes": (
         lambda f: _weights(f, lambda t: t.update({"\x1b[2J\n\u202e" + "y" * 200_000: np.ones(1)})),

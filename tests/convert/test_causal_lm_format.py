@@ -10,7 +10,8 @@ from safetensors.numpy import load_file, save_file
 from electra_jax.config import load_config
 from electra_jax.config.generation import GenerationConfig
 from electra_jax.convert.generation_config import generation_config_json, read_generation_config
-from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
+from electra_jax.convert.huggingface_format import read_huggingface
+from electra_jax.convert.huggingface_writing import write_huggingface
 from electra_jax.convert.native_format import write_native
 from electra_jax.convert.tensorflow_format import write_tensorflow
 from electra_jax.errors import UserError

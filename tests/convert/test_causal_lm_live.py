@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from parity import encoder_inputs, largest, load_params
 
-from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
+from electra_jax.convert.huggingface_format import read_huggingface
+from electra_jax.convert.huggingface_writing import write_huggingface
 from electra_jax.objectives import build_network
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[huggingface]'")

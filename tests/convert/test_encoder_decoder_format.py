@@ -20,7 +20,8 @@ from electra_jax import generate, predict
 from electra_jax.config.loading import with_overrides
 from electra_jax.convert import __main__ as convert
 from electra_jax.convert.encoder_decoder_format import TASK
-from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
+from electra_jax.convert.huggingface_format import read_huggingface
+from electra_jax.convert.huggingface_writing import write_huggingface
 from electra_jax.convert.native_format import read_native, write_native
 from electra_jax.convert.state_dicts import comparable_tensors
 from electra_jax.errors import UserError

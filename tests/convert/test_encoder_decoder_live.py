@@ -12,7 +12,8 @@ from parity import encoder_inputs, largest
 import electra_jax
 from electra_jax.config.loading import with_overrides
 from electra_jax.convert.encoder_decoder_format import TASK
-from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
+from electra_jax.convert.huggingface_format import read_huggingface
+from electra_jax.convert.huggingface_writing import write_huggingface
 from electra_jax.convert.native_format import read_native, write_native
 from electra_jax.partitioning import mesh
 from electra_jax.tasks.objective import FineTuning

@@ -17,7 +17,8 @@ from huggingface_folder import (
 )
 from safetensors.numpy import load_file, save_file
 
-from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
+from electra_jax.convert.huggingface_format import read_huggingface
+from electra_jax.convert.huggingface_writing import write_huggingface
 from electra_jax.errors import UserError
 from electra_jax.model.sizes import network_sizes
 

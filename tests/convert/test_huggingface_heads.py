@@ -10,8 +10,9 @@ from huggingface_folder import TINY, random_tensors, write_folder
 from safetensors.numpy import load_file
 
 import electra_jax
-from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
+from electra_jax.convert.huggingface_format import read_huggingface
 from electra_jax.convert.huggingface_heads import detect_head
+from electra_jax.convert.huggingface_writing import write_huggingface
 from electra_jax.convert.native_format import read_native, write_native
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import ChoiceExample, WordsExample

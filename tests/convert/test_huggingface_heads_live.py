@@ -5,7 +5,8 @@ import pytest
 from huggingface_folder import words
 
 import electra_jax
-from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
+from electra_jax.convert.huggingface_format import read_huggingface
+from electra_jax.convert.huggingface_writing import write_huggingface
 from electra_jax.tasks.losses import multi_label_loss, weighted_mean
 from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.protocol import ChoiceExample

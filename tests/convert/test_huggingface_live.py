@@ -11,7 +11,8 @@ import pytest
 from parity import encoder_inputs, gradients_difference, largest, load_params
 
 from electra_jax.convert.flat_parameters import flatten
-from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
+from electra_jax.convert.huggingface_format import read_huggingface
+from electra_jax.convert.huggingface_writing import write_huggingface
 from electra_jax.convert.names import huggingface_table
 from electra_jax.model.attention.mask import AttentionMask
 from electra_jax.model.attention.plain import plain_attention

@@ -11,7 +11,8 @@ from torch_files import dictionary_ops, ops, tensor_ops, write
 
 from electra_jax.convert.files.differences import first_difference
 from electra_jax.convert.format_detection import detect_format
-from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
+from electra_jax.convert.huggingface_format import read_huggingface
+from electra_jax.convert.huggingface_writing import write_huggingface
 from electra_jax.convert.native_format import read_native, write_native
 from electra_jax.convert.state_dicts import split_networks
 from electra_jax.errors import UserError

@@ -7,7 +7,8 @@ import pytest
 from huggingface_folder import TINY, TINY_GENERATOR
 from safetensors.numpy import load_file
 
-from electra_jax.convert.huggingface_format import read_huggingface, write_huggingface
+from electra_jax.convert.huggingface_format import read_huggingface
+from electra_jax.convert.huggingface_writing import write_huggingface
 from electra_jax.convert.native_format import read_native, write_native
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[huggingface]'")

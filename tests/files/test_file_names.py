@@ -10,7 +10,7 @@ import pytest
 from electra_jax.config.loading import validate
 from electra_jax.config.schema import FinetuneConfig
 from electra_jax.convert.files.tensorflow_bundle import write_tensors
-from electra_jax.convert.huggingface_format import write_huggingface
+from electra_jax.convert.huggingface_writing import write_huggingface
 from electra_jax.convert.tensorflow_format import find_prefix
 from electra_jax.convert.weight_files import read_folder
 from electra_jax.convert.weights import Weights
