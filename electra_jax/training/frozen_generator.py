@@ -6,9 +6,11 @@ Dong et al. 2024, "Fast-ELECTRA for Efficient Pre-training" (ICLR, 2310.07347).
 import re
 from collections.abc import Mapping
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 from electra_jax.config.schema import Config, ElectraObjective, MaskedLMObjective
+from electra_jax.config.yaml_format import show
 from electra_jax.errors import UserError
 from electra_jax.model.sizes import EncoderSizes, network_sizes
 from electra_jax.optim.groups import network_group
@@ -51,9 +53,12 @@ def check_frozen_generator(config: Config) -> None:
             for of in _SIZES
         },
         f"{own}.embedding_size": (ours.generator_embedding_size, width),
-        **{f"model.{key}": (getattr(config.model, key), getattr(origin.config.model, key)) for key in _SAME},
+        **{
+            f"model.{key}": (attrgetter(key)(config.model), attrgetter(key)(origin.config.model))
+            for key in _SAME
+        },
     }
-    different = [f"{key}={there}" for key, (here, there) in wanted.items() if here != there]
+    different = [f"{key}={show(there)}" for key, (here, there) in wanted.items() if here != there]
     if different:
         raise UserError(
             f"{KEY} {config.generator.frozen_from}: its generator is another, so set {', '.join(different)}"
@@ -61,7 +66,11 @@ def check_frozen_generator(config: Config) -> None:
 
 
 _SIZES = fields(EncoderSizes)
-_SAME = ("block", "rope_theta", "type_vocab_size")  # keys of the section model, which is of both networks
+# Keys of the section model that decide what both networks compute.
+_SAME = (
+    *("block", "type_vocab_size", "rope_theta", "rope_theta_global"),
+    *("local_attention.window", "local_attention.global_every"),
+)
 
 
 def check_frozen_vocabulary(frozen_from: str | None, tokenizer: Tokenizer) -> None:
