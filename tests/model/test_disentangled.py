@@ -9,7 +9,8 @@ from small_run import small_config
 
 from electra_jax.config.loading import validate
 from electra_jax.convert.flat_parameters import flatten, unflatten
-from electra_jax.convert.huggingface_format import network_folders, read_huggingface, write_huggingface
+from electra_jax.convert.huggingface_format import network_folders, read_huggingface
+from electra_jax.convert.huggingface_writing import write_huggingface
 from electra_jax.convert.native_format import read_native, write_native
 from electra_jax.convert.weights import Weights
 from electra_jax.errors import UserError
