@@ -25,7 +25,8 @@ def writer(tmp_path_factory):
     config = small_config(
         model=MODEL, objective={"kind": "causal_lm"}, tokenizer={"kind": "characters", "lowercase": False}
     )
-    params = dict(init_params(build_network(config, tokenizer.vocab_size), jax.random.key(0)))
+    network = build_network(config, tokenizer.vocab_size)
+    params = dict(jax.jit(lambda: init_params(network, jax.random.key(0)))())
     folder.mkdir()
     (folder / "config.yaml").write_text(dump_config(config))
     tokenizer.save(folder / "tokenizer")

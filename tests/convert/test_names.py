@@ -95,7 +95,7 @@ def test_a_table_that_is_no_bijection_is_refused():
 def test_flat_parameters_are_the_tree_again(variant):
     config = _config(PRESETS[-1], variant, "model.vocab_multiple=16")
     network = build_network(config, 1000)
-    params = init_params(network, jax.random.key(3))
+    params = jax.jit(lambda: init_params(network, jax.random.key(3)))()
     flat = flatten(params, 1000)
     assert {name: array.shape for name, array in flat.items()} == expected_shapes(config, 1000)
     again = unflatten(flat, 16)

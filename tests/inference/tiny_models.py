@@ -56,15 +56,16 @@ def _write(folder: Path, config: Config, settings: dict[str, TaskSettings]) -> P
     vocabulary = "\n".join(VOCABULARY.split()).encode()
     tokenizer = WordPieceTokenizer(vocabulary, lowercase=True, strip_accents=True)
     network = build_network(config, tokenizer.vocab_size)
-    params = dict(init_params(network, jax.random.key(0)))
+    params = dict(jax.jit(lambda: init_params(network, jax.random.key(0)))())
     if settings:
         params = {name: params[name] for name in ("embeddings", "encoder")}
         hidden = jnp.zeros((1, 8, config.model.hidden_size))
-        heads = {
-            name: build_task(name, some, config, tokenizer).head().init(jax.random.key(1), hidden)["params"]
-            for name, some in settings.items()
-        }
-        params["heads"] = nn.unbox(heads)
+        heads = {name: build_task(name, some, config, tokenizer).head() for name, some in settings.items()}
+        params["heads"] = jax.jit(
+            lambda: nn.unbox(
+                {name: head.init(jax.random.key(1), hidden)["params"] for name, head in heads.items()}
+            )
+        )()
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(dump_config(config))
     tokenizer.save(folder / "tokenizer")

@@ -21,7 +21,8 @@ def embedded(length=LENGTH, width=HIDDEN, seed=0):
 
 
 def initialise(network, x, source=None):
-    return network.init(jax.random.key(1), x, jnp.ones(x.shape[:2], jnp.int32), None, source, method="decode")
+    segments = jnp.ones(x.shape[:2], jnp.int32)
+    return jax.jit(lambda: network.init(jax.random.key(1), x, segments, None, source, method="decode"))()
 
 
 def source_of(length=5):

@@ -34,7 +34,7 @@ def objective():
 
 @pytest.fixture(scope="module")
 def params(objective):
-    return objective.init(jax.random.key(0))
+    return jax.jit(objective.init)(jax.random.key(0))
 
 
 def loss_and_sums(objective, params, rows):
