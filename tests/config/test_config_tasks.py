@@ -35,7 +35,7 @@ def _tasks(*overrides):
             f"{MINE}.pair: it belongs to {MINE}.kind=classification|regression, not to tagging",
         ),
         (("finetune.tasks.squad.multi_label=true",), ".tasks.squad.kind=classification, not to question_answering"),
-        ((f"{MINE}={{kind: ranking}}",), f"{MINE}.kind is 'ranking', but must be one of 'classification', "),
+        ((f"{MINE}={{kind: sorting}}",), f"{MINE}.kind is 'sorting', but must be one of 'classification', "),
         ((f"{MINE}={{}}",), "the kind of mine is not set, and 'mine' is no benchmark: set finetune.tasks.mine.kind"),
         (("finetune.tasks.RTE={}",), "'RTE' is no benchmark (did you mean rte?)"),
         ((f"{MINE}=5",), f"{MINE} is 5, but is a section, which holds keys such as {MINE}.kind"),
