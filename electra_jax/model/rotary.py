@@ -11,7 +11,7 @@ from jax import Array
 
 @struct.dataclass
 class Rotation:
-    """Cosines and sines of the angles, float32 ``[length, head_dim / 2]``."""
+    """Cosines and sines of the angles, float32 ``[length, head_dim]``; sines of the first half have the other sign."""
 
     cosine: Array
     sine: Array
@@ -21,7 +21,8 @@ def rotation_of_columns(length: int, head_dim: int, theta: float) -> Rotation:
     """Return the angles of columns 0, 1, …: column · theta^(-2i / head_dim) for the i-th pair of features."""
     frequencies = 1.0 / theta ** (jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim)
     angles = jnp.arange(length, dtype=jnp.float32)[:, None] * frequencies
-    return Rotation(jnp.cos(angles), jnp.sin(angles))
+    cosine, sine = jnp.cos(angles), jnp.sin(angles)
+    return Rotation(jnp.concatenate([cosine, cosine], axis=1), jnp.concatenate([-sine, sine], axis=1))
 
 
 def rotate(x: Array, rotation: Rotation) -> Array:
@@ -29,7 +30,9 @@ def rotate(x: Array, rotation: Rotation) -> Array:
 
     The pairs are GPT-NeoX's, as in Hugging Face's ``rotate_half``.
     """
-    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-    cosine, sine = rotation.cosine, rotation.sine
-    turned = jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)
-    return turned.astype(x.dtype)
+    wide = x.astype(jnp.float32)
+    first, second = jnp.split(wide, 2, axis=-1)
+    swapped = jnp.concatenate(
+        [second, first], axis=-1
+    )  # and no more: a CPU's step is 5 % slower with the sums in it
+    return (wide * rotation.cosine + swapped * rotation.sine).astype(x.dtype)
