@@ -141,6 +141,17 @@ def test_positions_as_transformers_4_writes_them(written, tmp_path):
         assert model.local_attention.model_dump() == {"window": 6, "global_every": 2}
 
 
+def test_byte_level_bpe_cannot_be_read_and_without_it_the_weights_come_in_alone(written, tmp_path):
+    folder = _copy(written / "discriminator", tmp_path / "released")
+    (folder / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE", "vocab": {}, "merges": []}}))
+    with pytest.raises(UserError, match=r"tokenizer.json holds a tokenizer that cannot be read here \(BPE\)"):
+        read_huggingface([folder])
+    (folder / "tokenizer.json").unlink()
+    weights = read_huggingface([folder])
+    assert weights.tokenizer is None
+    assert weights.config.tokenizer.vocab_size == weights.vocab_size
+
+
 def test_a_pair_must_see_the_same_window(written, tmp_path):
     other = _copy(written / "generator", tmp_path / "other", local_attention=8)
     with pytest.raises(UserError, match=r"its window is 8, there 6"):
