@@ -95,7 +95,8 @@ def modern_problem(config: Any) -> str | None:
         )
     generator = config.generator
     width = generator.hidden_size or max(1, round(config.model.hidden_size * generator.size_fraction))
-    if generator.embedding_size not in (None, width):
+    # As wide as the encoder that is kept: tables that were shared with it, each network's by itself (gdes, converted).
+    if generator.embedding_size not in (None, width, config.model.hidden_size):
         return (
             f"generator.embedding_size {generator.embedding_size} does not go with model.block=modern, whose "
             f"embeddings are as wide as the encoder, and the generator's is {width}: leave it out"

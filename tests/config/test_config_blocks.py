@@ -87,3 +87,9 @@ SEQ2SEQ = {"tasks": {"mine": {"kind": "seq2seq"}}}
 def test_what_does_not_go_with_the_block(sections, message):
     with pytest.raises(ValueError, match=message):
         small_config(**sections)
+
+
+def test_tables_that_were_shared_may_be_the_generators_own():
+    """As conversion writes a pair with generator.sharing=gdes."""
+    config = small_config(model=MODERN, generator={"sharing": "none", "embedding_size": 32})
+    assert config.generator.embedding_size == config.model.hidden_size
