@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from electra_jax import cli
-from electra_jax.config.schema import Objective
+from electra_jax.config.objectives import Objective
 from electra_jax.data.sources.compressed import Source, open_bytes
 from electra_jax.errors import UserError
 from electra_jax.inference.filling import check_gaps, check_generator, check_k

@@ -16,7 +16,9 @@ import numpy as np
 
 from electra_jax import cli
 from electra_jax.config.loading import load_config, with_overrides
-from electra_jax.config.schema import Config, OptimizerConfig, TrainConfig
+from electra_jax.config.optimization import OptimizerConfig
+from electra_jax.config.schema import Config
+from electra_jax.config.training import TrainConfig
 from electra_jax.data.prepare import check_prepare, prepare
 from electra_jax.distributed.agreement import host_0_first, print_on_host_0
 from electra_jax.distributed.common_settings import check_common_settings, common_settings

@@ -1,6 +1,6 @@
 """Sections of tasks for tests, as a configuration would have them."""
 
-from electra_jax.config.schema import FinetuneConfig
+from electra_jax.config.finetuning import FinetuneConfig
 from electra_jax.config.tasks import BENCHMARK_KINDS
 
 

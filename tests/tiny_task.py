@@ -12,7 +12,7 @@ from small_run import small_config
 from tiny import compiled
 from tiny_writer import MODEL, NO_DROPOUT, letters
 
-from electra_jax.config.schema import MeshConfig
+from electra_jax.config.machines import MeshConfig
 from electra_jax.objectives import build_network
 from electra_jax.partitioning.axes import path_name
 from electra_jax.partitioning.mesh import make_mesh, to_global_batch

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from small_run import small_config
 
-from electra_jax.config.schema import MeshConfig
+from electra_jax.config.machines import MeshConfig
 from electra_jax.objectives import build_network
 from electra_jax.partitioning.axes import parameter_specs, path_name
 from electra_jax.partitioning.mesh import make_mesh

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from electra_jax.config.fields import FINETUNING
+from electra_jax.config.finetuning import FinetuneConfig
 from electra_jax.config.keys import entries_of, keys, kind_of
-from electra_jax.config.schema import FinetuneConfig, kind_of_run
+from electra_jax.config.schema import kind_of_run
 from electra_jax.config.tasks import BENCHMARK_KINDS
 
 # What every version wrote; whoever writes a file by hand does not give all of these.

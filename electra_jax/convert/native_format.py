@@ -15,7 +15,8 @@ import optax
 from electra_jax.config import dump_config
 from electra_jax.config.compare import differences, format_differences
 from electra_jax.config.loading import validate, with_overrides
-from electra_jax.config.schema import Config, MeshConfig
+from electra_jax.config.machines import MeshConfig
+from electra_jax.config.schema import Config
 from electra_jax.convert.flat_parameters import expected_shapes, flatten, unflatten
 from electra_jax.convert.weights import AdamMoments, Weights
 from electra_jax.errors import UserError

@@ -9,7 +9,7 @@ import numpy as np
 
 from electra_jax.config.fields import MAX_SIZE
 from electra_jax.config.loading import validate, with_overrides
-from electra_jax.config.schema import ModelConfig
+from electra_jax.config.networks import ModelConfig
 from electra_jax.convert.files.tensorflow_bundle import (
     is_checkpoint_prefix,
     read_tensors,

@@ -5,7 +5,7 @@ from typing import Any
 
 from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]
 
-from electra_jax.config.schema import TokenizerConfig
+from electra_jax.config.text import TokenizerConfig
 from electra_jax.convert.huggingface_tokenizer import read_huggingface_tokenizer
 from electra_jax.convert.tokenizer_agreement import check_agreement
 from electra_jax.errors import UserError

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from electra_jax.config.schema import DataConfig, TokenizerConfig
+from electra_jax.config.text import DataConfig, TokenizerConfig
 from electra_jax.data.cache import cache_errors, key_of
 from electra_jax.data.prepared_rows import RowsJob, prepare_rows, print_progress
 from electra_jax.data.sources import TextSource, check_source, open_source

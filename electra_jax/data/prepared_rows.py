@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
-from electra_jax.config.schema import DataConfig
+from electra_jax.config.text import DataConfig
 from electra_jax.data.cache import key_of, new_directory
 from electra_jax.data.cleaned_characters import CharacterCounts, cleaning_lines
 from electra_jax.data.packing import make_packer

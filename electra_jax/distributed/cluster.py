@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from electra_jax.config.schema import HostsConfig
+from electra_jax.config.machines import HostsConfig
 from electra_jax.errors import UserError
 
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import jax
 
-from electra_jax.config.schema import HostsConfig
+from electra_jax.config.machines import HostsConfig
 from electra_jax.distributed.agreement import barrier
 from electra_jax.distributed.cluster import ClusterInfo, detect_cluster, has_tpu
 from electra_jax.distributed.lost_hosts import (

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from electra_jax.config.schema import Objective
+from electra_jax.config.objectives import Objective
 from electra_jax.errors import UserError
 from electra_jax.inference.gaps import encode_gaps, has_gap, replace_tokens
 from electra_jax.inference.items import as_items, text_of

@@ -12,7 +12,8 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding
 
-from electra_jax.config.schema import Config, MeshConfig
+from electra_jax.config.machines import MeshConfig
+from electra_jax.config.schema import Config
 from electra_jax.convert.flat_parameters import unflatten
 from electra_jax.convert.format_detection import detect_format
 from electra_jax.convert.huggingface_format import read_huggingface

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jax import Array
 
-from electra_jax.config.schema import Objective
+from electra_jax.config.objectives import Objective
 from electra_jax.errors import UserError
 from electra_jax.inference.items import as_items, text_of
 from electra_jax.inference.suggesting import Suggestion, Suspect, suggest

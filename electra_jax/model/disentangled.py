@@ -7,7 +7,7 @@ the parameters ``generator_embeddings`` are E_G and the tables of ``embeddings``
 from collections.abc import Mapping
 from typing import Any
 
-from electra_jax.config.schema import Config, ElectraObjective
+from electra_jax.config.schema import Config
 from electra_jax.model.sizes import network_sizes
 
 TABLES = ("word", "position", "token_type")
@@ -15,7 +15,7 @@ TABLES = ("word", "position", "token_type")
 
 def is_disentangled(config: Config) -> bool:
     """Return whether the parameters of a run have the discriminator's tables as differences."""
-    return isinstance(config.objective, ElectraObjective) and config.generator.sharing == "gdes"
+    return config.generator.sharing == "gdes"
 
 
 def materialised(config: Config, params: Mapping[str, Any]) -> tuple[Config, Mapping[str, Any]]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from electra_jax.config.schema import GeneratorConfig, ModelConfig
+from electra_jax.config.networks import GeneratorConfig, ModelConfig
 from electra_jax.config.seq2seq import DecoderConfig
 
 

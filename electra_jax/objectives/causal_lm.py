@@ -11,7 +11,7 @@ import numpy as np
 from flax import struct
 from jax import Array
 
-from electra_jax.config.schema import CausalLMObjective
+from electra_jax.config.objectives import CausalLMObjective
 from electra_jax.model.causal_lm import CausalLM
 from electra_jax.model.flops import encoder_flops, masked_lm_head_flops
 from electra_jax.model.inputs import EncoderInputs, packed_inputs

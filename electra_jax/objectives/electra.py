@@ -14,7 +14,7 @@ import optax
 from flax import struct
 from jax import Array
 
-from electra_jax.config.schema import ElectraObjective, ElectricObjective, MaskingConfig
+from electra_jax.config.objectives import ElectraObjective, ElectricObjective, MaskingConfig
 from electra_jax.model.electra import Electra
 from electra_jax.model.flops import discriminator_head_flops, encoder_flops, masked_lm_head_flops
 from electra_jax.model.inputs import EncoderInputs

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from electra_jax.config.schema import ElectricObjective
+from electra_jax.config.objectives import ElectricObjective
 from electra_jax.model.electric import ClozeOutputs, Electric
 from electra_jax.model.flops import discriminator_head_flops, encoder_flops, masked_lm_head_flops
 from electra_jax.model.inputs import EncoderInputs, packed_inputs

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from electra_jax.config.fields import Section
-from electra_jax.config.schema import (
+from electra_jax.config.objectives import (
     CausalLMObjective,
-    Config,
     ElectraObjective,
     ElectricObjective,
     FinetuneObjective,
     MaskedLMObjective,
 )
+from electra_jax.config.schema import Config
 from electra_jax.model.causal_lm import CausalLM
 from electra_jax.model.electra import Electra, MaskedLMNetwork
 from electra_jax.model.electric import Electric

@@ -10,7 +10,7 @@ import numpy as np
 from flax import struct
 from jax import Array
 
-from electra_jax.config.schema import DrawnRateConfig, MaskedLMObjective, MaskingConfig
+from electra_jax.config.objectives import DrawnRateConfig, MaskedLMObjective, MaskingConfig
 from electra_jax.model.electra import MaskedLMNetwork
 from electra_jax.model.flops import encoder_flops, masked_lm_head_flops
 from electra_jax.model.inputs import EncoderInputs, packed_inputs

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from electra_jax.config.schema import FinetuneConfig, OptimizerConfig, ParameterGroups
+from electra_jax.config.finetuning import FinetuneConfig
+from electra_jax.config.optimization import OptimizerConfig, ParameterGroups
 from electra_jax.optim.schedules import learning_rate_schedule
 from electra_jax.partitioning.axes import KeyPath, path_name
 

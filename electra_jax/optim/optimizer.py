@@ -5,7 +5,8 @@ from typing import Any
 import jax
 import optax
 
-from electra_jax.config.schema import FinetuneConfig, OptimizerConfig
+from electra_jax.config.finetuning import FinetuneConfig
+from electra_jax.config.optimization import OptimizerConfig
 from electra_jax.optim.adam import scale_by_electra_adam
 from electra_jax.optim.decay_mask import weight_decay_mask
 from electra_jax.optim.groups import (

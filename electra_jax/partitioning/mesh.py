@@ -8,7 +8,9 @@ import numpy as np
 from jax.experimental.mesh_utils import create_device_mesh
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from electra_jax.config.schema import MeshConfig, ModelConfig, TrainConfig
+from electra_jax.config.machines import MeshConfig
+from electra_jax.config.networks import ModelConfig
+from electra_jax.config.training import TrainConfig
 from electra_jax.errors import UserError
 from electra_jax.partitioning.axes import BATCH_AXES, nearest_divisors
 

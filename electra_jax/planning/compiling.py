@@ -10,7 +10,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from electra_jax.config.fields import FINETUNING
-from electra_jax.config.schema import Config, TokenizerConfig
+from electra_jax.config.schema import Config
+from electra_jax.config.text import TokenizerConfig
 from electra_jax.errors import UserError
 from electra_jax.partitioning.layout import tree_bytes_per_device
 from electra_jax.partitioning.mesh import batch_sharding

@@ -17,7 +17,8 @@ import jax
 import jaxlib.version
 from jax.experimental.compilation_cache import compilation_cache
 
-from electra_jax.config.schema import ComputeConfig, DataConfig
+from electra_jax.config.machines import ComputeConfig
+from electra_jax.config.text import DataConfig
 from electra_jax.distributed.agreement import print_on_host_0
 from electra_jax.files.atomic import write_atomically
 

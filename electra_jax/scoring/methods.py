@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from electra_jax.config.fields import FINETUNING
-from electra_jax.config.schema import Objective
+from electra_jax.config.objectives import Objective
 from electra_jax.errors import UserError
 from electra_jax.objectives.kinds import abilities
 from electra_jax.scoring.electric import electric_log_probs

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # with typing's own pydantic works from Python 3.12
 
-from electra_jax.config.schema import FinetuneConfig
+from electra_jax.config.finetuning import FinetuneConfig
 from electra_jax.config.yaml_format import show
 from electra_jax.errors import UserError
 from electra_jax.files.atomic import write_atomically

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax.config.loading import validate
-from electra_jax.config.schema import Config, TokenizerConfig
+from electra_jax.config.schema import Config
 from electra_jax.config.tasks import Seq2SeqConfig
+from electra_jax.config.text import TokenizerConfig
 from electra_jax.config.yaml_format import show
 from electra_jax.errors import UserError
 from electra_jax.model.sizes import decoder_sizes, network_sizes

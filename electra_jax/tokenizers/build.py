@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from electra_jax.config.schema import TokenizerConfig
+from electra_jax.config.text import TokenizerConfig
 from electra_jax.errors import UserError
 from electra_jax.tokenizers.characters_tokenizer import CharactersTokenizer, check_size, collect_characters
 from electra_jax.tokenizers.cleaning import with_cleaning

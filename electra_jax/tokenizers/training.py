@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from electra_jax.config.schema import TokenizerConfig
+from electra_jax.config.text import TokenizerConfig
 from electra_jax.errors import UserError
 from electra_jax.tokenizers import sentencepiece_worker
 from electra_jax.tokenizers.normalize import PlainNormalizer

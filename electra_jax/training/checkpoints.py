@@ -19,7 +19,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from electra_jax.config.schema import TrainConfig
+from electra_jax.config.training import TrainConfig
 from electra_jax.distributed.agreement import broadcast_from_host_0, gather_from_hosts, is_host_0
 from electra_jax.errors import UserError, listed
 from electra_jax.files.json_files import read_object

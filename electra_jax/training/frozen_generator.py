@@ -9,10 +9,11 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
-from electra_jax.config.schema import Config, ElectraObjective, MaskedLMObjective
+from electra_jax.config.schema import Config
 from electra_jax.config.yaml_format import show
 from electra_jax.errors import UserError
 from electra_jax.model.sizes import EncoderSizes, network_sizes
+from electra_jax.objectives.kinds import is_causal
 from electra_jax.optim.groups import network_group
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.checkpoints import saved_shapes
@@ -146,9 +147,7 @@ def _modules(origin: InitialCheckpoint) -> dict[str, str]:
         UserError: it has none.
     """
     saved = {name.partition("/")[0] for name in saved_shapes(origin.directory, origin.step)}
-    if "generator_head" not in saved or not isinstance(
-        origin.config.objective, ElectraObjective | MaskedLMObjective
-    ):
+    if "generator_head" not in saved or is_causal(origin.config.objective):
         raise UserError(
             f"{KEY}: {origin.path} has no generator: name a run of objective.kind masked_lm or electra"
         )

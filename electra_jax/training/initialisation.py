@@ -12,7 +12,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from electra_jax.config.compare import differences, format_differences
 from electra_jax.config.fields import Section
 from electra_jax.config.loading import validate
-from electra_jax.config.schema import Config, GeneratorConfig
+from electra_jax.config.networks import GeneratorConfig
+from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.model.disentangled import TABLES, is_disentangled
 from electra_jax.model.sizes import NetworkSizes, network_sizes

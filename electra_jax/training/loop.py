@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import jax
 
-from electra_jax.config.schema import TrainConfig
+from electra_jax.config.training import TrainConfig
 from electra_jax.runtime.profiling import Profile
 from electra_jax.training.checkpoints import CheckpointWriter, RunIdentity
 from electra_jax.training.health import read_report

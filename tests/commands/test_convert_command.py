@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from electra_jax import evaluate, train
 from electra_jax.config import load_config
-from electra_jax.config.schema import TokenizerConfig
+from electra_jax.config.text import TokenizerConfig
 from electra_jax.convert import __main__ as convert
 from electra_jax.convert.files.tensorflow_bundle import read_tensors
 from electra_jax.convert.flat_parameters import expected_shapes, flatten

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import tokenizers
 
-from electra_jax.config.schema import TokenizerConfig
+from electra_jax.config.text import TokenizerConfig
 from electra_jax.convert.huggingface_tokenizer import (
     read_huggingface_tokenizer,
     write_huggingface_tokenizer,

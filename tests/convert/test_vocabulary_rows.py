@@ -3,7 +3,7 @@
 import pytest
 from huggingface_folder import words, write_folder
 
-from electra_jax.config.schema import TokenizerConfig
+from electra_jax.config.text import TokenizerConfig
 from electra_jax.convert.huggingface_format import read_huggingface
 from electra_jax.convert.vocabulary import pad_vocabulary
 from electra_jax.tokenizers import build_tokenizer

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import electra_jax
-from electra_jax.config.schema import Config, TokenizerConfig
+from electra_jax.config.schema import Config
+from electra_jax.config.text import TokenizerConfig
 from electra_jax.data import prepare as preparing
 from electra_jax.data import prepared_rows
 from electra_jax.data.sources import is_held_out

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from electra_jax.config.schema import TokenizerConfig
+from electra_jax.config.text import TokenizerConfig
 from electra_jax.data.tokenizing import WorkerPool, tokenize_chunk, tokenize_documents
 from electra_jax.errors import UserError
 from electra_jax.tokenizers import build_tokenizer

@@ -1,6 +1,7 @@
 """One process agrees with itself, and with the configuration of another host."""
 
-from electra_jax.config.schema import Config, HostsConfig
+from electra_jax.config.machines import HostsConfig
+from electra_jax.config.schema import Config
 from electra_jax.distributed.agreement import broadcast_from_host_0, gather_from_hosts
 from electra_jax.distributed.common_settings import common_settings
 

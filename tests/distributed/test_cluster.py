@@ -2,7 +2,7 @@
 
 import pytest
 
-from electra_jax.config.schema import HostsConfig
+from electra_jax.config.machines import HostsConfig
 from electra_jax.distributed.cluster import detect_cluster, first_node
 from electra_jax.errors import UserError
 

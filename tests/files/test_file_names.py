@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from electra_jax.config.finetuning import FinetuneConfig
 from electra_jax.config.loading import validate
-from electra_jax.config.schema import FinetuneConfig
 from electra_jax.convert.files.tensorflow_bundle import write_tensors
 from electra_jax.convert.huggingface_writing import write_huggingface
 from electra_jax.convert.tensorflow_format import find_prefix

@@ -5,7 +5,7 @@ import random
 import pytest
 from small_run import OBJECTS, SUBJECTS, VERBS
 
-from electra_jax.config.schema import TokenizerConfig
+from electra_jax.config.text import TokenizerConfig
 from electra_jax.inference.gaps import encode_gaps, has_gap, replace_tokens
 from electra_jax.tokenizers import build_tokenizer
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from electra_jax.config.schema import MeshConfig
+from electra_jax.config.machines import MeshConfig
 from electra_jax.objectives.sampling import replacement_logits, sample_by_gumbel, sample_by_inverse_cdf
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.planning.collectives import find_collectives

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import pytest
 
 from electra_jax.config.loading import validate
-from electra_jax.config.schema import Config, OptimizerConfig
+from electra_jax.config.optimization import OptimizerConfig
+from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.optim import learning_rate_schedule
 from electra_jax.tasks.finetune import with_derived_steps

@@ -8,7 +8,7 @@ from jax.sharding import AxisType
 from pydantic import ValidationError
 from small_run import small_config
 
-from electra_jax.config.schema import MeshConfig
+from electra_jax.config.machines import MeshConfig
 from electra_jax.errors import UserError
 from electra_jax.partitioning.axes import parameter_specs
 from electra_jax.partitioning.constraints import constrain

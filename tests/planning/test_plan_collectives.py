@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from electra_jax.config.schema import MeshConfig
+from electra_jax.config.machines import MeshConfig
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.planning.collectives import Collective, find_collectives, group_size, merge
 from electra_jax.planning.hlo import parse_hlo

@@ -11,7 +11,7 @@ import pytest
 from small_run import SmallVocabulary, small_config
 from test_plan_collectives import TPU_SLICES
 
-from electra_jax.config.schema import TokenizerConfig
+from electra_jax.config.text import TokenizerConfig
 from electra_jax.objectives import build_objective
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.planning import report

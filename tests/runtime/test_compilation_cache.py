@@ -15,7 +15,8 @@ from jax.experimental.compilation_cache import compilation_cache
 from small_run import SmallVocabulary, small_config
 from tiny import padded_rows
 
-from electra_jax.config.schema import ComputeConfig, DataConfig, MeshConfig
+from electra_jax.config.machines import ComputeConfig, MeshConfig
+from electra_jax.config.text import DataConfig
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.runtime import compilation_cache as module
 from electra_jax.runtime.compilation_cache import (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from electra_jax.config.schema import MeshConfig
+from electra_jax.config.machines import MeshConfig
 from electra_jax.errors import UserError
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.tasks.averaging import average_of_recent, keep_recent

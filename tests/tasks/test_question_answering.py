@@ -11,7 +11,7 @@ import optax
 import pytest
 from small_run import small_config
 
-from electra_jax.config.schema import MeshConfig
+from electra_jax.config.machines import MeshConfig
 from electra_jax.config.tasks import QuestionAnsweringConfig
 from electra_jax.errors import UserError
 from electra_jax.model.task_heads import answer_mask

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from electra_jax.config.schema import FinetuneConfig
+from electra_jax.config.finetuning import FinetuneConfig
 from electra_jax.errors import UserError
 from electra_jax.tasks.inputs import ContentHash, FineTuningInputs, read_inputs, write_inputs
 from electra_jax.tasks.results import (

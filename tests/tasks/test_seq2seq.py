@@ -12,7 +12,7 @@ import pytest
 from tiny import compiled
 from tiny_writer import EXAMPLES, tiny_writer
 
-from electra_jax.config.schema import MeshConfig
+from electra_jax.config.machines import MeshConfig
 from electra_jax.errors import UserError
 from electra_jax.partitioning.mesh import make_mesh, to_global_batch
 from electra_jax.tasks.protocol import NO_TARGET, Seq2SeqExample

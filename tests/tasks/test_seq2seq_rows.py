@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny_writer import letters
 
-from electra_jax.config.schema import FinetuneConfig
+from electra_jax.config.finetuning import FinetuneConfig
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Rows, Seq2SeqExample
 from electra_jax.tasks.seq2seq_rows import seq2seq_rows

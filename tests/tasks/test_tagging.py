@@ -13,7 +13,7 @@ import optax
 import pytest
 from small_run import small_config
 
-from electra_jax.config.schema import MeshConfig
+from electra_jax.config.machines import MeshConfig
 from electra_jax.errors import UserError
 from electra_jax.objectives import build_network
 from electra_jax.partitioning.mesh import make_mesh

@@ -16,7 +16,7 @@ from damaged_bytes import edited, edits_of
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from electra_jax.config.schema import TokenizerConfig
+from electra_jax.config.text import TokenizerConfig
 from electra_jax.errors import MAX_MESSAGE_LENGTH, UserError, one_line
 from electra_jax.tokenizers import build_tokenizer, load_tokenizer, vocabulary_notes, what_is_lost
 from electra_jax.tokenizers.storage import DESCRIPTION

@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 
-from electra_jax.config.schema import TokenizerConfig
+from electra_jax.config.text import TokenizerConfig
 from electra_jax.tokenizers import build_tokenizer
 
 SORTS = ["wordpiece", "unigram", "bpe", "no_bytes", "characters", "newlines"]

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from electra_jax.config.schema import TokenizerConfig
+from electra_jax.config.text import TokenizerConfig
 from electra_jax.tokenizers import build_tokenizer
 from electra_jax.tokenizers.characters_tokenizer import CharactersTokenizer
 from electra_jax.tokenizers.text_ids import text_ids, whole_text_ids

@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from electra_jax.config.schema import TokenizerConfig
+from electra_jax.config.text import TokenizerConfig
 from electra_jax.errors import UserError
 from electra_jax.tokenizers import build_tokenizer, load_tokenizer, vocabulary_notes, with_cleaning
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer

@@ -9,7 +9,7 @@ import sentencepiece as spm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from electra_jax.config.schema import TokenizerConfig
+from electra_jax.config.text import TokenizerConfig
 from electra_jax.data.tokenizing import tokenize_chunk
 from electra_jax.errors import UserError
 from electra_jax.tokenizers import build_tokenizer, what_is_lost

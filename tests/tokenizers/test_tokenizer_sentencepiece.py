@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 import sentencepiece as spm
 
-from electra_jax.config.schema import TokenizerConfig
+from electra_jax.config.text import TokenizerConfig
 from electra_jax.errors import UserError
 from electra_jax.tokenizers import build_tokenizer
 from electra_jax.tokenizers.normalize import PlainNormalizer

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from electra_jax.config.schema import TokenizerConfig
+from electra_jax.config.text import TokenizerConfig
 from electra_jax.errors import UserError
 from electra_jax.tokenizers import build_tokenizer, sentencepiece_worker, training
 from electra_jax.tokenizers.sampling import SENTENCE_CHARACTERS, sample_sentences, sentences
@@ -20,7 +20,7 @@ from electra_jax.tokenizers.training import train_sentencepiece
 PLAIN = {"lowercase": False, "strip_accents": False}
 OTHER_PROCESS = """
 import json, sys
-from electra_jax.config.schema import TokenizerConfig
+from electra_jax.config.text import TokenizerConfig
 from electra_jax.tokenizers.training import train_sentencepiece
 config = TokenizerConfig(vocab_size=1000, training_sentences=3000, model_type=sys.argv[1])
 sys.stdout.buffer.write(train_sentencepiece(config, json.load(sys.stdin)))

@@ -7,7 +7,7 @@ import unicodedata
 import bert_reference
 import pytest
 
-from electra_jax.config.schema import TokenizerConfig
+from electra_jax.config.text import TokenizerConfig
 from electra_jax.errors import UserError
 from electra_jax.tokenizers import build_tokenizer, wordpiece_tokenizer
 from electra_jax.tokenizers.pinned_unicode import category

@@ -12,7 +12,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 from small_run import small_config
 
-from electra_jax.config.schema import MeshConfig
+from electra_jax.config.machines import MeshConfig
 from electra_jax.errors import UserError
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.training.checkpoints import (
@@ -231,7 +231,7 @@ FULL_DISK = """
 import sys
 from pathlib import Path
 import jax, jax.numpy as jnp
-from electra_jax.config.schema import TrainConfig
+from electra_jax.config.training import TrainConfig
 from electra_jax.training.checkpoints import CheckpointWriter, RunIdentity, saved_steps
 from electra_jax.training.state import TrainState
 

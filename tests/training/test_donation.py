@@ -7,7 +7,7 @@ from small_run import SmallVocabulary, small_config
 from tiny import compiled, padded_rows
 from toy import ToyRun, toy_config
 
-from electra_jax.config.schema import MeshConfig
+from electra_jax.config.machines import MeshConfig
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.training import loop, program
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small_run import SmallVocabulary, small_config
 
-from electra_jax.config.schema import MeshConfig
+from electra_jax.config.machines import MeshConfig
 from electra_jax.objectives import build_objective
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.training.examples import show_examples

@@ -6,7 +6,7 @@ import pytest
 from small_run import SmallVocabulary, small_config
 from tiny import compiled, padded_rows
 
-from electra_jax.config.schema import MeshConfig
+from electra_jax.config.machines import MeshConfig
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.training.program import build_program
 

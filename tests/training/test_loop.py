@@ -22,7 +22,7 @@ from toy import (
 
 import electra_jax.training.loop
 from electra_jax import stopping
-from electra_jax.config.schema import MeshConfig
+from electra_jax.config.machines import MeshConfig
 from electra_jax.data.batches import batch
 from electra_jax.errors import UserError
 from electra_jax.partitioning.mesh import make_mesh

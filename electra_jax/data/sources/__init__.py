@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from electra_jax.config.schema import DataConfig
+from electra_jax.config.text import DataConfig
 from electra_jax.data.sources.held_out import is_held_out
 from electra_jax.data.sources.protocol import TextSource
 from electra_jax.data.sources.text_files import check_text_files, open_text_files

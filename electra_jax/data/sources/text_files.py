@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from electra_jax.config.schema import DataConfig
+from electra_jax.config.text import DataConfig
 from electra_jax.data.sources.compressed import open_bytes, split_extension
 from electra_jax.data.sources.fingerprints import file_fingerprints, json_fingerprint
 from electra_jax.data.sources.held_out import divide_documents, divide_whole_file

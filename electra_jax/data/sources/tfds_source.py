@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from electra_jax.config.schema import DataConfig
+from electra_jax.config.text import DataConfig
 from electra_jax.data.sources.fingerprints import documents_fingerprint, json_fingerprint
 from electra_jax.data.sources.held_out import divide_documents
 from electra_jax.errors import UserError

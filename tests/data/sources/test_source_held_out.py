@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from electra_jax.config.schema import DataConfig
+from electra_jax.config.text import DataConfig
 from electra_jax.data.sources import is_held_out, open_source
 from electra_jax.data.sources.held_out import MIN_HELD_OUT_CHARACTERS, divide_whole_file
 

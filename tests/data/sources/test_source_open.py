@@ -1,6 +1,6 @@
 import pytest
 
-from electra_jax.config.schema import DataConfig
+from electra_jax.config.text import DataConfig
 from electra_jax.data.sources import open_source
 from electra_jax.errors import UserError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from electra_jax.config.schema import DataConfig
+from electra_jax.config.text import DataConfig
 from electra_jax.data.sources import open_source, python_docs
 from electra_jax.data.sources.documentation_strings import Package, installed_packages
 from electra_jax.errors import UserError
@@ -182,7 +182,7 @@ def test_cache_that_cannot_be_written(packages, tmp_path):
 def test_neither_tensorflow_nor_tfds_is_imported_by_other_sources(tmp_path):
     program = (
         "import sys, electra_jax.data.sources as s\n"
-        "from electra_jax.config.schema import DataConfig\n"
+        "from electra_jax.config.text import DataConfig\n"
         f"open_source = s.open_source('text:{__file__}', DataConfig(cache_dir={str(tmp_path)!r}))\n"
         "assert not {'tensorflow', 'tensorflow_datasets', 'jax'} & set(sys.modules)\n"
     )

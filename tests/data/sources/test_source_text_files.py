@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 import zstandard
 
-from electra_jax.config.schema import DataConfig
+from electra_jax.config.text import DataConfig
 from electra_jax.data.sources import fingerprints, open_source
 from electra_jax.errors import UserError
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from electra_jax.config.schema import DataConfig
+from electra_jax.config.text import DataConfig
 from electra_jax.data.sources import open_source
 from electra_jax.errors import UserError
 
