@@ -37,7 +37,7 @@ def _type(key: Key) -> str:
         parts.append(_RUNS.get(key.runs) or f"objective.kind={'|'.join(key.runs)} only")
     if key.kinds != key.all_kinds:
         entry, named, _ = key.name.partition(NAME)
-        section = entry + named if named else key.name.rpartition(".")[0]
+        section = entry + named if named else key.name.partition(".")[0]
         parts.append(f"{section}.kind={'|'.join(key.kinds)} only")
     return ", ".join(parts)
 

@@ -133,7 +133,9 @@ def _closest(leaf: str, known: Iterable[str], cutoff: float) -> list[str]:
 
 
 def _chosen_by(section: str, key: Key) -> str:
-    return f"{section}.kind={'|'.join(key.kinds)}"
+    inside = key.name.partition(NAME)[2] or key.name
+    nested = inside.count(".") - 1  # sections inside the one that has a kind
+    return f"{section.rsplit('.', nested)[0]}.kind={'|'.join(key.kinds)}"
 
 
 def _nearest(name: str, known: Mapping[str, Key]) -> list[str]:

@@ -28,4 +28,9 @@ class ValueSchedule(Section):
     def _check(self) -> ValueSchedule:
         if self.to is None and (self.shape, self.begin, self.over) != ("linear", 0.0, 1.0):
             raise ValueError("to is null, so nothing changes: set it, or leave out shape, begin and over")
+        if self.shape == "linear" and self.begin + self.over > 1.0 + 1e-6:
+            raise ValueError(
+                f"from begin {self.begin} on, over {self.over} goes beyond the end of the run, so that to {self.to} is "
+                f"never reached: set over to {1.0 - self.begin:g} or less"
+            )
         return self

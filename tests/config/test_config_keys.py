@@ -64,6 +64,7 @@ def test_reference_lists_every_key_with_type_default_and_meaning(capsys):
     assert entries["finetune.tasks.NAME.n_best"].endswith("NAME.kind=question_answering only")
     assert entries["objective.kind"] == "electra|masked_lm|electric|causal_lm|finetune, default electra"
     assert entries["objective.temperature"].endswith("default 1.0, objective.kind=electra only")
+    assert entries["objective.temperature_schedule.to"].endswith("default null, objective.kind=electra only")
     with pytest.raises(UserError, match="unrecognized arguments: train"):
         main(["train.steps"])
 

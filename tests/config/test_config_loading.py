@@ -140,3 +140,16 @@ def test_objective_of_another_kind_drops_nothing_silently(write):
         match=r"discriminator_weight: it belongs to objective\.kind=electra\|electric, not to masked",
     ):
         load_config(path, ["objective.kind=masked_lm"])
+
+
+def test_section_of_another_objective_names_the_key_that_chooses(write):
+    with pytest.raises(UserError, match=r"it belongs to objective\.kind=electra, not to masked_lm"):
+        load_config(write(""), ["objective.kind=masked_lm", "objective.temperature_schedule.to=2.0"])
+
+
+def test_linear_change_that_would_not_arrive_is_refused(write):
+    late = ["objective.mask_rate_schedule.to=0.3", "objective.mask_rate_schedule.begin=0.75"]
+    with pytest.raises(UserError, match=r"to 0\.3 is never reached: set over to 0\.25 or less"):
+        load_config(write(""), late)
+    load_config(write(""), [*late, "objective.mask_rate_schedule.over=0.25"])
+    load_config(write(""), [*late, "objective.mask_rate_schedule.shape=exponential"])
