@@ -14,9 +14,10 @@ from electra_jax.benchmark.exam import Corrupted, by_frequency, by_the_word_befo
 from electra_jax.benchmark.finetunings import finetune_and_measure
 from electra_jax.benchmark.measured import Measured
 from electra_jax.benchmark.minimal_pairs import first_of_each_group, pairs_accuracies
-from electra_jax.benchmark.probes import probe
+from electra_jax.benchmark.probes import probe, read_probe
 from electra_jax.benchmark.report import Examined, as_json, as_table
 from electra_jax.benchmark.suite import SUITES, ExamData, Suite, chosen_parts, read_exam_data
+from electra_jax.benchmark.tasks_of_data import read_task
 from electra_jax.convert.format_detection import detect_format
 from electra_jax.errors import UserError
 from electra_jax.files.json_files import write_json
@@ -68,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     steps = {run: _checked(run) for run in dict.fromkeys(args.runs)}
     if args.generator is not None and "exam" not in parts:
         raise UserError("--generator writes wrong words for the exam, which is not asked: leave it out")
+    if (ours := next((run for run, step in steps.items() if step is not None), None)) is not None:
+        _check_tasks(ours, data, parts)
     keep_freed_memory()
     questions = _questions(args, suite, data, parts)
     for part in (part for part in data.missing() if args.only is None):
@@ -144,6 +147,14 @@ def _checked(run: Path) -> int | None:
     if (known := trained_tasks(run)) is not None and known[0].finetuning:
         raise UserError(f"{run} was fine-tuned: name the pre-trained run that it began from")
     return find_checkpoint(run)[0] if is_ours else None
+
+
+def _check_tasks(run: Path, data: ExamData, parts: Sequence[str]) -> None:
+    """Refuse tasks that cannot be read, before the first hours are spent."""
+    for name, section in data.probes.items() if "probes" in parts else ():
+        read_probe(run, name, section)
+    for name, section in data.finetune.items() if "finetune" in parts else ():
+        read_task(run, name, section, data.settings)
 
 
 def _questions(args: argparse.Namespace, suite: Suite, data: ExamData, parts: Sequence[str]) -> Questions:

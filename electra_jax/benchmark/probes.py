@@ -17,15 +17,13 @@ from jax import Array
 
 from electra_jax.benchmark.logistic import fit_logistic, logits, softmax
 from electra_jax.benchmark.measured import Measured
-from electra_jax.benchmark.tasks_of_data import task_config
+from electra_jax.benchmark.tasks_of_data import read_task
 from electra_jax.errors import UserError
 from electra_jax.inference.load import Model
 from electra_jax.model.text_encoder import TextEncoder
 from electra_jax.tasks.classification import ClassificationTask
-from electra_jax.tasks.finetune import read_finetuning_data
 from electra_jax.tasks.paired_bootstrap import measure_of
 from electra_jax.tasks.protocol import Rows, TaskBatch, TextExample
-from electra_jax.tasks.starting_point import starting_point
 
 
 def probe(
@@ -45,11 +43,7 @@ def probe(
         UserError: the task is no classification into one class, or has no train and dev examples.
     """
     length = f"data.sequence_length={model.config.data.sequence_length}"
-    config, tokenizer, _ = starting_point(task_config(run, name, section, [length]))
-    data = read_finetuning_data(config, tokenizer, [])
-    task, examples = data.tasks[name], data.examples[name]
-    if not isinstance(task, ClassificationTask) or task.kind != "classification":
-        raise UserError(f"probes.{name} is {task.kind}: a probe is for classification into one class")
+    task, examples = read_probe(run, name, section, [length])
     train, dev = (
         [some for some in examples[split] if isinstance(some, TextExample)] for split in ("train", "dev")
     )
@@ -69,6 +63,27 @@ def probe(
         title = f"{name} probe, layer {depth}: {task.metric}"
         found.append(Measured(title, [measure], len(dev), hash_of_dev))
     return found
+
+
+def read_probe(
+    run: Path, name: str, section: Mapping[str, Any], settings: Sequence[str] = ()
+) -> tuple[ClassificationTask, Mapping[str, Sequence[Any]]]:
+    """Return the task that is probed and its examples by split; no device is used.
+
+    Args:
+        run: its work directory.
+        name: of the task.
+        section: of the task, as ``finetune.tasks`` has it.
+        settings: overrides of the recipe.
+
+    Raises:
+        UserError: the task is no classification into one class, or has no train and dev examples.
+    """
+    data = read_task(run, name, section, settings)
+    task = data.tasks[name]
+    if not isinstance(task, ClassificationTask) or task.kind != "classification":
+        raise UserError(f"probes.{name} is {task.kind}: a probe is for classification into one class")
+    return task, data.examples[name]
 
 
 def spread_layers(depth: int, most: int) -> list[int]:

@@ -7,6 +7,8 @@ from typing import Any
 
 from electra_jax.config.loading import load_config
 from electra_jax.config.schema import Config
+from electra_jax.tasks.finetune import FineTuningData, read_finetuning_data
+from electra_jax.tasks.starting_point import starting_point
 
 _RECIPE = "finetune/recipe"  # the paper's
 
@@ -25,3 +27,19 @@ def task_config(run: Path, name: str, section: Mapping[str, Any], settings: Sequ
     """
     given = [f"init_from={json.dumps(str(run))}", f"finetune.tasks.{name}={json.dumps(section)}"]
     return load_config(_RECIPE, [*given, *settings])
+
+
+def read_task(run: Path, name: str, section: Mapping[str, Any], settings: Sequence[str]) -> FineTuningData:
+    """Return a task and its examples as a fine-tuning of ``run`` reads them; no device is used.
+
+    Args:
+        run: work directory of a pre-trained model.
+        name: of the task.
+        section: as ``finetune.tasks`` has it.
+        settings: overrides, which win.
+
+    Raises:
+        UserError: settings that are not valid, or examples that cannot be used.
+    """
+    config, tokenizer, _ = starting_point(task_config(run, name, section, settings))
+    return read_finetuning_data(config, tokenizer, [])

@@ -121,3 +121,25 @@ def test_mistake_of_benchmark(arguments, words, place, workdir, command):
     assert (ended.status, ended.out) == (2, "")
     assert all(word in ended.err.splitlines()[-1] for word in words), ended.err
     assert contents(place) == before
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "words"),
+    [
+        ("train: task.csv", "train: nowhere.csv", "nowhere.csv"),
+        ("kind: classification", "kind: regression", "number"),
+        ("train.batch_size=4", "train.batchsize=4", "unknown key train.batchsize"),
+    ],
+    ids=["file", "kind", "settings"],
+)
+def test_tasks_are_read_before_anything_is_computed(
+    right, wrong, words, place, workdir, command, monkeypatch
+):
+    monkeypatch.delattr(benchmark, "_examine")
+    file = place / "benchmark.yaml"
+    file.write_text(file.read_text().replace(right, wrong))
+    before = contents(place)
+    ended = command(benchmark.main, "work", "--data", ".")
+    assert (ended.status, ended.out) == (2, "")
+    assert words in ended.err.splitlines()[-1], ended.err
+    assert contents(place) == before
