@@ -31,7 +31,7 @@ ROWS[:, 0], ROWS[:, -1] = SmallVocabulary.cls_id, SmallVocabulary.sep_id
         ({"to": 0.9, "begin": 0.5, "over": 0.5}, lambda u: 0.5 if u < 0.5 else 0.5 + 0.8 * (u - 0.5)),
         ({"to": 0.1, "shape": "exponential", "over": 0.1}, lambda u: 0.1 + 0.4 * math.exp(-u / 0.1)),
     ],
-    ids=str,
+    ids=["linear", "in a quarter", "from the middle", "exponential"],
 )
 def test_values_are_those_of_the_formula(schedule, expected):
     schedule = ValueSchedule(**schedule)
