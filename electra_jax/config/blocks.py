@@ -41,7 +41,10 @@ def block_problem(model: Any) -> str | None:
     """Return a sentence on what in the section ``model`` does not go with its block; None if all does."""
     for name, block in _READ_BY.items():
         if getattr(model, name) != type(model).model_fields[name].default and model.block != block:
-            return f"{name} is read with block {block} only, and block is {model.block}: leave it out"
+            return (
+                f"{name} is read with block {block} only, and block is {model.block}: leave it out, or set block to "
+                f"{block}"
+            )
     if model.block == "bert":
         return None
     if model.embedding_size not in (None, model.hidden_size):

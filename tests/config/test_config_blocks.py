@@ -44,7 +44,10 @@ SEQ2SEQ = {"tasks": {"mine": {"kind": "seq2seq"}}}
         ({"model": {**MODERN, "attention_init": "local"}}, "attention_init local does not go with"),
         ({"model": {**MODERN, "num_heads": 32}}, "heads are 1 wide .hidden_size 32 / num_heads 32."),
         ({"model": {**MODERN, "type_vocab_size": 3}}, "type_vocab_size is read with block bert only"),
-        ({"model": {"rope_theta": 100.0}}, "rope_theta is read with block modern only, and block is bert"),
+        (
+            {"model": {"rope_theta": 100.0}},
+            "rope_theta is read with block modern only, and block is bert: leave it out, or set block to modern",
+        ),
         ({"model": {"local_attention": {"window": 8}}}, "local_attention is read with block modern only"),
         ({"model": {"rope_theta_global": 100.0}}, "rope_theta_global is read with block modern only"),
         (
