@@ -109,12 +109,13 @@ def check_prompts(labels: Sequence[str], template: str) -> list[str]:
 
 
 def check_labels_fit(model: Model, labels: Sequence[str], template: str) -> None:
-    """Refuse labels that the vocabulary does not have, or that leave no room for a text.
+    """Refuse labels that the vocabulary does not have or does not tell apart, or that leave no room for a text.
 
     Raises:
         UserError: it says which.
     """
     tokenizer, room = model.tokenizer, room_of_training(model)
+    seen: dict[tuple[int, ...], str] = {}
     for label in labels:
         prompt = _prompt(tokenizer, template, "", label, room)
         written = prompt.ids[list(prompt.label)]
@@ -126,6 +127,12 @@ def check_labels_fit(model: Model, labels: Sequence[str], template: str) -> None
             raise UserError(
                 f"the template with the label {label!r} has {len(prompt.ids) - 2} tokens, which leaves no room for a "
                 f"text in the {room} that the model reads: shorten it"
+            )
+        same = seen.setdefault(tuple(prompt.ids), label)
+        if same != label:
+            raise UserError(
+                f"the labels {same!r} and {label!r} are the same tokens to this model, so they cannot be told apart: "
+                "leave one of them out"
             )
 
 

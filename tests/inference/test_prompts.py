@@ -64,6 +64,7 @@ def test_a_long_text_is_cut_at_its_end_and_the_prompt_is_not(model):
     [
         (["ann"], "{text} {label}", "the labels 'ann' must be two or more, all different and none of them empty"),
         (["ann", " ann"], "{text} {label}", "must be two or more, all different"),
+        (["ann", "bob", "ANN"], "{text} {label}", "the labels 'ann' and 'ANN' are the same tokens to this model"),
         (["ann", " "], "{text} {label}", "none of them empty"),
         ("ann", "{text} {label}", "the labels are 'ann', but must be a list of texts"),
         (["ann", "bob"], "{text}", "must have {text} and {label} once each"),
