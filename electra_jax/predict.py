@@ -408,7 +408,8 @@ def _make_predictor(
         return Predictor(
             lambda record: record.text("text"), lambda texts: _encoded(model, texts, args.encode)
         )
-    _check_heads(args, model.config.objective, model._params)
+    if _needs_no_task(args):
+        _check_heads(args, model.config.objective, model._params)
     if args.review is not None:
         return Predictor(
             lambda record: record.text("text"),
