@@ -48,9 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     known = trained_tasks(args.workdir)
     model = load_with_notes(args.workdir) if known is None else None
     file_format = TrainingFileFormat()
-    if known is not None:  # what the kind alone can refuse
-        _check_heads(args, known[0].objective, None)
-    if not _needs_no_task(args):
+    if _needs_no_task(args):
+        if known is not None:  # what the kind alone can refuse
+            _check_heads(args, known[0].objective, None)
+    else:
         config, tasks = known or (model.config, model.tasks)  # type: ignore[union-attr]
         name = _task_name(tasks, args)
         file_format = training_file_format(name, config.finetune.tasks[name], tasks[name].labels)
