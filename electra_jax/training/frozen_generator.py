@@ -30,7 +30,7 @@ KEY = "generator.frozen_from"
 
 
 def check_frozen_generator(config: Config) -> None:
-    """Refuse, without the devices, a run that has no generator, or one of other sizes.
+    """Refuse, without the devices, a run that has no generator, one of other sizes, or of another kind of vocabulary.
 
     Raises:
         UserError: it names the key to set.
@@ -38,6 +38,7 @@ def check_frozen_generator(config: Config) -> None:
     if config.generator.frozen_from is None:
         return
     origin = _find(config.generator.frozen_from)
+    _check_vocabulary_settings(config, origin)
     modules = _modules(origin)
     ours, theirs = (network_sizes(c.model, c.generator, vocab_size=1) for c in (config, origin.config))
     alone = modules["generator_encoder"] == "encoder"
@@ -72,6 +73,29 @@ _SAME = (
     *("block", "type_vocab_size", "rope_theta", "rope_theta_global"),
     *("local_attention.window", "local_attention.global_every"),
 )
+
+
+def _check_vocabulary_settings(config: Config, origin: InitialCheckpoint) -> None:
+    """Refuse a vocabulary that would be trained otherwise than the generator's was, before it is trained.
+
+    Raises:
+        UserError: it names the keys.
+    """
+    ours, theirs = config.tokenizer, origin.config.tokenizer
+    if ours.vocab_file is not None or theirs.vocab_file is not None:
+        return
+    values = {key: (getattr(ours, key), getattr(theirs, key)) for key in type(ours).model_fields}
+    # strip_accents null is settled when the vocabulary is made.
+    different = [
+        f"tokenizer.{key}={show(there)}"
+        for key, (here, there) in values.items()
+        if here != there and not (key == "strip_accents" and here is None)
+    ]
+    if different:
+        raise UserError(
+            f"{KEY} {config.generator.frozen_from}: its vocabulary is another, so set {', '.join(different)}, or "
+            f"tokenizer.vocab_file to the one in {origin.tokenizer}"
+        )
 
 
 def check_frozen_vocabulary(frozen_from: str | None, tokenizer: Tokenizer) -> None:

@@ -7,6 +7,7 @@ from huggingface_folder import words
 from small_run import small_config
 
 from electra_jax.config.loading import validate
+from electra_jax.config.text import TokenizerConfig
 from electra_jax.convert.flat_parameters import flatten
 from electra_jax.convert.native_format import write_native
 from electra_jax.convert.weights import Weights
@@ -103,6 +104,14 @@ def test_a_masked_language_model_is_the_generator(masked_lm):
     _, fresh, params = _started(_electra(folder))
     modules = {"generator_encoder": "encoder", "generator_embeddings": "embeddings"}
     _check_taken(fresh, params, given, {**modules, "generator_head": "generator_head"})
+
+
+def test_a_vocabulary_that_would_be_trained_otherwise_is_refused_before_it_is(tmp_path):
+    trained, other = (TokenizerConfig(vocab_size=size, strip_accents=False) for size in (400, 401))
+    _write(_masked_lm().model_copy(update={"tokenizer": trained}), tmp_path)
+    check_frozen_generator(_electra(tmp_path).model_copy(update={"tokenizer": trained}))
+    with pytest.raises(UserError, match=r"vocabulary is another, so set tokenizer\.vocab_size=400, or"):
+        check_frozen_generator(_electra(tmp_path).model_copy(update={"tokenizer": other}))
 
 
 @pytest.mark.parametrize("sharing", ["embeddings", "gdes"])
