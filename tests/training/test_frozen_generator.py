@@ -6,7 +6,7 @@ import pytest
 from huggingface_folder import words
 from small_run import small_config
 
-from electra_jax.config.loading import validate
+from electra_jax.config.loading import dump_config, validate
 from electra_jax.config.text import TokenizerConfig
 from electra_jax.convert.flat_parameters import flatten
 from electra_jax.convert.native_format import write_native
@@ -17,6 +17,7 @@ from electra_jax.optim.groups import network_group
 from electra_jax.partitioning.axes import path_name
 from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
+from electra_jax.training.checkpoints import RunIdentity, write_params
 from electra_jax.training.frozen_generator import (
     check_frozen_generator,
     check_frozen_vocabulary,
@@ -108,7 +109,12 @@ def test_a_masked_language_model_is_the_generator(masked_lm):
 
 def test_a_vocabulary_that_would_be_trained_otherwise_is_refused_before_it_is(tmp_path):
     trained, other = (TokenizerConfig(vocab_size=size, strip_accents=False) for size in (400, 401))
-    _write(_masked_lm().model_copy(update={"tokenizer": trained}), tmp_path)
+    run = _masked_lm().model_copy(update={"tokenizer": trained})
+    shapes = jax.eval_shape(build_objective(run, TOKENIZER).init, jax.random.key(0))
+    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)
+    identity = RunIdentity(TOKENIZER.fingerprint, None, run.model_dump())
+    write_params(tmp_path / "checkpoints", 1, params, identity)
+    (tmp_path / "config.yaml").write_text(dump_config(run))
     check_frozen_generator(_electra(tmp_path).model_copy(update={"tokenizer": trained}))
     with pytest.raises(UserError, match=r"vocabulary is another, so set tokenizer\.vocab_size=400, or"):
         check_frozen_generator(_electra(tmp_path).model_copy(update={"tokenizer": other}))
