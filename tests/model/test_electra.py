@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,22 +84,30 @@ def test_compute_type_leaves_parameters_and_logits_in_float32():
     network, params = _network(compute={"dtype": "bfloat16"})
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     inputs = _rows([2, 40, 41, 42, 3])
-    hidden = network.apply({"params": params}, inputs, None, method="encode")
+
+    @partial(jax.jit, static_argnums=0)
+    def discriminate(network, params):
+        return network.apply({"params": params}, inputs, None, method="discriminate")
+
+    hidden, logits = jax.eval_shape(
+        lambda params: (
+            network.apply({"params": params}, inputs, None, method="encode"),
+            network.apply({"params": params}, inputs, jnp.array([[1, 2]]), None, method="generate"),
+        ),
+        params,
+    )
     assert hidden.dtype == jnp.bfloat16
-    logits = network.apply({"params": params}, inputs, jnp.array([[1, 2]]), None, method="generate")
     assert logits.dtype == jnp.float32
     exact_network, _ = _network()
-    exact = exact_network.apply({"params": params}, inputs, None, method="discriminate")
-    rounded = network.apply({"params": params}, inputs, None, method="discriminate")
+    exact, rounded = discriminate(exact_network, params), discriminate(network, params)
     np.testing.assert_allclose(rounded, exact, atol=0.05)
 
 
 def test_rows_that_round_the_table_up_are_never_predicted():
     network, params = _network(model={"vocab_multiple": 64})
     assert params["embeddings"]["word"]["embedding"].shape[0] == 128
-    logits = network.apply(
-        {"params": params}, _rows([2, 40, 41, 3]), jnp.array([[1, 2]]), None, method="generate"
-    )
+    rows, masked = _rows([2, 40, 41, 3]), jnp.array([[1, 2]])
+    logits = jax.jit(lambda p: network.apply({"params": p}, rows, masked, None, method="generate"))(params)
     assert float(jax.nn.softmax(logits)[..., V.vocab_size :].sum()) == 0.0
 
 

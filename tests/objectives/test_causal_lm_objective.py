@@ -38,7 +38,7 @@ def params(objective):
 
 
 def loss_and_sums(objective, params, rows):
-    inputs = objective.draw_inputs(jnp.asarray(rows), jax.random.key(0))
+    inputs = jax.jit(objective.draw_inputs)(jnp.asarray(rows), jax.random.key(0))
     return objective.loss(params, inputs, objective.loss_normalizers(inputs), None)
 
 
@@ -50,7 +50,7 @@ def test_every_token_of_a_document_is_predicted_once_and_nothing_across_document
 
 def test_the_loss_is_the_mean_of_the_logits_cross_entropy(objective, params):
     loss, sums = jax.jit(lambda p: loss_and_sums(objective, p, ROWS))(params)
-    inputs = objective.draw_inputs(jnp.array(ROWS), jax.random.key(0))
+    inputs = jax.jit(objective.draw_inputs)(jnp.array(ROWS), jax.random.key(0))
     logits = np.asarray(objective.network.apply({"params": params}, inputs.original, method="logits"))
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     where = np.asarray(inputs.weights) != 0
@@ -64,7 +64,7 @@ def test_the_loss_is_the_mean_of_the_logits_cross_entropy(objective, params):
 
 
 def test_a_token_is_predicted_from_those_before_it_in_its_document_alone(objective, params):
-    inputs = objective.draw_inputs(jnp.array(ROWS), jax.random.key(0))
+    inputs = jax.jit(objective.draw_inputs)(jnp.array(ROWS), jax.random.key(0))
 
     def logits(rows):
         changed = packed_inputs(rows, pad_id=PAD, cls_id=CLS, sep_id=SEP)

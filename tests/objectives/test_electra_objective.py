@@ -28,7 +28,7 @@ def _objective(sharing="embeddings", **settings):
 
 
 def _draw(objective, *rows):
-    return objective.draw_inputs(jnp.array(rows, jnp.int32), jax.random.key(1))
+    return jax.jit(objective.draw_inputs)(jnp.array(rows, jnp.int32), jax.random.key(1))
 
 
 def _params(objective):

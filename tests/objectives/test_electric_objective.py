@@ -41,7 +41,7 @@ def _params(objective):
 
 
 def _draw(objective, *rows):
-    return objective.draw_inputs(jnp.array(rows, jnp.int32), jax.random.key(1))
+    return jax.jit(objective.draw_inputs)(jnp.array(rows, jnp.int32), jax.random.key(1))
 
 
 def _run(function, *args):
@@ -201,7 +201,7 @@ def test_loss_is_the_weighted_sum_of_both_means():
     assert metrics["loss"] == pytest.approx(float(loss), rel=1e-6)
 
     # Both means once more, in numpy from the logits.
-    cloze, corruption = objective.run_generator(params, inputs)
+    cloze, corruption = _run(lambda p: objective.run_generator(p, inputs), params)
     logits = np.asarray(cloze.logits(), np.float64)[..., : V.vocab_size]
     ids = np.asarray(inputs.original.input_ids)
     probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
