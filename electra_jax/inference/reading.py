@@ -18,10 +18,11 @@ from electra_jax.errors import UserError
 from electra_jax.inference.records import Record
 from electra_jax.tasks.protocol import RankingExample
 from electra_jax.tasks.sources.benchmarks import BENCHMARKS, Columns
-from electra_jax.tasks.sources.choices import ChoiceReader, choice_reader, json_objects
+from electra_jax.tasks.sources.choices import ChoiceReader, choice_reader
 from electra_jax.tasks.sources.files import read_json
 from electra_jax.tasks.sources.questions import mrqa_questions, squad_questions
 from electra_jax.tasks.sources.rankings import RankingReader
+from electra_jax.tasks.sources.records import json_objects
 from electra_jax.tasks.sources.word_columns import looks_like_columns, word_sentences
 
 _WORD_COLUMNS = (".conll", ".bio", ".iob")

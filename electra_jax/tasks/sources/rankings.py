@@ -15,9 +15,9 @@ from electra_jax.tasks.sources.choices import (
     answer_number,
     identifier,
     recognised_format,
-    records_of,
 )
 from electra_jax.tasks.sources.files import json_field
+from electra_jax.tasks.sources.records import records_of
 
 
 @dataclass(frozen=True)
