@@ -38,6 +38,8 @@ _MODEL_SIZES = (
     *("model.hidden_size", "model.num_layers", "model.num_heads", "model.intermediate_size"),
     *("model.embedding_size", "model.max_positions", "model.type_vocab_size"),
 )
+# What changes no shape, but what the parameters mean.
+_ATTENTION = ("model.local_attention", "model.rope_theta")
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,15 @@ def check_initial_checkpoint(config: Config, init_from: str) -> None:
             f"init_from {init_from}: {origin.path} has the parameters of another model: "
             f"{format_differences(changes)}; set them as they were there"
         )
+
+
+def attention_notes(config: Config, init_from: str) -> list[str]:
+    """Return a line if attention has the parameters of ``init_from``, but other windows or wavelengths."""
+    origin = find_initial_checkpoint(init_from)
+    changes = [c for c in differences(origin.config, config) if c.key.startswith(_ATTENTION)]
+    if not changes:
+        return []
+    return [f"note: attention is not as {origin.path} learned it: {format_differences(changes)}"]
 
 
 def _encoder_shapes(sizes: NetworkSizes) -> tuple[object, ...]:

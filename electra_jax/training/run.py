@@ -11,7 +11,7 @@ from electra_jax.distributed.agreement import is_host_0, print_on_host_0
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.checkpoints import RunIdentity
 from electra_jax.training.frozen_generator import with_frozen_generator
-from electra_jax.training.initialisation import Adapt
+from electra_jax.training.initialisation import Adapt, attention_notes
 from electra_jax.training.loop import Metrics, Workload, run_loop
 from electra_jax.training.program import AnyObjective, Program, program_for_objective
 from electra_jax.training.start import initialize_workdir, restore_or_initialize
@@ -97,6 +97,8 @@ def run_experiment(experiment: Experiment[AnyObjective]) -> RunResult[AnyObjecti
     )
     if start == 0:
         params, notes = with_frozen_generator(config, tokenizer, program, state.params)
+        if config.init_from is not None:
+            notes = [*attention_notes(config, config.init_from), *notes]
         state, origin = replace(state, params=params), [*origin, *notes]
 
     # The work directory is written from here on

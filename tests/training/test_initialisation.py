@@ -1,5 +1,7 @@
 """What a run starts with when init_from names converted weights: number by number, on several meshes."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -20,7 +22,13 @@ from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.protocol import TextExample
 from electra_jax.tasks.settings import TaskSettings
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
-from electra_jax.training.initialisation import check_initial_checkpoint, check_vocabulary, initial_params
+from electra_jax.training import initialisation
+from electra_jax.training.initialisation import (
+    attention_notes,
+    check_initial_checkpoint,
+    check_vocabulary,
+    initial_params,
+)
 from electra_jax.training.program import build_program, program_for_objective
 
 # As in `huggingface_folder`, so that its folders fit.
@@ -282,3 +290,16 @@ def test_a_converted_head_keeps_its_classes_in_the_order_of_the_run(mesh, tmp_pa
         np.testing.assert_array_equal(started[ours], expected, err_msg=ours)
     for leaf, wanted in zip(jax.tree.leaves(params), jax.tree.leaves(program.abstract.params), strict=True):
         assert leaf.sharding.is_equivalent_to(wanted.sharding, leaf.ndim)
+
+
+def test_another_window_or_wavelength_is_said(monkeypatch):
+    """Neither changes a shape, so nothing else would show it."""
+    modern = {"block": "modern", "embedding_size": None, "local_attention": {"window": 4}}
+    origin = SimpleNamespace(config=small_config(model=modern), path="older/checkpoints/9")
+    monkeypatch.setattr(initialisation, "find_initial_checkpoint", lambda _: origin)
+    assert attention_notes(small_config(model={**modern, "hidden_dropout": 0.3}), "older") == []
+    wider = {"local_attention": {"window": 8}, "rope_theta_global": 100.0}
+    (note,) = attention_notes(small_config(model={**modern, **wider}), "older")
+    assert "older/checkpoints/9" in note
+    assert "model.local_attention.window: 4 -> 8" in note
+    assert "model.rope_theta_global: null -> 100" in note
