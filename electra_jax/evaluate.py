@@ -31,12 +31,14 @@ from electra_jax.inference.load import Model, load, trained_tasks
 from electra_jax.inference.pairs import pair_accuracy, read_pairs
 from electra_jax.inference.reviewing import check_reviewer, check_threshold
 from electra_jax.inference.scoring import score_texts
+from electra_jax.inference.similarity import layers_named, sts_figures
 from electra_jax.objectives.kinds import is_causal
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.runtime.compilation_cache import use_compilation_cache
 from electra_jax.runtime.cpu_devices import one_device_per_core
 from electra_jax.runtime.malloc import keep_freed_memory
 from electra_jax.scoring.methods import SCORES, choose_method
+from electra_jax.tasks.sources.scored_pairs import read_scored_pairs
 from electra_jax.tokenizers import load_tokenizer
 from electra_jax.training.checkpoints import find_checkpoint, restore_params
 from electra_jax.training.evaluation import evaluate
@@ -65,12 +67,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         "uid or group. What the scores are: docs/scoring.md.\n\n"
         "With --errors it reads a word and c (right) or i (wrong) a line, as in MultiGED's files, and prints how "
         "well the discriminator finds the wrong words, with a threshold given by --threshold or tuned on the words of "
-        '--tune-on; the line in metrics.jsonl is of split "errors" (docs/review.md).',
+        '--tune-on; the line in metrics.jsonl is of split "errors" (docs/review.md).\n\n'
+        "With --sts it reads pairs of sentences and how alike they are (STS-B's columns sentence1, sentence2 and "
+        "score, or SemEval's score, text, text), and prints Spearman's correlation of their vectors' cosine with that; "
+        'the line in metrics.jsonl is of split "sts" (docs/sentence_vectors.md).',
         epilog="examples:\n"
         "  python -m electra_jax.evaluate --workdir runs/tiny\n"
         "  python -m electra_jax.evaluate --workdir runs/tiny --step 1000 'data.eval_source=text:other/*.txt'\n"
         "  python -m electra_jax.evaluate --workdir runs/tiny --pairs blimp.jsonl.xz --score pll\n"
-        "  python -m electra_jax.evaluate --workdir runs/german --errors dev.tsv --tune-on train.tsv\n",
+        "  python -m electra_jax.evaluate --workdir runs/german --errors dev.tsv --tune-on train.tsv\n"
+        "  python -m electra_jax.evaluate --workdir runs/tiny --sts STS-B/dev.tsv --layer all\n",
     )
     parser.add_argument("--workdir", type=cli.path, required=True, metavar="DIR", help="directory of the run")
     parser.add_argument("--step", type=int, metavar="N", help="which checkpoint (default: the newest)")
@@ -88,6 +94,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=cli.path,
         metavar="FILE",
         help="words marked c or i, of which the wrong ones are to be found",
+    )
+    what.add_argument(
+        "--sts", type=cli.path, nargs="+", metavar="FILE", help="pairs of sentences with how alike they are"
+    )
+    parser.add_argument("--layer", metavar="N|all", help="with --sts, whose vectors (default: the last)")
+    parser.add_argument(
+        "--pooling", choices=("mean", "first"), help="with --sts, what stands for a text (default: mean)"
     )
     parser.add_argument(
         "--score",
@@ -111,11 +124,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.pairs is not None:
         _check_belongs(args, "errors", ("tune_on", "threshold"))
+        _check_belongs(args, "sts", ("layer", "pooling"))
         return _evaluate_pairs(args)
     _check_belongs(args, "pairs", ("score", "group", "end"))
     if args.errors is not None:
+        _check_belongs(args, "sts", ("layer", "pooling"))
         return _evaluate_errors(args)
     _check_belongs(args, "errors", ("tune_on", "threshold"))
+    if args.sts is not None:
+        return _evaluate_sts(args)
+    _check_belongs(args, "sts", ("layer", "pooling"))
 
     workdir = WorkDir(args.workdir)
     trained = workdir.load_config()
@@ -257,6 +275,18 @@ def _evaluate_errors(args: argparse.Namespace) -> int:
         "tuned_on": None if args.tune_on is None else str(args.tune_on),
     }
     return _report(args, step, "errors", record)
+
+
+def _evaluate_sts(args: argparse.Namespace) -> int:
+    _check_as_it_is(args, "sts")
+    files = [(str(path), read_scored_pairs(path)) for path in args.sts]
+    step = _step_to_load(args)
+    if (known := trained_tasks(args.workdir)) is not None:
+        layers_named(args.layer, known[0].model.num_layers)
+    model = _load_as_it_is(args, step)
+    layers = layers_named(args.layer, model.config.model.num_layers)
+    record = sts_figures(model, files, layers, args.pooling or "mean")
+    return _report(args, step, "sts", {**record, "eval_source": ", ".join(name for name, _ in files)})
 
 
 def _evaluate(config: Config, workdir: WorkDir, step: int | None, stride: int | None) -> int:

@@ -2,11 +2,10 @@
 
 import argparse
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,14 +14,16 @@ from electra_jax import cli
 from electra_jax.config.objectives import Objective
 from electra_jax.data.sources.compressed import Source, open_bytes
 from electra_jax.errors import UserError
-from electra_jax.inference.filling import check_gaps, check_generator, check_k
+from electra_jax.inference import predictions
+from electra_jax.inference.filling import check_generator, check_k
 from electra_jax.inference.load import Model, load, trained_tasks
+from electra_jax.inference.predictions import Predictions, text_with_gaps
 from electra_jax.inference.prompts import check_labels_fit, check_prompter, check_prompts
 from electra_jax.inference.reading import TrainingFileFormat, read_records, training_file_format
 from electra_jax.inference.records import Record, chunk_records, extract_inputs
 from electra_jax.inference.reviewing import check_reviewer, check_threshold, readable_review
-from electra_jax.inference.scoring import score_texts
 from electra_jax.inference.source_writer import SourceWriter
+from electra_jax.inference.vectors import check_layer
 from electra_jax.runtime.cpu_devices import one_device_per_core
 from electra_jax.runtime.malloc import keep_freed_memory
 from electra_jax.scoring.methods import SCORES, choose_method
@@ -32,8 +33,6 @@ SKIPPED = 65  # EX_DATAERR of sysexits.h: some of the input was wrong
 _MAX_NAMED = 10
 _DEFAULT_SCORE = "auto"
 _SUGGESTIONS, _THRESHOLD = 3, 0.5
-
-Predictions = list[dict[str, Any]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if _needs_no_task(args):
         if known is not None:  # what the kind alone can refuse
             _check_heads(args, known[0].objective, None)
+            check_layer(args.layer, known[0].model.num_layers)
     else:
         config, tasks = known or (model.config, model.tasks)  # type: ignore[union-attr]
         name = _task_name(tasks, args)
@@ -128,6 +128,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--detect", action="store_true", help="which tokens look replaced")
     what.add_argument("--encode", choices=("mean", "first"), help="a vector for each text, so pooled")
+    parser.add_argument(
+        "--layer",
+        type=int,
+        metavar="N",
+        help="with --encode, whose states: 0 the embeddings (default: the last, docs/sentence_vectors.md)",
+    )
     what.add_argument(
         "--score",
         nargs="?",
@@ -180,6 +186,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         raise UserError(
             f"{'--readable' if args.readable else '--threshold'} says how to --review, which is missing"
         )
+    if args.layer is not None and args.encode is None:
+        raise UserError("--layer says how to --encode, which is missing")
     if (args.labels is None) != (args.template is None):
         raise UserError("--labels and --template go together: what is missing is the other one")
     if args.labels is not None:
@@ -404,17 +412,18 @@ def _make_predictor(
 ) -> Predictor:
     """Return how the model predicts each record; ``counts`` says how many were answered before."""
     if args.detect:
-        return Predictor(lambda record: record.text("text"), lambda texts: _detected(model, texts))
+        return Predictor(lambda record: record.text("text"), lambda texts: predictions.detected(model, texts))
     if args.encode:
         return Predictor(
-            lambda record: record.text("text"), lambda texts: _encoded(model, texts, args.encode)
+            lambda record: record.text("text"),
+            lambda texts: predictions.encoded(model, texts, args.encode, args.layer),
         )
     if _needs_no_task(args):
         _check_heads(args, model.config.objective, model._params)
     if args.review is not None:
         return Predictor(
             lambda record: record.text("text"),
-            lambda texts: _reviewed(model, texts, args.threshold, args.review),
+            lambda texts: predictions.reviewed(model, texts, args.threshold, args.review),
             (lambda name, text, line: readable_review(name, text, line["words"])) if args.readable else None,
         )
     if args.labels is not None:
@@ -427,11 +436,11 @@ def _make_predictor(
         method = None if args.score == _DEFAULT_SCORE else args.score
         return Predictor(
             lambda record: record.text("text"),
-            lambda texts: _scored(model, texts, method, per_token=args.per_token, end=args.end),
+            lambda texts: predictions.scored(model, texts, method, per_token=args.per_token, end=args.end),
         )
     if args.fill is not None:
         check_k(model.tokenizer, args.fill)
-        return Predictor(_text_with_gaps, lambda texts: _filled(model, texts, args.fill))
+        return Predictor(text_with_gaps, lambda texts: predictions.filled(model, texts, args.fill))
     task = _task_name(model.tasks, args)
     match file_format.kind:
         case "question_answering":
@@ -461,58 +470,6 @@ def _make_predictor(
 
 def _choice(record: Record) -> tuple[str, list[str], str]:
     return record.text("context"), record.fields["options"], record.text("question")
-
-
-def _detected(model: Model, texts: list[str]) -> Predictions:
-    cut: list[bool] = []
-    found = model.detect(texts, cut=cut)
-    return [
-        {"tokens": [asdict(token) for token in tokens]} | _truncated_mark(is_cut)
-        for tokens, is_cut in zip(found, cut, strict=True)
-    ]
-
-
-def _encoded(model: Model, texts: list[str], pooling: Any) -> Predictions:
-    cut: list[bool] = []
-    found = model.encode(texts, pooling, cut=cut)
-    return [
-        {"vector": vector.tolist()} | _truncated_mark(is_cut)
-        for vector, is_cut in zip(found, cut, strict=True)
-    ]
-
-
-def _scored(model: Model, texts: list[str], method: str | None, *, per_token: bool, end: bool) -> Predictions:
-    cut: list[bool] = []
-    found = score_texts(model, texts, method, per_token=per_token, end=end, cut=cut)
-    return [
-        {"score": some.score if math.isfinite(some.score) else None, "tokens": some.count}
-        | ({} if some.tokens is None else {"token_scores": [asdict(token) for token in some.tokens]})
-        | _truncated_mark(is_cut)
-        for some, is_cut in zip(found, cut, strict=True)
-    ]
-
-
-def _text_with_gaps(record: Record) -> str:
-    text = record.text("text")
-    check_gaps(text, record.where)
-    return text
-
-
-def _filled(model: Model, texts: list[str], k: int) -> Predictions:
-    cut: list[bool] = []
-    found = model.fill(texts, k, cut=cut)
-    return [
-        {"gaps": [[asdict(filling) for filling in gap] for gap in gaps]} | _truncated_mark(is_cut)
-        for gaps, is_cut in zip(found, cut, strict=True)
-    ]
-
-
-def _reviewed(model: Model, texts: list[str], threshold: float, k: int) -> Predictions:
-    return [{"words": [asdict(word) for word in words]} for words in model.review(texts, threshold, k)]
-
-
-def _truncated_mark(is_cut: bool) -> dict[str, Any]:
-    return {"truncated": True} if is_cut else {}
 
 
 if __name__ == "__main__":

@@ -6,24 +6,20 @@ discriminator are the worst for the meaning of a text (Rep et al. 2024, arXiv 24
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from electra_jax.benchmark.logistic import fit_logistic, logits, softmax
 from electra_jax.benchmark.measured import Measured
 from electra_jax.benchmark.tasks_of_data import read_task
 from electra_jax.errors import UserError
 from electra_jax.inference.load import Model
-from electra_jax.model.text_encoder import TextEncoder
+from electra_jax.inference.vectors import pooled_states
 from electra_jax.tasks.classification import ClassificationTask
 from electra_jax.tasks.paired_bootstrap import measure_of
-from electra_jax.tasks.protocol import Rows, TaskBatch, TextExample
+from electra_jax.tasks.protocol import TextExample
 
 
 def probe(
@@ -50,7 +46,7 @@ def probe(
     train = train[:most]
     rows = {split: task.encode(some, training=False) for split, some in (("train", train), ("dev", dev))}
     depths = spread_layers(model.config.model.num_layers, layers)
-    states = {split: mean_states(model, some, depths) for split, some in rows.items()}
+    states = {split: pooled_states(model, some, depths, "mean") for split, some in rows.items()}
     labels = np.asarray(rows["train"].targets["label"])
     hash_of_dev = hashlib.sha256(repr([(e.id, e.gold) for e in dev]).encode()).hexdigest()[:16]
     found = []
@@ -90,36 +86,6 @@ def spread_layers(depth: int, most: int) -> list[int]:
     """Return the numbers, from 1, of up to ``most`` layers spread evenly over ``depth``; the last is one of them."""
     count = min(depth, most)
     return [round(depth * (number + 1) / count) for number in range(count)]
-
-
-def mean_states(model: Model, rows: Rows, depths: Sequence[int]) -> np.ndarray:
-    """Return the mean over the tokens of each row of the states behind some layers, float32 ``[rows, depths, hidden]``.
-
-    The state behind a layer is what an encoder that ends with it would give.
-    """
-    encoder = model._network.config.encoder
-    networks = [
-        TextEncoder(replace(model._network.config, encoder=replace(encoder, num_layers=depth)))
-        for depth in depths
-    ]
-
-    def outputs(params: Any, batch: TaskBatch) -> dict[str, Array]:
-        real = (batch.inputs.segment_ids != 0).astype(jnp.float32)[..., None]
-        means = []
-        for depth, network in zip(depths, networks, strict=True):
-            hidden: Any = network.apply(
-                {"params": _first_layers(params, depth)}, batch.inputs, method="encode"
-            )
-            means.append((hidden.astype(jnp.float32) * real).sum(axis=1) / jnp.maximum(real.sum(axis=1), 1.0))
-        return {"states": jnp.stack(means, axis=1)}
-
-    return model._run(f"states {depths}", outputs, rows)["states"]
-
-
-def _first_layers(params: Mapping[str, Any], depth: int) -> dict[str, Any]:
-    """Return embeddings and encoder with the first layers alone; layers are stacked on a leading axis."""
-    layers = jax.tree.map(lambda leaf: leaf[:depth], params["encoder"]["layers"])
-    return {"embeddings": params["embeddings"], "encoder": {**params["encoder"], "layers": layers}}
 
 
 def _standardised(seen: np.ndarray, unseen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

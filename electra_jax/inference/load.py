@@ -4,10 +4,9 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, overload
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding
@@ -21,7 +20,7 @@ from electra_jax.convert.tensorflow_format import read_tensorflow
 from electra_jax.errors import UserError
 from electra_jax.files.local_paths import local_path
 from electra_jax.generation.written import Generation
-from electra_jax.inference import filling, prompts, refining, reviewing, scoring, writing
+from electra_jax.inference import filling, prompts, refining, reviewing, scoring, vectors, writing
 from electra_jax.inference.filling import Filling
 from electra_jax.inference.items import (
     as_items,
@@ -34,6 +33,7 @@ from electra_jax.inference.items import (
 )
 from electra_jax.inference.refining import Refinement
 from electra_jax.inference.reviewing import SuspiciousWord
+from electra_jax.inference.vectors import Pooling
 from electra_jax.model.disentangled import materialised
 from electra_jax.model.text_encoder import TextEncoder
 from electra_jax.objectives import build_network
@@ -505,7 +505,8 @@ class Model:
     def encode(
         self,
         texts: str | Iterable[str],
-        pooling: Literal["mean", "first"] = "mean",
+        pooling: Pooling = "mean",
+        layer: int | None = None,
         *,
         cut: list[bool] | None = None,
     ) -> np.ndarray:
@@ -519,33 +520,17 @@ class Model:
         Args:
             texts: a list of texts, or one.
             pooling: "mean" or "first".
+            layer: whose states they are: 0 are the embeddings; None is the last layer, which is seldom the best of a
+                discriminator (docs/sentence_vectors.md).
             cut: if given, whether each text was cut is appended, and there is no warning.
 
         Returns:
             float32 ``[texts, hidden]``; for one text ``[hidden]``.
 
         Raises:
-            UserError: another pooling; something that is not a text.
+            UserError: another pooling; a layer that it does not have; something that is not a text.
         """
-        items, one = as_items(texts, "encode", "a text")
-        if pooling not in ("mean", "first"):
-            raise UserError(f"pooling is {pooling!r}, but must be 'mean' or 'first'")
-        checked = [text_of(text, f"encode: item {i}") for i, text in enumerate(items)]
-
-        def outputs(params: Any, batch: TaskBatch) -> dict[str, Array]:
-            used = {name: params[name] for name in ("embeddings", "encoder")}
-            hidden: Any = self._network.apply({"params": used}, batch.inputs, None, method="encode")
-            if pooling == "first":
-                return {"vector": hidden[:, 0].astype(jnp.float32)}
-            real = (batch.inputs.segment_ids != 0).astype(jnp.float32)[..., None]
-            total = (hidden.astype(jnp.float32) * real).sum(axis=1)
-            return {"vector": total / jnp.maximum(real.sum(axis=1), 1.0)}
-
-        rows = self._rows(self.tokenizer.encode_batch(checked), cut)
-        if not len(rows):
-            return np.zeros((0, self.config.model.hidden_size), np.float32)
-        vectors = self._run(f"encode {pooling}", outputs, rows)["vector"]
-        return vectors[0] if one else vectors
+        return vectors.encode(self, texts, pooling, layer, cut)
 
     def score(
         self,

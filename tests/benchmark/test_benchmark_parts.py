@@ -1,25 +1,18 @@
 """What a benchmark is made of besides its exam: probes, comparisons, costs, the data file and the table."""
 
-import jax
 import numpy as np
 import pytest
-from small_run import small_config
 
 from electra_jax.benchmark.costs import seconds_of
 from electra_jax.benchmark.logistic import fit_logistic, logits, softmax
 from electra_jax.benchmark.measured import Measured, compare
 from electra_jax.benchmark.minimal_pairs import first_of_each_group, mean_over_groups
-from electra_jax.benchmark.probes import mean_states, spread_layers
+from electra_jax.benchmark.probes import spread_layers
 from electra_jax.benchmark.report import as_table
 from electra_jax.benchmark.suite import chosen_parts, read_exam_data
 from electra_jax.errors import UserError
-from electra_jax.inference.load import Model
 from electra_jax.inference.pairs import Pair
-from electra_jax.model.text_encoder import init_params
-from electra_jax.objectives import build_network
-from electra_jax.partitioning import mesh
 from electra_jax.tasks.measures import mean_of
-from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
 
 
 def test_logistic_regression_is_at_its_minimum():
@@ -39,26 +32,6 @@ def test_logistic_regression_is_at_its_minimum():
 )  # fmt: skip
 def test_layers_are_spread_up_to_the_last(depth, most, layers):
     assert spread_layers(depth, most) == layers
-
-
-def test_the_state_behind_a_layer_is_that_of_an_encoder_that_ends_there(monkeypatch):
-    monkeypatch.setattr(mesh, "_all_devices", lambda: jax.devices()[:1])
-    sizes = {"hidden_size": 8, "embedding_size": 8, "num_heads": 2, "max_positions": 32}
-    vocabulary = "[PAD] [UNK] [CLS] [SEP] [MASK] ann left who wrote hamlet ?".replace(" ", "\n")
-    tokenizer = WordPieceTokenizer(vocabulary.encode(), lowercase=True, strip_accents=True)
-    deep, shallow = (small_config(model={**sizes, "num_layers": layers}) for layers in (2, 1))
-    network = build_network(deep, tokenizer.vocab_size)
-    params = dict(jax.jit(lambda: init_params(network, jax.random.key(0)))())
-    layers = jax.tree.map(lambda leaf: leaf[:1], params["encoder"]["layers"])
-    cut = {"embeddings": params["embeddings"], "encoder": {**params["encoder"], "layers": layers}}
-    texts = ["ann left ?", "who wrote hamlet ?"]
-    model = Model(deep, tokenizer, params, {})
-    states = mean_states(model, model._rows(tokenizer.encode_batch(texts), None), [1, 2])
-    np.testing.assert_allclose(states[:, 1], model.encode(texts), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(
-        states[:, 0], Model(shallow, tokenizer, cut, {}).encode(texts), rtol=1e-4, atol=1e-5
-    )
-    assert abs(states[:, 0] - states[:, 1]).max() > 1e-3
 
 
 def test_figures_of_other_items_are_not_compared():

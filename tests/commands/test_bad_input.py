@@ -328,6 +328,8 @@ PAIRS = ["--workdir", "work", "--pairs"]
         ),
         ([*PAIRS, "pairs.jsonl", "--step", "5"], ["no checkpoint of step 5", "there are: 3, 6"]),
         (["--workdir", "work", "--tune-on", "x"], ["--tune-on says how to evaluate --errors"]),
+        (["--workdir", "work", "--layer", "1"], ["--layer says how to evaluate --sts, which is missing"]),
+        ([*PAIRS, "pairs.jsonl", "--pooling", "mean"], ["--pooling says how to evaluate --sts"]),
         ([*PAIRS, "pairs.jsonl", "--threshold", "0.1"], ["--threshold says how to evaluate --errors"]),
         (["--workdir", "work", "--errors", "few.txt"], ["few.txt"]),
         (
@@ -348,6 +350,7 @@ def test_mistake_of_evaluate(arguments, words, place, workdir, no_device, comman
     [
         (["--per-token"], ["--per-token says how to --score, which is missing"]),
         (["--end"], ["--end says how to --score, which is missing"]),
+        (["--layer", "1"], ["--layer says how to --encode, which is missing"]),
         (["--score", "pll", "--end"], ["the end of a text is scored by lm alone, and this is pll"]),
         (["--score", "bleu"], ["--score: invalid choice: 'bleu'"]),
         (["--score", "electric"], ["the score electric needs Electric's energies", "use rtd or pll"]),

@@ -2,12 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 from command_runs import contents, metrics_of
 from huggingface_folder import write_pair
 
 import electra_jax
 from electra_jax import evaluate, predict
+from electra_jax.tasks.metrics import spearman
 
 TEXTS = ["the cat likes the moon.", "moon the likes cat the.", "the cat " * 20]
 
@@ -154,6 +156,23 @@ def test_marked_words_are_found_with_a_threshold_of_others(workdir, command, tmp
     assert metrics_of(workdir) == [*written, {"split": "errors", **printed}]
     ended = command(evaluate.main, "--workdir", workdir, "--errors", marked, "--threshold", "0")
     assert json.loads(ended.out)["f05"] == printed["f05_of_marking_all"]
+
+
+def test_similarity_is_of_the_vectors_that_predict_writes(ask, workdir, command, tmp_path):
+    pairs = tmp_path / "sts.tsv"
+    pairs.write_text("5\tthe moon.\tthe moon\n1\ta river\tthe cat\n3\ta cat\tthe cat\n")
+    written = metrics_of(workdir)
+    ended = command(evaluate.main, "--workdir", workdir, "--sts", pairs, "--layer", "1")
+    assert ended.status == 0, ended.err
+    printed = json.loads(ended.out)
+    assert metrics_of(workdir) == [*written, {"split": "sts", **printed}]
+    texts = ["the moon.", "a river", "a cat", "the moon", "the cat", "the cat"]
+    vectors = np.array([line["vector"] for line in answers(ask(texts, "--encode", "mean", "--layer", "1"))])
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    assert printed["spearman"] == pytest.approx(spearman([5, 1, 3], (unit[:3] * unit[3:]).sum(axis=1)))
+    ended = command(evaluate.main, "--workdir", workdir, "--sts", pairs, "--layer", "9")
+    assert (ended.status, ended.out) == (2, "")
+    assert "layer is 9, but must be a number from 0, the embeddings, to" in ended.err
 
 
 def test_prompts_are_answered_as_in_python(ask, workdir):
