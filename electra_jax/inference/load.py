@@ -2,13 +2,11 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
 import jax
 import numpy as np
-from jax import Array
 from jax.sharding import Mesh, NamedSharding
 
 from electra_jax.config.machines import MeshConfig
@@ -20,25 +18,38 @@ from electra_jax.convert.tensorflow_format import read_tensorflow
 from electra_jax.errors import UserError
 from electra_jax.files.local_paths import local_path
 from electra_jax.generation.written import Generation
-from electra_jax.inference import filling, prompts, refining, reviewing, scoring, vectors, writing
+from electra_jax.inference import (
+    detecting,
+    filling,
+    prompts,
+    refining,
+    reviewing,
+    scoring,
+    searching,
+    vectors,
+    writing,
+)
+from electra_jax.inference.batch_shapes import ROWS_PER_DEVICE, batch_size_over, inference_buckets
+from electra_jax.inference.detecting import Token
 from electra_jax.inference.filling import Filling
 from electra_jax.inference.items import (
     as_items,
     candidates_of,
     choice_of,
     pair_of,
-    text_of,
     text_or_pair,
     words_of,
 )
 from electra_jax.inference.refining import Refinement
 from electra_jax.inference.reviewing import SuspiciousWord
+from electra_jax.inference.searching import Index
 from electra_jax.inference.vectors import Pooling
 from electra_jax.model.disentangled import materialised
 from electra_jax.model.text_encoder import TextEncoder
 from electra_jax.objectives import build_network
 from electra_jax.partitioning.axes import parameter_specs
 from electra_jax.partitioning.mesh import batch_sharding, make_mesh
+from electra_jax.retrieval.index import CandidateIndex
 from electra_jax.runtime.compilation_cache import use_compilation_cache
 from electra_jax.scoring.methods import ScoreMethod
 from electra_jax.tasks.batches import usable_buckets
@@ -51,7 +62,6 @@ from electra_jax.tasks.protocol import (
     RankingExample,
     Rows,
     Task,
-    TaskBatch,
     TextExample,
     WordsExample,
 )
@@ -63,9 +73,6 @@ from electra_jax.training.seed_selection import run_directory
 from electra_jax.training.workdir import WorkDir
 
 Text = str | tuple[str, str]  # or a pair
-
-# Rows of a batch per accelerator; for all CPU devices together, since they are one machine.
-ROWS_PER_DEVICE = 32
 
 
 def load(path: str | Path, *, notes: list[str] | None = None, step: int | None = None) -> "Model":
@@ -154,23 +161,6 @@ def _build_tasks(
     return tasks
 
 
-@dataclass(frozen=True)
-class Token:
-    """A token of a text, and how likely it is that it was replaced.
-
-    Attributes:
-        text: its characters in the text.
-        start: the first of them.
-        end: the character after the last.
-        replaced: the probability that the token was replaced.
-    """
-
-    text: str
-    start: int
-    end: int
-    replaced: float
-
-
 class Model:
     """A trained encoder with its tokenizer and heads.
 
@@ -212,6 +202,8 @@ class Model:
         )
         self._steps: dict[str, Callable[..., Any]] = {}
         self._writing: dict[str, Any] = {}  # placements of `writing_programs`
+        self._searcher: Any = None  # of the last index, by `searching`
+        self._fingerprints: dict[str, str] = {}
 
     def __repr__(self) -> str:
         """Show kind, sizes, vocabulary and origin."""
@@ -451,12 +443,54 @@ class Model:
         Raises:
             UserError: the model has no such task; something that is not a context with candidates.
         """
+        task = searching.ranking_task(self.config, self.tasks, task)
         items, one = as_items(contexts, "rank_all", "a context with its candidates")
         examples = [
             RankingExample(str(i), *candidates_of(item, f"rank_all: item {i}"))
             for i, item in enumerate(items)
         ]
         return _unwrap_single(self._predict(examples, task, ("ranking",)), one)
+
+    def index(
+        self, candidates: Iterable[str], directory: str | Path | None = None, task: str | None = None
+    ) -> CandidateIndex:
+        """Make the vectors of candidates, to be searched; see docs/search.md.
+
+        Args:
+            candidates: texts; of equal ones the first is kept.
+            directory: a new one to keep them in; None: in memory.
+            task: of kind ranking (``encoder`` bi or poly), if the model has several.
+
+        Raises:
+            UserError: the model has no such task; no candidates, or something that is not a text; the directory exists.
+        """
+        where = None if directory is None else local_path(directory, "the index")
+        return searching.build_index(self, searching.candidates_from(candidates), where, task)
+
+    @overload
+    def search(  # type: ignore[overload-overlap]
+        self, contexts: str, index: Index, k: int = 10, task: str | None = None
+    ) -> list[dict[str, Any]]: ...
+    @overload
+    def search(
+        self, contexts: Iterable[str], index: Index, k: int = 10, task: str | None = None
+    ) -> list[list[dict[str, Any]]]: ...
+    def search(self, contexts: Any, index: Index, k: int = 10, task: str | None = None) -> Any:
+        """Return for each context the candidates of an index that score best, the best first.
+
+        Args:
+            contexts: a list of texts, or one.
+            index: what `index` gave, or its directory.
+            k: how many to find.
+            task: its name; None: the one that built the index.
+
+        Returns:
+            ``candidate``, its ``id`` and ``number`` in the index, and its ``score``, that of `rank`, of each.
+
+        Raises:
+            UserError: no index, or another model's; something that is not a text.
+        """
+        return searching.search(self, contexts, index, k, task)
 
     @overload
     def detect(self, texts: str, *, cut: list[bool] | None = None) -> list[Token]: ...  # type: ignore[overload-overlap]
@@ -475,32 +509,7 @@ class Model:
         Raises:
             UserError: the model has no discriminator head, which fine-tuning drops; something that is not a text.
         """
-        items, one = as_items(texts, "detect", "a text")
-        if "discriminator_head" not in self._params:
-            raise UserError(
-                f"this model ({self.config.kind_of_run}) has no discriminator's head: detect needs a pre-trained "
-                "ELECTRA, not fine-tuned"
-            )
-        checked = [text_of(text, f"detect: item {i}") for i, text in enumerate(items)]
-        encodings = [self.tokenizer.encode_with_offsets(text) for text in checked]
-
-        def outputs(params: Any, batch: TaskBatch) -> dict[str, Array]:
-            used = {name: params[name] for name in ("embeddings", "encoder", "discriminator_head")}
-            logits: Any = self._network.apply({"params": used}, batch.inputs, None, method="discriminate")
-            return {"replaced": jax.nn.sigmoid(logits)}
-
-        rows = self._rows([encoding.ids for encoding in encodings], cut)
-        found = self._run("detect", outputs, rows)
-        results = []
-        for number, (text, encoding) in enumerate(zip(checked, encodings, strict=True)):
-            spans = encoding.offsets[: self.max_length - 2]
-            results.append(
-                [
-                    Token(text[begin:end], begin, end, float(found["replaced"][number, place + 1]))
-                    for place, (begin, end) in enumerate(spans)
-                ]
-            )
-        return _unwrap_single(results, one)
+        return detecting.detect(self, texts, cut)
 
     def encode(
         self,
@@ -760,7 +769,7 @@ class Model:
             self._params,
             task,
             rows,
-            batch_size=_batch_size(self._mesh, rows_per_device),
+            batch_size=batch_size_over(self._mesh, rows_per_device),
             buckets=usable_buckets(inference_buckets(), self.max_length),
             pad_id=self.tokenizer.pad_id,
             targets=not task,
@@ -770,19 +779,3 @@ class Model:
 
 def _unwrap_single(results: list[Any], one: bool) -> Any:
     return results[0] if one else results
-
-
-def _batch_size(mesh: Mesh, rows: int) -> int:
-    """Return the rows of a batch, a multiple of the number of devices, of rows for each or for all CPU devices."""
-    if mesh.devices.flat[0].platform == "cpu":
-        return -(-rows // mesh.size) * mesh.size
-    return rows * mesh.size
-
-
-def inference_buckets(longest: int = 8192) -> list[int]:
-    """Return multiples of 8 that grow by about 15 %, the most padding a batch has above some 50 tokens."""
-    buckets = [8]
-    while buckets[-1] < longest:
-        grown = int(buckets[-1] * 1.15) // 8 * 8
-        buckets.append(max(buckets[-1] + 8, grown))
-    return buckets

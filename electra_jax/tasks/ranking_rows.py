@@ -1,12 +1,14 @@
 """A context with candidates as one row of ids, each a segment of its own, for encoders that read them apart."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from electra_jax.tasks.protocol import RankingExample, Rows
 from electra_jax.tokenizers import Tokenizer
+
+Side = Literal["context", "candidate"]
 
 # Of the rows that are predicted: candidates, and tokens of candidates, that are read beside one context.
 CANDIDATES_PER_ROW = 32
@@ -67,6 +69,31 @@ def prediction_rows(
         owners.append(owner)
     rows, is_cut = _packed(tokenizer, examples, pieces, owners, max_length, max_candidate)
     return Rows(**rows, targets={}, details=list(zip(map(len, pieces), is_cut, strict=True)))
+
+
+def text_rows(tokenizer: Tokenizer, texts: Sequence[str], side: Side, longest: int) -> Rows:
+    """Encode texts alone, as contexts, which are cut at their start, or as candidates, which are cut at their end.
+
+    ``details`` says of each whether it was cut.
+
+    Args:
+        tokenizer: encodes the texts.
+        texts: a row each.
+        side: what they are.
+        longest: in tokens.
+    """
+    encoded = tokenizer.encode_batch(list(texts))
+    room, is_context = longest - 2, side == "context"
+    kept = [ids[max(0, len(ids) - room) :] if is_context else ids[:room] for ids in encoded]
+    rows = [np.array([tokenizer.cls_id, *ids, tokenizer.sep_id], np.int32) for ids in kept]
+    return Rows(
+        rows,
+        [np.zeros_like(row) for row in rows],
+        {},
+        np.arange(len(rows), dtype=np.int32),
+        details=[len(some) < len(ids) for some, ids in zip(kept, encoded, strict=True)],
+        segment_ids=[np.full_like(row, 1 if is_context else 2) for row in rows],
+    )
 
 
 def _packed(

@@ -16,7 +16,7 @@ from task_sections import task_section
 
 from electra_jax import predict
 from electra_jax.inference import records
-from electra_jax.inference.load import Token
+from electra_jax.inference.detecting import Token
 
 NAME = "mine"
 CONFIG = task_section(kind="classification", text="body", pair="reply", id="key")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from electra_jax.config.machines import MeshConfig
-from electra_jax.inference.load import inference_buckets
+from electra_jax.inference.batch_shapes import inference_buckets
 from electra_jax.partitioning.mesh import batch_sharding, make_mesh
 from electra_jax.tasks.batches import plan_batches, usable_buckets
 from electra_jax.tasks.prediction import predict_rows

@@ -1,0 +1,47 @@
+"""Exact search in blocks: what a plain sort of all products says, on any devices, with blocks that overlap."""
+
+import jax
+import numpy as np
+import pytest
+
+from electra_jax.config.machines import MeshConfig
+from electra_jax.partitioning.mesh import make_mesh
+from electra_jax.retrieval import nearest
+from electra_jax.retrieval.nearest import NearestVectors
+
+
+def _scores(contexts, vectors):
+    products = np.einsum("bch,nh->bcn", contexts, vectors)
+    if contexts.shape[1] == 1:
+        return products[:, 0]
+    weights = np.exp(products - products.max(axis=1, keepdims=True))
+    return (weights / weights.sum(axis=1, keepdims=True) * products).sum(axis=1)
+
+
+@pytest.mark.parametrize(
+    ("codes", "count", "k", "devices"),
+    [(1, 5, 9, 8), (1, 100, 3, 2), (3, 37, 4, 2), (1, 32, 20, 8)],
+    ids=["fewer than asked for", "many blocks", "codes", "more than a device has"],
+)
+def test_the_best_are_those_of_a_sort_of_all(codes, count, k, devices, monkeypatch):
+    monkeypatch.setattr(nearest, "_BLOCK_ROWS", 16)
+    monkeypatch.setattr(nearest, "_LEAST_ROWS", 16)
+    monkeypatch.setattr(nearest, "_PRODUCTS", 16 * codes * 4)  # four contexts at once
+    rng = np.random.default_rng(0)
+    vectors = rng.integers(-2, 3, size=(count, 8)).astype(np.float32)  # many equal scores
+    contexts = rng.integers(-2, 3, size=(7, codes, 8)).astype(np.float32)
+    mesh = make_mesh(MeshConfig(), jax.devices()[:devices])
+    scores, numbers = NearestVectors(vectors, codes, mesh).search(contexts, k)
+    expected = _scores(contexts, vectors)
+    assert scores.shape == numbers.shape == (7, min(k, count))
+    np.testing.assert_allclose(np.take_along_axis(expected, numbers, axis=1), scores, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(-np.sort(-expected, axis=1)[:, :k], scores, rtol=1e-5, atol=1e-6)
+    assert all(len(set(row)) == len(row) for row in numbers.tolist())
+    if codes == 1:  # whole numbers: of equal ones the lower number comes first
+        assert numbers.tolist() == np.argsort(-expected, axis=1, kind="stable")[:, :k].tolist()
+
+
+def test_no_contexts_have_no_answers():
+    found = NearestVectors(np.ones((3, 4), np.float32), 1, make_mesh(MeshConfig(), jax.devices()[:1]))
+    scores, numbers = found.search(np.zeros((0, 1, 4), np.float32), 2)
+    assert scores.shape == numbers.shape == (0, 2)
