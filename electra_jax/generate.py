@@ -11,9 +11,11 @@ from tqdm import tqdm
 
 from electra_jax import cli
 from electra_jax.config import Config
+from electra_jax.config.conversations import ConversationsConfig
 from electra_jax.config.loading import with_overrides
 from electra_jax.errors import UserError
 from electra_jax.generation.settings import resolve_method
+from electra_jax.inference.conversations import said_text
 from electra_jax.inference.load import Model, trained_tasks
 from electra_jax.inference.reading import TrainingFileFormat, read_records, training_file_format
 from electra_jax.inference.records import Record, chunk_records
@@ -160,6 +162,17 @@ def _file_format(config: Config, name: str | None) -> TrainingFileFormat:
     return training_file_format(name, config.finetune.tasks[name], ())
 
 
+def _conversations(config: Config, name: str | None) -> ConversationsConfig | None:
+    reader = _file_format(config, name).conversations
+    return None if reader is None else reader.config
+
+
+def _said(config: Config, args: argparse.Namespace) -> str:
+    """Return --prompt as the task that writes reads it."""
+    section = _conversations(config, args.task)
+    return args.prompt if section is None else said_text(args.prompt, section)
+
+
 def _write_one(model: Model, args: argparse.Namespace) -> int:
     """Write on from --prompt, as plain text."""
     settings = _settings(model.config, args)
@@ -167,7 +180,7 @@ def _write_one(model: Model, args: argparse.Namespace) -> int:
         texts = [line["text"] for line in _refine(model, args, [args.prompt], 0)]
     else:
         writer = _writer(model, settings, args.task)
-        prompt = writer.prompt(args.prompt, "--prompt")
+        prompt = writer.prompt(_said(model.config, args), "--prompt")
         if model.tokenizer.unk_id in (prompt if isinstance(prompt, list) else model.tokenizer.encode(prompt)):
             cli.note(
                 "--prompt has characters or words that the vocabulary does not have: the model reads [UNK] there"
@@ -179,7 +192,8 @@ def _write_one(model: Model, args: argparse.Namespace) -> int:
             return 0
         written = writer.write([prompt])[0]
         if cut := written[0].source_tokens_cut:
-            cli.note(f"--prompt is longer than the model reads: its last {cut:,} tokens are not read")
+            which = "last" if _conversations(model.config, args.task) is None else "first"
+            cli.note(f"--prompt is longer than the model reads: its {which} {cut:,} tokens are not read")
         texts = [found.text for found in written]
     text = "\n\n".join(texts)
     if args.output is None:

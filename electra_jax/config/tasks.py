@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from electra_jax.config.conversations import ConversationsConfig
 from electra_jax.config.fields import PathOrTfds, Section, field
 from electra_jax.config.seq2seq import DecoderConfig, ParallelFiles, SplitFile
 from electra_jax.config.yaml_format import show
@@ -312,6 +313,7 @@ class Seq2SeqConfig(TaskConfig):
     """What text a decoder writes for a text: a translation, a summary, a headline."""
 
     kind: Literal["seq2seq"] = field("seq2seq", _KIND)
+    conversations: ConversationsConfig | None = None
     source: str | None = field(None, "Column of the text that is read.")
     target: str | list[str] | None = field(
         None,
@@ -358,7 +360,22 @@ class Seq2SeqConfig(TaskConfig):
             )
         if not re.fullmatch("[a-z]{2,3}", self.language):
             raise ValueError(f"language {show(self.language, 40)} is no code of a language, such as en or de")
+        if self.conversations is not None and (problem := self._problem_with_conversations()):
+            raise ValueError(problem)
         return self
+
+    def _problem_with_conversations(self) -> str | None:
+        for key in ("source", "target", "prefix"):
+            if getattr(self, key):
+                return f"{key} is not read with conversations, where each turn follows those before it: leave it out"
+        if self.long == "chunks":
+            return (
+                "long chunks is not for conversations, of which the last turns are read: set it to truncate"
+            )
+        for split in ("train", "dev", "test"):
+            if isinstance(getattr(self, split), ParallelFiles):
+                return f"{split} has two files of parallel lines, which are no conversations: name one file"
+        return None
 
 
 AnyTask = Annotated[

@@ -102,3 +102,9 @@ def turns_that_fit(
         if length(turns_text(turns[start:], replier, speakers)) <= room:
             return turns[start:]
     return turns[-1:]
+
+
+def next_speaker(turns: Sequence[Turn]) -> str | None:
+    """Return who spoke last before the speaker of the last turn; None where nobody else is known."""
+    others = [turn.speaker for turn in turns if turn.speaker not in (None, turns[-1].speaker)]
+    return others[-1] if others else None

@@ -9,16 +9,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from electra_jax.config.tasks import MultipleChoiceConfig, RankingConfig, TaskConfig, TaskKind
+from electra_jax.config.tasks import MultipleChoiceConfig, RankingConfig, Seq2SeqConfig, TaskConfig, TaskKind
 from electra_jax.data.sources.compressed import Source, source_name, split_extension
 from electra_jax.data.sources.json_lines import json_record
 from electra_jax.data.sources.table_rows import repeats_header, rows_of
 from electra_jax.data.sources.text import Lines, read_lines
 from electra_jax.errors import UserError
+from electra_jax.inference.conversations import with_sources
 from electra_jax.inference.records import Record
 from electra_jax.tasks.protocol import RankingExample
 from electra_jax.tasks.sources.benchmarks import BENCHMARKS, Columns
 from electra_jax.tasks.sources.choices import ChoiceReader, choice_reader
+from electra_jax.tasks.sources.conversations import ConversationReader
 from electra_jax.tasks.sources.files import read_json
 from electra_jax.tasks.sources.questions import mrqa_questions, squad_questions
 from electra_jax.tasks.sources.rankings import RankingReader
@@ -44,6 +46,7 @@ class TrainingFileFormat:
         takes_pairs: whether a text may have a second one.
         labels: classes, or tags, of the task.
         choices: how records with options or candidates are read; None where the task has none.
+        conversations: how records with turns are read; None where the task has none.
     """
 
     kind: TaskKind | None = None
@@ -51,6 +54,7 @@ class TrainingFileFormat:
     takes_pairs: bool = True
     labels: frozenset[str] = frozenset()
     choices: ChoiceReader | RankingReader | None = None
+    conversations: ConversationReader | None = None
 
 
 def training_file_format(name: str, config: TaskConfig, labels: Iterable[str]) -> TrainingFileFormat:
@@ -69,7 +73,11 @@ def training_file_format(name: str, config: TaskConfig, labels: Iterable[str]) -
         choices = RankingReader(config, f"finetune.tasks.{name}")
     if isinstance(config, MultipleChoiceConfig):
         choices = choice_reader(config, f"finetune.tasks.{name}")
-    return TrainingFileFormat(config.kind, named, "pair" in named or not is_known, frozenset(labels), choices)
+    conversations = None
+    if isinstance(config, Seq2SeqConfig) and config.conversations is not None:
+        conversations = ConversationReader(config.conversations, config.id, f"finetune.tasks.{name}")
+    takes_pairs = "pair" in named or not is_known
+    return TrainingFileFormat(config.kind, named, takes_pairs, frozenset(labels), choices, conversations)
 
 
 def _benchmark_columns(name: str, config: TaskConfig) -> Columns | None:
@@ -120,7 +128,11 @@ def read_records(source: Source, file_format: TrainingFileFormat = TrainingFileF
         found = (
             _question_record(*item) for item in enumerate(squad_questions(read_json(Path(source)), name), 1)
         )
-    elif extension == ".json" and file_format.choices is not None and isinstance(source, str):
+    elif (
+        extension == ".json"
+        and (file_format.choices or file_format.conversations)
+        and isinstance(source, str)
+    ):
         objects = json_objects(read_json(Path(source)), name)
         found = (Record(f"{name}, item {number}", number, fields) for number, fields in objects)
     elif extension == ".jsonl":
@@ -135,6 +147,8 @@ def read_records(source: Source, file_format: TrainingFileFormat = TrainingFileF
         found = _read_objects(lines, name, file_format, may_be_text=True)
     if file_format.choices is not None:
         found = _each_choice(found, file_format.choices)
+    if file_format.conversations is not None:
+        found = with_sources(found, file_format.conversations)
     for record in found:
         yield record if isinstance(record, UserError) else record.with_names(file_format.names)
 

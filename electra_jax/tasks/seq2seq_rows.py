@@ -74,7 +74,8 @@ def seq2seq_rows(
                 f"{where}: the source of the example {example.id!r} has {len(ids):,} tokens, and {room:,} can be read: "
                 f"shorten it, or set {where}.long to truncate or chunks"
             )
-        pieces = [ids[:room]]
+        # Of a conversation the last turns are read.
+        pieces = [ids[:room] if config.conversations is None else ids[max(0, len(ids) - room) :]]
         if config.long == "chunks" and not training:
             pieces = [ids[start : start + room] for start in range(0, max(len(ids), 1), room)]
         cut = len(ids) - sum(map(len, pieces))

@@ -28,6 +28,7 @@ TEXT_METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "rougeL": ("rouge_score",),
         "rougeLsum": ("rouge_score",),
         "exact_match": (),
+        "word_f1": (),
         "length_ratio": (),
         "distinct_1": (),
         "distinct_2": (),
@@ -38,7 +39,7 @@ TEXT_METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 # Of the others a larger value is not better: less is (TER, repetition), or neither.
 SELECTING = (
     *("bleu", "bleu_lowercase", "bleu_tokenized_lowercase", "chrf"),
-    *("rouge1", "rouge2", "rougeL", "rougeLsum", "exact_match"),
+    *("rouge1", "rouge2", "rougeL", "rougeLsum", "exact_match", "word_f1"),
 )
 LOWER_IS_BETTER = ("ter", "repetition")
 # How many different n-grams there are does not follow from a sample in which texts are drawn twice.
@@ -137,6 +138,8 @@ def text_measures(
         match name:
             case "exact_match":
                 found[name] = word_metrics.exact_match(hypotheses, references)
+            case "word_f1":
+                found[name] = word_metrics.word_f1(hypotheses, references)
             case "length_ratio":
                 found[name] = word_metrics.length_ratio(hypotheses, references)
             case "distinct_1" | "distinct_2":

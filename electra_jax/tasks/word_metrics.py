@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from electra_jax.tasks.measures import Measure, mean_of, ratio_of
+from electra_jax.tasks.squad_metrics import token_f1
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 Ngram = tuple[str, ...]
@@ -31,6 +32,19 @@ def exact_match(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) 
     return mean_of(
         [
             " ".join(hypothesis.split()) in {" ".join(reference.split()) for reference in some}
+            for hypothesis, some in zip(hypotheses, references, strict=True)
+        ]
+    )
+
+
+def word_f1(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Measure:
+    """Return the mean F1 of words, of several references the best, in percent, as ParlAI reports of dialogue.
+
+    As there, words are normalised as SQuAD's are: lower case, neither punctuation nor articles.
+    """
+    return mean_of(
+        [
+            max(token_f1(reference, hypothesis) for reference in some)
             for hypothesis, some in zip(hypotheses, references, strict=True)
         ]
     )

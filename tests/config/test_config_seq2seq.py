@@ -65,6 +65,26 @@ REFUSED = {
         {},
         "max_target_tokens 513 is above model.max_positions 512",
     ),
+    "a column beside conversations": (
+        {"conversations": {}, "source": "a"},
+        {},
+        "source is not read with conversations, where each turn follows those before it: leave it out",
+    ),
+    "chunks of a conversation": (
+        {"conversations": {}, "long": "chunks"},
+        {},
+        "long chunks is not for conversations",
+    ),
+    "lines for conversations": (
+        {"conversations": {}, "dev": {"source_file": "a", "target_file": "b"}},
+        {},
+        "dev has two files of parallel lines, which are no conversations",
+    ),
+    "replies by somebody unknown": (
+        {"conversations": {"speakers": "alternate", "replies_by": "Ann"}},
+        {},
+        "replies_by needs to know who speaks, which speakers alternate does not",
+    ),
     "refining": (
         {},
         {"generation": {"method": "refine"}},

@@ -1,6 +1,14 @@
 """Turns of a conversation as the text that a network reads."""
 
-from electra_jax.dialogue.turns import Turn, alternating, last, replies, turns_text, turns_that_fit
+from electra_jax.dialogue.turns import (
+    Turn,
+    alternating,
+    last,
+    next_speaker,
+    replies,
+    turns_text,
+    turns_that_fit,
+)
 
 TALK = [Turn("Hello!", "Ann"), Turn("Hi,\n  all  well?", "Bob"), Turn("Yes.", "Ann")]
 
@@ -30,3 +38,9 @@ def test_the_last_turns_that_fit_are_kept_whole():
     assert turns_that_fit(TALK, 1, len, "Bob") == TALK[2:]
     assert turns_that_fit(TALK, 1000, len, "Bob") == TALK
     assert not turns_that_fit([], 5, len)
+
+
+def test_who_did_not_speak_last_is_next():
+    assert next_speaker(TALK) == "Bob"
+    assert next_speaker(TALK[:1]) is None
+    assert next_speaker([Turn("a", "Ann"), Turn("b")]) == "Ann"

@@ -58,6 +58,12 @@ def test_long_sources_are_cut_and_counted(training):
     assert rows.notes == ("note: 1 of 3 sources have more than 6 tokens, and 2 of 16 tokens are not read",)
 
 
+def test_of_a_long_conversation_the_last_tokens_are_read():
+    rows = _rows(("abcdefgh", ("a",)), ("ab", ("a",)), conversations={})
+    assert _lists(rows.input_ids) == [[CLS, *_ids("cdefgh"), SEP], [CLS, *_ids("ab"), SEP]]
+    assert [row.cut for row in rows.details] == [2, 0]
+
+
 def test_chunks_hold_every_token_and_training_reads_the_first():
     text = "abcdefghabcdefg"
     rows = _rows((text,), ("ab",), training=False, long="chunks")

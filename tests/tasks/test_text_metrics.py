@@ -70,6 +70,8 @@ CASES = [
     ("rougeL", "a b\nc d", ["c d\na b"], "", 50.0),
     ("exact_match", " A  cat", ["a cat", "A cat"], "", 100.0),
     ("exact_match", "a cat", ["A cat"], "", 0.0),
+    # Two of three words against two of two; articles, case and punctuation do not count.
+    ("word_f1", "The cat, it sat!", ["x", "a Cat sat"], "", 80.0),
     ("length_ratio", "a b c, d", ["x", "a b c d e f"], "", 5 / 6),
     ("length_ratio", "a b c d", ["a b c d e f", "a b"], "", 2.0),  # as near, and shorter
     ("distinct_1", "a b a A", ["x"], "", 50.0),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from electra_jax.config.seq2seq import ParallelFiles
-from electra_jax.config.tasks import TaskConfig, nearest_benchmark
+from electra_jax.config.tasks import Seq2SeqConfig, TaskConfig, nearest_benchmark
 from electra_jax.data.sources.read_many import read_all
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Example
@@ -16,6 +16,7 @@ from electra_jax.tasks.sources.checks import check_examples
 from electra_jax.tasks.sources.official import expected_files, find_official, folder_listing, read_official
 from electra_jax.tasks.sources.own_files import read_own_file
 from electra_jax.tasks.sources.parallel_texts import read_parallel_files
+from electra_jax.tasks.sources.reply_examples import reply_examples
 from electra_jax.tasks.sources.tfds_examples import read_tfds
 
 _TFDS = "tfds:"
@@ -57,7 +58,10 @@ def load_examples(
     notes = [] if notes is None else notes
     benchmark = BENCHMARKS.get(name) if config.data is not None else None
     there = f"given are {', '.join(own)}"
-    if config.data is None:
+    if isinstance(config, Seq2SeqConfig) and config.conversations is not None:
+        paths = {split: _path(str(file)) for split, file in own.items()}
+        examples = reply_examples(paths, config, config.conversations, where, notes)
+    elif config.data is None:
         read = read_all(_reader(file, config, where, split, notes) for split, file in own.items())
         examples = dict(zip(own, read, strict=True))
     elif config.data.startswith(_TFDS):

@@ -1,6 +1,6 @@
 """The user's own files: tables, JSON lines, columns of words, the formats of SQuAD and MRQA."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -63,18 +63,34 @@ def read_own_file(path: Path, config: TaskConfig, where: str, split: str, notes:
     Raises:
         UserError: the file or its format does not exist, or the file is not as its format and the configuration say.
     """
+    extension = checked_extension(path, config.kind, FORMATS[config.kind], where)
+    return list(_READERS[config.kind](path, extension, config, where, split, notes))
+
+
+def checked_extension(path: Path, kind: str, formats: Sequence[str], where: str) -> str:
+    """Return the extension of a file that exists, without that of its compression.
+
+    Args:
+        path: of the file.
+        kind: what it is read for, for the message.
+        formats: the extensions that it may have.
+        where: name of the section, for messages.
+
+    Raises:
+        UserError: there is no such file, or it has another extension.
+    """
     if not path.is_file():
         problem = "is not a file" if path.exists() else "does not exist"
         problem = "is a folder" if path.is_dir() else problem
         beside = sorted(e.name for e in path.parent.iterdir() if e.is_file()) if path.parent.is_dir() else []
         raise UserError(f"{where}: {path} {problem}; files beside it: {quoted(beside)}.")
     extension = split_extension(str(path))[0]
-    if extension not in FORMATS[config.kind]:
+    if extension not in formats:
         raise UserError(
-            f"{where}: {path} is not a file {config.kind} can be read from; give {', '.join(FORMATS[config.kind])}, or "
-            "one of these packed as .gz, .xz, .zst or .bz2."
+            f"{where}: {path} is not a file {kind} can be read from; give {', '.join(formats)}, or one of these packed "
+            "as .gz, .xz, .zst or .bz2."
         )
-    return list(_READERS[config.kind](path, extension, config, where, split, notes))
+    return extension
 
 
 def _questions(

@@ -1,0 +1,95 @@
+"""Examples out of conversations: every turn but the first is a reply to those before it."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from electra_jax.config.conversations import ConversationsConfig
+from electra_jax.config.tasks import Seq2SeqConfig
+from electra_jax.data.sources.read_many import read_all
+from electra_jax.dialogue.turns import replies, reply_text, turns_text
+from electra_jax.errors import UserError, quoted
+from electra_jax.tasks.protocol import Example, Seq2SeqExample
+from electra_jax.tasks.sources.conversations import EXTENSIONS, Conversation, ConversationReader
+from electra_jax.tasks.sources.own_files import checked_extension
+
+Conversations = dict[str, list[Conversation]]
+
+
+def reply_examples(
+    paths: Mapping[str, Path],
+    config: Seq2SeqConfig,
+    conversations: ConversationsConfig,
+    where: str,
+    notes: list[str],
+) -> dict[str, list[Example]]:
+    """Read files of conversations, and return an example for each reply, by split.
+
+    Its identifier is the conversation's, a colon, and the number of the turn from 0.
+
+    Args:
+        paths: of the files, by split.
+        config: section of the task.
+        conversations: its section ``conversations``.
+        where: name of the task's section, for messages.
+        notes: which conversations were left out is appended.
+
+    Raises:
+        UserError: a file that cannot be read; a conversation of one turn; nothing that is left to evaluate on.
+    """
+    reader = ConversationReader(conversations, config.id, where)
+    read = read_all(partial(_read, path, reader, config.kind, where) for path in paths.values())
+    found = dict(zip(paths, read, strict=True))
+    if not conversations.keep_repeated:
+        found = _without_repeated(found, where, notes)
+    examples: dict[str, list[Example]] = {}
+    for split, some in found.items():
+        examples[split] = [example for one in some for example in _examples(one, conversations)]
+        if some and not examples[split]:
+            names = {turn.speaker for one in some for turn in one.turns if turn.speaker}
+            raise UserError(
+                f"{where}.conversations.replies_by is {conversations.replies_by!r}, by whom there is no reply in "
+                f"{paths[split]} (who speaks there: {quoted(sorted(names))}); name one of them, or leave it out."
+            )
+    return examples
+
+
+def _read(path: Path, reader: ConversationReader, kind: str, where: str) -> list[Conversation]:
+    found = list(reader.records(path, checked_extension(path, f"{kind} on conversations", EXTENSIONS, where)))
+    for one in found:
+        if len(one.turns) < 2:
+            raise UserError(
+                f"{one.place} is a conversation of one turn, which has no reply; leave it out, or give it another turn."
+            )
+    return found
+
+
+def _examples(conversation: Conversation, config: ConversationsConfig) -> Iterator[Seq2SeqExample]:
+    for number, before, reply in replies(conversation.turns, config.history):
+        if config.replies_by in (None, reply.speaker):
+            context = turns_text(before, reply.speaker, config.form)
+            yield Seq2SeqExample(f"{conversation.id}:{number}", context, (reply_text(reply),))
+
+
+def _without_repeated(found: Conversations, where: str, notes: list[str]) -> Conversations:
+    """Return the conversations without those of dev and test that are among those of train, word for word."""
+
+    def words(one: Conversation) -> tuple[str, ...]:
+        return tuple(map(reply_text, one.turns))
+
+    known = {words(one) for one in found.get("train", ())}
+    kept: Conversations = {}
+    for split, some in found.items():
+        kept[split] = some if split == "train" else [one for one in some if words(one) not in known]
+        key = f"{where}.conversations.keep_repeated"
+        if some and not kept[split]:
+            raise UserError(
+                f"{where}: all {len(some):,} {split} conversations are in train, too, word for word; give others, or "
+                f"set {key} to true."
+            )
+        if left_out := len(some) - len(kept[split]):
+            notes.append(
+                f"{left_out:,} of {len(some):,} {split} conversations are left out, since train has them word for word "
+                f"({key})"
+            )
+    return kept

@@ -1,0 +1,150 @@
+"""Conversations: every way to give them, an example for each reply, and what is wrong with them in one sentence."""
+
+import json
+
+import pytest
+from task_sections import task_section
+
+from electra_jax.errors import UserError
+from electra_jax.inference.reading import read_records, training_file_format
+from electra_jax.tasks.protocol import Seq2SeqExample
+from electra_jax.tasks.sources import load_examples
+
+TALK = [("Ann", "Hi."), ("Bob", "Hello  you!"), ("Ann", "Well?")]
+MESSAGES = [{"role": name, "content": text} for name, text in TALK]
+SPOKEN = [{"speaker": name, "text": text} for name, text in TALK]
+TEXTS = [text for _, text in TALK]
+BYE = "Ann: Bye.\nBob: So soon?\n"
+
+
+def _load(folder, conversations, needs=("train",), notes=None, **files):
+    """Writes files, named by their split and extension, and loads the task that reads them."""
+    task = {}
+    for name, content in files.items():
+        split, _, extension = name.partition("_")
+        task[split] = str(folder / f"{split}.{extension}")
+        (folder / f"{split}.{extension}").write_text(content)
+    section = task_section(kind="seq2seq", conversations=conversations, **task)
+    return load_examples("mine", section, needs=needs, notes=notes)
+
+
+EXPECTED = [
+    Seq2SeqExample("0:1", "you: Hi.", ("Hello you!",)),
+    Seq2SeqExample("0:2", "me: Hi.\nyou: Hello you!", ("Well?",)),
+]
+GIVEN = {
+    "messages": ("train_jsonl", json.dumps({"messages": MESSAGES}) + "\n", {}),
+    "turns with speakers": ("train_json", json.dumps([{"turns": SPOKEN}]), {}),
+    "texts that alternate": (
+        "train_jsonl",
+        json.dumps({"utterances": TEXTS}) + "\n",
+        {"speakers": "alternate"},
+    ),
+    "a field of another name": ("train_jsonl", json.dumps({"said": SPOKEN}) + "\n", {"turns": "said"}),
+    "plain text": ("train_txt", "\nAnn: Hi.\nBob:  Hello  you! \nAnn: Well?\n\n\n", {}),
+    "plain text that alternates": ("train_txt", "\n".join(TEXTS), {"speakers": "alternate"}),
+}
+
+
+@pytest.mark.parametrize("what", GIVEN)
+def test_every_turn_but_the_first_is_an_example(tmp_path, what):
+    name, content, conversations = GIVEN[what]
+    assert _load(tmp_path, conversations, **{name: content}) == {"train": EXPECTED}
+
+
+def test_who_speaks_how_many_turns_and_whose_replies_are_settings(tmp_path):
+    text = "".join(f"{name}: {said}\n" for name, said in TALK) + "\n" + BYE
+
+    def sources(**conversations):
+        return [(e.id, e.source) for e in _load(tmp_path, conversations, train_txt=text)["train"]]
+
+    assert sources(history=1) == [("0:1", "you: Hi."), ("0:2", "you: Hello you!"), ("1:1", "you: Bye.")]
+    assert sources(speakers="names", replies_by="Bob") == [
+        ("0:1", "Ann: Hi.\nBob:"),
+        ("1:1", "Ann: Bye.\nBob:"),
+    ]
+    dashes = _load(tmp_path, {"speakers": "none"}, train_jsonl=json.dumps({"turns": SPOKEN}))["train"]
+    assert dashes[1].source == "- Hi.\n- Hello you!"
+
+
+def test_conversations_of_dev_that_are_in_train_are_left_out(tmp_path):
+    notes = []
+    splits = {"train_txt": BYE, "dev_txt": f"{BYE}\nAnn: Hi.\nBob: Yes?\n"}
+    found = _load(tmp_path, {}, notes=notes, **splits)
+    assert [example.id for example in found["dev"]] == ["1:1"]
+    (note,) = notes
+    assert note.startswith("1 of 2 dev conversations are left out, since train has them word for word")
+    assert len(_load(tmp_path, {"keep_repeated": True}, **splits)["dev"]) == 2
+    with pytest.raises(UserError, match="all 1 dev conversations are in train, too"):
+        _load(tmp_path, {}, train_txt=BYE, dev_txt=BYE)
+
+
+REFUSED = {
+    "one turn": ({"train_txt": "Ann: Hi.\n\nBob: Yes?\nAnn: No.\n"}, {}, "line 1 is a conversation of one turn"),
+    "one turn in JSON": (
+        {"train_jsonl": json.dumps({"turns": SPOKEN}) + "\n" + json.dumps({"turns": SPOKEN[:1]})},
+        {},
+        "train.jsonl, line 2 is a conversation of one turn, which has no reply; leave it out, or",
+    ),
+    "no turns": ({"train_jsonl": '{"turns": []}'}, {}, "'turns' is an empty list and not a list of turns"),
+    "no list": ({"train_jsonl": '{"turns": "Hi."}'}, {}, "'turns' is text and not a list of turns"),
+    "no such field": (
+        {"train_jsonl": '{"said": []}'},
+        {},
+        "line 1 has no field 'turns', the list of turns (it has 'said'); name it in finetune.tasks.mine.conv",
+    ),
+    "an empty turn": ({"train_jsonl": '{"turns": ["a", " "]}'}, {"speakers": "none"}, "turn 2 is empty"),
+    "a turn that is no text": ({"train_jsonl": '{"turns": [3]}'}, {"speakers": "none"}, "turn 1 is a whole number"),
+    "a turn without text": (
+        {"train_jsonl": '{"turns": [{"role": "a"}]}'},
+        {},
+        "turn 1 has no 'text', 'content', and so no text",
+    ),
+    "nobody says who speaks": (
+        {"train_jsonl": json.dumps({"turns": TEXTS})},
+        {},
+        "turn 1 does not say who speaks; give it a speaker, or set finetune.tasks.mine.conversations.speakers to alt",
+    ),
+    "a line without a name": ({"train_txt": "Ann: Hi.\nWell.\n"}, {}, "train.txt, line 2 is no 'NAME: what is said'"),
+    "nobody of that name": (
+        {"train_txt": BYE},
+        {"replies_by": "Eve"},
+        "replies_by is 'Eve', by whom there is no reply in",
+    ),
+    "a table": ({"train_csv": "a,b\n1,2\n"}, {}, "train.csv is not a file seq2seq on conversations can be read from"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_wrong_is_named_in_one_sentence(tmp_path, what):
+    files, conversations, message = REFUSED[what]
+    with pytest.raises(UserError) as caught:
+        _load(tmp_path, conversations, **files)
+    assert message in str(caught.value)
+
+
+def test_a_file_to_reply_to_is_read_as_training_read_it(tmp_path):
+    """The reply is by who did not speak last; a line of plain text is all that was said."""
+    section = task_section(kind="seq2seq", conversations={"history": 2})
+    file_format = training_file_format("mine", section, ())
+    (tmp_path / "asked.jsonl").write_text(
+        "\n".join(
+            json.dumps(record)
+            for record in (
+                {"turns": SPOKEN, "id": "a"},
+                {"turns": SPOKEN[:1]},
+                {"text": "Hi."},
+                {"turns": [1]},
+            )
+        )
+    )
+    *read, wrong = read_records(str(tmp_path / "asked.jsonl"), file_format)
+    assert [(record.id, record.text("text")) for record in read] == [
+        ("a", "me: Hello you!\nyou: Well?"),
+        ("2", "you: Hi."),
+        ("3", "you: Hi."),
+    ]
+    assert "turn 1 is a whole number" in str(wrong)
+    (tmp_path / "asked.txt").write_text("Hi.\nAnn: Hi.\n")
+    found = read_records(str(tmp_path / "asked.txt"), file_format)
+    assert [record.text("text") for record in found] == ["you: Hi.", "you: Ann: Hi."]
