@@ -334,6 +334,11 @@ class Seq2SeqConfig(TaskConfig):
     label_smoothing: float = field(
         0.1, "Share of the target's probability that is spread over the vocabulary.", ge=0.0, lt=1.0
     )
+    unlikelihood: float = field(
+        0.0,
+        "Weight of the loss against tokens that the target has had before (Welleck et al. 2020); 0: none.",
+        ge=0.0,
+    )
     word_dropout: float = field(
         0.0, "Share of the tokens that the decoder reads in training that become [MASK].", ge=0.0, lt=1.0
     )

@@ -123,6 +123,7 @@ class TextDecoder(nn.Module):
         weights: Array,
         smoothing: float = 0.0,
         rng: Array | None = None,
+        repeats: float = 0.0,
     ) -> tuple[Array, TokenLosses]:
         """Return Σ w · loss of the target tokens, and what is known of each, without holding all logits.
 
@@ -133,6 +134,7 @@ class TextDecoder(nn.Module):
             weights: float32 ``[batch, target_length]``, 0 for padding.
             smoothing: Of the targets.
             rng: A key; None means no dropout.
+            repeats: Weight of the loss against repeats, see `vocabulary_loss`.
         """
         embedding_rng, decoder_rng = split_or_none(rng, 2)
         zeros = jnp.zeros_like(read)
@@ -148,6 +150,7 @@ class TextDecoder(nn.Module):
             weights=weights,
             operations=self.config.decoder.block.operations,
             smoothing=smoothing,
+            repeats=repeats,
         )
         result: Any = self.lm_head(states, self.embeddings.word_table(), loss)
         return result

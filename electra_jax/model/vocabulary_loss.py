@@ -15,6 +15,7 @@ from jax import Array
 
 from electra_jax.model.heads import UNUSED_ROW_LOGIT
 from electra_jax.model.operations import Operations
+from electra_jax.model.unlikelihood import first_occurrences, unlikelihood
 from electra_jax.partitioning.constraints import constrain, num_shards
 
 # Tokens of a chunk on each device, about: their logits are this x the vocabulary x 4 bytes, at 30,522 entries 250 MB.
@@ -49,7 +50,7 @@ def columns_per_chunk(batch: int, length: int, chunk_tokens: int) -> int:
     return next(columns for columns in range(min(most, length), 0, -1) if length % columns == 0)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(5, 6, 7))
+@partial(jax.custom_vjp, nondiff_argnums=(5, 6, 7, 8))
 def vocabulary_loss(
     x: Array,
     table: Array,
@@ -59,12 +60,16 @@ def vocabulary_loss(
     operations: Operations,
     chunk_tokens: int = CHUNK_TOKENS,
     smoothing: float = 0.0,
+    repeats: float = 0.0,
 ) -> tuple[Array, TokenLosses]:
     """Compute Σ w · loss of tokens, with logits x · tableᵀ + bias; without smoothing the loss is the nll.
 
     With smoothing ε it is the cross-entropy to a distribution that has 1 - ε at the token and ε spread evenly over all
     N entries, the token's among them (Szegedy et al. 2016, section 7): (1 - ε) · nll + ε · Σ nll of all entries / N.
     Rows that only round the table up are no entries.
+
+    With ``repeats`` α there is α · `unlikelihood` beside it, of the tokens that stand before in the row; those of
+    weight 0 are left out.
 
     Args:
         x: ``[batch, length, features]``.
@@ -75,19 +80,39 @@ def vocabulary_loss(
         operations: Whose ``vocabulary_logits`` is used.
         chunk_tokens: Tokens of a chunk on each device, about.
         smoothing: ε.
+        repeats: α.
 
     Returns:
         The sum, a float32 scalar, and what is known of each token.
     """
-    spread = _spread(bias, smoothing)
+    spread, of_repeats = _spread(bias, smoothing), _of_repeats(ids, weights, repeats)
 
-    def chunk(_: None, columns: tuple[Array, Array]) -> tuple[None, tuple[TokenLosses, Array]]:
+    def chunk(_: None, columns: tuple[Array, Array, Array]) -> tuple[None, tuple[TokenLosses, Array]]:
         logits = operations.vocabulary_logits(columns[0], table, bias)
         losses, logits, normalizer = _of_logits(logits, columns[1])
-        return None, (losses, _smoothed(losses.nll, logits, normalizer, spread, smoothing))
+        total = _smoothed(losses.nll, logits, normalizer, spread, smoothing)
+        if of_repeats is not None:
+            total += of_repeats(logits, normalizer, columns[2], columns[1])
+        return None, (losses, total)
 
-    losses, smoothed = _over_chunks(chunk, None, chunk_tokens, x, ids)[1]
-    return (smoothed * weights).sum(), losses
+    losses, total = _over_chunks(chunk, None, chunk_tokens, x, ids, _columns(ids))[1]
+    return (total * weights).sum(), losses
+
+
+def _columns(ids: Array) -> Array:
+    return jnp.broadcast_to(jnp.arange(ids.shape[1], dtype=jnp.int32), ids.shape)
+
+
+def _of_repeats(ids: Array, weights: Array, repeats: float) -> Callable[..., Array] | None:
+    """Return (logits, normalizer, columns, tokens there) → their loss against repeats; None without."""
+    if not repeats:
+        return None
+    is_first = first_occurrences(ids, weights > 0)
+
+    def loss(logits: Array, normalizer: Array, columns: Array, own: Array) -> Array:
+        return repeats * unlikelihood(logits, normalizer, ids, columns, own, is_first)
+
+    return loss
 
 
 def _spread(bias: Array, smoothing: float) -> Array | None:
@@ -140,31 +165,40 @@ def _forward(
     operations: Operations,
     chunk_tokens: int,
     smoothing: float,
+    repeats: float,
 ) -> tuple[Any, Any]:
-    spread = _spread(bias, smoothing)
+    spread, of_repeats = _spread(bias, smoothing), _of_repeats(ids, weights, repeats)
 
     def chunk(sums: Any, columns: Any) -> tuple[Any, Any]:
-        x, ids, weights = columns
+        x, ids, weights, numbers = columns
         logits, pull = jax.vjp(operations.vocabulary_logits, x, table, bias)
         losses, logits, normalizer = _of_logits(logits, ids)
         here = jnp.arange(logits.shape[-1]) == ids[..., None]
         target = here if spread is None else (1.0 - smoothing) * here + spread
-        by_logits = (jnp.exp(logits - normalizer) - target) * weights[..., None]
+        p = jnp.exp(logits - normalizer)
+        by_logits = (p - target) * weights[..., None]
+        smoothed = _smoothed(losses.nll, logits, normalizer, spread, smoothing)
+        if of_repeats is not None:
+            again, pull_repeats = jax.vjp(lambda *known: of_repeats(*known, numbers, ids), logits, normalizer)
+            direct, by_normalizer = pull_repeats(weights)
+            by_logits += direct + by_normalizer * p
+            smoothed += again
         by_x, by_table, by_bias = pull(by_logits)
         table_sum, bias_sum = sums
-        smoothed = _smoothed(losses.nll, logits, normalizer, spread, smoothing)
         return (table_sum + by_table.astype(jnp.float32), bias_sum + by_bias), (losses, smoothed, by_x)
 
     zeros = jnp.zeros(table.shape, jnp.float32), jnp.zeros(bias.shape, jnp.float32)
-    (by_table, by_bias), (losses, smoothed, by_x) = _over_chunks(chunk, zeros, chunk_tokens, x, ids, weights)
+    (by_table, by_bias), (losses, smoothed, by_x) = _over_chunks(
+        chunk, zeros, chunk_tokens, x, ids, weights, _columns(ids)
+    )
     out = (smoothed * weights).sum(), losses
     return out, (by_x, by_table.astype(table.dtype), by_bias)
 
 
 def _backward(
-    operations: Operations, chunk_tokens: int, smoothing: float, saved: Any, gradients: Any
+    operations: Operations, chunk_tokens: int, smoothing: float, repeats: float, saved: Any, gradients: Any
 ) -> tuple[Any, ...]:
-    del operations, chunk_tokens, smoothing
+    del operations, chunk_tokens, smoothing, repeats
     scale = gradients[0]
     by_x, by_table, by_bias = jax.tree.map(lambda g: (g * scale).astype(g.dtype), saved)
     return by_x, by_table, by_bias, None, None

@@ -89,7 +89,7 @@ class Seq2SeqTask:
         return self.network()
 
     def loss(self, head: TextDecoder, hidden: Array, batch: TaskBatch, rng: Array | None) -> SummedLoss:
-        """Return Σ over tokens of the smoothed cross-entropy, and of each row the mean without smoothing.
+        """Return Σ over tokens of the smoothed cross-entropy, and of each row the mean of the plain one.
 
         With the rows' numbers of tokens as weights, what is trained on is a mean over the tokens of the whole batch.
         """
@@ -98,16 +98,16 @@ class Seq2SeqTask:
         targets = jnp.where(is_token, targets, self.tokenizer.pad_id)
         start = jnp.full_like(targets[:, :1], self.tokenizer.cls_id)
         read = jnp.concatenate([start, targets[:, :-1]], axis=1)
-        smoothing = 0.0
+        smoothing = unlikelihood = 0.0
         if rng is not None:
-            smoothing = self.config.label_smoothing
+            smoothing, unlikelihood = self.config.label_smoothing, self.config.unlikelihood
             rng, word_rng = jax.random.split(rng)
             if self.config.word_dropout:
                 dropped = jax.random.bernoulli(word_rng, self.config.word_dropout, read.shape)
                 read = jnp.where(dropped.at[:, 0].set(False), self.tokenizer.mask_id, read)
         weights = is_token.astype(jnp.float32)
         source = head.source(hidden, batch.inputs.segment_ids)
-        total, tokens = head.losses(source, read, targets, weights, smoothing, rng)
+        total, tokens = head.losses(source, read, targets, weights, smoothing, rng, unlikelihood)
         return SummedLoss(total, (tokens.nll * weights).sum(axis=1) / jnp.maximum(batch.weights, 1.0))
 
     def outputs(self, head: TextDecoder, hidden: Array, batch: TaskBatch) -> dict[str, Array]:

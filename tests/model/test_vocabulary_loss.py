@@ -56,6 +56,50 @@ def test_values_and_gradients_are_those_of_all_logits_at_once(arrays, operations
     np.testing.assert_array_equal(without_gradient[1].predictions, tokens.predictions)
 
 
+def plain_repeats(x, table, bias, ids, weights):
+    """Σ w · -log(1 - p) of what stands before a token in its row and is not the same, each once, token by token."""
+    negative = np.zeros((BATCH, LENGTH, ROWS), bool)
+    for row in range(BATCH):
+        for column in range(LENGTH):
+            before = {ids[row, n] for n in range(column) if weights[row, n]} - {ids[row, column]}
+            negative[row, column, list(before)] = True
+    p = jax.nn.softmax(x @ table.T + bias)
+    return -(weights * jnp.where(negative, jnp.log(1 - p), 0.0).sum(axis=-1)).sum()
+
+
+@pytest.mark.parametrize("chunk_tokens", [9, 1000])
+def test_unlikelihood_of_repeats_is_that_of_sets_of_tokens(arrays, chunk_tokens):
+    *differentiated, ids, weights = arrays
+    weights = 2.0 * weights
+
+    def chunked(x, table, bias):
+        return vocabulary_loss(x, table, bias, ids, weights, PLAIN_OPERATIONS, chunk_tokens, 0.1, 0.5)[0]
+
+    def reference(x, table, bias):
+        smoothed = vocabulary_loss(x, table, bias, ids, weights, PLAIN_OPERATIONS, 1000, 0.1)[0]
+        return smoothed + 0.5 * plain_repeats(x, table, bias, ids, weights)
+
+    got, by = jax.jit(jax.value_and_grad(chunked, (0, 1, 2)))(*differentiated)
+    expected, by_expected = jax.jit(jax.value_and_grad(reference, (0, 1, 2)))(*differentiated)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    for ours, theirs in zip(by, by_expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(chunked(*differentiated), expected, rtol=1e-5)
+
+
+def test_unlikelihood_is_finite_where_a_repeat_is_certain():
+    certain = np.array([[[50.0, 0.0], [0.0, 50.0], [50.0, 0.0]]], np.float32)
+    ids, ones = np.array([[0, 1, 1]], np.int32), np.ones((1, 3), np.float32)
+    table, bias = np.eye(2, dtype=np.float32), np.zeros(2, np.float32)
+
+    def loss(x):
+        return vocabulary_loss(x, table, bias, ids, ones, PLAIN_OPERATIONS, 9, 0.0, 1.0)[0]
+
+    total, by = jax.jit(jax.value_and_grad(loss))(certain)
+    np.testing.assert_allclose(total, 50.0 - np.log(1e-5), rtol=1e-4)
+    assert np.isfinite(by).all()
+
+
 def test_no_array_holds_the_logits_of_all_tokens(arrays):
     x, table, bias, ids, weights = arrays
 

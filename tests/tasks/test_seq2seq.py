@@ -140,8 +140,9 @@ def _read_by(writer, batch, rng):
     """What the decoder reads in a batch, and how its targets are smoothed."""
     seen = SimpleNamespace()
 
-    def losses(source, read, targets, weights, smoothing, rng):
+    def losses(source, read, targets, weights, smoothing, rng, repeats):
         seen.read, seen.targets, seen.smoothing, seen.rng = np.asarray(read), targets, smoothing, rng
+        seen.repeats = repeats
         return jnp.float32(0), SimpleNamespace(nll=jnp.zeros(read.shape))
 
     head = SimpleNamespace(source=lambda hidden, segments: None, losses=losses)
@@ -150,14 +151,14 @@ def _read_by(writer, batch, rng):
 
 
 def test_word_dropout_masks_words_in_training_but_never_the_beginning():
-    writer = tiny_writer({"word_dropout": 0.5, "label_smoothing": SMOOTHING})
+    writer = tiny_writer({"word_dropout": 0.5, "label_smoothing": SMOOTHING, "unlikelihood": 0.5})
     tokenizer = writer.task.tokenizer
     examples = [Seq2SeqExample(str(number), "a", ("abcdefghabcdefg",)) for number in range(64)]
     batch = writer.batch(examples)
     (row,) = {tuple(ids) for ids in batch.targets["target_ids"].tolist()}
     evaluated = _read_by(writer, batch, None)
     assert {tuple(ids) for ids in evaluated.read.tolist()} == {(tokenizer.cls_id, *row[:-1])}
-    assert evaluated.smoothing == 0
+    assert evaluated.smoothing == evaluated.repeats == 0
     trained, again, other = (_read_by(writer, batch, jax.random.key(seed)) for seed in (0, 0, 1))
     assert set(trained.read[:, 0]) == {tokenizer.cls_id}
     masked = trained.read[:, 1:] == tokenizer.mask_id
@@ -168,7 +169,7 @@ def test_word_dropout_masks_words_in_training_but_never_the_beginning():
     np.testing.assert_array_equal(trained.targets, evaluated.targets)
     np.testing.assert_array_equal(trained.read, again.read)
     assert (trained.read != other.read).any()
-    assert trained.smoothing == SMOOTHING
+    assert (trained.smoothing, trained.repeats) == (SMOOTHING, 0.5)
     assert trained.rng is not None
 
 
