@@ -21,11 +21,12 @@ COMMANDS = {
     "predict": "write labels, tags, answers, replaced tokens or vectors, as JSON lines; proof-read",
     "generate": "write on from prompts, or fill the gaps of texts",
     "search": "keep the vectors of many candidates, and find the best for a text",
+    "chat": "talk to a model that ranks or writes replies",
     "convert": "exchange checkpoints with Hugging Face and TensorFlow",
 }
 
 # Those that are packages.
-_PACKAGES = frozenset({"config", "convert", "benchmark"})
+_PACKAGES = frozenset({"config", "convert", "benchmark", "chat"})
 
 
 def usage() -> str:

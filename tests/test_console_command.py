@@ -76,5 +76,5 @@ def test_help_points_at_keys_only_where_the_command_takes_them(name, capsys):
         console.run_command([name, "--help"])
     printed = capsys.readouterr().out
     takes_keys = "key.path=value" in printed.partition("\n\n")[0]
-    assert takes_keys == (name in ("train", "prepare", "plan", "evaluate", "generate", "convert"))
+    assert takes_keys == (name in ("train", "prepare", "plan", "evaluate", "generate", "chat", "convert"))
     assert takes_keys == ("Every key, with its type, default and meaning" in printed)

@@ -19,6 +19,7 @@ from electra_jax.errors import UserError
 from electra_jax.files.local_paths import local_path
 from electra_jax.generation.written import Generation
 from electra_jax.inference import (
+    chatting,
     detecting,
     filling,
     prompts,
@@ -30,6 +31,7 @@ from electra_jax.inference import (
     writing,
 )
 from electra_jax.inference.batch_shapes import ROWS_PER_DEVICE, batch_size_over, inference_buckets
+from electra_jax.inference.chatting import Conversation
 from electra_jax.inference.detecting import Token
 from electra_jax.inference.filling import Filling
 from electra_jax.inference.items import (
@@ -41,6 +43,7 @@ from electra_jax.inference.items import (
     words_of,
 )
 from electra_jax.inference.refining import Refinement
+from electra_jax.inference.replying import Marks
 from electra_jax.inference.reviewing import SuspiciousWord
 from electra_jax.inference.searching import Index
 from electra_jax.inference.vectors import Pooling
@@ -711,6 +714,34 @@ class Model:
             UserError: as `generate`, and with beams or several texts.
         """
         return writing.stream(self, prompt, settings)
+
+    def chat(
+        self,
+        candidates: str | Path | Iterable[str] | None = None,
+        task: str | None = None,
+        speakers: Marks | None = None,
+        history: int | None = None,
+        **settings: Any,
+    ) -> Conversation:
+        """Begin a conversation, in which the model replies to what is said (docs/dialogue.md).
+
+        >>> talk = writer.chat(max_new_tokens=4)
+        >>> reply = talk.say("Ann left")
+        >>> talk.turns == ["Ann left", reply.text]
+        True
+
+        Args:
+            candidates: replies that a task of kind ranking chooses from, or the path of their file; None: the model
+                writes.
+            task: its name, if several can reply.
+            speakers: how turns are marked: "sides", "names", "none" or "plain"; None: as the task was trained.
+            history: most turns that are read, the last ones; None: as the task was trained, or as many as fit.
+            **settings: keys of the section ``generation``, over those of the model, where it writes.
+
+        Raises:
+            UserError: the model cannot reply so, a setting that does not fit, candidates that are none.
+        """
+        return chatting.begin(self, candidates, task, speakers, history, settings)
 
     def _rows(self, ids: Sequence[Sequence[int]], cut: list[bool] | None, stacklevel: int = 3) -> Rows:
         """Return ``[CLS] text [SEP]``, cut to the length; append which were cut to ``cut``, or warn how many."""

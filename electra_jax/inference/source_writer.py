@@ -67,6 +67,7 @@ class SourceWriter:
         sources: Sequence[str],
         first: int = 0,
         done: Callable[[int], Any] = lambda count: None,
+        most_rows: int | None = None,
     ) -> list[list[Generation]]:
         """Return the texts for each source.
 
@@ -74,6 +75,7 @@ class SourceWriter:
             sources: the texts that are read.
             first: number of the first.
             done: called with the number of sources that are finished.
+            most_rows: of a batch; None: as many as are efficient where there are many sources.
 
         Raises:
             UserError: a source that is too long, with ``long: error``.
@@ -86,6 +88,7 @@ class SourceWriter:
             FineTuning(self._model._network, {task.name: task}, {}).outputs,
             rows,
             task.name,
+            most_rows=most_rows,
             first_number=first,
         )
         found = task.texts(len(examples), rows, outputs)

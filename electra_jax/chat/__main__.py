@@ -1,0 +1,117 @@
+"""Talk to a trained model: ``python -m electra_jax.chat --workdir DIR [--candidates FILE]``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import get_args
+
+from electra_jax import cli
+from electra_jax.chat.lines import is_terminal, line_editing, piped_lines, remembered_file, typed_lines
+from electra_jax.chat.terminal import HELP, converse
+from electra_jax.config import Config
+from electra_jax.config.loading import with_overrides
+from electra_jax.errors import UserError
+from electra_jax.inference.chatting import Conversation, candidate_texts, check_replies, make_replier
+from electra_jax.inference.load import trained_tasks
+from electra_jax.inference.replying import Marks
+from electra_jax.predict import load_with_notes
+from electra_jax.runtime.cpu_devices import one_device_per_core
+from electra_jax.runtime.malloc import keep_freed_memory
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    args = _parse(argv)
+    keep_freed_memory()
+    if args.candidates is not None:  # many rows: one that is written has no use for several devices
+        one_device_per_core()
+    candidates = None if args.candidates is None else candidate_texts(args.candidates)
+    typed = is_terminal()
+    if sys.stdin is None:
+        raise UserError("there is no standard input to read what is said from: it is closed")
+    known = trained_tasks(args.workdir)
+    if known is not None:  # what the settings alone can refuse
+        _settings(known[0], args)
+    model = load_with_notes(args.workdir)
+    settings = _settings(model.config, args).generation
+    replier = make_replier(model, candidates, args.task, args.speakers, args.history, settings)
+    conversation = Conversation(replier)
+    if not typed:
+        converse(conversation, piped_lines(sys.stdin.buffer), typed=False, why=args.why)
+        return 0
+    print(HELP, file=sys.stderr)
+    with line_editing(None if args.forget else remembered_file()):
+        converse(conversation, typed_lines("> "), typed=True, why=args.why)
+    return 0
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the arguments.
+
+    Raises:
+        UserError: they do not go together.
+    """
+    parser = cli.bare_parser(
+        "electra_jax.chat",
+        "Talks: each line that is said is answered by the model, which reads as many of the last turns as fit. "
+        "A model with a task of kind ranking chooses its replies from --candidates; one with a task of kind seq2seq, "
+        "or a causal language model, writes them (docs/dialogue.md).\n\n"
+        f"In a terminal lines can be edited, and the arrow keys go through those typed before; {HELP}. "
+        "From a pipe every line is a turn and is answered with a line; an empty line begins another conversation.",
+        epilog="examples:\n"
+        "  python -m electra_jax.chat --workdir runs/ranker --candidates utterances.txt --why\n"
+        "  python -m electra_jax.chat --workdir runs/blender generation.beams=10 generation.min_new_tokens=20\n"
+        "  printf 'Hello!\\nHow are you?\\n' | python -m electra_jax.chat --workdir runs/blender\n",
+    )
+    parser.add_argument(
+        "--workdir", type=cli.path, required=True, metavar="DIR", help="directory of the model"
+    )
+    parser.add_argument(
+        "--candidates",
+        type=cli.path,
+        metavar="FILE",
+        help="replies to choose from, a text file with one a line",
+    )
+    parser.add_argument("--task", metavar="NAME", help="which task replies, where several of the model's can")
+    parser.add_argument(
+        "--speakers",
+        choices=get_args(Marks),
+        help="how turns are marked: you: and me: (sides), A: and B: (names), a dash (none), or not at all (plain); "
+        "default: as the task was trained (docs/dialogue.md)",
+    )
+    parser.add_argument(
+        "--history", type=int, metavar="N", help="read the last N turns at most (default: as trained)"
+    )
+    parser.add_argument(
+        "--why", action="store_true", help="show what each reply was chosen from, on standard error"
+    )
+    parser.add_argument(
+        "--forget", action="store_true", help="do not keep what is typed for the next conversation"
+    )
+    cli.add_overrides(parser, "settings of the section generation that win over those of the run")
+    args = parser.parse_args(argv)
+    if others := [setting for setting in args.overrides if not setting.startswith("generation.")]:
+        raise UserError(
+            f"{others[0]} is no setting of generation, and no other can change here: leave it out"
+        )
+    if args.candidates is not None and args.overrides:
+        raise UserError(
+            f"{args.overrides[0]} is for models that write, and with --candidates replies are chosen: leave one out"
+        )
+    if args.history is not None and args.history < 1:
+        raise UserError(f"--history is {args.history}, but must be a number of turns, 1 or more")
+    return args
+
+
+def _settings(config: Config, args: argparse.Namespace) -> Config:
+    """Return the configuration with the settings that are given.
+
+    Raises:
+        UserError: a setting that does not fit, or a model that cannot reply so.
+    """
+    check_replies(config, args.task, args.candidates is not None)
+    return with_overrides(config.model_dump(exclude_unset=True), args.overrides, str(args.workdir))
+
+
+if __name__ == "__main__":
+    cli.run(main)

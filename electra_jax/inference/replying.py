@@ -1,0 +1,190 @@
+"""Replies to the turns of a conversation: chosen among candidates by a task that ranks, or written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from electra_jax.config.generation import GenerationConfig
+from electra_jax.dialogue.turns import ME, YOU, Turn, last, reply_text, turns_text
+from electra_jax.errors import UserError
+from electra_jax.generation.settings import check_stop_strings
+from electra_jax.generation.written import Generation
+from electra_jax.inference.writer import Writer
+from electra_jax.inference.writing import build_writer
+from electra_jax.tasks.ranking import RankingTask
+from electra_jax.tasks.seq2seq import Seq2SeqTask
+from electra_jax.tokenizers import Tokenizer
+
+if TYPE_CHECKING:
+    from electra_jax.inference.load import Model
+
+# Proposals of a reply that are kept, the best ones.
+KEPT = 5
+
+Marks = Literal["sides", "names", "none", "plain"]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A text that a reply may be.
+
+    Attributes:
+        text: it.
+        score: the larger, the better: of the ranker; of what was written log p, or what beams are ranked by.
+        number: of a candidate, its place among those given, from 0; None: it was written.
+    """
+
+    text: str
+    score: float
+    number: int | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model replies.
+
+    Attributes:
+        text: it.
+        proposals: the best of what it was chosen from, the reply itself first.
+        compared: how many there were.
+        turns_read: how many of the last turns were read.
+        truncated: whether part of the last turn, or of a candidate, was not read.
+    """
+
+    text: str
+    proposals: tuple[Proposal, ...]
+    compared: int
+    turns_read: int
+    truncated: bool = False
+
+
+class Replier(Protocol):
+    """What replies in a conversation."""
+
+    def reply(self, turns: Sequence[Turn]) -> Reply:
+        """Return what the one who did not speak last replies."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How turns become the text that a model reads.
+
+    Attributes:
+        marks: of who speaks, as `turns_text` has them; ``plain``: none, what was said is a line.
+        history: most turns, the last ones; None: as many as fit.
+        begins_reply: whether the text ends with the mark of who replies, so that a language model goes on from it.
+    """
+
+    marks: Marks = "sides"
+    history: int | None = None
+    begins_reply: bool = False
+
+    def read(
+        self, turns: Sequence[Turn], room: int, length: Callable[[str], int]
+    ) -> tuple[str, Sequence[Turn]]:
+        """Return the text of the last turns that fit, and these; the last turn is there in any case.
+
+        Args:
+            turns: of the conversation.
+            room: for their text.
+            length: of a text.
+        """
+        turns = last(turns, self.history)
+        replier = "B" if turns[-1].speaker == "A" else "A"
+        text, kept = self._text(turns[-1:], replier), turns[-1:]
+        for start in range(len(turns) - 2, -1, -1):
+            longer = self._text(turns[start:], replier)
+            if length(longer) > room:
+                break
+            text, kept = longer, turns[start:]
+        return text, kept
+
+    def _text(self, turns: Sequence[Turn], replier: str) -> str:
+        if self.marks == "plain":
+            return "\n".join(map(reply_text, turns))
+        text = turns_text(turns, replier, self.marks)
+        if self.begins_reply and self.marks != "names":  # which names who replies itself
+            text += f"\n{ME}:" if self.marks == "sides" else "\n-"
+        return text
+
+
+class Ranker:
+    """Replies that a task of kind ranking chooses among candidates; none that was given before is repeated."""
+
+    def __init__(self, model: Model, task: str, candidates: Sequence[str], reading: Reading):
+        self._model, self._task, self._reading = model, task, reading
+        self._candidates = tuple(candidates)
+        known = model.tasks[task]
+        assert isinstance(known, RankingTask)
+        self._room = known.max_length - 2
+        if known.config.encoder == "cross":  # reads a candidate in the same row
+            longest = max(map(len, model.tokenizer.encode_batch(self._candidates)))
+            self._room -= 1 + min(longest, (self._room - 1) // 2)
+
+    def reply(self, turns: Sequence[Turn]) -> Reply:
+        """Return the candidate that the model puts first."""
+        text, read = self._reading.read(turns, self._room, lambda text: _count(self._model.tokenizer, text))
+        (answer,) = self._model.rank_all([(text, self._candidates)], self._task)
+        ranked = sorted(enumerate(answer["scores"]), key=lambda found: -found[1])
+        said = {turn.text for turn in turns if turn.speaker != turns[-1].speaker}
+        fresh = [found for found in ranked if self._candidates[found[0]] not in said] or ranked
+        best = tuple(Proposal(self._candidates[number], score, number) for number, score in fresh[:KEPT])
+        return Reply(best[0].text, best, len(ranked), len(read), bool(answer.get("truncated")))
+
+
+class TurnWriter:
+    """Replies that a model writes: a language model goes on from the turns, a task of kind seq2seq reads them."""
+
+    def __init__(self, model: Model, task: str | None, settings: GenerationConfig, reading: Reading):
+        self._reading, self._tokenizer, self._before = reading, model.tokenizer, ""
+        if task is None:
+            settings = settings.model_copy(
+                update={"stop_strings": _stops(reading.marks, settings, self._tokenizer)}
+            )
+        self._writer = build_writer(model, settings, task)
+        if isinstance(self._writer, Writer):  # what is read and what is written share the positions
+            room = self._writer.room - 1
+            self._room = max(room - settings.max_new_tokens, room // 2)
+        else:
+            known = model.tasks[task or ""]
+            assert isinstance(known, Seq2SeqTask)
+            self._room, self._before = known.max_length - 2, known.config.prefix
+
+    def reply(self, turns: Sequence[Turn]) -> Reply:
+        """Return what the model writes; what is drawn differs from turn to turn."""
+        text, read = self._reading.read(
+            turns, self._room, lambda text: _count(self._tokenizer, self._before + text)
+        )
+        found = self._write(text, len(turns))
+        proposals = tuple(Proposal(text.text.strip(), text.score) for text in found)
+        cut = bool(found[0].source_tokens_cut)
+        return Reply(proposals[0].text, proposals[:KEPT], len(proposals), len(read), cut)
+
+    def _write(self, text: str, number: int) -> list[Generation]:
+        writer, what = self._writer, "the last turn"
+        if isinstance(writer, Writer):
+            return writer.write([writer.prompt(text, what)], number)[0]
+        return writer.write([writer.prompt(text, what)], number, most_rows=1)[0]
+
+
+def _count(tokenizer: Tokenizer, text: str) -> int:
+    return len(tokenizer.encode(text))
+
+
+def _stops(marks: Marks, settings: GenerationConfig, tokenizer: Tokenizer) -> list[str]:
+    """Return the user's stop strings, and those of a language model: where it would write the next turn, too.
+
+    Of the latter those that the vocabulary can write: where it has no newlines, the marks alone tell turns apart.
+    """
+    marked = {"sides": (f" {YOU}:", f" {ME}:"), "names": (" A:", " B:")}.get(marks, ())
+    found = list(settings.stop_strings)
+    for stop in ("\n", *marked):
+        try:
+            check_stop_strings(settings.model_copy(update={"stop_strings": [stop]}), tokenizer)
+        except UserError:
+            continue
+        found.append(stop)
+    return found

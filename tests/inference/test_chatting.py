@@ -1,0 +1,111 @@
+"""Conversations in Python: what a model reads of the turns, and what it replies."""
+
+import pytest
+from tiny_replier import write_replier
+from writers import causal_model
+
+import electra_jax
+from electra_jax import UserError
+from electra_jax.dialogue.turns import Turn, alternating, reply_text
+from electra_jax.inference.replying import Reading
+from electra_jax.inference.writing import generate, writer_of
+
+CANDIDATES = ["bad head", "a cab", "fed", "", "a cab"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return electra_jax.load(write_replier(tmp_path_factory.mktemp("replier") / "run"))
+
+
+def test_a_ranker_replies_with_the_first_candidate_that_it_has_not_said(model):
+    talk = model.chat(CANDIDATES)
+    first = talk.say("abc")
+    ranked = model.rank("abc", ["bad head", "a cab", "fed"])
+    assert [(one.text, one.number) for one in first.proposals] == [
+        (one["candidate"], one["number"]) for one in ranked
+    ]
+    assert (first.text, first.compared, first.turns_read) == (ranked[0]["candidate"], 3, 1)
+    second = talk.say("de")
+    assert second.text != first.text
+    assert talk.turns == ["abc", first.text, "de", second.text]
+    third = talk.say("f")
+    assert {first.text, second.text, third.text} == {"bad head", "a cab", "fed"}
+    assert len(talk.say("g").proposals) == 3  # all were said, so all are there again
+    talk.restart()
+    assert talk.say("abc") == first
+
+
+def test_a_task_that_writes_reads_the_turns(model, recwarn):
+    settings = {"beams": 2, "n_best": 2, "min_new_tokens": 4}
+    talk = model.chat(**settings)
+    replies = [talk.say(text) for text in ("abc", "de")]
+    read = ["- abc", f"- abc\n- {reply_text(Turn(replies[0].text))}\n- de"]
+    written = writer_of(model, settings, "writer").write(read, most_rows=1)
+    assert [[one.text for one in reply.proposals] for reply in replies] == [
+        [one.text.strip() for one in texts] for texts in written
+    ]
+    assert [(reply.text, reply.compared, reply.proposals[0].number) for reply in replies] == [
+        (texts[0].text.strip(), 2, None) for texts in written
+    ]
+    assert not recwarn.list
+
+
+def test_a_language_model_goes_on_from_the_turns_and_draws_anew_at_every_turn():
+    model = causal_model(devices=1)
+    settings = {"temperature": 2.0, "max_new_tokens": 5, "min_new_tokens": 5}
+    talk = model.chat(history=1, **settings)
+    replies = [talk.say("abc").text for _ in range(3)]
+    assert len(set(replies)) > 1
+    settings["stop_strings"] = ["\n"]
+    first = generate(model, ["you: abc\nme:"], settings, 1)[0]
+    assert replies[0] == first.text.strip() != ""
+
+
+@pytest.mark.parametrize(
+    ("room", "marks", "text"),
+    [
+        (100, "sides", "you: one two\nme: three\nyou: four"),
+        (24, "sides", "me: three\nyou: four"),
+        (3, "sides", "you: four"),
+        (100, "plain", "one two\nthree\nfour"),
+        (10, "plain", "three\nfour"),
+        (100, "none", "- one two\n- three\n- four"),
+        (100, "names", "A: one two\nB: three\nA: four\nB:"),
+    ],
+)
+def test_the_last_turns_that_fit_are_read(room, marks, text):
+    assert Reading(marks).read(alternating(["one  two", "three", "four"]), room, len)[0] == text
+    begun = {"sides": f"{text}\nme:", "none": f"{text}\n-"}.get(marks, text)
+    reading = Reading(marks, begins_reply=True)
+    assert (
+        reading.read(alternating(["one two", "three", "four"]), room + len(begun) - len(text), len)[0]
+        == begun
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"candidates": []}, "the list of candidates is empty"),
+        ({"candidates": ["a", 3]}, "chat: candidate 1 is int '3' and not a text"),
+        ({"task": "ranker"}, r"this model \(ranker: ranking\) ranks replies and writes none"),
+        ({"task": "writer", "candidates": ["a"]}, r"\(writer: seq2seq\) writes its replies and ranks none"),
+        ({"task": "other"}, "no task 'other' that replies; there is: ranker, writer"),
+        ({"history": 0}, "history is 0, but must be a number of turns"),
+        ({"beams": 0}, "generation.beams is 0"),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence(model, arguments, message):
+    with pytest.raises(UserError, match=message):
+        model.chat(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"), [(" ", "nothing was said"), (3, "turn 1 is int '3' and not a t")]
+)
+def test_what_was_not_said_is_no_turn(model, said, message):
+    talk = model.chat()
+    with pytest.raises(UserError, match=message):
+        talk.say(said)
+    assert talk.turns == []
