@@ -12,13 +12,14 @@ from electra_jax.errors import UserError
 if TYPE_CHECKING:
     from electra_jax import train
     from electra_jax.inference.load import Model
+    from electra_jax.inference.reranking import Reranker
 
 from electra_jax.stopping import watch_command
 
 watch_command()  # before anything that takes time to import
 
 __version__ = "0.1.0"
-__all__ = ["Model", "UserError", "load", "train"]
+__all__ = ["Model", "Reranker", "UserError", "load", "train"]
 
 
 def load(path: str | Path, *, notes: list[str] | None = None) -> "Model":
@@ -49,6 +50,8 @@ def __getattr__(name: str) -> Any:
     match name:
         case "Model":
             return importlib.import_module("electra_jax.inference.load").Model
+        case "Reranker":
+            return importlib.import_module("electra_jax.inference.reranking").Reranker
         case "train":  # a module that can be called: python -m electra_jax.train is the same as a command
             return importlib.import_module("electra_jax.train")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,12 +14,14 @@ from electra_jax.config import Config
 from electra_jax.config.conversations import ConversationsConfig
 from electra_jax.config.loading import with_overrides
 from electra_jax.errors import UserError
-from electra_jax.generation.settings import resolve_method
+from electra_jax.generation.settings import resolve_method, texts_per_prompt
 from electra_jax.inference.conversations import said_text
 from electra_jax.inference.load import Model, trained_tasks
 from electra_jax.inference.reading import TrainingFileFormat, read_records, training_file_format
 from electra_jax.inference.records import Record, chunk_records
 from electra_jax.inference.refining import check_is_pair, refine_texts
+from electra_jax.inference.reranker_file import check_models, load_reranker, read_judges
+from electra_jax.inference.reranking import RerankingWriter, check_several
 from electra_jax.inference.source_writer import writing_tasks
 from electra_jax.inference.writing import build_writer, check_can_write, not_written
 from electra_jax.objectives.kinds import abilities
@@ -54,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "may rewrite.\n\n"
         "With --prompt the text is printed as it is. With --input there is one JSON object a line: id, text, score "
         "(log p, or what beams are ranked by) and finish (end, stop or length); of several texts, others holds those "
-        "after the first. Sources longer than the model reads have truncated and source_tokens_cut. "
+        "after the first. Sources longer than the model reads have truncated and source_tokens_cut, and "
+        "reranked texts scores, those of each judge. "
         "Files are read as electra_jax.predict reads them: a prompt a line, or objects and tables "
         "with text or prompt, or with the column that the task was trained on.\n\n"
         "What is written follows from the prompt, its number in the file and generation.seed, on any number of "
@@ -82,6 +85,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--n", type=int, metavar="N", help="draw N texts for each prompt: generation.n=N")
     parser.add_argument(
+        "--rerank",
+        metavar="WHAT",
+        help="put the best of several texts for a source first: a file that electra_jax.rerank wrote, or one judge, "
+        "such as rtd=DIR or decoder (docs/generation.md)",
+    )
+    parser.add_argument(
         "--output", type=cli.path, metavar="FILE", help="where to write (default: standard output)"
     )
     parser.add_argument(
@@ -98,9 +107,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     source = None if args.input is None else open_source(args.input)
     if args.output is not None:
         check_output(args.output, source)
+    args.judges = None if args.rerank is None else read_judges(args.rerank)
     known = trained_tasks(args.workdir)
     if known is not None:  # what the settings alone can refuse
         _settings(known[0], args)
+        check_models(args.judges or {}, known[0])
     if source is None:
         return _write_one(load_with_notes(args.workdir), args)
     file_format = TrainingFileFormat() if known is None else _file_format(known[0], args.task)
@@ -149,6 +160,15 @@ def _settings(config: Config, args: argparse.Namespace) -> Config:
             f"{unread[0]} is not read by generation.method=refine, which reads generation.refine.* and "
             "generation.seed: leave it out"
         )
+    if args.judges is not None:
+        if not config.finetuning:
+            raise UserError(
+                f"--rerank chooses among texts for a source, and this model ({config.kind_of_run}) has no task of kind "
+                "seq2seq: leave it out"
+            )
+        check_several(
+            texts_per_prompt(settings.generation, resolve_method(settings.generation, is_pair=False))
+        )
     return settings
 
 
@@ -179,7 +199,7 @@ def _write_one(model: Model, args: argparse.Namespace) -> int:
     if "refine" in abilities(model.config.objective):
         texts = [line["text"] for line in _refine(model, args, [args.prompt], 0)]
     else:
-        writer = _writer(model, settings, args.task)
+        writer = _writer(model, settings, args)
         prompt = writer.prompt(_said(model.config, args), "--prompt")
         if model.tokenizer.unk_id in (prompt if isinstance(prompt, list) else model.tokenizer.encode(prompt)):
             cli.note(
@@ -211,7 +231,7 @@ def _write_all(model: Model, args: argparse.Namespace, chunks: Iterator[list[Any
         if "refine" in abilities(model.config.objective):
             predictor = Predictor(_prompt_of, lambda texts: _refine(model, args, texts, counts.answered))
         else:
-            writer = _writer(model, settings, args.task)
+            writer = _writer(model, settings, args)
             predictor = Predictor(
                 lambda record: writer.prompt(_prompt_of(record), record.where),
                 lambda prompts: list(map(prediction_of, writer.write(prompts, counts.answered, bar.update))),
@@ -230,11 +250,18 @@ def _write_all(model: Model, args: argparse.Namespace, chunks: Iterator[list[Any
     return counts.status()
 
 
-def _writer(model: Model, settings: Config, task: str | None) -> Any:
+def _writer(model: Model, settings: Config, args: argparse.Namespace) -> Any:
     # What a vocabulary does to the targets of a task was said when it was trained.
     if not model.config.finetuning and (note := not_written(model.tokenizer)):
         cli.note(note)
-    return build_writer(model, settings.generation, task)
+    writer = build_writer(model, settings.generation, args.task)
+    if args.judges is None:
+        return writer
+    notes: list[str] = []
+    reranker = load_reranker(args.judges, model, notes)
+    for line in notes:
+        cli.note(line)
+    return RerankingWriter(writer, reranker)
 
 
 def _prompt_of(record: Record) -> str:

@@ -76,5 +76,6 @@ def test_help_points_at_keys_only_where_the_command_takes_them(name, capsys):
         console.run_command([name, "--help"])
     printed = capsys.readouterr().out
     takes_keys = "key.path=value" in printed.partition("\n\n")[0]
-    assert takes_keys == (name in ("train", "prepare", "plan", "evaluate", "generate", "chat", "convert"))
+    with_keys = ("train", "prepare", "plan", "evaluate", "generate", "rerank", "chat", "convert")
+    assert takes_keys == (name in with_keys)
     assert takes_keys == ("Every key, with its type, default and meaning" in printed)

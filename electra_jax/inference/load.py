@@ -689,7 +689,8 @@ class Model:
             prompts: a list of texts, or one; "" is the beginning of a document.
             task: of kind seq2seq, where the model has several.
             **settings: keys of the section ``generation``, over those of the model: ``max_new_tokens``, ``beams``,
-                ``top_p``, ``n`` and so on (``python -m electra_jax.config`` lists them).
+                ``top_p``, ``n`` and so on (``python -m electra_jax.config`` lists them); and ``rerank``, a `Reranker`
+                that puts the best of several texts for a source first.
 
         Returns:
             a `Generation` for each prompt; with ``n`` or ``n_best`` above 1 a list of them.

@@ -24,6 +24,23 @@ def writing_tasks(config: Config) -> list[str]:
     return [name for name, task in config.finetune.tasks.items() if task.kind == "seq2seq"]
 
 
+def named_task(model: Model, name: str | None) -> Seq2SeqTask:
+    """Return the task that writes, or the one of that name where there are several.
+
+    Raises:
+        UserError: no such task, or several and no name.
+    """
+    there = writing_tasks(model.config)
+    if name is None and len(there) == 1:
+        name = there[0]
+    if name not in there:
+        wanted = f"no task {name!r} that writes" if name else "several tasks that write"
+        raise UserError(f"the model has {wanted}: name one of {listed(there)}")
+    task = model.tasks[name]
+    assert isinstance(task, Seq2SeqTask)
+    return task
+
+
 class SourceWriter:
     """A task that writes, with settings to write by.
 
@@ -33,14 +50,7 @@ class SourceWriter:
     """
 
     def __init__(self, model: Model, config: GenerationConfig, name: str | None = None):
-        there = writing_tasks(model.config)
-        if name is None and len(there) == 1:
-            name = there[0]
-        if name not in there:
-            wanted = f"no task {name!r} that writes" if name else "several tasks that write"
-            raise UserError(f"the model has {wanted}: name one of {listed(there)}")
-        task = model.tasks[name]
-        assert isinstance(task, Seq2SeqTask)
+        task = named_task(model, name)
         check_vocabulary(config, model.tokenizer)
         self._model, self.config = model, config
         self._task = replace(task, generation=config)

@@ -11,6 +11,7 @@ from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.inference.items import as_items, text_of
+from electra_jax.inference.reranking import Reranker, RerankingWriter
 from electra_jax.inference.source_writer import SourceWriter, writing_tasks
 from electra_jax.inference.writer import Writer
 from electra_jax.objectives.kinds import abilities
@@ -29,7 +30,7 @@ def generate(
     Args:
         model: the model.
         prompts: a list of texts, or one.
-        settings: keys of the section ``generation``.
+        settings: keys of the section ``generation``, and ``rerank``, a `Reranker`.
         first: number of the first prompt, from which its random numbers follow.
         task: that writes, where there are several.
 
@@ -37,12 +38,22 @@ def generate(
         UserError: the model cannot write, a setting that does not fit, a prompt that is too long.
     """
     items, one = as_items(prompts, "generate", "a text")
+    settings = dict(settings)
+    reranker = settings.pop("rerank", None)
     writer: Any = writer_of(model, settings, task)
+    if reranker is not None:
+        writer = _reranking(writer, reranker)
     rows = [writer.prompt(text_of(text, f"generate: item {i}"), f"item {i}") for i, text in enumerate(items)]
     found = writer.write(rows, first)
     several = writer.texts_per_prompt > 1
     results: list[Any] = list(found) if several else [texts[0] for texts in found]
     return results[0] if one else results
+
+
+def _reranking(writer: Any, reranker: Any) -> RerankingWriter:
+    if not isinstance(reranker, Reranker):
+        raise UserError(f"rerank is {reranker!r}, and must be a Reranker (electra_jax.inference.reranking)")
+    return RerankingWriter(writer, reranker)
 
 
 def stream(model: Model, prompt: Any, settings: Mapping[str, Any]) -> Iterator[str]:

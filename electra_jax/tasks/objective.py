@@ -1,6 +1,6 @@
 """Fine-tuning as an objective: the encoder with one head for each task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -85,12 +85,17 @@ class FineTuning:
 
     def outputs(self, params: Params, batch: TaskBatch) -> dict[str, Array]:
         """Return what predictions are read from, without dropout; see `Task.outputs`."""
+        return self.apply(params, batch, self.tasks[batch.task].outputs)
+
+    def apply(
+        self, params: Params, batch: TaskBatch, function: Callable[[Any, Array, TaskBatch], Any]
+    ) -> Any:
+        """Return what a function makes of the head of the batch's task, the encoder's states and the batch."""
         hidden = self._encode(params, batch, None)
         task = self.tasks[batch.task]
-        outputs: Any = nn.apply(lambda head: task.outputs(head, hidden, batch), task.head())(
+        return nn.apply(lambda head: function(head, hidden, batch), task.head())(
             {"params": self._head_parameters(params, task)}
         )
-        return outputs
 
     def _head_parameters(self, params: Params, task: Task) -> Params:
         """Return what a head is applied with: its own, and what it shares with the encoder."""

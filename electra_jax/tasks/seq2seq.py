@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -223,13 +224,24 @@ def _compared(
 
 def prediction_of(texts: Sequence[Generation]) -> dict[str, Any]:
     """Return the texts of an example as they are written to files."""
-    first, *others = [{"text": text.text, "score": text.score, "finish": text.finish} for text in texts]
+    first, *others = map(_as_written, texts)
     cut = texts[0].source_tokens_cut
     return {
         **first,
         **({"truncated": True, "source_tokens_cut": cut} if cut else {}),
         **({"others": others} if others else {}),
     }
+
+
+def _as_written(text: Generation) -> dict[str, Any]:
+    """Return a text for a file; a score that is no number is null in it."""
+
+    def number(score: float) -> float | None:
+        return score if math.isfinite(score) else None
+
+    by_judge = {} if text.scores is None else {name: number(score) for name, score in text.scores.items()}
+    scores = {"scores": by_judge} if by_judge else {}
+    return {"text": text.text, "score": number(text.score), "finish": text.finish, **scores}
 
 
 def _joined(chunks: Sequence[Generation]) -> Generation:

@@ -1,0 +1,106 @@
+"""The one table of judges: who can say how good a candidate is for a source, and which models they need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from electra_jax.config.schema import Config
+from electra_jax.errors import UserError
+from electra_jax.inference.scoring import score_texts
+from electra_jax.inference.source_scorer import score_for_sources
+from electra_jax.inference.source_writer import writing_tasks
+from electra_jax.scoring.methods import SCORES, choose_method
+
+if TYPE_CHECKING:
+    from electra_jax.inference.load import Model
+
+# (source, candidate) of each, none of which is blank.
+Pairs = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Who scores candidates.
+
+    Attributes:
+        needs: what its model must be, in words; None where it asks no model.
+        score: (model, pairs) → the score of each, the larger the better; not a number where there is nothing to score.
+        either_sign: whether less may as well be better.
+    """
+
+    needs: str | None
+    score: Callable[[Model, Pairs], Sequence[float]]
+    either_sign: bool = False
+
+
+def _by_decoder(model: Model, pairs: Pairs) -> list[float]:
+    return [float(values.mean()) for values in score_for_sources(model, pairs)]
+
+
+def _by_channel(model: Model, pairs: Pairs) -> list[float]:
+    return _by_decoder(model, [(candidate, source) for source, candidate in pairs])
+
+
+def _by_ranker(model: Model, pairs: Pairs) -> list[float]:
+    lists = [
+        (source, [candidate for _, candidate in some])
+        for source, some in groupby(pairs, lambda pair: pair[0])
+    ]
+    return [score for answer in model.rank_all(lists) for score in answer["scores"]]
+
+
+def _by_text_score(model: Model, pairs: Pairs, *, method: str) -> list[float]:
+    cut: list[bool] = []  # a candidate that is too long is judged by its beginning
+    found = score_texts(model, [candidate for _, candidate in pairs], method, cut=cut)
+    if SCORES[method].is_mean:
+        return [text.score for text in found]
+    return [text.score / text.count if text.count else math.nan for text in found]
+
+
+def _by_length(model: Model, pairs: Pairs) -> list[float]:
+    del model
+    return [math.log(len(candidate)) for _, candidate in pairs]
+
+
+JUDGES: Mapping[str, Judge] = {
+    "decoder": Judge("a task that writes (kind: seq2seq)", _by_decoder),
+    "channel": Judge("a task that writes (kind: seq2seq), sources for texts", _by_channel),
+    "ranker": Judge("a task that ranks (kind: ranking)", _by_ranker),
+    **{name: Judge(score.needs, partial(_by_text_score, method=name)) for name, score in SCORES.items()},
+    "length": Judge(None, _by_length, either_sign=True),
+}
+
+
+def check_judge(name: str, config: Config, origin: str) -> None:
+    """Refuse a model that cannot be this judge, by what its configuration says.
+
+    Args:
+        name: of the judge, one of `JUDGES`.
+        config: of the model.
+        origin: where the model is, for the message.
+
+    Raises:
+        UserError: it says what the judge needs.
+    """
+    needs = JUDGES[name].needs
+    if name in SCORES:
+        try:
+            choose_method(name, config.objective, None)
+        except UserError as error:
+            raise UserError(f"the judge {name} cannot be {origin}: {error}") from None
+    elif needs is not None:
+        able = writing_tasks(config) if name in ("decoder", "channel") else _ranking_tasks(config)
+        if len(able) != 1:
+            there = f"has {len(able)} of them" if able else f"({config.kind_of_run}) has none"
+            raise UserError(
+                f"the judge {name} needs a model with one task of its kind, {needs}: {origin} {there}"
+            )
+
+
+def _ranking_tasks(config: Config) -> list[str]:
+    return [name for name, task in config.finetune.tasks.items() if task.kind == "ranking"]

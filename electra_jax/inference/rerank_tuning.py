@@ -1,0 +1,157 @@
+"""Weights of a mixture of judges, tuned on the metric of what is chosen among texts that were written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from electra_jax.errors import UserError
+from electra_jax.generation.rerank import best_of_each, chosen, counted_through, tune_weights
+from electra_jax.generation.written import Generation
+from electra_jax.inference.judges import JUDGES
+from electra_jax.inference.reranking import Reranker, writer_of_several
+from electra_jax.inference.source_writer import named_task
+from electra_jax.inference.writing import writer_of
+from electra_jax.tasks.measures import Measure
+from electra_jax.tasks.protocol import Seq2SeqExample
+from electra_jax.tasks.text_metrics import check_selecting, check_text_metrics, text_measures
+
+if TYPE_CHECKING:
+    from electra_jax.inference.load import Model
+
+# How often one text is drawn for each source, to say what choosing blindly reaches.
+_DRAWS = 20
+
+
+@dataclass(frozen=True)
+class JudgedTexts:
+    """Texts for sources whose references are known, and what judges say of them.
+
+    Attributes:
+        scores: float64 ``[sources, candidates, judges]``; not numbers where a list is filled up.
+        known: bool ``[sources, candidates]``, false where a list is filled up.
+        measure: the metric over some of the texts, counted from the first of the first source.
+        judges: their names.
+    """
+
+    scores: np.ndarray
+    known: np.ndarray
+    measure: Measure
+    judges: tuple[str, ...]
+
+    def of_choice(self, picks: np.ndarray) -> float:
+        """Return the metric of one text for each source, int ``[sources]``."""
+        return self.measure(counted_through(picks, self.known.shape[1]))
+
+    def of_weights(self, weights: Mapping[str, float]) -> float:
+        """Return the metric of what a mixture chooses."""
+        return self.of_choice(chosen(self.scores, np.array([weights[name] for name in self.judges])))
+
+    def figures(self, weights: Mapping[str, float]) -> dict[str, Any]:
+        """Return the metric of each judge and of their mixture, and what these are to be compared with.
+
+        Returns:
+            ``as_written``, of the first text of each source; ``random``, of one drawn blindly; ``oracle``, of the one
+            that is best by itself; ``judges``, of what each would choose alone; ``mixture``.
+        """
+        counts = self.known.sum(axis=1)
+        rng = np.random.default_rng(0)
+        drawn = [self.of_choice((rng.random(len(counts)) * counts).astype(np.int64)) for _ in range(_DRAWS)]
+        alone = np.eye(len(self.judges))
+        return {
+            "as_written": self.of_choice(np.zeros(len(counts), np.int64)),
+            "random": float(np.mean(drawn)),
+            "oracle": self.of_choice(best_of_each(self.known, self.measure)),
+            "judges": {
+                name: self.of_choice(chosen(self.scores, alone[place]))
+                for place, name in enumerate(self.judges)
+            },
+            "mixture": self.of_weights(weights),
+        }
+
+    def tuned(self) -> dict[str, float]:
+        """Return the weights whose choices are best; see `tune_weights`."""
+        either_sign = np.array([JUDGES[name].either_sign for name in self.judges])
+        weights, _ = tune_weights(self.scores, self.measure, either_sign)
+        return dict(zip(self.judges, weights.tolist(), strict=True))
+
+
+def judge_texts(
+    reranker: Reranker,
+    examples: Sequence[Seq2SeqExample],
+    texts: Sequence[Sequence[Generation]],
+    metric: str,
+    language: str = "en",
+) -> JudgedTexts:
+    """Have judges score the texts that were written for examples.
+
+    Args:
+        reranker: the judges; their weights do not matter.
+        examples: with references.
+        texts: of each example, one or more.
+        metric: of written texts, by which choices are judged.
+        language: see `text_scores`.
+
+    Raises:
+        UserError: a source that a judge refuses.
+    """
+    lists = [
+        (example.source, [text.text for text in some]) for example, some in zip(examples, texts, strict=True)
+    ]
+    scores = reranker.scores(lists)
+    known = np.arange(scores.shape[1]) < np.array([[len(some)] for some in texts])
+    flat = [text for _, some in lists for text in [*some, *[""] * (scores.shape[1] - len(some))]]
+    of_each = [example for example in examples for _ in range(scores.shape[1])]
+    references = [example.targets or () for example in of_each]
+    sources = [example.source for example in of_each]
+    measure = text_measures(flat, references, sources, [metric], language)[metric]
+    return JudgedTexts(scores, known, measure, tuple(reranker.judges))
+
+
+def tune_reranker(
+    model: Model,
+    judges: Mapping[str, Model | None],
+    sources: Sequence[str],
+    references: Sequence[str | Sequence[str]],
+    metric: str,
+    language: str = "en",
+    task: str | None = None,
+    **settings: Any,
+) -> tuple[Reranker, dict[str, Any]]:
+    """Write several texts for each source and tune the weights of judges on them.
+
+    Args:
+        model: that writes.
+        judges: see `Reranker`.
+        sources: the texts that are read.
+        references: of each the right text, or several.
+        metric: bleu, chrf, rouge1, rougeL and so on (docs/finetuning.md), of which more is better.
+        language: of the texts, for metrics that tokenise as Moses does.
+        task: that writes, where the model has several.
+        **settings: keys of the section ``generation``; they must ask for several texts, as ``beams=10, n_best=10``.
+
+    Returns:
+        the mixture, and the figures of `JudgedTexts.figures`, by which it was found.
+
+    Raises:
+        UserError: a metric that cannot select or needs what is not installed; judges or settings that do not fit;
+            not as many references as sources.
+    """
+    name = named_task(model, task).name
+    check_text_metrics(name, [metric])
+    check_selecting(name, metric)
+    if len(sources) != len(references) or not sources:
+        raise UserError(f"there are {len(sources)} sources and {len(references)} references to tune on")
+    reranker = Reranker(judges)
+    writer = writer_of_several(writer_of(model, settings, task))
+    examples = [
+        Seq2SeqExample(str(i), source, (some,) if isinstance(some, str) else tuple(some))
+        for i, (source, some) in enumerate(zip(sources, references, strict=True))
+    ]
+    texts = writer.write([writer.prompt(example.source, f"item {example.id}") for example in examples])
+    judged = judge_texts(reranker, examples, texts, metric, language)
+    weights = judged.tuned()
+    return Reranker(judges, weights), judged.figures(weights)
