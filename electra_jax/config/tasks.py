@@ -249,6 +249,11 @@ class RankingConfig(TaskConfig):
     label: str | None = field(
         None, "Column of the right one of candidates: its number from 0, or a list of numbers; null: label."
     )
+    positives_from: Literal["file", "dropout"] = field(
+        "file",
+        "What is right in training: file: the response; dropout (bi): the text itself, read twice with other dropout "
+        "(SimCSE), out of plain text (.txt), a text a line, or a column.",
+    )
     negatives_from: Literal["batch", "file", "drawn"] | None = field(
         None,
         "What is trained against: batch: the candidates of all rows of the batch, and the file's; file: those of the "
@@ -271,6 +276,11 @@ class RankingConfig(TaskConfig):
         "square root of the width, for cosine 20.",
         gt=0.0,
     )
+    temperature: float | None = field(
+        None,
+        "bi and poly: what scores are divided by in place of a scale that is learned; it stays as it is.",
+        gt=0.0,
+    )
 
     @property
     def number_of_codes(self) -> int:
@@ -281,6 +291,11 @@ class RankingConfig(TaskConfig):
     def negatives_of_batch(self) -> bool:
         """Whether the candidates of other rows of the batch are negatives."""
         return self.encoder != "cross" and self.negatives_from in (None, "batch")
+
+    @property
+    def has_scored_pairs(self) -> bool:
+        """Whether dev and test have pairs of texts with how alike they are, and not candidates."""
+        return self.metric in ("spearman", "pearson")
 
     @property
     def names_columns(self) -> bool:
@@ -303,7 +318,23 @@ class RankingConfig(TaskConfig):
                 "negatives_from batch is for encoders bi and poly: cross reads each candidate with its context, so set "
                 "it to file or drawn"
             )
-        for key in ("max_candidate_tokens", "pooling", "scale") if self.encoder == "cross" else ():
+        if self.positives_from == "dropout":
+            if self.encoder != "bi":
+                raise ValueError(
+                    f"positives_from dropout is for encoder bi, not {self.encoder}: set it to file"
+                )
+            if not self.negatives_of_batch:
+                raise ValueError(
+                    f"positives_from dropout reads texts alone, whose negatives are others of the batch: leave "
+                    f"negatives_from {self.negatives_from} out"
+                )
+        if self.temperature is not None and self.scale is not None:
+            raise ValueError(
+                "temperature is 1 / scale, but stays as it is, while scale is learned: leave one out"
+            )
+        for key in (
+            ("max_candidate_tokens", "pooling", "scale", "temperature") if self.encoder == "cross" else ()
+        ):
             if getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key} is for encoders bi and poly, not cross: leave it out")
         return self

@@ -42,13 +42,15 @@ class PairEncoder(nn.Module):
         codes: of the poly-encoder; 0 is the bi-encoder.
         pooling: what stands for a text, the state of its [CLS] or the mean over its tokens.
         similarity: "dot", or "cosine": of vectors of length 1.
-        scale: what scores are multiplied by at the start; it is learned.
+        scale: what scores are multiplied by at the start.
+        scale_is_learned: or stays as it is, the inverse of a temperature.
     """
 
     codes: int
     pooling: Pooling
     similarity: Similarity
     scale: float
+    scale_is_learned: bool = True
 
     @nn.compact
     def __call__(self, hidden: Array, segment_ids: Array, candidates: int) -> EncodedPairs:
@@ -61,6 +63,8 @@ class PairEncoder(nn.Module):
         """
         hidden = hidden.astype(jnp.float32)
         log_scale = self.param("log_scale", nn.initializers.constant(jnp.log(self.scale)), ())
+        if not self.scale_is_learned:
+            log_scale = jax.lax.stop_gradient(log_scale)
         vectors = segment_vectors(hidden, segment_ids, candidates + 1, self.pooling)
         contexts = vectors[:, :1]
         if self.codes:

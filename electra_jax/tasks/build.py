@@ -210,6 +210,13 @@ def _build_ranking(
     task: RankingConfig, settings: TaskSettings, config: Config, shared: dict[str, Any]
 ) -> Task:
     del settings
+    if task.positives_from == "dropout" and not (
+        config.model.hidden_dropout or config.model.attention_dropout
+    ):
+        raise UserError(
+            f"finetune.tasks.{shared['name']}.positives_from is dropout, but there is none, so the two readings of a "
+            "text are the same: set model.hidden_dropout and model.attention_dropout to 0.1"
+        )
     return RankingTask(config=task, hidden_size=config.model.hidden_size, **shared, **_head_settings(config))
 
 

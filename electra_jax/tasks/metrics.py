@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike
 from electra_jax.errors import UserError
 from electra_jax.tasks.tag_schemes import STANDARD, Spelling, tags_to_spans
 
+# Of pairs of texts with numbers; a ranking with one of them is evaluated on such.
+SCORED_PAIRS = ("spearman", "pearson")
 # The metrics that a kind of task can be selected by; the first is the default.
 METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -22,7 +24,7 @@ METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "multi-label classification": ("micro_f1", "macro_f1", "exact_match", "mean_average_precision"),
         "regression": ("spearman", "pearson"),
         "multiple choice": ("accuracy", "recall@2", "mrr"),
-        "ranking": ("hits@1", "recall@5", "recall@10", "mrr", "ndcg"),
+        "ranking": ("hits@1", "recall@5", "recall@10", "mrr", "ndcg", *SCORED_PAIRS),
         "tagging of spans": ("f1", "precision", "recall", "accuracy"),
         "tagging with plain labels": ("accuracy",),
     }

@@ -18,9 +18,9 @@ from electra_jax.model.task_heads import HeadStyle, MultipleChoiceHead
 from electra_jax.tasks.choice_rows import option_rows, together
 from electra_jax.tasks.losses import softmax_cross_entropy
 from electra_jax.tasks.measures import Measure
-from electra_jax.tasks.metrics import METRICS, check_metric
+from electra_jax.tasks.metrics import METRICS, SCORED_PAIRS, check_metric, classification_scores
 from electra_jax.tasks.negatives import with_negatives
-from electra_jax.tasks.protocol import ChoiceExample, RankingExample, Rows, TaskBatch, TunedTask
+from electra_jax.tasks.protocol import ChoiceExample, RankingExample, Rows, TaskBatch, TextExample, TunedTask
 from electra_jax.tasks.rank_metrics import ranking_measures
 from electra_jax.tasks.ranking_rows import CANDIDATES_PER_ROW, prediction_rows, training_rows
 from electra_jax.tokenizers import Tokenizer
@@ -78,8 +78,9 @@ class RankingTask:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The names of all metrics, the one that selects first."""
-        known = METRICS["ranking"]
+        """The names of all metrics, the one that selects first: of scored pairs, or of candidates."""
+        of_pairs = self.config.has_scored_pairs
+        known = [name for name in METRICS["ranking"] if (name in SCORED_PAIRS) == of_pairs]
         first = self.config.metric or known[0]
         return (first, *(name for name in known if name != first))
 
@@ -92,25 +93,30 @@ class RankingTask:
     def _crosses(self) -> bool:
         return self.config.encoder == "cross"
 
-    def encode(self, examples: Sequence[RankingExample], *, training: bool) -> Rows:
+    def encode(self, examples: Sequence[RankingExample | TextExample], *, training: bool) -> Rows:
         """Encode examples; see `ranking_rows`, and for the cross-encoder `choice_rows`.
+
+        A pair of texts is a context with one candidate.
 
         Raises:
             UserError: in training, an example without a right candidate, or without the negatives that it needs.
         """
+        ranked = [_with_candidates(example) for example in examples]
         longest = (self.max_length, min(self.config.max_candidate_tokens, self.max_length))
         if not training:
             return (
-                option_rows(self.tokenizer, _as_choices(examples), self.max_length)
+                option_rows(self.tokenizer, _as_choices(ranked), self.max_length)
                 if self._crosses
-                else prediction_rows(self.tokenizer, examples, *longest)
+                else prediction_rows(self.tokenizer, ranked, *longest)
             )
-        chosen, owners = with_negatives(examples, self.config, f"finetune.tasks.{self.name}")
+        chosen, owners = with_negatives(ranked, self.config, f"finetune.tasks.{self.name}")
         if self._crosses:
             rows = together(
                 option_rows(self.tokenizer, _as_choices(chosen), self.max_length), self.tokenizer.pad_id
             )
             rows = replace(rows, targets={"candidate": np.zeros(len(chosen), np.int32)})
+        elif self.config.positives_from == "dropout":  # what is read twice is cut alike
+            rows = training_rows(self.tokenizer, chosen, longest[1], longest[1], keeps_start=True)
         else:
             rows = training_rows(self.tokenizer, chosen, *longest)
         return replace(rows, example_index=owners)
@@ -125,11 +131,13 @@ class RankingTask:
                 initializer_range=self.initializer_range,
             )
         usual = _COSINE_SCALE if self.config.similarity == "cosine" else 1 / math.sqrt(self.hidden_size)
+        fixed = self.config.temperature
         return PairEncoder(
             codes=self.config.number_of_codes,
             pooling=self.config.pooling,
             similarity=self.config.similarity,
-            scale=self.config.scale or usual,
+            scale=1 / fixed if fixed is not None else self.config.scale or usual,
+            scale_is_learned=fixed is None,
         )
 
     def loss(self, head: Any, hidden: Array, batch: TaskBatch, rng: Array | None) -> Array:
@@ -164,7 +172,7 @@ class RankingTask:
         return {"score": scores_of_own(pairs.contexts, pairs.candidates) * pairs.scale}
 
     def predictions(
-        self, examples: Sequence[RankingExample], rows: Rows, outputs: Mapping[str, np.ndarray]
+        self, examples: Sequence[RankingExample | TextExample], rows: Rows, outputs: Mapping[str, np.ndarray]
     ) -> list[dict[str, Any]]:
         """Return ``id``, ``label`` (the number of the best candidate), ``candidate`` (its text) and all ``scores``.
 
@@ -177,7 +185,7 @@ class RankingTask:
             scores[owner] += outputs["score"][row, :count].tolist()
             is_cut[owner] |= cut
         results = []
-        for example, of_one, cut in zip(examples, scores, is_cut, strict=True):
+        for example, of_one, cut in zip(map(_with_candidates, examples), scores, is_cut, strict=True):
             best = int(np.argmax(of_one))
             result = {
                 "id": example.id,
@@ -189,31 +197,46 @@ class RankingTask:
         return results
 
     def score(
-        self, examples: Sequence[RankingExample], predictions: Sequence[Mapping[str, Any]]
+        self, examples: Sequence[RankingExample | TextExample], predictions: Sequence[Mapping[str, Any]]
     ) -> dict[str, float]:
-        """Return the metrics in percent; see `ranking_measures`."""
+        """Return the metrics in percent; see `ranking_measures`, and of scored pairs the correlations with a score."""
+        if self.config.has_scored_pairs:
+            gold: list[Any] = [example.label for example in examples if isinstance(example, TextExample)]
+            scores = [prediction["scores"][0] for prediction in predictions]
+            return classification_scores("regression", self.metrics, gold, scores)
         every = np.arange(len(examples))
         found = self.measures(examples, predictions, self.metrics)
         return {name: found[name](every) for name in self.metrics}
 
     def measures(
         self,
-        examples: Sequence[RankingExample],
+        examples: Sequence[RankingExample | TextExample],
         predictions: Sequence[Mapping[str, Any]],
         names: Sequence[str],
     ) -> dict[str, Measure]:
-        """Return those of the task's metrics that are among ``names``."""
+        """Return those of the task's metrics that are among ``names``; none of scored pairs, which no sum gives."""
         ranked = []
+        if self.config.has_scored_pairs:
+            return {}
         for example, prediction in zip(examples, predictions, strict=True):
-            if example.relevant is None:
+            if isinstance(example, TextExample) or example.relevant is None:
                 raise ValueError("right candidates that are hidden cannot be compared with")
             ranked.append((np.array(prediction["scores"], np.float64), example.relevant))
         return ranking_measures(ranked, [name for name in names if name in self.metrics])
 
-    def tune(self, dev: Sequence[RankingExample], predictions: Sequence[Mapping[str, Any]]) -> TunedTask:
+    def tune(
+        self, dev: Sequence[RankingExample | TextExample], predictions: Sequence[Mapping[str, Any]]
+    ) -> TunedTask:
         """Return the task as it is: nothing is tuned on the dev examples."""
         del dev, predictions
         return TunedTask(self)
+
+
+def _with_candidates(example: RankingExample | TextExample) -> RankingExample:
+    """Return a pair of texts as a context with one candidate."""
+    if isinstance(example, RankingExample):
+        return example
+    return RankingExample(example.id, example.text, (example.pair or "",))
 
 
 def _as_choices(examples: Sequence[RankingExample]) -> list[ChoiceExample]:

@@ -16,7 +16,12 @@ _CANDIDATE_TOKENS = 512
 
 
 def training_rows(
-    tokenizer: Tokenizer, examples: Sequence[RankingExample], max_length: int, max_candidate: int
+    tokenizer: Tokenizer,
+    examples: Sequence[RankingExample],
+    max_length: int,
+    max_candidate: int,
+    *,
+    keeps_start: bool = False,
 ) -> Rows:
     """Encode each example as ``[CLS] context [SEP] [CLS] candidate [SEP] …``, the right candidate first.
 
@@ -28,6 +33,7 @@ def training_rows(
         examples: each with one right candidate.
         max_length: of a context, in tokens; a longer one is cut at its start.
         max_candidate: of a candidate; a longer one is cut at its end.
+        keeps_start: cut contexts at their end, too.
     """
     chosen = []
     for example in examples:
@@ -40,7 +46,9 @@ def training_rows(
         for place, number in enumerate(order):
             text = example.candidates[number]
             targets[row, place] = numbers.setdefault(text, len(numbers) + 1)
-    rows, _ = _packed(tokenizer, examples, chosen, range(len(examples)), max_length, max_candidate)
+    rows, _ = _packed(
+        tokenizer, examples, chosen, range(len(examples)), max_length, max_candidate, keeps_start
+    )
     return Rows(**rows, targets={"candidate": targets})
 
 
@@ -103,6 +111,7 @@ def _packed(
     owners: Sequence[int],
     max_length: int,
     max_candidate: int,
+    keeps_start: bool = False,
 ) -> tuple[dict[str, Any], list[bool]]:
     """Return the arrays of rows with these candidates of these examples, and which were cut."""
     contexts = tokenizer.encode_batch([example.context for example in examples])
@@ -114,7 +123,8 @@ def _packed(
     rows, segments, is_cut = [], [], []
     for owner, piece in zip(owners, pieces, strict=True):
         context = contexts[owner]
-        kept = context[max(0, len(context) - (max_length - 2)) :]
+        first = 0 if keeps_start else max(0, len(context) - (max_length - 2))
+        kept = context[first : first + max_length - 2]
         ids, numbers, cut = [cls, *kept, sep], [1] * (len(kept) + 2), len(kept) < len(context)
         for place in range(len(piece)):
             candidate = next(encoded)

@@ -1,5 +1,6 @@
 """Ranking: rows of several segments, scores by hand, negatives of the whole batch, and metrics."""
 
+import dataclasses
 import math
 
 import jax
@@ -13,8 +14,10 @@ from tiny_task import assert_same_gradient, tiny_task
 
 from electra_jax.errors import UserError
 from electra_jax.model.ranking_head import scores_of_all, scores_of_own
+from electra_jax.tasks.metrics import pearson, spearman
 from electra_jax.tasks.negatives import negatives_wanted, with_negatives
-from electra_jax.tasks.protocol import RankingExample
+from electra_jax.tasks.paired_bootstrap import measure_of
+from electra_jax.tasks.protocol import RankingExample, TextExample
 from electra_jax.tasks.rank_metrics import ranking_measures
 
 SECTIONS = {
@@ -170,6 +173,13 @@ def test_metrics_by_hand():
         ({"encoder": "cross", "negatives_from": "batch"}, "negatives_from batch is for encoders bi and poly"),
         ({"encoder": "cross", "scale": 2.0}, "scale is for encoders bi and poly, not cross"),
         ({"data": "x"}, "data is for benchmarks"),
+        ({"temperature": 0.05, "scale": 20.0}, "temperature is 1 / scale, but stays as it is"),
+        ({"encoder": "cross", "temperature": 0.05}, "temperature is for encoders bi and poly, not cross"),
+        (
+            {"encoder": "poly", "positives_from": "dropout"},
+            "positives_from dropout is for encoder bi, not poly",
+        ),
+        ({"positives_from": "dropout", "negatives_from": "drawn"}, "leave negatives_from drawn out"),
         ({"scale": 0.0}, "greater than 0"),
     ],
 )
@@ -205,6 +215,48 @@ def test_what_cannot_be_trained_on(rankers):
         with_negatives(PAIRS, section, "mine")
     with pytest.raises(UserError, match="metric is 'accuracy', but for ranking it must be one of: hits@1"):
         tiny_task({"kind": "ranking", "metric": "accuracy"}, PAIRS)
+
+
+def test_a_temperature_divides_and_stays(rankers):
+    hidden, segments = jnp.ones((1, 4, 8)), jnp.array([[1, 1, 2, 2]])
+
+    def scale(**keys):
+        config = task_section(kind="ranking", similarity="cosine", **keys)
+        head = dataclasses.replace(rankers["bi"].task, config=config).head()
+        params = head.init(jax.random.key(0), hidden, segments, 1)
+        return jax.value_and_grad(lambda p: head.apply(p, hidden, segments, 1).scale)(params)
+
+    (fixed, change), (learned, other) = scale(temperature=0.5), scale(scale=2.0)
+    assert float(fixed) == float(learned) == pytest.approx(2)
+    assert change["params"]["log_scale"] == 0 != other["params"]["log_scale"]
+
+
+def test_a_text_that_is_its_own_right_candidate_is_read_twice_and_cut_alike(rankers):
+    task = rankers["bi"].task
+    section = task_section(kind="ranking", positives_from="dropout", max_candidate_tokens=6)
+    alone = dataclasses.replace(task, config=section)
+    rows = alone.encode([RankingExample("x", "abcdefgh", ("abcdefgh",), (0,))], training=True)
+    assert _shown(task, rows.input_ids[0]) == "<abcd|<abcd|"
+    assert rows.segment_ids[0].tolist() == [1] * 6 + [2] * 6
+    with pytest.raises(UserError, match="positives_from is dropout, but there is none"):
+        tiny_task({"kind": "ranking", "positives_from": "dropout"}, PAIRS)
+
+
+def test_scored_pairs_are_contexts_with_one_candidate(rankers):
+    pairs = [TextExample(str(n), c, RESPONSES[n], float(n % 3)) for n, c in enumerate(CONTEXTS)]
+    for name in ("bi", "cross"):
+        ranker = rankers[name]
+        found, _ = ranker.predict(pairs)
+        lists, _ = ranker.predict(LISTS)
+        scores = [one["scores"][0] for one in found]
+        assert scores == pytest.approx([one["scores"][n] for n, one in enumerate(lists)], abs=1e-4)
+        config = ranker.task.config.model_copy(update={"metric": "pearson"})
+        task = dataclasses.replace(ranker.task, config=config)
+        assert task.metrics == ("pearson", "spearman")
+        gold = [pair.label for pair in pairs]
+        expected = {"pearson": pearson(gold, scores), "spearman": spearman(gold, scores)}
+        assert task.score(pairs, found) == pytest.approx(expected)
+        assert measure_of(task, pairs, found, "pearson")(np.arange(8)) == pytest.approx(expected["pearson"])
 
 
 def test_similarity_is_of_vectors_of_length_one():

@@ -1,6 +1,7 @@
 """Contexts with candidates: a response, perhaps with negatives, or a list in which the right ones are named."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from electra_jax.config.tasks import RankingConfig
 from electra_jax.data.sources.json_lines import json_type
 from electra_jax.errors import UserError, quoted
-from electra_jax.tasks.protocol import RankingExample
+from electra_jax.tasks.protocol import RankingExample, TextExample
 from electra_jax.tasks.sources.choices import (
     ChoiceColumns,
     ChoiceReader,
@@ -18,6 +19,8 @@ from electra_jax.tasks.sources.choices import (
 )
 from electra_jax.tasks.sources.files import json_field
 from electra_jax.tasks.sources.records import records_of
+from electra_jax.tasks.sources.scored_pairs import read_scored_pairs
+from electra_jax.tasks.sources.texts_alone import read_texts_alone
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class RankingReader:
                 right = None if found.answer is None else (found.answer,)
                 yield RankingExample(found.id, context, found.options, right)
             return
+        record = record if config.names_columns else with_our_names(record)
         context_name = config.context or "context"
         if context_name not in record:
             raise UserError(
@@ -92,8 +96,10 @@ class RankingReader:
 
 def read_rankings(
     path: Path, extension: str, config: RankingConfig, where: str, split: str, notes: list[str]
-) -> list[RankingExample]:
+) -> Sequence[RankingExample | TextExample]:
     """Read a table with a header line, JSON lines, or a JSON file with one object or a list of them.
+
+    Dev and test are scored pairs where the metric is of such, train is texts alone where positives are from dropout.
 
     Args:
         path: of the file.
@@ -107,6 +113,11 @@ def read_rankings(
         UserError: a column that is not there; candidates or a right one that are none.
     """
     del notes
+    if split != "train" and config.has_scored_pairs:
+        columns = (config.context or "context", config.response or "response", config.label or "label")
+        return read_scored_pairs(path, columns, config.id, may_be_hidden=split == "test")
+    if split == "train" and config.positives_from == "dropout":
+        return read_texts_alone(path, extension, config.context, config.id)
     reader = RankingReader(config, where)
     examples: list[RankingExample] = []
     for place, record in records_of(path, extension):
@@ -114,6 +125,16 @@ def read_rankings(
             record, place, len(examples), may_be_hidden=split == "test", one_is_enough=split == "train"
         )
     return examples
+
+
+def with_our_names(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a record with sentence-transformers' columns anchor, positive and negative(s) by our names."""
+    if "context" in record or not record.keys() >= {"anchor", "positive"}:
+        return record
+    negatives = [
+        record[name] for name in record if re.fullmatch(r"negative(_\d+)?", name) and record[name] != ""
+    ]
+    return {**record, "context": record["anchor"], "response": record["positive"], "negatives": negatives}
 
 
 def _relevant(

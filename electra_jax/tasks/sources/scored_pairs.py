@@ -30,7 +30,8 @@ def read_scored_pairs(
 
     Args:
         path: of the file, compressed or not.
-        columns: of the two texts and the score; None: those of STS-B, or context, response (or text, pair) and label.
+        columns: of the two texts and the score, where they are there; else those of STS-B, or context, response (or
+            text, pair) and label.
         name: column of the identifier; None: the number of the pair.
         may_be_hidden: whether scores may be missing.
 
@@ -46,19 +47,19 @@ def read_scored_pairs(
         )
     pairs = [
         _pair(record, place, number, columns, name, may_be_hidden)
-        for number, (place, record) in enumerate(_records(path, extension, columns))
+        for number, (place, record) in enumerate(_records(path, extension))
     ]
     if not pairs:
         raise UserError(f"{path} holds no pairs")
     return pairs
 
 
-def _records(path: Path, extension: str, columns: Columns | None) -> Iterable[tuple[str, Mapping[str, Any]]]:
+def _records(path: Path, extension: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
     if extension in (".json", ".jsonl"):
         return records_of(path, extension)
     cells = read_cells(path)
     first = cells[0][1]
-    if columns is None and len(first) == 3 and _number(first[0]) is not None:
+    if len(first) == 3 and _number(first[0]) is not None:
         names: tuple[str, ...] = ("score", "sentence1", "sentence2")
     else:
         table = table_with_header(path, cells)
@@ -74,7 +75,7 @@ def _pair(
     name: str | None,
     may_be_hidden: bool,
 ) -> TextExample:
-    known = _KNOWN if columns is None else (columns,)
+    known = _KNOWN if columns is None else (columns, *_KNOWN)
     found = next((some for some in known if record.keys() >= {*some[:2]}), None)
     if found is None:
         raise UserError(

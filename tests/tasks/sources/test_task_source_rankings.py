@@ -6,7 +6,7 @@ import pytest
 from task_sections import task_section
 
 from electra_jax.errors import UserError
-from electra_jax.tasks.protocol import RankingExample
+from electra_jax.tasks.protocol import RankingExample, TextExample
 from electra_jax.tasks.sources import load_examples
 
 
@@ -39,6 +39,41 @@ def test_pairs_negatives_lists_and_published_files(tmp_path):
     columns = {"context": "question", "response": "answer", "id": "key"}
     table = ("key\tquestion\tanswer", "x\ta\tb")
     assert _load(tmp_path, ".tsv", *table, **columns) == [RankingExample("x", "a", ("b",), (0,))]
+
+
+def test_columns_of_sentence_transformers(tmp_path):
+    expected = [RankingExample("0", "a", ("b", "c", "d"), (0,)), RankingExample("1", "e", ("f",), (0,))]
+    table = ("anchor,positive,negative_1,negative_2", "a,b,c,d", "e,f,,")
+    assert _load(tmp_path, ".csv", *table) == expected
+    triple, pair = {"anchor": "a", "positive": "b", "negative": "c"}, {"anchor": "e", "positive": "f"}
+    found = _load(tmp_path, ".jsonl", triple, pair)
+    assert [example.candidates for example in found] == [("b", "c"), ("f",)]
+
+
+def test_texts_alone_are_their_own_right_candidates(tmp_path):
+    expected = [RankingExample("1", "a\tdog", ("a\tdog",), (0,)), RankingExample("3", "b", ("b",), (0,))]
+    assert _load(tmp_path, ".txt", "a\tdog", " ", "b", positives_from="dropout") == expected
+    for column, named in (("sentence", None), ("mine", "mine")):
+        found = _load(tmp_path, ".jsonl", {column: "a"}, positives_from="dropout", context=named)
+        assert found == [RankingExample("0", "a", ("a",), (0,))]
+    with pytest.raises(
+        UserError, match="line 1 has no field 'context', 'text', 'sentence', 'anchor', the text"
+    ):
+        _load(tmp_path, ".jsonl", {"mine": "a"}, positives_from="dropout")
+
+
+def test_scored_pairs_where_the_metric_is_of_such(tmp_path):
+    pairs = {"split": "dev", "metric": "spearman"}
+    line = {"sentence1": "a", "sentence2": "b", "score": 3}
+    assert _load(tmp_path, ".jsonl", line, **pairs) == [TextExample("0", "a", "b", 3.0)]
+    assert _load(tmp_path, ".jsonl", line, **pairs, context="anchor", response="positive")
+    own = {"one": "a", "other": "b", "alike": 3}
+    names = {"context": "one", "response": "other", "label": "alike"}
+    assert _load(tmp_path, ".jsonl", own, **pairs, **names) == [TextExample("0", "a", "b", 3.0)]
+    with pytest.raises(UserError, match="line 1 has not the columns context, response, label, which a pair"):
+        _load(tmp_path, ".jsonl", {"context": "a", "candidates": ["b", "c"], "label": 0}, **pairs)
+    del line["score"]
+    assert _load(tmp_path, ".jsonl", line, split="test", metric="pearson")[0].hidden
 
 
 def test_right_candidates_of_a_test_file_may_be_hidden(tmp_path):
