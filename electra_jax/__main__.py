@@ -27,7 +27,7 @@ COMMANDS = {
 }
 
 # Those that are packages.
-_PACKAGES = frozenset({"config", "convert", "benchmark", "chat"})
+_PACKAGES = frozenset({"config", "convert", "benchmark", "chat", "search"})
 
 
 def usage() -> str:

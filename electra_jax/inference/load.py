@@ -22,7 +22,9 @@ from electra_jax.inference import (
     chatting,
     detecting,
     filling,
+    indexing,
     prompts,
+    rankers,
     refining,
     reviewing,
     scoring,
@@ -446,7 +448,7 @@ class Model:
         Raises:
             UserError: the model has no such task; something that is not a context with candidates.
         """
-        task = searching.ranking_task(self.config, self.tasks, task)
+        task = rankers.ranking_task(self.config, self.tasks, task)
         items, one = as_items(contexts, "rank_all", "a context with its candidates")
         examples = [
             RankingExample(str(i), *candidates_of(item, f"rank_all: item {i}"))
@@ -468,7 +470,7 @@ class Model:
             UserError: the model has no such task; no candidates, or something that is not a text; the directory exists.
         """
         where = None if directory is None else local_path(directory, "the index")
-        return searching.build_index(self, searching.candidates_from(candidates), where, task)
+        return indexing.build_index(self, indexing.candidates_from(candidates), where, task)
 
     @overload
     def search(  # type: ignore[overload-overlap]

@@ -1,5 +1,6 @@
 """Metrics of right answers among several, from their places when what has the largest score comes first."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,14 +57,28 @@ def ranking_measures(
         place[order] = np.arange(1, len(order) + 1)
         places.append(np.sort(place[list(relevant)]))
 
+    return place_measures(places, names)
+
+
+def place_measures(places: Sequence[np.ndarray], names: Sequence[str]) -> dict[str, Measure]:
+    """Return the metrics ``names`` in percent, as `ranking_measures`; any of them may end in @K, as in ``ndcg@10``.
+
+    Places beyond K count as not found, and then the best possible ``ndcg`` is that of K places, too.
+
+    Args:
+        places: of each example those of its right candidates, from 1, in order; infinite where it was not found.
+        names: some of the metrics.
+    """
+
     def value(name: str, of_one: np.ndarray) -> float:
-        if name == "mrr":
-            return 1.0 / float(of_one[0])
-        if name == "ndcg":
-            ideal = np.arange(1, len(of_one) + 1)
-            return float((1 / np.log2(1 + of_one)).sum() / (1 / np.log2(1 + ideal)).sum())
-        kind, _, most = name.partition("@")
-        among = of_one <= int(most)
-        return float(among.any() if kind == "hits" else among.mean())
+        kind, _, given = name.partition("@")
+        most = int(given) if given else math.inf
+        found = of_one[of_one <= most]
+        if kind == "ndcg":
+            ideal = np.arange(1, 1 + min(len(of_one), most))
+            return float((1 / np.log2(1 + found)).sum() / (1 / np.log2(1 + ideal)).sum())
+        if kind == "mrr":
+            return 1.0 / float(found[0]) if len(found) else 0.0
+        return float(len(found) > 0) if kind == "hits" else len(found) / len(of_one)
 
     return {name: mean_of([value(name, of_one) for of_one in places]) for name in names}

@@ -6,15 +6,19 @@ import json
 import pytest
 from tiny_ranker import ranker, write_ranker
 
-from electra_jax import search
+from electra_jax.config.tasks import RankingConfig
+from electra_jax.inference.search_examples import read_examples
 from electra_jax.partitioning import mesh
+from electra_jax.search import __main__ as search
+from electra_jax.search import asking, examples
 
 TEXTS = ["abc", "h", "gfed", "ab"]
 
 
 @pytest.fixture(autouse=True)
 def as_it_is(monkeypatch):
-    monkeypatch.setattr(search, "_prepare", lambda: None)
+    for module in (asking, examples):
+        monkeypatch.setattr(module, "prepare", lambda: None)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +67,62 @@ def test_candidates_are_read_from_objects_with_their_ids(bi, command, tmp_path):
     assert _build(command, bi, tmp_path / "texts.jsonl", tmp_path / "index").status == 0
     stored = (tmp_path / "index" / "candidates.jsonl").read_text().splitlines()
     assert list(map(json.loads, stored)) == [{"id": "p", "text": "abc"}, {"id": "2", "text": "h"}]
+
+
+def _ranked_by_hand(context, candidates):
+    return [one["candidate"] for one in ranker("bi").rank(context, candidates)]
+
+
+def test_what_is_right_is_looked_for_in_all_of_the_index_and_negatives_are_what_was_found_instead(
+    bi, command, tmp_path
+):
+    lines = [
+        {"context": "cab", "response": "h"},
+        {"context": "cab", "response": "abc"},
+        {"context": "gfed", "candidates": ["gfed", "ab", "da"], "label": [0, 1]},
+    ]
+    (tmp_path / "examples.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    texts = ["h", "abc", "gfed", "ab", "da"]
+    mine = ("mine", "--workdir", bi / "work", "--input", tmp_path / "examples.jsonl", "--output")
+    ended = command(search.main, *mine, tmp_path / "mined.jsonl", "--negatives", 2, "--skip", 1)
+    assert ended.status == 0, ended.err
+    assert ended.err == ""
+    for_cab = [text for text in _ranked_by_hand("cab", texts) if text not in ("h", "abc")][1:]
+    for_gfed = [text for text in _ranked_by_hand("gfed", texts) if text not in ("gfed", "ab")][1:3]
+    written = [json.loads(line) for line in (tmp_path / "mined.jsonl").read_text().splitlines()]
+    assert [(line["id"], line["context"], line["response"], line["negatives"]) for line in written] == [
+        ("0", "cab", "h", for_cab),
+        ("1", "cab", "abc", for_cab),
+        ("2", "gfed", "gfed", for_gfed),
+        ("2", "gfed", "ab", for_gfed),
+    ]
+    read = read_examples(tmp_path / "mined.jsonl", RankingConfig(), "reply")
+    assert read[0].candidates == ("h", *for_cab)
+
+    (tmp_path / "texts.txt").write_text("\n".join(texts))
+    assert _build(command, bi, tmp_path / "texts.txt", tmp_path / "index").status == 0
+    ask = ("--workdir", bi / "work", "--index", tmp_path / "index", "--input")
+    ended = command(search.main, "score", *ask, tmp_path / "examples.jsonl")
+    assert ended.status == 0, ended.err
+    cab, gfed = (_ranked_by_hand(context, texts) for context in ("cab", "gfed"))
+    first = [cab.index("h"), cab.index("abc"), min(gfed.index("gfed"), gfed.index("ab"))]
+    scores = json.loads(ended.out)
+    assert (scores["examples"], scores["recall@100"]) == (3, 100)
+    assert scores["hits@1"] == pytest.approx(100 * sum(place == 0 for place in first) / 3)
+    assert scores["mrr@10"] == pytest.approx(100 * sum(1 / (1 + place) for place in first) / 3)
+    (tmp_path / "other.jsonl").write_text('{"context": "a", "response": "hhh"}\n')
+    ended = command(search.main, "score", *ask, tmp_path / "other.jsonl")
+    assert (ended.status, "'0' is no candidate of the index ('hhh')" in ended.err) == (2, True), ended.err
+    for more, message in (
+        ((tmp_path / "mined.jsonl",), "mined.jsonl exists already"),
+        ((tmp_path / "mined.txt",), "call it FILE.jsonl"),
+        ((tmp_path / "new.jsonl", "--negatives", 0), "--negatives is a number from 1 on"),
+    ):
+        ended = command(search.main, *mine, *more)
+        assert (ended.status, message in ended.err) == (2, True), ended.err
+    (tmp_path / "empty.jsonl").write_text("")
+    ended = command(search.main, "score", *ask, tmp_path / "empty.jsonl")
+    assert (ended.status, "empty.jsonl" in ended.err) == (2, True), ended.err
 
 
 @pytest.mark.parametrize(

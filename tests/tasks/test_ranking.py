@@ -18,7 +18,7 @@ from electra_jax.tasks.metrics import pearson, spearman
 from electra_jax.tasks.negatives import negatives_wanted, with_negatives
 from electra_jax.tasks.paired_bootstrap import measure_of
 from electra_jax.tasks.protocol import RankingExample, TextExample
-from electra_jax.tasks.rank_metrics import ranking_measures
+from electra_jax.tasks.rank_metrics import place_measures, ranking_measures
 
 SECTIONS = {
     "bi": {"kind": "ranking", "encoder": "bi", "max_candidate_tokens": 6},
@@ -160,6 +160,17 @@ def test_metrics_by_hand():
     }
     for name, values in expected.items():
         assert found[name](np.arange(3)) == pytest.approx(100 * np.mean(values))
+    some = [np.array([2.0, 5.0, np.inf]), np.array([1.0]), np.array([np.inf])]
+    within = place_measures(some, ["hits@4", "recall@4", "mrr@4", "mrr@1", "ndcg@2"])
+    ideal_of_two = 1 + 1 / math.log2(3)
+    for name, values in {
+        "hits@4": [1, 1, 0],
+        "recall@4": [1 / 3, 1, 0],
+        "mrr@4": [1 / 2, 1, 0],
+        "mrr@1": [0, 1, 0],
+        "ndcg@2": [1 / math.log2(3) / ideal_of_two, 1, 0],
+    }.items():
+        assert within[name](np.arange(3)) == pytest.approx(100 * np.mean(values)), name
     perfect = [(np.eye(20)[n], (n,)) for n in range(20)]
     for name, measure in ranking_measures(perfect, ["hits@1", "recall@10", "mrr", "ndcg"]).items():
         assert measure(np.arange(20)) == 100, name

@@ -1,21 +1,19 @@
-"""Searching many candidates: ``python -m electra_jax.search build|ask --workdir DIR --index DIR``."""
+"""Building an index of candidates, and asking it: ``python -m electra_jax.search build|ask``."""
 
-import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
 from tqdm import tqdm
 
 from electra_jax import cli
-from electra_jax.config.tasks import RankingConfig
 from electra_jax.errors import UserError
 from electra_jax.inference.candidate_files import read_candidates
-from electra_jax.inference.load import trained_tasks
+from electra_jax.inference.indexing import build_index
 from electra_jax.inference.reading import read_records
 from electra_jax.inference.records import Record, chunk_records
-from electra_jax.inference.searching import Searcher, build_index, check_k, searching_task
+from electra_jax.inference.searching import Searcher, check_k
 from electra_jax.predict import (
     LineCounts,
     Output,
@@ -26,31 +24,9 @@ from electra_jax.predict import (
     predict_chunk,
 )
 from electra_jax.retrieval.index import check_new, read_description
-from electra_jax.runtime.cpu_devices import one_device_per_core
-from electra_jax.runtime.malloc import keep_freed_memory
+from electra_jax.search.model import add_model, check_model, prepare
 
 _USUAL_K = 10
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command, or one of its actions."""
-    given = list(sys.argv[1:] if argv is None else argv)
-    if given and given[0] in _ACTIONS:
-        return _ACTIONS[given[0]](given[1:])
-    parser = cli.bare_parser(
-        "electra_jax.search",
-        "Finds the candidates that score best after a text: replies to a dialogue, passages for a question, sentences "
-        "alike. build makes the vectors of all candidates once and keeps them; ask compares a text with every one of "
-        "them. Both need a model that was fine-tuned on a task of kind ranking, encoder bi or poly (docs/search.md)."
-        "\n\nEach action has --help of its own.",
-        epilog="examples:\n"
-        "  python -m electra_jax.search build --workdir runs/ranker --candidates replies.txt --index replies.index\n"
-        "  python -m electra_jax.search ask --workdir runs/ranker --index replies.index --query 'Who wrote Hamlet?'\n"
-        "  python -m electra_jax.search ask --workdir runs/ranker --index replies.index --input asked.jsonl --k 100\n",
-    )
-    parser.add_argument("action", metavar="ACTION", choices=_ACTIONS, help=", ".join(_ACTIONS))
-    parser.parse_args(given)
-    raise UserError(f"the action comes first, one of {', '.join(_ACTIONS)}, and then its arguments")
 
 
 def build(argv: Sequence[str]) -> int:
@@ -61,16 +37,16 @@ def build(argv: Sequence[str]) -> int:
         "The file has a text a line; or JSON objects, or a table with named columns, with text (or candidate, or "
         "response) and perhaps an id. It may be compressed. Of equal texts the first is kept.",
     )
-    _add_model(parser)
+    add_model(parser)
     parser.add_argument(
         "--candidates", type=cli.input_file, required=True, metavar="FILE", help="- is standard input"
     )
     parser.add_argument("--index", type=cli.path, required=True, metavar="DIR", help="a new directory")
     args = parser.parse_args(argv)
-    _prepare()
+    prepare()
     check_new(args.index)
     source = open_source(args.candidates)
-    _check_model(args)
+    check_model(args)
     candidates, twice = read_candidates(source)
     model = load_with_notes(args.workdir)
     cut: list[bool] = []
@@ -94,7 +70,7 @@ def ask(argv: Sequence[str]) -> int:
         "index) and score. The file has a text a line; or JSON objects, or a table with named columns, with context "
         "(or the column that the task was trained on) or text.",
     )
-    _add_model(parser)
+    add_model(parser)
     parser.add_argument(
         "--index", type=cli.path, required=True, metavar="DIR", help="directory that build wrote"
     )
@@ -115,12 +91,12 @@ def ask(argv: Sequence[str]) -> int:
     )
     args = parser.parse_args(argv)
     check_k(args.k)
-    _prepare()
+    prepare()
     read_description(args.index)
     source = None if args.input is None else open_source(args.input)
     if args.output is not None:
         check_output(args.output, source)
-    _check_model(args)
+    _, section = check_model(args)
     if source is None:
         searcher = Searcher(load_with_notes(args.workdir), args.index, args.task)
         (answers,) = searcher.search([args.query], args.k)
@@ -132,7 +108,7 @@ def ask(argv: Sequence[str]) -> int:
     if args.on_error == "stop" and first and isinstance(first[0], UserError):
         raise first[0]
     searcher = Searcher(load_with_notes(args.workdir), args.index, args.task)
-    column = _context_column(searcher)
+    column = section.context or "context"
     predictor = Predictor(
         lambda record: _context_of(record, column), lambda texts: _answers(searcher, texts, args.k)
     )
@@ -141,37 +117,6 @@ def ask(argv: Sequence[str]) -> int:
         for chunk in chain([first], read):
             predict_chunk(chunk, predictor, args.on_error, output, counts)
     return counts.status()
-
-
-_ACTIONS: Mapping[str, Callable[[Sequence[str]], int]] = {"build": build, "ask": ask}
-
-
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--workdir", type=cli.path, required=True, metavar="DIR", help="directory of the model"
-    )
-    parser.add_argument("--task", metavar="NAME", help="which task, where several of the model's rank")
-
-
-def _prepare() -> None:
-    keep_freed_memory()
-    one_device_per_core()
-
-
-def _check_model(args: argparse.Namespace) -> None:
-    """Refuse a model that makes no vectors of candidates; of most it is known before their parameters are read.
-
-    Raises:
-        UserError: it has no task that does.
-    """
-    known = trained_tasks(args.workdir)
-    if known is not None:
-        searching_task(*known, args.task)
-
-
-def _context_column(searcher: Searcher) -> str:
-    section = searcher.model.config.finetune.tasks[searcher.task]
-    return (section.context if isinstance(section, RankingConfig) else None) or "context"
 
 
 def _context_of(record: Record, column: str) -> str:
@@ -185,7 +130,3 @@ def _answers(searcher: Searcher, texts: list[str], k: int) -> list[dict[str, Any
         {"answers": answers} | ({"truncated": True} if is_cut else {})
         for answers, is_cut in zip(found, cut, strict=True)
     ]
-
-
-if __name__ == "__main__":
-    cli.run(main)

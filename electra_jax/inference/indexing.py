@@ -1,0 +1,97 @@
+"""Making the vectors of many candidates: what `Model.index` does."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from electra_jax.config.tasks import RankingConfig
+from electra_jax.errors import UserError
+from electra_jax.inference.items import text_of
+from electra_jax.inference.rankers import fingerprint, searching_task, side_vectors
+from electra_jax.retrieval.candidates import Candidate
+from electra_jax.retrieval.index import CandidateIndex, Description, check_new, new_vectors, open_index
+
+if TYPE_CHECKING:
+    from electra_jax.inference.load import Model
+
+# Candidates that are encoded, sorted by length, and written together.
+_CHUNK = 1 << 14
+
+
+def build_index(
+    model: Model,
+    candidates: Sequence[Candidate],
+    directory: Path | None,
+    task: str | None,
+    *,
+    cut: list[bool] | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> CandidateIndex:
+    """Make the vectors of candidates, in a directory or in memory; see `Model.index`.
+
+    Args:
+        model: the model.
+        candidates: one or more.
+        directory: a new one; None: in memory.
+        task: that ranks, where there are several.
+        cut: if given, whether each candidate was cut is appended; else there is a warning.
+        progress: told how many more are done.
+
+    Raises:
+        UserError: the model has no such task; no candidates; a directory that exists.
+    """
+    name = searching_task(model.config, model.tasks, task)
+    if not candidates:
+        raise UserError("index: there are no candidates, so there is nothing to find")
+    model._searcher = None  # of a directory that may have been built anew
+    is_cut: list[bool] = []
+    description = Description(
+        fingerprint(model, name),
+        name,
+        cast(RankingConfig, model.config.finetune.tasks[name]).encoder,
+        len(candidates),
+        model.config.model.hidden_size,
+    )
+
+    def fill(vectors: np.ndarray) -> None:
+        for start in range(0, len(candidates), _CHUNK):
+            some = candidates[start : start + _CHUNK]
+            found, _, some_cut = side_vectors(model, name, "candidate", [one.text for one in some])
+            vectors[start : start + len(some)] = found[:, 0]
+            is_cut.extend(some_cut)
+            if progress is not None:
+                progress(len(some))
+
+    if directory is None:
+        vectors = np.empty((len(candidates), description.width), np.float32)
+        fill(vectors)
+        index = CandidateIndex(description, list(candidates), vectors)
+    else:
+        check_new(directory)
+        with new_vectors(directory, candidates, description) as stored:
+            fill(stored)
+        index = open_index(directory)
+    if cut is not None:
+        cut += is_cut
+    elif any(is_cut):
+        warnings.warn(
+            f"{sum(is_cut):,} of {len(is_cut):,} candidates were too long and were cut", stacklevel=3
+        )
+    return index
+
+
+def candidates_from(given: Iterable[Any]) -> list[Candidate]:
+    """Return texts as candidates whose ids are their places, from 0; of equal texts the first alone.
+
+    Raises:
+        UserError: something that is not a text.
+    """
+    texts: dict[str, int] = {}
+    for number, text in enumerate(given):
+        texts.setdefault(text_of(text, f"index: candidate {number}"), number)
+    return [Candidate(number, text) for text, number in texts.items()]
