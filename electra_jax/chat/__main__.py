@@ -3,20 +3,25 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import get_args
 
 from electra_jax import cli
+from electra_jax.chat.answers import answers
 from electra_jax.chat.lines import is_terminal, line_editing, piped_lines, remembered_file, typed_lines
-from electra_jax.chat.terminal import HELP, converse
+from electra_jax.chat.terminal import HELP, converse, reasons_text
+from electra_jax.chat.web import ADDRESS, ChatServer
 from electra_jax.config import Config
 from electra_jax.config.loading import with_overrides
 from electra_jax.errors import UserError
 from electra_jax.inference.chatting import Conversation, candidate_texts, check_replies, make_replier
-from electra_jax.inference.load import trained_tasks
+from electra_jax.inference.load import Model, trained_tasks
 from electra_jax.inference.replying import Marks
 from electra_jax.predict import load_with_notes
 from electra_jax.runtime.cpu_devices import one_device_per_core
 from electra_jax.runtime.malloc import keep_freed_memory
+from electra_jax.scoring.methods import usable_methods
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,24 +30,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     if args.candidates is not None:  # many rows: one that is written has no use for several devices
         one_device_per_core()
+    server = None if args.web is None else ChatServer(args.web)
     candidates = None if args.candidates is None else candidate_texts(args.candidates)
-    typed = is_terminal()
-    if sys.stdin is None:
+    if server is None and sys.stdin is None:
         raise UserError("there is no standard input to read what is said from: it is closed")
     known = trained_tasks(args.workdir)
     if known is not None:  # what the settings alone can refuse
         _settings(known[0], args)
+    discriminator = None if args.discriminator is None else _discriminator(args.discriminator)
     model = load_with_notes(args.workdir)
     settings = _settings(model.config, args).generation
     replier = make_replier(model, candidates, args.task, args.speakers, args.history, settings)
+    if server is not None:
+        print(server.url, flush=True)
+        server.serve(answers(replier, discriminator))
+        return 0
     conversation = Conversation(replier)
-    if not typed:
-        converse(conversation, piped_lines(sys.stdin.buffer), typed=False, why=args.why)
+    reasons = partial(reasons_text, discriminator=discriminator) if args.why else None
+    if not is_terminal():
+        converse(conversation, piped_lines(sys.stdin.buffer), typed=False, reasons=reasons)
         return 0
     print(HELP, file=sys.stderr)
     with line_editing(None if args.forget else remembered_file()):
-        converse(conversation, typed_lines("> "), typed=True, why=args.why)
+        converse(conversation, typed_lines("> "), typed=True, reasons=reasons)
     return 0
+
+
+def _discriminator(path: Path) -> Model:
+    """Return the model that judges what is said.
+
+    Raises:
+        UserError: it has no discriminator with its head.
+    """
+    problem = f"--discriminator {path} has no discriminator with its head: name a pre-trained ELECTRA"
+    known = trained_tasks(path)
+    if known is not None and "rtd" not in usable_methods(known[0].objective, None):
+        raise UserError(problem)
+    model = load_with_notes(path)
+    if "discriminator_head" not in model._params:
+        raise UserError(problem)
+    return model
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -57,10 +84,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "A model with a task of kind ranking chooses its replies from --candidates; one with a task of kind seq2seq, "
         "or a causal language model, writes them (docs/dialogue.md).\n\n"
         f"In a terminal lines can be edited, and the arrow keys go through those typed before; {HELP}. "
-        "From a pipe every line is a turn and is answered with a line; an empty line begins another conversation.",
+        "From a pipe every line is a turn and is answered with a line; an empty line begins another conversation. "
+        "With --web there is a page instead, at the address that is printed.",
         epilog="examples:\n"
         "  python -m electra_jax.chat --workdir runs/ranker --candidates utterances.txt --why\n"
         "  python -m electra_jax.chat --workdir runs/blender generation.beams=10 generation.min_new_tokens=20\n"
+        "  python -m electra_jax.chat --workdir runs/blender --web 8000 --discriminator runs/small\n"
         "  printf 'Hello!\\nHow are you?\\n' | python -m electra_jax.chat --workdir runs/blender\n",
     )
     parser.add_argument(
@@ -86,6 +115,18 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--why", action="store_true", help="show what each reply was chosen from, on standard error"
     )
     parser.add_argument(
+        "--web",
+        type=int,
+        metavar="PORT",
+        help=f"talk on a web page of this port of {ADDRESS}, for the browser of this machine; 0 is any that is free",
+    )
+    parser.add_argument(
+        "--discriminator",
+        type=cli.path,
+        metavar="DIR",
+        help="a pre-trained ELECTRA that says what looks replaced in what is said: coloured on the page, or by --why",
+    )
+    parser.add_argument(
         "--forget", action="store_true", help="do not keep what is typed for the next conversation"
     )
     cli.add_overrides(parser, "settings of the section generation that win over those of the run")
@@ -97,6 +138,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if args.candidates is not None and args.overrides:
         raise UserError(
             f"{args.overrides[0]} is for models that write, and with --candidates replies are chosen: leave one out"
+        )
+    if args.discriminator is not None and args.web is None and not args.why:
+        raise UserError(
+            "what --discriminator says is shown by --why or --web: give one of them, or leave it out"
         )
     if args.history is not None and args.history < 1:
         raise UserError(f"--history is {args.history}, but must be a number of turns, 1 or more")

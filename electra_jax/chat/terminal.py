@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from electra_jax.chat.answers import tokens_of
 from electra_jax.errors import UserError
 from electra_jax.inference.chatting import Conversation
+from electra_jax.inference.load import Model
 from electra_jax.inference.replying import Reply
 
 _RESTART = "/new"
 HELP = f"{_RESTART} begins another conversation; ^D ends"
 
 
-def converse(conversation: Conversation, lines: Iterable[str], *, typed: bool, why: bool) -> None:
+def converse(
+    conversation: Conversation,
+    lines: Iterable[str],
+    *,
+    typed: bool,
+    reasons: Callable[[Reply, int], str] | None = None,
+) -> None:
     """Reply to every line, on standard output.
 
     From a pipe an empty line begins another conversation, as in files of conversations, and is answered with an empty
@@ -23,7 +31,7 @@ def converse(conversation: Conversation, lines: Iterable[str], *, typed: bool, w
         conversation: with a model.
         lines: what is said.
         typed: whether by a person, who may say something else where it cannot be replied to.
-        why: whether what each reply was chosen from is shown, on standard error.
+        reasons: of a reply to so many turns, shown on standard error; None: they are not asked for.
 
     Raises:
         UserError: a line of a pipe cannot be replied to.
@@ -44,22 +52,27 @@ def converse(conversation: Conversation, lines: Iterable[str], *, typed: bool, w
             print(f"error: {error}", file=sys.stderr)
             continue
         print(reply.text if typed else " ".join(reply.text.split()), flush=True)
-        if why:
+        if reasons is not None:
             print(reasons(reply, len(conversation.turns) - 1), file=sys.stderr, flush=True)
 
 
-def reasons(reply: Reply, turns: int) -> str:
-    """Return what a reply was chosen from, best first, and what was read for it, a line each.
+def reasons_text(reply: Reply, turns: int, discriminator: Model | None = None) -> str:
+    """Return what was read for a reply, what it was chosen from, the best first, and what of it is doubted, as lines.
 
     Args:
         reply: of the model.
         turns: how many there were before it.
+        discriminator: doubts tokens; None: nobody does.
     """
     ranked = reply.proposals[0].number is not None
     lines = [f"    {_heading(reply, ranked)}; read {_turns_read(reply, turns)}"]
     for proposal in reply.proposals:
         number = "" if proposal.number is None else f"  #{proposal.number + 1}"
         lines.append(f"    {proposal.score:9.3f}{number}  {' '.join(proposal.text.split())}")
+    if discriminator is not None:
+        (tokens,) = tokens_of(discriminator, [reply.text])
+        doubted = [f"{token.text} {token.replaced:.2f}" for token in tokens if token.replaced > 0.5]
+        lines.append(f"    the discriminator doubts: {', '.join(doubted) or 'nothing'}")
     return "\n".join(lines)
 
 

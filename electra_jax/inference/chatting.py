@@ -28,11 +28,12 @@ class Conversation:
     """Two who take turns: a person, who begins, and a model.
 
     Attributes:
+        replier: that replies for the model.
         turns: what was said, in order.
     """
 
     def __init__(self, replier: Replier):
-        self._replier = replier
+        self.replier = replier
         self.turns: list[str] = []
 
     def say(self, text: str) -> Reply:
@@ -44,7 +45,7 @@ class Conversation:
         Raises:
             UserError: it is no text, or empty; or it is longer than the model reads, where that is an error.
         """
-        reply = reply_to(self._replier, [*self.turns, text])
+        reply = reply_to(self.replier, [*self.turns, text])
         self.turns += [text, reply.text]
         return reply
 

@@ -33,8 +33,14 @@ class Token:
     replaced: float
 
 
-def detect(model: Model, texts: Any, cut: list[bool] | None) -> Any:
+def detect(model: Model, texts: Any, cut: list[bool] | None, most_rows: int | None = None) -> Any:
     """Find how likely each token of one text or many was replaced; see `Model.detect`.
+
+    Args:
+        model: with a discriminator.
+        texts: a list of texts, or one.
+        cut: as there.
+        most_rows: of a batch; None: as many as are efficient where there are many texts.
 
     Raises:
         UserError: the model has no discriminator's head; something that is not a text.
@@ -54,7 +60,7 @@ def detect(model: Model, texts: Any, cut: list[bool] | None) -> Any:
         return {"replaced": jax.nn.sigmoid(logits)}
 
     rows = model._rows([encoding.ids for encoding in encodings], cut, stacklevel=4)
-    found = model._run("detect", outputs, rows)
+    found = model._run("detect", outputs, rows, most_rows=most_rows)
     results = []
     for number, (text, encoding) in enumerate(zip(checked, encodings, strict=True)):
         spans = encoding.offsets[: model.max_length - 2]

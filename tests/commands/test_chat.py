@@ -1,6 +1,7 @@
 """`chat` from a pipe, and what is refused before the model is read."""
 
 import io
+import socket
 import sys
 
 import pytest
@@ -30,6 +31,13 @@ def ask(folder, command, monkeypatch):
         return command(chat.main, "--workdir", workdir, *arguments)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def taken():
+    """A port of 127.0.0.1 that somebody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
 
 
 def test_each_line_of_a_pipe_is_answered_and_an_empty_one_begins_anew(ask, folder):
@@ -69,20 +77,28 @@ def test_a_model_that_writes_is_asked_with_its_settings(ask):
         ),
         (("--task", "reply"), "no task 'reply' that replies; there is: ranker, writer"),
         (("--history", "0"), "--history is 0, but must be a number of turns, 1 or more"),
+        (("--web", "PORT"), "of 127.0.0.1 is in use: give another, or end what listens there"),
+        (("--web", "70000"), "port 70000 is none: give a number from 0 to 65535"),
+        (
+            ("--why", "--discriminator", "RUN"),
+            "run has no discriminator with its head: name a pre-trained ELECTRA",
+        ),
+        (("--discriminator", "RUN"), "what --discriminator says is shown by --why or --web"),
         (("train.steps=1",), "train.steps=1 is no setting of generation"),
         (("--candidates", "some.txt", "generation.beams=2"), "generation.beams=2 is for models that write"),
         (("generation.beams=2", "generation.top_p=0.5"), "beams 2 draws nothing, so top_p does"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_the_model_is_read(
-    ask, monkeypatch, tmp_path, arguments, message
+    ask, taken, folder, monkeypatch, tmp_path, arguments, message
 ):
     monkeypatch.setattr(chat, "load_with_notes", lambda path: pytest.fail("the model was loaded"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.txt").write_text("\n \n")
     (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\0")
     (tmp_path / "some.txt").write_text("a\n")
-    ended = ask(b"abc\n", *arguments)
+    named = {"PORT": taken, "RUN": folder / "run"}
+    ended = ask(b"abc\n", *(named.get(argument, argument) for argument in arguments))
     assert (ended.status, ended.out) == (2, "")
     assert message in ended.err
     assert ended.err.count("\n") == 1

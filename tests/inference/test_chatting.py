@@ -1,11 +1,16 @@
 """Conversations in Python: what a model reads of the turns, and what it replies."""
 
+import json
+
 import pytest
+from tiny_models import write_pre_trained
 from tiny_replier import write_replier
 from writers import causal_model
 
 import electra_jax
 from electra_jax import UserError
+from electra_jax.chat.answers import answers
+from electra_jax.chat.terminal import reasons_text
 from electra_jax.dialogue.turns import Turn, alternating, reply_text
 from electra_jax.inference.replying import Reading
 from electra_jax.inference.writing import generate, writer_of
@@ -60,6 +65,27 @@ def test_a_language_model_goes_on_from_the_turns_and_draws_anew_at_every_turn():
     settings["stop_strings"] = ["\n"]
     first = generate(model, ["you: abc\nme:"], settings, 1)[0]
     assert replies[0] == first.text.strip() != ""
+
+
+def test_the_page_shows_what_the_discriminator_makes_of_both_turns(model, tmp_path):
+    discriminator = electra_jax.load(write_pre_trained(tmp_path / "run"))
+    talk = model.chat(CANDIDATES)
+    found = json.loads(json.dumps(answers(talk.replier, discriminator)(["abc"])))
+    reply = talk.say("abc")
+    assert (found["text"], found["proposals"][0]["number"]) == (reply.text, reply.proposals[0].number)
+    assert "".join(text for text, _ in found["said"]) == "abc"
+    assert found["replied"] == [
+        [token.text, pytest.approx(token.replaced, abs=1e-6)] if token else [" ", None]
+        for token in _with_blanks(discriminator.detect(reply.text))
+    ]
+    assert "the discriminator doubts: " in reasons_text(reply, 1, discriminator)
+    assert "said" not in answers(talk.replier, None)(["abc"])
+
+
+def _with_blanks(tokens):
+    """Tokens, and None between two words."""
+    first, *others = tokens
+    return [first, *(one for token in others for one in (None, token))]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,97 @@
+"use strict";
+// All text is put in as text (textContent), never as markup.
+
+const turns = [];
+const list = document.getElementById("turns");
+const form = document.getElementById("say");
+const input = document.getElementById("text");
+const error = document.getElementById("error");
+let busy = false; // one question at a time
+
+function add(parent, tag, text, kind) {
+  const made = parent.appendChild(document.createElement(tag));
+  if (text !== undefined) made.textContent = text;
+  if (kind) made.className = kind;
+  return made;
+}
+
+// Show a text as the discriminator sees it: pieces of [text, p(replaced) or null].
+function colour(paragraph, pieces) {
+  paragraph.textContent = "";
+  for (const [text, replaced] of pieces) {
+    const piece = add(paragraph, "span", text);
+    if (replaced === null) continue;
+    piece.style.backgroundColor = `rgb(225 30 30 / ${(0.75 * replaced).toFixed(3)})`;
+    piece.title = `p(replaced) ${replaced.toFixed(2)}`;
+    piece.dataset.replaced = replaced;
+    if (replaced > 0.5) piece.className = "doubted";
+  }
+}
+
+function why(item, answer, before) {
+  const chosen = answer.proposals[0].number !== null;
+  const details = add(item, "details");
+  add(details, "summary", "Why");
+  const read = before === 1 ? "the turn" : `the last ${answer.turns_read} of ${before} turns`;
+  const from = chosen ? `Chosen from ${answer.compared} candidates` :
+    answer.compared === 1 ? "Written" : `${answer.compared} were written`;
+  add(details, "p", `${from}; read: ${read}${answer.truncated ? ", cut" : ""}.`);
+  const table = add(details, "table");
+  const head = add(table, "tr");
+  for (const name of chosen ? ["score", "candidate", "text"] : ["score", "text"]) add(head, "th", name);
+  for (const proposal of answer.proposals) {
+    const row = add(table, "tr");
+    add(row, "td", proposal.score.toFixed(3), "number");
+    if (chosen) add(row, "td", `#${proposal.number + 1}`, "number");
+    add(row, "td", proposal.text);
+  }
+}
+
+async function ask(said) {
+  const response = await fetch("reply", {
+    method: "POST",
+    headers: {"Content-Type": "application/json"},
+    body: JSON.stringify({turns: [...turns, said]}),
+  });
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.error);
+  return answer;
+}
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const said = input.value.trim();
+  if (!said || busy) return;
+  error.textContent = "";
+  busy = true;
+  const item = add(list, "li", undefined, "you");
+  const own = add(item, "p", said);
+  input.value = "";
+  try {
+    const answer = await ask(said);
+    turns.push(said, answer.text);
+    const other = add(list, "li", undefined, "me");
+    const text = add(other, "p", answer.text);
+    if (answer.replied) {
+      colour(own, answer.said);
+      colour(text, answer.replied);
+      document.getElementById("legend").hidden = false;
+    }
+    why(other, answer, turns.length - 1);
+    form.scrollIntoView({block: "end"});
+  } catch (problem) {
+    item.remove();
+    input.value = input.value || said;
+    error.textContent = problem instanceof TypeError ? "The server does not answer: it has ended." : problem.message;
+  } finally {
+    busy = false;
+    input.focus();
+  }
+});
+
+document.getElementById("new").addEventListener("click", () => {
+  if (busy) return;
+  turns.length = 0;
+  list.textContent = error.textContent = "";
+  input.focus();
+});
