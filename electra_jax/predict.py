@@ -21,6 +21,7 @@ from electra_jax.inference.predictions import Predictions, text_with_gaps
 from electra_jax.inference.prompts import check_labels_fit, check_prompter, check_prompts
 from electra_jax.inference.reading import TrainingFileFormat, read_records, training_file_format
 from electra_jax.inference.records import Record, chunk_records, extract_inputs
+from electra_jax.inference.reranker_file import judges_of_task, load_reranker
 from electra_jax.inference.reviewing import check_reviewer, check_threshold, readable_review
 from electra_jax.inference.source_writer import SourceWriter
 from electra_jax.inference.vectors import check_layer
@@ -55,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config, tasks = known or (model.config, model.tasks)  # type: ignore[union-attr]
         name = _task_name(tasks, args)
         file_format = training_file_format(name, config.finetune.tasks[name], tasks[name].labels)
+        args.judges = None if args.rerank is None else judges_of_task(args.rerank, config, name)
     read = chunk_records(read_records(source, file_format))
     first = next(read, [])
     if args.on_error == "stop" and first and isinstance(first[0], UserError):
@@ -133,6 +135,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         type=int,
         metavar="N",
         help="with --encode, whose states: 0 the embeddings (default: the last, docs/sentence_vectors.md)",
+    )
+    what.add_argument(
+        "--rerank",
+        metavar="WHAT",
+        help="with a task that writes, put the candidates of each line in the order of judges: a file of theirs, or "
+        "one, as electra_jax.generate takes them (docs/generation.md)",
     )
     what.add_argument(
         "--score",
@@ -447,6 +455,11 @@ def _make_predictor(
             return Predictor(
                 lambda record: (record.text("question"), record.text("context")),
                 lambda questions: model.answer_all(questions, task),
+            )
+        case "seq2seq" if args.judges is not None:
+            reranker = load_reranker(args.judges, model)
+            return Predictor(
+                predictions.source_with_candidates, lambda lists: predictions.reranked(reranker, lists)
             )
         case "seq2seq":
             writer = SourceWriter(model, model.config.generation, task)

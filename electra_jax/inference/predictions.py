@@ -4,9 +4,12 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from electra_jax.errors import UserError
 from electra_jax.inference.filling import check_gaps
+from electra_jax.inference.items import candidates_of
 from electra_jax.inference.load import Model
 from electra_jax.inference.records import Record
+from electra_jax.inference.reranking import Reranker
 from electra_jax.inference.scoring import score_texts
 from electra_jax.inference.vectors import Pooling
 
@@ -73,3 +76,19 @@ def reviewed(model: Model, texts: list[str], threshold: float, k: int) -> Predic
 
 def _truncated_mark(is_cut: bool) -> dict[str, Any]:
     return {"truncated": True} if is_cut else {}
+
+
+def source_with_candidates(record: Record) -> tuple[str, tuple[str, ...]]:
+    """Return the field ``text`` and the list ``candidates``.
+
+    Raises:
+        UserError: they are not there, or something else.
+    """
+    if (candidates := record.fields.get("candidates")) is None:
+        raise UserError(f"{record.where} has no 'candidates', a list of texts to put in order")
+    return candidates_of((record.text("text"), candidates), record.where)
+
+
+def reranked(reranker: Reranker, lists: list[tuple[str, tuple[str, ...]]]) -> Predictions:
+    """Return ``ranked``, the candidates for each source, the best first."""
+    return [{"ranked": ranked} for ranked in reranker.rank_all(lists)]

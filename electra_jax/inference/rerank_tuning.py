@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from electra_jax.errors import UserError
-from electra_jax.generation.rerank import best_of_each, chosen, counted_through, tune_weights
+from electra_jax.generation.rerank import best_of_each, chosen, counted_through, mixed, tune_weights
 from electra_jax.generation.written import Generation
 from electra_jax.inference.judges import JUDGES
 from electra_jax.inference.reranking import Reranker, writer_of_several
@@ -35,41 +35,56 @@ class JudgedTexts:
         known: bool ``[sources, candidates]``, false where a list is filled up.
         measure: the metric over some of the texts, counted from the first of the first source.
         judges: their names.
+        references: float64 ``[sources, judges]``, what they say of the first reference of each.
+        written: bool ``[sources, candidates]``, which texts are a reference word for word.
     """
 
     scores: np.ndarray
     known: np.ndarray
     measure: Measure
     judges: tuple[str, ...]
+    references: np.ndarray
+    written: np.ndarray
 
     def of_choice(self, picks: np.ndarray) -> float:
         """Return the metric of one text for each source, int ``[sources]``."""
         return self.measure(counted_through(picks, self.known.shape[1]))
 
-    def of_weights(self, weights: Mapping[str, float]) -> float:
-        """Return the metric of what a mixture chooses."""
-        return self.of_choice(chosen(self.scores, np.array([weights[name] for name in self.judges])))
+    def reference_first(self, weights: np.ndarray) -> float:
+        """Return for how many sources, in percent, a mixture puts the reference before all other texts.
+
+        Of equal scores the reference's counts as the smaller one, so that a judge who says the same of all is wrong.
+
+        Args:
+            weights: float64 ``[judges]``.
+        """
+        others = np.where(self.written, -np.inf, mixed(self.scores, weights)).max(axis=1)
+        right = mixed(self.references[:, None], weights)[:, 0]
+        return float(100.0 * (right > others).mean())
 
     def figures(self, weights: Mapping[str, float]) -> dict[str, Any]:
         """Return the metric of each judge and of their mixture, and what these are to be compared with.
 
         Returns:
             ``as_written``, of the first text of each source; ``random``, of one drawn blindly; ``oracle``, of the one
-            that is best by itself; ``judges``, of what each would choose alone; ``mixture``.
+            that is best by itself; ``judges``, of what each would choose alone; ``mixture``; ``reference_first``, of
+            each judge and the mixture, what `JudgedTexts.reference_first` returns.
         """
+        by_judge = dict(zip(self.judges, np.eye(len(self.judges)), strict=True))
+        together = np.array([weights[name] for name in self.judges])
         counts = self.known.sum(axis=1)
         rng = np.random.default_rng(0)
         drawn = [self.of_choice((rng.random(len(counts)) * counts).astype(np.int64)) for _ in range(_DRAWS)]
-        alone = np.eye(len(self.judges))
         return {
             "as_written": self.of_choice(np.zeros(len(counts), np.int64)),
             "random": float(np.mean(drawn)),
             "oracle": self.of_choice(best_of_each(self.known, self.measure)),
-            "judges": {
-                name: self.of_choice(chosen(self.scores, alone[place]))
-                for place, name in enumerate(self.judges)
+            "judges": {name: self.of_choice(chosen(self.scores, alone)) for name, alone in by_judge.items()},
+            "mixture": self.of_choice(chosen(self.scores, together)),
+            "reference_first": {
+                "judges": {name: self.reference_first(alone) for name, alone in by_judge.items()},
+                "mixture": self.reference_first(together),
             },
-            "mixture": self.of_weights(weights),
         }
 
     def tuned(self) -> dict[str, float]:
@@ -101,14 +116,25 @@ def judge_texts(
     lists = [
         (example.source, [text.text for text in some]) for example, some in zip(examples, texts, strict=True)
     ]
-    scores = reranker.scores(lists)
-    known = np.arange(scores.shape[1]) < np.array([[len(some)] for some in texts])
+    right = [(example.targets or ("",))[0] for example in examples]
+    # The references are scored beside the texts, so that a ranker reads each source once.
+    found = reranker.scores(
+        [(source, [*some, reference]) for (source, some), reference in zip(lists, right, strict=True)]
+    )
+    counts = np.array([len(some) for some in texts])
+    rows = np.arange(len(texts))
+    of_references = found[rows, counts]
+    found[rows, counts] = np.nan
+    scores = found[:, :-1]
+    known = np.arange(scores.shape[1]) < counts[:, None]
     flat = [text for _, some in lists for text in [*some, *[""] * (scores.shape[1] - len(some))]]
     of_each = [example for example in examples for _ in range(scores.shape[1])]
-    references = [example.targets or () for example in of_each]
+    all_right = [example.targets or () for example in of_each]
     sources = [example.source for example in of_each]
-    measure = text_measures(flat, references, sources, [metric], language)[metric]
-    return JudgedTexts(scores, known, measure, tuple(reranker.judges))
+    measure = text_measures(flat, all_right, sources, [metric], language)[metric]
+    written = np.array([text in references for text, references in zip(flat, all_right, strict=True)])
+    judges = tuple(reranker.judges)
+    return JudgedTexts(scores, known, measure, judges, of_references, written.reshape(known.shape))
 
 
 def tune_reranker(

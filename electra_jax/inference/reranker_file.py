@@ -115,6 +115,27 @@ def check_models(judges: Mapping[str, JudgeSetting], writer: Config) -> None:
             check_judge(name, known[0], judge.model)
 
 
+def judges_of_task(given: str, config: Config, name: str) -> dict[str, JudgeSetting]:
+    """Return the judges that ``given`` stands for, as `read_judges`, for candidates of a task.
+
+    Args:
+        given: a file or a judge.
+        config: of the model with the task.
+        name: of the task.
+
+    Raises:
+        UserError: see `read_judges` and `check_models`; or the task does not write.
+    """
+    if (kind := config.finetune.tasks[name].kind) != "seq2seq":
+        raise UserError(
+            f"--rerank puts texts for a source in order, as a task of kind seq2seq writes them, and {name} is of kind "
+            f"{kind}: leave it out"
+        )
+    judges = read_judges(given)
+    check_models(judges, config)
+    return judges
+
+
 def load_reranker(
     judges: Mapping[str, JudgeSetting], writer: Model, notes: list[str] | None = None
 ) -> Reranker:

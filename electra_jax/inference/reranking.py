@@ -62,7 +62,7 @@ class Reranker:
 
         Returns:
             ``candidate``, its ``number`` among those given, from 0, its ``score``, and ``scores`` of each judge. A
-            blank candidate, or one in which a judge finds no token, comes last, and its scores are not numbers.
+            blank candidate, or one in which a judge finds no token, comes last; None stands for what it lacks.
 
         Raises:
             UserError: something that is not a text; no candidates; a source that a judge refuses.
@@ -84,8 +84,10 @@ class Reranker:
                 {
                     "candidate": candidates[number],
                     "number": number,
-                    "score": float(total[number]),
-                    "scores": self._by_name(of_each[number]),
+                    "score": number_or_none(total[number]),
+                    "scores": {
+                        name: number_or_none(score) for name, score in self._by_name(of_each[number]).items()
+                    },
                 }
                 for number in best_first(total, len(candidates))
             ]
@@ -144,6 +146,11 @@ class Reranker:
 
     def _by_name(self, scores: np.ndarray) -> dict[str, float]:
         return dict(zip(self.judges, map(float, scores), strict=True))
+
+
+def number_or_none(score: float) -> float | None:
+    """Return a score as JSON can hold it."""
+    return float(score) if math.isfinite(score) else None
 
 
 def best_first(totals: np.ndarray, count: int) -> list[int]:
@@ -225,9 +232,10 @@ class RerankingWriter:
         sources: Sequence[str],
         first: int = 0,
         done: Callable[[int], Any] = lambda count: None,
+        most_rows: int | None = None,
     ) -> list[list[Generation]]:
         """Return the texts for each source, the best first; see `SourceWriter.write`."""
-        return self._reranker.reorder(sources, self._writer.write(sources, first, done))
+        return self._reranker.reorder(sources, self._writer.write(sources, first, done, most_rows))
 
     def stream(self, source: str) -> Iterator[str]:
         """Refuse: see `SourceWriter.stream`."""

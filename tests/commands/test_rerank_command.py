@@ -6,7 +6,7 @@ import jax
 import pytest
 from tiny_writer import EXAMPLES, tiny_writer
 
-from electra_jax import generate, rerank
+from electra_jax import generate, predict, rerank
 from electra_jax.inference import reranker_file
 from electra_jax.inference.load import Model
 from electra_jax.partitioning import mesh
@@ -38,12 +38,12 @@ def run(model, monkeypatch, tmp_path, command):
     )
     section = model.config.finetune.model_copy(update={"tasks": {"mine": section}})
     config = model.config.model_copy(update={"finetune": section})
-    for module in (generate, rerank):
+    for module in (generate, predict, rerank):
         monkeypatch.setattr(module, "one_device_per_core", lambda: None)
         monkeypatch.setattr(module, "keep_freed_memory", lambda: None)
         monkeypatch.setattr(module, "load_with_notes", lambda path: model)
-    for module in (generate, rerank, reranker_file):
-        monkeypatch.setattr(module, "trained_tasks", lambda path: (config, {}))
+    for module in (generate, predict, rerank, reranker_file):
+        monkeypatch.setattr(module, "trained_tasks", lambda path: (config, model.tasks))
     return lambda module, *arguments: command(module.main, "--workdir", tmp_path, *arguments)
 
 
@@ -70,6 +70,24 @@ def test_weights_go_by_a_file_from_the_command_that_tunes_to_the_one_that_writes
         assert len(line["others"]) == 2
 
 
+def test_candidates_of_a_file_are_put_in_order_whoever_wrote_them(run, tmp_path):
+    lines = [
+        {"id": "x", "source": "ab", "candidates": ["a", "abc", ""]},
+        {"source": "ab"},
+        {"source": "b", "candidates": []},
+    ]
+    (tmp_path / "asked.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    asked = ("--input", tmp_path / "asked.jsonl", "--rerank", "length")
+    ended = run(predict, *asked)
+    assert ended.status == 2
+    assert "asked.jsonl, line 2 has no 'candidates', a list of texts to put in order" in ended.err
+    answer = json.loads(ended.out)
+    assert answer["id"] == "x"
+    assert [one["candidate"] for one in answer["ranked"]] == ["abc", "a", ""]
+    assert answer["ranked"][2]["score"] is None
+    assert run(predict, *asked, "--on-error", "skip").err.count("skipped: ") == 2
+
+
 @pytest.mark.parametrize(
     ("module", "arguments", "message"),
     [
@@ -92,6 +110,7 @@ def test_weights_go_by_a_file_from_the_command_that_tunes_to_the_one_that_writes
         (rerank, ("--judge", "length", "--limit", "0", *KEYS), "--limit 0 must be at least 1"),
         (rerank, ("--judge", "length", "--test", *KEYS), "finetune.tasks.mine has no test examples"),
         (rerank, ("--judge", "length", "--metric", "ter", *KEYS), "of which less is better"),
+        (predict, ("--input", "-", "--rerank", "pll"), "the judge pll cannot be the model that writes"),
         (rerank, ("--judge", "length"), "reranking chooses among several texts"),
     ],
 )

@@ -12,7 +12,7 @@ from tiny_writer import EXAMPLES, MODEL, letters, tiny_writer
 from electra_jax.errors import UserError
 from electra_jax.inference import reranker_file
 from electra_jax.inference.load import Model
-from electra_jax.inference.rerank_tuning import tune_reranker
+from electra_jax.inference.rerank_tuning import JudgedTexts, tune_reranker
 from electra_jax.inference.reranking import Reranker
 from electra_jax.inference.source_scorer import score_for_sources
 from electra_jax.model.text_encoder import init_params
@@ -107,7 +107,7 @@ def test_the_best_comes_first_with_what_was_said_of_it():
     assert [one["candidate"] for one in ranked][:2] == ["ab", "ba"]
     assert ranked[0]["score"] == pytest.approx(-2 * math.log(2))
     assert ranked[0]["scores"] == {"length": pytest.approx(math.log(2))}
-    assert ranked[-1]["score"] == -math.inf
+    assert ranked[-1] == {"candidate": " ", "number": 1, "score": None, "scores": {"length": None}}
 
 
 def test_a_model_puts_what_it_wrote_in_the_order_of_the_judges(model, written):
@@ -130,10 +130,26 @@ def test_weights_are_tuned_on_references(model, written):
     assert figures["oracle"] == figures["mixture"] == figures["judges"]["length"] == 100
     assert figures["random"] < 100
     assert max(figures["judges"]["decoder"], figures["as_written"]) < 100
+    longer = [
+        all(len(text.text) < len(right) for text in texts if text.text != right)
+        for texts, right in zip(written, references, strict=True)
+    ]
+    assert figures["reference_first"]["judges"]["length"] == pytest.approx(100 * np.mean(longer))
     assert found.weights["length"] > 0
     assert found.weights["decoder"] == 0
     with pytest.raises(UserError, match="less is better"):
         tune_reranker(model, judges, SOURCES, references, "repetition", **SEVERAL)
+
+
+def test_a_reference_is_first_if_it_beats_all_texts_but_itself():
+    scores = np.array([[[1.0], [5.0]], [[2.0], [9.0]], [[3.0], [np.nan]], [[4.0], [1.0]]])
+    references = np.array([[6.0], [9.0], [3.0], [np.nan]])
+    written = np.array([[False, False], [False, True], [False, False], [False, False]])
+    judged = JudgedTexts(scores, np.isfinite(scores[..., 0]), np.sum, ("length",), references, written)
+    assert (
+        judged.reference_first(np.array([1.0])) == 50
+    )  # of the third and an other text a judge says the same
+    assert judged.reference_first(np.array([-1.0])) == 0
 
 
 @pytest.mark.parametrize(
