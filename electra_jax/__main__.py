@@ -21,6 +21,7 @@ COMMANDS = {
     "predict": "write labels, tags, answers, replaced tokens or vectors, as JSON lines; proof-read",
     "generate": "write on from prompts, or fill the gaps of texts",
     "rerank": "tune which of several translations, summaries or replies is taken",
+    "retrieve": "add to conversations the replies that a ranker finds, for a decoder to refine",
     "search": "keep the vectors of many candidates, and find the best for a text",
     "chat": "talk to a model that ranks or writes replies",
     "convert": "exchange checkpoints with Hugging Face and TensorFlow",

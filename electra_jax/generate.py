@@ -22,7 +22,7 @@ from electra_jax.inference.records import Record, chunk_records
 from electra_jax.inference.refining import check_is_pair, refine_texts
 from electra_jax.inference.reranker_file import check_models, load_reranker, read_judges
 from electra_jax.inference.reranking import RerankingWriter, check_several
-from electra_jax.inference.source_writer import writing_tasks
+from electra_jax.inference.source_writer import SourceWriter, writing_tasks
 from electra_jax.inference.writing import build_writer, check_can_write, not_written
 from electra_jax.objectives.kinds import abilities
 from electra_jax.predict import (
@@ -233,7 +233,7 @@ def _write_all(model: Model, args: argparse.Namespace, chunks: Iterator[list[Any
         else:
             writer = _writer(model, settings, args)
             predictor = Predictor(
-                lambda record: writer.prompt(_prompt_of(record), record.where),
+                lambda record: _prompt_for(writer, record),
                 lambda prompts: list(map(prediction_of, writer.write(prompts, counts.answered, bar.update))),
             )
         try:
@@ -267,6 +267,15 @@ def _writer(model: Model, settings: Config, args: argparse.Namespace) -> Any:
 def _prompt_of(record: Record) -> str:
     is_prompt = "prompt" in record.fields and record.names.get("text") not in record.fields
     return record.text("prompt" if is_prompt else "text")
+
+
+def _prompt_for(writer: Any, record: Record) -> Any:
+    text = _prompt_of(record)
+    return (
+        writer.prompt_of(record, text)
+        if isinstance(writer, SourceWriter)
+        else writer.prompt(text, record.where)
+    )
 
 
 def _refine(model: Model, args: argparse.Namespace, texts: list[str], first: int) -> list[dict[str, Any]]:

@@ -464,7 +464,7 @@ def _make_predictor(
         case "seq2seq":
             writer = SourceWriter(model, model.config.generation, task)
             return Predictor(
-                lambda record: writer.prompt(record.text("text"), record.where),
+                lambda record: writer.prompt_of(record, record.text("text")),
                 lambda texts: list(map(prediction_of, writer.write(texts, counts.answered))),
             )
         case "multiple_choice":

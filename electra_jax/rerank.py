@@ -26,7 +26,7 @@ from electra_jax.inference.reranker_file import (
     parse_judge,
     write_judges,
 )
-from electra_jax.inference.reranking import Reranker, check_several
+from electra_jax.inference.reranking import Reranker, check_reads_sources_alone, check_several
 from electra_jax.inference.source_writer import SourceWriter, writing_tasks
 from electra_jax.predict import check_output, load_with_notes
 from electra_jax.runtime.cpu_devices import one_device_per_core
@@ -188,6 +188,7 @@ def _tune(
     for line in notes:
         cli.note(line)
     writer = SourceWriter(model, config.generation, name)
+    check_reads_sources_alone(writer)
     section = config.finetune.tasks[name]
     assert isinstance(section, Seq2SeqConfig)
     language = section.language

@@ -30,7 +30,7 @@ from electra_jax.config.machines import ComputeConfig, HostsConfig, MeshConfig
 from electra_jax.config.networks import GeneratorConfig, ModelConfig
 from electra_jax.config.objectives import ElectraObjective, FinetuneObjective, Objective
 from electra_jax.config.optimization import OptimizerConfig
-from electra_jax.config.seq2seq import decoder_problem
+from electra_jax.config.seq2seq import decoder_problem, retrieval_problem
 from electra_jax.config.tasks import RankingConfig, Seq2SeqConfig
 from electra_jax.config.text import DataConfig, TokenizerConfig
 from electra_jax.config.training import TrainConfig
@@ -181,6 +181,10 @@ class Config(Section):
         known = self.init_from is None or sizes <= self.model.model_fields_set
         for name, task in writers.items() if known else ():
             if problem := decoder_problem(task.decoder, self.model, task.max_target_tokens):
+                return f"finetune.tasks.{name}: {problem}"
+            if task.retrieval is None:
+                continue
+            if problem := retrieval_problem(task.retrieval, self.model, self.data.sequence_length):
                 return f"finetune.tasks.{name}: {problem}"
         if self.finetuning and not writers:
             set_ = [key for key, _ in _keys_that_were_set(self.generation, "generation", ())]

@@ -54,6 +54,23 @@ def _split_file(value: Any) -> Any:
 SplitFile = Annotated[str | ParallelFiles | None, BeforeValidator(_split_file)]
 
 
+class RetrievalConfig(Section):
+    """A text that was retrieved for the source, and is read behind it: retrieve-and-refine (Weston et al. 2018)."""
+
+    column: str = field(
+        "retrieved",
+        "Column of that text; in conversations of a list with one for each turn, null where there is none.",
+    )
+    blend: float = field(
+        0.5,
+        "Share of the training examples that read their target in its place (alpha, Roller et al. 2020): at 0 it is "
+        "soon ignored, at 1 always copied.",
+        ge=0.0,
+        le=1.0,
+    )
+    max_tokens: int = field(32, "Longer ones are cut; so much of data.sequence_length is theirs.", ge=1)
+
+
 class DecoderConfig(Section):
     """The decoder of a seq2seq task: it has the encoder's vocabulary, embeddings and dropout."""
 
@@ -95,6 +112,18 @@ class DecoderConfig(Section):
                 "sharing all is the encoder's layers, not the generator's: set init to encoder, or leave it out"
             )
         return self
+
+
+def retrieval_problem(retrieval: RetrievalConfig, model: Any, length: int) -> str | None:
+    """Return a sentence on why what is retrieved cannot be read with a source of ``length``; None if it can."""
+    if retrieval.max_tokens + 3 > length:
+        return (
+            f"retrieval.max_tokens {retrieval.max_tokens} leaves a source no room in data.sequence_length {length}: "
+            "lower it"
+        )
+    if model.type_vocab_size < 2:
+        return "retrieval needs model.type_vocab_size of at least 2"
+    return None
 
 
 def decoder_problem(decoder: DecoderConfig, model: Any, max_target_tokens: int | None) -> str | None:

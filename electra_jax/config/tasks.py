@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from electra_jax.config.conversations import ConversationsConfig
 from electra_jax.config.fields import PathOrTfds, Section, field
-from electra_jax.config.seq2seq import DecoderConfig, ParallelFiles, SplitFile
+from electra_jax.config.seq2seq import DecoderConfig, ParallelFiles, RetrievalConfig, SplitFile
 from electra_jax.config.yaml_format import show
 from electra_jax.files.file_names import is_file_name
 
@@ -232,6 +232,12 @@ class RankingConfig(TaskConfig):
     """Which of many candidates follows a context, or is alike."""
 
     kind: Literal["ranking"] = field("ranking", _KIND)
+    conversations: ConversationsConfig | None = None
+    distractors: int | None = field(
+        None,
+        "With conversations: so many replies of others, drawn once, stand beside each reply of dev and test; null: 19.",
+        ge=1,
+    )
     encoder: Literal["bi", "poly", "cross"] = field(
         "bi",
         "bi: a vector for the context, one for each candidate; poly: several for the context; cross: context and "
@@ -332,6 +338,8 @@ class RankingConfig(TaskConfig):
             raise ValueError(
                 "temperature is 1 / scale, but stays as it is, while scale is learned: leave one out"
             )
+        if problem := self._problem_with_conversations():
+            raise ValueError(problem)
         for key in (
             ("max_candidate_tokens", "pooling", "scale", "temperature") if self.encoder == "cross" else ()
         ):
@@ -339,12 +347,26 @@ class RankingConfig(TaskConfig):
                 raise ValueError(f"{key} is for encoders bi and poly, not cross: leave it out")
         return self
 
+    def _problem_with_conversations(self) -> str | None:
+        if self.conversations is None:
+            wrong = "distractors is for conversations, whose files name no candidates: leave it out"
+            return None if self.distractors is None else wrong
+        for key in ("context", "response", "negatives", "candidates", "label"):
+            if getattr(self, key) is not None:
+                return f"{key} is not read with conversations, where each turn follows those before it: leave it out"
+        if self.positives_from == "dropout":
+            return "positives_from dropout reads texts alone, not conversations: set it to file"
+        if self.has_scored_pairs:
+            return f"metric {self.metric} is of pairs of texts, not of conversations: choose another"
+        return None
+
 
 class Seq2SeqConfig(TaskConfig):
     """What text a decoder writes for a text: a translation, a summary, a headline."""
 
     kind: Literal["seq2seq"] = field("seq2seq", _KIND)
     conversations: ConversationsConfig | None = None
+    retrieval: RetrievalConfig | None = None
     source: str | None = field(None, "Column of the text that is read.")
     target: str | list[str] | None = field(
         None,
@@ -396,8 +418,12 @@ class Seq2SeqConfig(TaskConfig):
             )
         if not re.fullmatch("[a-z]{2,3}", self.language):
             raise ValueError(f"language {show(self.language, 40)} is no code of a language, such as en or de")
-        if self.conversations is not None and (problem := self._problem_with_conversations()):
-            raise ValueError(problem)
+        for given, problem in (
+            (self.conversations, self._problem_with_conversations),
+            (self.retrieval, self._problem_with_retrieval),
+        ):
+            if given is not None and (found := problem()):
+                raise ValueError(found)
         return self
 
     def _problem_with_conversations(self) -> str | None:
@@ -411,6 +437,14 @@ class Seq2SeqConfig(TaskConfig):
         for split in ("train", "dev", "test"):
             if isinstance(getattr(self, split), ParallelFiles):
                 return f"{split} has two files of parallel lines, which are no conversations: name one file"
+        return None
+
+    def _problem_with_retrieval(self) -> str | None:
+        if self.long == "chunks":
+            return "long chunks is not for retrieval, where a source is read once: set it to truncate"
+        for split in ("train", "dev", "test"):
+            if isinstance(getattr(self, split), ParallelFiles):
+                return f"{split} has two files of parallel lines, which hold nothing retrieved: name one file"
         return None
 
 

@@ -74,8 +74,11 @@ def training_file_format(name: str, config: TaskConfig, labels: Iterable[str]) -
     if isinstance(config, MultipleChoiceConfig):
         choices = choice_reader(config, f"finetune.tasks.{name}")
     conversations = None
-    if isinstance(config, Seq2SeqConfig) and config.conversations is not None:
-        conversations = ConversationReader(config.conversations, config.id, f"finetune.tasks.{name}")
+    if isinstance(config, Seq2SeqConfig | RankingConfig) and config.conversations is not None:
+        retrieval = config.retrieval if isinstance(config, Seq2SeqConfig) else None
+        conversations = ConversationReader(
+            config.conversations, config.id, f"finetune.tasks.{name}", retrieval
+        )
     takes_pairs = "pair" in named or not is_known
     return TrainingFileFormat(config.kind, named, takes_pairs, frozenset(labels), choices, conversations)
 
@@ -145,10 +148,11 @@ def read_records(source: Source, file_format: TrainingFileFormat = TrainingFileF
         found = _read_table(lines, name, tabs=True)
     else:
         found = _read_objects(lines, name, file_format, may_be_text=True)
+    if file_format.conversations is not None:
+        names = ("text", "prompt") if file_format.choices is None else ("context", "text")
+        found = with_sources(found, file_format.conversations, names)
     if file_format.choices is not None:
         found = _each_choice(found, file_format.choices)
-    if file_format.conversations is not None:
-        found = with_sources(found, file_format.conversations)
     for record in found:
         yield record if isinstance(record, UserError) else record.with_names(file_format.names)
 

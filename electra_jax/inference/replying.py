@@ -14,6 +14,7 @@ from electra_jax.generation.written import Generation
 from electra_jax.inference.writer import Writer
 from electra_jax.inference.writing import build_writer
 from electra_jax.tasks.ranking import RankingTask
+from electra_jax.tasks.retrieved_texts import source_room
 from electra_jax.tasks.seq2seq import Seq2SeqTask
 from electra_jax.tokenizers import Tokenizer
 
@@ -151,7 +152,7 @@ class TurnWriter:
         else:
             known = model.tasks[task or ""]
             assert isinstance(known, Seq2SeqTask)
-            self._room, self._before = known.max_length - 2, known.config.prefix
+            self._room, self._before = source_room(known.config, known.max_length), known.config.prefix
 
     def reply(self, turns: Sequence[Turn]) -> Reply:
         """Return what the model writes; what is drawn differs from turn to turn."""

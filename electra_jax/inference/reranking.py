@@ -202,8 +202,22 @@ def writer_of_several(writer: Writer | SourceWriter) -> SourceWriter:
         raise UserError(
             "reranking chooses among texts for a source, which a task of kind seq2seq writes, and this model has none"
         )
+    check_reads_sources_alone(writer)
     check_several(writer.texts_per_prompt)
     return writer
+
+
+def check_reads_sources_alone(writer: SourceWriter) -> None:
+    """Refuse a task that reads what was retrieved for a source, of which judges know nothing.
+
+    Raises:
+        UserError: it is such a task.
+    """
+    if writer.retrieves:
+        raise UserError(
+            "reranking judges texts for sources alone, and this task also reads what was retrieved for them: leave "
+            "reranking out"
+        )
 
 
 class RerankingWriter:
@@ -225,7 +239,8 @@ class RerankingWriter:
 
     def prompt(self, text: str, where: str) -> str:
         """Return a source as `write` takes it; see `SourceWriter.prompt`."""
-        return self._writer.prompt(text, where)
+        self._writer.prompt(text, where)
+        return text
 
     def write(
         self,

@@ -11,12 +11,27 @@ from electra_jax.config.schema import Config
 from electra_jax.errors import UserError, listed
 from electra_jax.generation.settings import check_vocabulary, resolve_method, texts_per_prompt
 from electra_jax.generation.written import Generation
+from electra_jax.inference.records import Record
 from electra_jax.tasks.objective import FineTuning
-from electra_jax.tasks.protocol import Seq2SeqExample
+from electra_jax.tasks.protocol import RetrievedExample, Seq2SeqExample
+from electra_jax.tasks.retrieved_texts import source_room
 from electra_jax.tasks.seq2seq import Seq2SeqTask
+from electra_jax.tasks.sources.retrieved import retrieved_text
 
 if TYPE_CHECKING:
     from electra_jax.inference.load import Model
+
+
+# A text that is read, or that with what was retrieved for it.
+Source = str | tuple[str, str]
+
+
+def _example(name: str, source: Source) -> Seq2SeqExample:
+    return (
+        Seq2SeqExample(name, source)
+        if isinstance(source, str)
+        else RetrievedExample(name, source[0], None, source[1])
+    )
 
 
 def writing_tasks(config: Config) -> list[str]:
@@ -56,25 +71,40 @@ class SourceWriter:
         self._task = replace(task, generation=config)
         self.texts_per_prompt = texts_per_prompt(config, resolve_method(config, is_pair=False))
 
-    def prompt(self, text: str, where: str) -> str:
+    @property
+    def retrieves(self) -> bool:
+        """Whether the task reads what was retrieved for a source."""
+        return self._task.config.retrieval is not None
+
+    def prompt_of(self, record: Record, text: str) -> Source:
+        """Return a source that a record holds, with what was retrieved for it, where the task reads that.
+
+        Raises:
+            UserError: as `prompt`; what was retrieved is no text.
+        """
+        retrieval = self._task.config.retrieval
+        found = None if retrieval is None else retrieved_text(record.fields, retrieval.column, record.where)
+        return self.prompt(text, record.where, found)
+
+    def prompt(self, text: str, where: str, retrieved: str | None = None) -> Source:
         """Return a source as `write` takes it.
 
         Raises:
             UserError: it is too long, with ``long: error``; ``where`` begins the message.
         """
         task = self._task
-        room = task.max_length - 2
+        room = source_room(task.config, task.max_length)
         if task.config.long == "error":
             count = len(self._model.tokenizer.encode(task.config.prefix + text))
             if count > room:
                 raise UserError(
                     f"{where}: the text has {count:,} tokens, and {room:,} can be read: shorten it"
                 )
-        return text
+        return text if retrieved is None else (text, retrieved)
 
     def write(
         self,
-        sources: Sequence[str],
+        sources: Sequence[Source],
         first: int = 0,
         done: Callable[[int], Any] = lambda count: None,
         most_rows: int | None = None,
@@ -82,7 +112,7 @@ class SourceWriter:
         """Return the texts for each source.
 
         Args:
-            sources: the texts that are read.
+            sources: the texts that are read, or pairs of them with what was retrieved for each.
             first: number of the first.
             done: called with the number of sources that are finished.
             most_rows: of a batch; None: as many as are efficient where there are many sources.
@@ -91,7 +121,7 @@ class SourceWriter:
             UserError: a source that is too long, with ``long: error``.
         """
         task = self._task
-        examples = [Seq2SeqExample(str(first + number), source) for number, source in enumerate(sources)]
+        examples = [_example(str(first + number), source) for number, source in enumerate(sources)]
         rows = task.encode(examples, training=False)
         outputs = self._model._run(
             f"task {task.name} {self.config.model_dump_json()}",

@@ -10,7 +10,7 @@ from electra_jax.config.generation import GenerationConfig
 from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
-from electra_jax.inference.items import as_items, text_of
+from electra_jax.inference.items import as_items, pair_of, text_of
 from electra_jax.inference.reranking import Reranker, RerankingWriter
 from electra_jax.inference.source_writer import SourceWriter, writing_tasks
 from electra_jax.inference.writer import Writer
@@ -43,7 +43,7 @@ def generate(
     writer: Any = writer_of(model, settings, task)
     if reranker is not None:
         writer = _reranking(writer, reranker)
-    rows = [writer.prompt(text_of(text, f"generate: item {i}"), f"item {i}") for i, text in enumerate(items)]
+    rows = [_prompt(writer, item, f"item {i}") for i, item in enumerate(items)]
     found = writer.write(rows, first)
     several = writer.texts_per_prompt > 1
     results: list[Any] = list(found) if several else [texts[0] for texts in found]
@@ -54,6 +54,13 @@ def _reranking(writer: Any, reranker: Any) -> RerankingWriter:
     if not isinstance(reranker, Reranker):
         raise UserError(f"rerank is {reranker!r}, and must be a Reranker (electra_jax.inference.reranking)")
     return RerankingWriter(writer, reranker)
+
+
+def _prompt(writer: Any, item: Any, where: str) -> Any:
+    if isinstance(item, tuple) and isinstance(writer, SourceWriter) and writer.retrieves:
+        source, retrieved = pair_of(item, f"generate: {where}")
+        return writer.prompt(source, where, retrieved)
+    return writer.prompt(text_of(item, f"generate: {where}"), where)
 
 
 def stream(model: Model, prompt: Any, settings: Mapping[str, Any]) -> Iterator[str]:

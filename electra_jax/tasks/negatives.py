@@ -43,7 +43,7 @@ def with_negatives(
         for right in example.relevant:
             negatives = own if most is None else own[:most]
             if drawn and most is not None and len(negatives) < most:
-                negatives = negatives + _drawn(rng, pool, {*rights, *negatives}, most - len(negatives))
+                negatives = negatives + drawn_texts(rng, pool, {*rights, *negatives}, most - len(negatives))
             if not negatives and not config.negatives_of_batch:
                 raise UserError(
                     f"{where}: the example {example.id!r} has no negatives to be told from; give it some, or set "
@@ -64,7 +64,7 @@ def _are_drawn(config: RankingConfig) -> bool:
     return config.negatives_from == "drawn" or (config.encoder == "cross" and config.negatives_from is None)
 
 
-def _drawn(rng: np.random.Generator, pool: Sequence[str], but: set[str], count: int) -> list[str]:
+def drawn_texts(rng: np.random.Generator, pool: Sequence[str], but: set[str], count: int) -> list[str]:
     """Return different texts of a pool, drawn at random, at most ``count`` of them and none of ``but``."""
     tried = rng.permutation(len(pool))[: count + len(but)] if len(pool) <= 4 * (count + len(but)) else None
     if tried is None:

@@ -146,6 +146,17 @@ class Seq2SeqExample:
 
 
 @dataclass(frozen=True)
+class RetrievedExample(Seq2SeqExample):
+    """The same with a text that was retrieved for it.
+
+    Attributes:
+        retrieved: that text; None where there is none.
+    """
+
+    retrieved: str | None = None
+
+
+@dataclass(frozen=True)
 class ChoiceExample:
     """A context and several options, one of which is right.
 

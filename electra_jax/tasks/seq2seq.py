@@ -20,7 +20,15 @@ from electra_jax.generation.whole_texts import decoding_rule, write_whole
 from electra_jax.generation.written import Finish, Generation
 from electra_jax.model.text_decoder import TextDecoder
 from electra_jax.tasks.measures import Measure
-from electra_jax.tasks.protocol import NO_TARGET, Rows, Seq2SeqExample, SummedLoss, TaskBatch, TunedTask
+from electra_jax.tasks.protocol import (
+    NO_TARGET,
+    RetrievedExample,
+    Rows,
+    Seq2SeqExample,
+    SummedLoss,
+    TaskBatch,
+    TunedTask,
+)
 from electra_jax.tasks.seq2seq_rows import SourceRow, seq2seq_rows
 from electra_jax.tasks.text_metrics import signatures, text_measures, text_scores
 from electra_jax.tokenizers import Tokenizer
@@ -214,12 +222,13 @@ class Seq2SeqTask:
 def _compared(
     examples: Sequence[Seq2SeqExample], predictions: Sequence[Mapping[str, Any]]
 ) -> tuple[list[str], list[tuple[str, ...]], list[str]]:
-    """Return what was written, the references, and the sources."""
+    """Return what was written, the references, and what may be copied: the sources, or what was retrieved for them."""
     references = [example.targets for example in examples if example.targets is not None]
     if len(references) != len(examples):
         raise ValueError("targets that are hidden cannot be compared with")
     texts = [str(prediction["text"]) for prediction in predictions]
-    return texts, references, [example.source for example in examples]
+    sources = [e.retrieved or "" if isinstance(e, RetrievedExample) else e.source for e in examples]
+    return texts, references, sources
 
 
 def prediction_of(texts: Sequence[Generation]) -> dict[str, Any]:

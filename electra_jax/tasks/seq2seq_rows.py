@@ -10,6 +10,7 @@ import numpy as np
 from electra_jax.config.tasks import Seq2SeqConfig
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Rows, Seq2SeqExample
+from electra_jax.tasks.retrieved_texts import retrieved_ids, source_room
 from electra_jax.tokenizers import Tokenizer
 
 # Below this share of words that a vocabulary does not give back as they are, nothing is said.
@@ -40,6 +41,8 @@ def seq2seq_rows(
 ) -> Rows:
     """Encode sources as ``[CLS] text [SEP]``, and in training targets as ``text [SEP]``, a row for each reference.
 
+    Behind a source stands what was retrieved for it, ``text [SEP]``, of the second token type.
+
     ``details`` has a `SourceRow` for each row. With ``long: chunks`` a source that is too long has a row for each
     chunk, except in training.
 
@@ -54,12 +57,17 @@ def seq2seq_rows(
     Raises:
         UserError: hidden targets in training; a source that is too long, with ``long: error``.
     """
-    where, room = f"finetune.tasks.{name}", longest[0] - 2
+    where, room = f"finetune.tasks.{name}", source_room(config, longest[0])
     sources = tokenizer.encode_batch([config.prefix + example.source for example in examples])
     references: list[tuple[str, ...]] = [(example.targets or ()) if training else () for example in examples]
     flat = [text for texts in references for text in texts]
     encoded = iter(tokenizer.encode_batch(flat))
+    retrieved: list[list[int]] = []
+    notes: list[str] = []
+    if config.retrieval is not None:
+        retrieved, notes = retrieved_ids(config, tokenizer, examples, references)
     rows: list[np.ndarray] = []
+    types: list[np.ndarray] = []
     targets: list[np.ndarray] = []
     owners: list[int] = []
     details: list[SourceRow] = []
@@ -80,19 +88,22 @@ def seq2seq_rows(
             pieces = [ids[start : start + room] for start in range(0, max(len(ids), 1), room)]
         cut = len(ids) - sum(map(len, pieces))
         for piece in pieces * (len(references[number]) or 1):
-            rows.append(np.array([tokenizer.cls_id, *piece, tokenizer.sep_id], np.int32))
+            behind = retrieved[len(rows)] if retrieved else []
+            behind = [*behind, tokenizer.sep_id] if behind else []
+            rows.append(np.array([tokenizer.cls_id, *piece, tokenizer.sep_id, *behind], np.int32))
+            types.append(np.repeat(np.array([0, 1], np.int32), [len(piece) + 2, len(behind)]))
             owners.append(number)
             details.append(SourceRow(len(ids), cut))
         for _ in references[number]:
             wanted = next(encoded)
             long_targets += len(wanted) >= longest[1]
             targets.append(np.array([*wanted[: longest[1] - 1], tokenizer.sep_id], np.int32))
-    notes = [*_cut_notes(details, owners, room), *_target_notes(flat, long_targets, longest[1])]
+    notes = [*_cut_notes(details, owners, room), *notes, *_target_notes(flat, long_targets, longest[1])]
     if training:
         notes += _lossy_notes(flat, tokenizer)
     return Rows(
         input_ids=rows,
-        token_type_ids=[np.zeros_like(row) for row in rows],
+        token_type_ids=types,
         targets={},
         example_index=np.array(owners, np.int32),
         details=details,

@@ -80,6 +80,26 @@ REFUSED = {
         {},
         "dev has two files of parallel lines, which are no conversations",
     ),
+    "chunks with what is retrieved": (
+        {"retrieval": {}, "long": "chunks"},
+        {},
+        "long chunks is not for retrieval",
+    ),
+    "lines without what is retrieved": (
+        {"retrieval": {}, "train": {"source_file": "a", "target_file": "b"}},
+        {},
+        "train has two files of parallel lines, which hold nothing retrieved",
+    ),
+    "no room beside what is retrieved": (
+        {"retrieval": {"max_tokens": 126}},
+        {},
+        "retrieval.max_tokens 126 leaves a source no room in data.sequence_length 128",
+    ),
+    "one token type": (
+        {"retrieval": {}},
+        {"model": {"type_vocab_size": 1}},
+        "retrieval needs model.type_vocab_size of at least 2",
+    ),
     "replies by somebody unknown": (
         {"conversations": {"speakers": "alternate", "replies_by": "Ann"}},
         {},

@@ -70,6 +70,31 @@ def test_lines_of_a_file_are_drawn_for_by_their_numbers(model, monkeypatch, tmp_
     ]
 
 
+def test_what_was_retrieved_is_read_with_a_conversation(monkeypatch, tmp_path, capsys):
+    """Alike in a file and in Python; without it something else is written."""
+    task = {"conversations": {"speakers": "none"}, "retrieval": {"max_tokens": 4}}
+    model = _model(tiny_writer(task))
+    context = "- ab\n- cd"
+    found = [model.generate((context, text)) for text in ("hgfe", "abab")]
+    found.append(model.generate(context))
+    assert len(set(_ids([found])[0])) == 3
+    turns = {"turns": ["ab", "cd"]}
+    lines = [{**turns, "retrieved": "hgfe"}, {**turns, "retrieved": [None, "b", "abab"]}, turns]
+    (tmp_path / "asked.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for name, stub in (
+        ("one_device_per_core", lambda: None),
+        ("keep_freed_memory", lambda: None),
+        ("trained_tasks", lambda path: None),
+        ("load_with_notes", lambda path: model),
+    ):
+        monkeypatch.setattr(predict, name, stub)
+    assert predict.main(["--workdir", str(tmp_path), "--input", str(tmp_path / "asked.jsonl")]) == 0
+    written = [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()]
+    assert written == [text.text for text in found]
+    with pytest.raises(UserError, match="is a tuple of 2 and not a text"):
+        _model(tiny_writer()).generate((context, "a"))
+
+
 def test_what_is_not_read_is_counted_or_refused_by_its_line(writer, model):
     found = model.generate([LONG, "ab"])
     assert [texts[0].source_tokens_cut for texts in found] == [2, 0]

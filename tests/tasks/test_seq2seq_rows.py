@@ -6,7 +6,7 @@ from tiny_writer import letters
 
 from electra_jax.config.finetuning import FinetuneConfig
 from electra_jax.errors import UserError
-from electra_jax.tasks.protocol import Rows, Seq2SeqExample
+from electra_jax.tasks.protocol import RetrievedExample, Rows, Seq2SeqExample
 from electra_jax.tasks.seq2seq_rows import seq2seq_rows
 
 TOKENIZER = letters()
@@ -62,6 +62,30 @@ def test_of_a_long_conversation_the_last_tokens_are_read():
     rows = _rows(("abcdefgh", ("a",)), ("ab", ("a",)), conversations={})
     assert _lists(rows.input_ids) == [[CLS, *_ids("cdefgh"), SEP], [CLS, *_ids("ab"), SEP]]
     assert [row.cut for row in rows.details] == [2, 0]
+
+
+def test_what_was_retrieved_is_read_behind_the_source_and_of_a_share_the_target_instead():
+    examples = [RetrievedExample(str(n), "abcdefgh", ("ab",), "hgfe") for n in range(400)]
+    examples[0] = Seq2SeqExample("0", "a", ("b",))
+
+    def rows(blend, training=True):
+        tasks = {"mine": {"kind": "seq2seq", "retrieval": {"max_tokens": 3, "blend": blend}}}
+        config = FinetuneConfig.model_validate({"tasks": tasks}).tasks["mine"]
+        return seq2seq_rows("mine", config, TOKENIZER, examples, (9, 5), training=training)
+
+    retrieved = [CLS, *_ids("abc"), SEP, *_ids("hgf"), SEP]  # what is retrieved has room for three tokens
+    evaluated = rows(1.0, training=False)
+    assert _lists(evaluated.input_ids) == [[CLS, *_ids("a"), SEP]] + [retrieved] * 399
+    assert _lists(evaluated.token_type_ids)[:2] == [[0] * 3, [0] * 5 + [1] * 4]
+    assert "note: 399 of 400 retrieved texts are cut at 3 tokens" in evaluated.notes
+    assert [row.cut for row in evaluated.details][:2] == [0, 5]
+    blended = _lists(rows(0.25).input_ids)
+    assert blended == _lists(rows(0.25).input_ids)
+    targets = [CLS, *_ids("abc"), SEP, *_ids("ab"), SEP]
+    assert {tuple(row) for row in blended[1:]} == {tuple(retrieved), tuple(targets)}
+    assert 70 < blended.count(targets) < 130  # 100 with a standard deviation of 8.7
+    assert _lists(rows(0.0).input_ids)[1:] == [retrieved] * 399
+    assert _lists(rows(1.0).input_ids)[1:] == [targets] * 399
 
 
 def test_chunks_hold_every_token_and_training_reads_the_first():

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax.config.conversations import ConversationsConfig
+from electra_jax.config.seq2seq import RetrievalConfig
 from electra_jax.data.sources.json_lines import json_type
 from electra_jax.dialogue.turns import Turn, alternating
 from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.sources.choices import identifier
 from electra_jax.tasks.sources.files import numbered_lines
 from electra_jax.tasks.sources.records import records_of
+from electra_jax.tasks.sources.retrieved import retrieved_by_turn
 
 EXTENSIONS = (".jsonl", ".json", ".txt")
 _TURNS = ("turns", "utterances", "messages")
@@ -28,11 +30,14 @@ class Conversation:
         id: the identifier.
         place: file and line, for messages.
         turns: what was said.
+        retrieved: for each turn what was retrieved for it, and for the one after them; None where that is nothing; ()
+            where nobody asks.
     """
 
     id: str
     place: str
     turns: tuple[Turn, ...]
+    retrieved: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,13 @@ class ConversationReader:
         config: the section ``conversations``.
         id_field: name of the identifier's field; None: conversations are numbered.
         where: name of the task's section, for messages.
+        retrieval: the section ``retrieval`` of the task, where it has one.
     """
 
     config: ConversationsConfig
     id_field: str | None
     where: str
+    retrieval: RetrievalConfig | None = None
 
     def field(self, record: Mapping[str, Any]) -> str | None:
         """Return the name of the field with the turns; None where there is none."""
@@ -84,7 +91,8 @@ class ConversationReader:
         if extension != ".txt":
             for count, (place, record) in enumerate(records_of(path, extension)):
                 name = identifier(record, self.id_field, count, place)
-                yield Conversation(name, place, self.turns(record, place))
+                turns = self.turns(record, place)
+                yield Conversation(name, place, turns, self.retrieved(record, len(turns), place))
             return
         lines: list[Turn] = []
         count, first = 0, 1
@@ -97,6 +105,16 @@ class ConversationReader:
                 count, lines = count + 1, []
         if lines:
             yield Conversation(str(count), f"{path}, line {first}", self._spoken(lines))
+
+    def retrieved(self, record: Mapping[str, Any], turns: int, place: str) -> tuple[str | None, ...]:
+        """Return what was retrieved for each turn and the one after them; () where the task does not ask.
+
+        Raises:
+            UserError: as `retrieved_by_turn`.
+        """
+        if self.retrieval is None:
+            return ()
+        return retrieved_by_turn(record, self.retrieval.column, turns, place)
 
     def _spoken(self, turns: list[Turn]) -> tuple[Turn, ...]:
         two = self.config.speakers == "alternate"

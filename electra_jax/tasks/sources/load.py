@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from electra_jax.config.seq2seq import ParallelFiles
-from electra_jax.config.tasks import Seq2SeqConfig, TaskConfig, nearest_benchmark
+from electra_jax.config.tasks import RankingConfig, Seq2SeqConfig, TaskConfig, nearest_benchmark
 from electra_jax.data.sources.read_many import read_all
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Example
@@ -58,7 +58,7 @@ def load_examples(
     notes = [] if notes is None else notes
     benchmark = BENCHMARKS.get(name) if config.data is not None else None
     there = f"given are {', '.join(own)}"
-    if isinstance(config, Seq2SeqConfig) and config.conversations is not None:
+    if isinstance(config, Seq2SeqConfig | RankingConfig) and config.conversations is not None:
         paths = {split: _path(str(file)) for split, file in own.items()}
         examples = reply_examples(paths, config, config.conversations, where, notes)
     elif config.data is None:

@@ -8,8 +8,9 @@ from electra_jax.config.seq2seq import ParallelFiles
 from electra_jax.config.tasks import Seq2SeqConfig
 from electra_jax.data.sources.json_lines import json_type
 from electra_jax.errors import UserError, quoted
-from electra_jax.tasks.protocol import Seq2SeqExample
+from electra_jax.tasks.protocol import RetrievedExample, Seq2SeqExample
 from electra_jax.tasks.sources.files import json_field, numbered_lines, read_json_lines
+from electra_jax.tasks.sources.retrieved import check_retrieved, retrieved_text
 from electra_jax.tasks.sources.tables import read_cells, table_with_header
 
 
@@ -82,7 +83,7 @@ def read_columns(
     def is_hidden(value: Any) -> bool:
         return (value.strip() if isinstance(value, str) else value) in hiding
 
-    examples = []
+    examples: list[Seq2SeqExample] = []
     found: set[str] = set()
     for count, (number, record) in enumerate(_records(path, extension)):
         place = f"{path}, line {number}"
@@ -102,9 +103,13 @@ def read_columns(
         found.update(there)
         source = json_field(record, config.source, str, place)
         wanted = [text for name in there for text in _texts(record[name], name, place)]
-        examples.append(
-            Seq2SeqExample(_identifier(record, config.id, count, place), source, tuple(wanted) or None)
-        )
+        known = (_identifier(record, config.id, count, place), source, tuple(wanted) or None)
+        if config.retrieval is None:
+            examples.append(Seq2SeqExample(*known))
+        else:
+            examples.append(RetrievedExample(*known, retrieved_text(record, config.retrieval.column, place)))
+    if config.retrieval is not None:
+        check_retrieved(examples, config.retrieval, where, path)
     absent = [name for name in targets if name not in found]
     if found and absent:
         kept = [name for name in targets if name in found]

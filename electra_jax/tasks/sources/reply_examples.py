@@ -1,24 +1,31 @@
 """Examples out of conversations: every turn but the first is a reply to those before it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from electra_jax.config.conversations import ConversationsConfig
-from electra_jax.config.tasks import Seq2SeqConfig
+from electra_jax.config.tasks import RankingConfig, Seq2SeqConfig
 from electra_jax.data.sources.read_many import read_all
 from electra_jax.dialogue.turns import replies, reply_text, turns_text
 from electra_jax.errors import UserError, quoted
-from electra_jax.tasks.protocol import Example, Seq2SeqExample
+from electra_jax.tasks.negatives import drawn_texts
+from electra_jax.tasks.protocol import Example, RankingExample, RetrievedExample, Seq2SeqExample
 from electra_jax.tasks.sources.conversations import EXTENSIONS, Conversation, ConversationReader
 from electra_jax.tasks.sources.own_files import checked_extension
+from electra_jax.tasks.sources.retrieved import check_retrieved
+
+# With the reply itself twenty candidates, as published figures of dialogue have them.
+_DISTRACTORS = 19
 
 Conversations = dict[str, list[Conversation]]
 
 
 def reply_examples(
     paths: Mapping[str, Path],
-    config: Seq2SeqConfig,
+    config: Seq2SeqConfig | RankingConfig,
     conversations: ConversationsConfig,
     where: str,
     notes: list[str],
@@ -37,14 +44,22 @@ def reply_examples(
     Raises:
         UserError: a file that cannot be read; a conversation of one turn; nothing that is left to evaluate on.
     """
-    reader = ConversationReader(conversations, config.id, where)
+    retrieval = config.retrieval if isinstance(config, Seq2SeqConfig) else None
+    reader = ConversationReader(conversations, config.id, where, retrieval)
     read = read_all(partial(_read, path, reader, config.kind, where) for path in paths.values())
     found = dict(zip(paths, read, strict=True))
     if not conversations.keep_repeated:
         found = _without_repeated(found, where, notes)
     examples: dict[str, list[Example]] = {}
     for split, some in found.items():
-        examples[split] = [example for one in some for example in _examples(one, conversations)]
+        replied = [example for one in some for example in _examples(one, conversations)]
+        if retrieval is not None:
+            check_retrieved(replied, retrieval, where, paths[split])
+        if isinstance(config, RankingConfig):
+            count = 0 if split == "train" else config.distractors or _DISTRACTORS
+            examples[split] = list(_ranked(replied, count, f"{where}.{split}"))
+        else:
+            examples[split] = list(replied)
         if some and not examples[split]:
             names = {turn.speaker for one in some for turn in one.turns if turn.speaker}
             raise UserError(
@@ -68,7 +83,29 @@ def _examples(conversation: Conversation, config: ConversationsConfig) -> Iterat
     for number, before, reply in replies(conversation.turns, config.history):
         if config.replies_by in (None, reply.speaker):
             context = turns_text(before, reply.speaker, config.form)
-            yield Seq2SeqExample(f"{conversation.id}:{number}", context, (reply_text(reply),))
+            known = (f"{conversation.id}:{number}", context, (reply_text(reply),))
+            if conversation.retrieved:
+                yield RetrievedExample(*known, conversation.retrieved[number])
+            else:
+                yield Seq2SeqExample(*known)
+
+
+def _ranked(replied: Sequence[Seq2SeqExample], distractors: int, where: str) -> Iterator[RankingExample]:
+    """Yield each reply as the right candidate, the first, among so many others of the same split.
+
+    Raises:
+        UserError: there are no others.
+    """
+    pool = sorted({text for example in replied for text in example.targets or ()})
+    if distractors and len(pool) < 2:
+        raise UserError(
+            f"{where} has no two replies that differ, so there is nothing to rank; give more of them."
+        )
+    rng = np.random.default_rng(0)
+    for example in replied:
+        (reply,) = example.targets or ("",)
+        others = drawn_texts(rng, pool, {reply}, distractors) if distractors else []
+        yield RankingExample(example.id, example.source, (reply, *others), (0,))
 
 
 def _without_repeated(found: Conversations, where: str, notes: list[str]) -> Conversations:

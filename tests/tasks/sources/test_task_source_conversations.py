@@ -7,7 +7,7 @@ from task_sections import task_section
 
 from electra_jax.errors import UserError
 from electra_jax.inference.reading import read_records, training_file_format
-from electra_jax.tasks.protocol import Seq2SeqExample
+from electra_jax.tasks.protocol import RankingExample, RetrievedExample, Seq2SeqExample
 from electra_jax.tasks.sources import load_examples
 
 TALK = [("Ann", "Hi."), ("Bob", "Hello  you!"), ("Ann", "Well?")]
@@ -67,6 +67,28 @@ def test_who_speaks_how_many_turns_and_whose_replies_are_settings(tmp_path):
     assert dashes[1].source == "- Hi.\n- Hello you!"
 
 
+@pytest.mark.parametrize("extra", [[], ["for the next"]])
+def test_what_was_retrieved_stands_beside_the_turns(tmp_path, extra):
+    def load(retrieved):
+        (tmp_path / "t.jsonl").write_text(json.dumps({"turns": SPOKEN, "retrieved": retrieved}))
+        section = task_section(
+            kind="seq2seq", conversations={}, retrieval={}, train=str(tmp_path / "t.jsonl")
+        )
+        return load_examples("mine", section, needs=("train",))["train"]
+
+    first, second = EXPECTED
+    assert load([None, "Hey.", None, *extra]) == [
+        RetrievedExample(first.id, first.source, first.targets, "Hey."),
+        RetrievedExample(second.id, second.source, second.targets),
+    ]
+    with pytest.raises(
+        UserError, match="is a list of 1 and not a list with a text or null for each of the 3 turns"
+    ):
+        load(["Hey."])
+    with pytest.raises(UserError, match=r"t\.jsonl has no text in 'retrieved'"):
+        load([None, None, None, *extra])
+
+
 def test_conversations_of_dev_that_are_in_train_are_left_out(tmp_path):
     notes = []
     splits = {"train_txt": BYE, "dev_txt": f"{BYE}\nAnn: Hi.\nBob: Yes?\n"}
@@ -77,6 +99,58 @@ def test_conversations_of_dev_that_are_in_train_are_left_out(tmp_path):
     assert len(_load(tmp_path, {"keep_repeated": True}, **splits)["dev"]) == 2
     with pytest.raises(UserError, match="all 1 dev conversations are in train, too"):
         _load(tmp_path, {}, train_txt=BYE, dev_txt=BYE)
+
+
+def _talks(count):
+    return "\n\n".join(f"Ann: {number}?\nBob: {number}." for number in range(count))
+
+
+def test_for_a_ranker_each_reply_of_dev_stands_among_others(tmp_path):
+    (tmp_path / "train.txt").write_text(BYE)
+    (tmp_path / "dev.txt").write_text(_talks(30))
+    files = {split: str(tmp_path / f"{split}.txt") for split in ("train", "dev")}
+
+    def load(**task):
+        section = task_section(kind="ranking", conversations={}, **files, **task)
+        return load_examples("mine", section, needs=("train", "dev"))
+
+    found = load()
+    assert found["train"] == [RankingExample("0:1", "you: Bye.", ("So soon?",), (0,))]
+    assert load() == found
+    replies = {f"{number}." for number in range(30)}
+    for number, example in enumerate(found["dev"]):
+        assert (example.context, example.relevant) == (f"you: {number}?", (0,))
+        assert example.candidates[0] == f"{number}."
+        assert len({*example.candidates} & replies) == len(example.candidates) == 20
+    assert {len(example.candidates) for example in load(distractors=4)["dev"]} == {5}
+    (tmp_path / "dev.txt").write_text(_talks(1))
+    with pytest.raises(UserError, match=r"mine\.dev has no two replies that differ"):
+        load()
+
+
+def test_candidates_for_a_conversation_are_asked_as_training_read_it(tmp_path):
+    section = task_section(kind="ranking", conversations={"history": 2})
+    lines = [{"turns": SPOKEN, "candidates": ["a", "b"]}, {"context": "Hi.", "candidates": ["a", "b"]}]
+    (tmp_path / "asked.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = read_records(str(tmp_path / "asked.jsonl"), training_file_format("mine", section, ()))
+    assert [(record.text("context"), record.fields["candidates"]) for record in found] == [
+        ("me: Hello you!\nyou: Well?", ["a", "b"]),
+        ("you: Hi.", ["a", "b"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ({"conversations": {}, "response": "a"}, "response is not read with conversations"),
+        ({"distractors": 3}, "distractors is for conversations"),
+        ({"conversations": {}, "positives_from": "dropout"}, "positives_from dropout reads texts alone"),
+        ({"conversations": {}, "metric": "spearman"}, "metric spearman is of pairs of texts"),
+    ],
+)
+def test_keys_of_a_ranker_that_conversations_do_not_go_with(task, message):
+    with pytest.raises(ValueError, match=message):
+        task_section(kind="ranking", **task)
 
 
 REFUSED = {

@@ -8,7 +8,7 @@ import pytest
 from task_sections import task_section
 
 from electra_jax.errors import UserError
-from electra_jax.tasks.protocol import Seq2SeqExample
+from electra_jax.tasks.protocol import RetrievedExample, Seq2SeqExample
 from electra_jax.tasks.sources import example_warnings, load_examples
 from electra_jax.tasks.sources.parallel_texts import training_texts
 
@@ -121,6 +121,21 @@ def test_targets_of_a_test_file_may_be_hidden(tmp_path, files, test, expected):
     assert [example.targets for example in examples["test"]] == expected
     with pytest.raises(UserError, match=r"no field|target_file|is empty|without texts"):
         _load(tmp_path, {**train, **files}, {**COLUMNS, "dev": test, "train": task["train"]})
+
+
+def test_what_was_retrieved_stands_in_a_column_of_its_own(tmp_path):
+    task = {**COLUMNS, "retrieval": {"column": "found"}, "train": "t.csv"}
+    examples = _load(tmp_path, {"t.csv": "de,en,found\na,b,c\nd,e, \n"}, task)
+    assert examples["train"] == [RetrievedExample("0", "a", ("b",), "c"), RetrievedExample("1", "d", ("e",))]
+    with pytest.raises(
+        UserError, match=r"t.csv has no text in 'found', what was retrieved; name its column in fin"
+    ):
+        _load(tmp_path, {"t.csv": "de,en\na,b\n"}, task)
+    task["train"] = "t.jsonl"
+    with pytest.raises(
+        UserError, match="line 1: 'found', what was retrieved, is a whole number and not text"
+    ):
+        _load(tmp_path, {"t.jsonl": '{"de": "a", "en": "b", "found": 3}\n'}, task)
 
 
 PAIR = {"train": {"source_file": "a.de", "target_file": "a.en"}}

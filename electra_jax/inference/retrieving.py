@@ -1,0 +1,70 @@
+"""What a ranker retrieves for the turns of conversations, for a decoder to read: never anything said there itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from electra_jax.config.conversations import ConversationsConfig
+from electra_jax.config.schema import Config
+from electra_jax.config.tasks import RankingConfig
+from electra_jax.dialogue.turns import Turn, last, next_speaker, reply_text, turns_text
+from electra_jax.errors import UserError
+from electra_jax.inference.searching import Searcher
+
+# Contexts that are searched together: a poly-encoder has many vectors for each.
+_TOGETHER = 1024
+
+
+def conversations_of(config: Config, task: str) -> ConversationsConfig:
+    """Return how a task that ranks reads conversations.
+
+    Raises:
+        UserError: it was not trained on conversations.
+    """
+    section = config.finetune.tasks[task]
+    if not isinstance(section, RankingConfig) or section.conversations is None:
+        raise UserError(
+            f"the task {task} was not trained on conversations, so it is not known how it reads turns: train one with "
+            f"finetune.tasks.{task}.conversations (docs/dialogue.md)"
+        )
+    return section.conversations
+
+
+def contexts_of(turns: Sequence[Turn], config: ConversationsConfig) -> list[str]:
+    """Return what is read before each turn but the first, and before the one that may follow the last."""
+    repliers = [*(turn.speaker for turn in turns[1:]), next_speaker(turns)]
+    return [
+        turns_text(last(turns[:number], config.history), replier, config.form)
+        for number, replier in enumerate(repliers, start=1)
+    ]
+
+
+def retrieve(searcher: Searcher, conversations: Sequence[Sequence[Turn]]) -> Iterator[list[str | None]]:
+    """Yield for each conversation what is retrieved for its turns and the one that may follow, None for the first.
+
+    That is the best candidate that is no turn of the conversation, whatever its case and blanks; None where there is
+    none. So what is to be learned is not given away.
+
+    Args:
+        searcher: of candidates, with a task that was trained on conversations.
+        conversations: one turn or more each.
+    """
+    config = conversations_of(searcher.model.config, searcher.task)
+    said = [frozenset(_key(turn.text) for turn in turns) for turns in conversations]
+    asked = [(n, text) for n, turns in enumerate(conversations) for text in contexts_of(turns, config)]
+    found: list[list[str | None]] = [[None] for _ in conversations]
+    done = 0
+    for start in range(0, len(asked), _TOGETHER):
+        some = asked[start : start + _TOGETHER]
+        most = 1 + max(len(said[number]) for number, _ in some)
+        answers = searcher.search([text for _, text in some], most, [])
+        for (number, _), best in zip(some, answers, strict=True):
+            fresh = (one["candidate"] for one in best if _key(one["candidate"]) not in said[number])
+            found[number].append(next(fresh, None))
+        while done < len(found) and len(found[done]) == len(conversations[done]) + 1:
+            yield found[done]
+            done += 1
+
+
+def _key(text: str) -> str:
+    return reply_text(Turn(text)).casefold()

@@ -1,0 +1,77 @@
+"""What a ranker retrieves for conversations: the best that is not said there, as a decoder's files have it."""
+
+import json
+
+import pytest
+from tiny_ranker import ranker
+
+from electra_jax import retrieve
+from electra_jax.config.conversations import ConversationsConfig
+from electra_jax.dialogue.turns import Turn
+from electra_jax.errors import UserError
+from electra_jax.inference.load import Model
+from electra_jax.inference.retrieving import contexts_of
+
+TALKS = [["ab", "Cd", "ef"], ["gh"], ["ba", "hg"]]
+OTHERS = [["xx", "cd", "dcba"], ["yy", "hhh", "ef"], ["ee", "gg"]]
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path, capsys):
+    """Runs the command with a ranker of conversations, or one that was trained on something else."""
+    model = ranker("poly")
+    (section,) = model.config.finetune.tasks.values()
+    section = section.model_copy(update={"conversations": ConversationsConfig(speakers="none", history=1)})
+    finetune = model.config.finetune.model_copy(update={"tasks": {"reply": section}})
+    config = model.config.model_copy(update={"finetune": finetune})
+    of_talks = Model(config, model.tokenizer, model._params, model.tasks)
+    for name, talks in (("asked", TALKS), ("others", OTHERS)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"turns": some}) + "\n" for some in talks))
+
+    def run(*arguments, plain=False):
+        for name, stub in (
+            ("one_device_per_core", lambda: None),
+            ("keep_freed_memory", lambda: None),
+            ("trained_tasks", lambda path: None),
+            ("load_with_notes", lambda path: model if plain else of_talks),
+        ):
+            monkeypatch.setattr(retrieve, name, stub)
+        assert (
+            retrieve.main(["--workdir", str(tmp_path), "--input", str(tmp_path / "asked.jsonl"), *arguments])
+            == 0
+        )
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    return run, of_talks, tmp_path
+
+
+def test_the_best_reply_that_is_not_said_there_is_retrieved_for_each_turn_and_the_next(asked):
+    run, model, folder = asked
+    found = run("--candidates", str(folder / "others.jsonl"))
+    assert [line["turns"] for line in found] == TALKS
+    assert [line["id"] for line in found] == ["0", "1", "2"]
+    candidates = ["cd", "dcba", "hhh", "ef", "gg"]
+    for line in found:
+        said = {text.lower() for text in line["turns"]}
+        fresh = [text for text in candidates if text not in said]
+        asked_for = [f"- {text}" for text in line["turns"]]
+        expected = [model.rank(context, fresh)[0]["candidate"] for context in asked_for]
+        assert line["retrieved"] == [None, *expected]
+
+
+def test_what_is_read_before_a_turn_is_what_training_reads():
+    turns = [Turn("a", "Ann"), Turn("b", "Bob"), Turn("c", "Ann")]
+    assert contexts_of(turns, ConversationsConfig(history=2)) == [
+        "you: a",
+        "me: a\nyou: b",
+        "me: b\nyou: c",
+    ]
+
+
+def test_what_cannot_be_retrieved_from_is_refused(asked):
+    run, _, folder = asked
+    with pytest.raises(UserError, match="the task reply was not trained on conversations"):
+        run("--candidates", str(folder / "others.jsonl"), plain=True)
+    (folder / "short.jsonl").write_text('{"turns": ["a"]}\n')
+    with pytest.raises(UserError, match=r"short\.jsonl has no conversation of two turns"):
+        run("--candidates", str(folder / "short.jsonl"))
