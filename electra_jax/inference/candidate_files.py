@@ -1,12 +1,15 @@
-"""Files of candidates: a text a line, JSON lines, or a table."""
+"""Files of candidates: a text a line, JSON lines, a list in JSON, or a table."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
-from electra_jax.data.sources.compressed import Source, source_name
+from electra_jax.data.sources.compressed import Source, source_name, split_extension
+from electra_jax.data.sources.json_lines import json_type
 from electra_jax.errors import UserError
 from electra_jax.inference.reading import read_records
 from electra_jax.inference.records import Record
 from electra_jax.retrieval.candidates import Candidate
+from electra_jax.tasks.sources.files import read_json
 
 # The fields of JSON lines and tables that a candidate may be in, the first of them that is there.
 FIELDS = ("text", "candidate", "response")
@@ -42,7 +45,22 @@ def read_candidates(source: Source) -> tuple[list[Candidate], int]:
 
 
 def _records(source: Source) -> Iterator[Record]:
+    if isinstance(source, str) and split_extension(source)[0] == ".json":
+        yield from _json_records(Path(source))
+        return
     for record in read_records(source):
         if isinstance(record, UserError):
             raise record
         yield record
+
+
+def _json_records(path: Path) -> Iterator[Record]:
+    """Yield the texts or objects of a JSON file, which is a list of them."""
+    value = read_json(path)
+    if not isinstance(value, list):
+        raise UserError(f"{path} is {json_type(value)} and not a list of candidates; mend the file.")
+    for number, item in enumerate(value, 1):
+        fields = {"text": item} if isinstance(item, str) else item
+        if not isinstance(fields, dict):
+            raise UserError(f"{path}: item {number} is {json_type(item)} and not a candidate; mend the file.")
+        yield Record(f"{path}, item {number}", number, fields)

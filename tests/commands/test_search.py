@@ -64,9 +64,11 @@ def test_an_index_is_built_and_asked(bi, command, tmp_path):
 def test_candidates_are_read_from_objects_with_their_ids(bi, command, tmp_path):
     lines = [{"id": "p", "text": "abc"}, {"context": "x", "response": "h"}]
     (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    assert _build(command, bi, tmp_path / "texts.jsonl", tmp_path / "index").status == 0
-    stored = (tmp_path / "index" / "candidates.jsonl").read_text().splitlines()
-    assert list(map(json.loads, stored)) == [{"id": "p", "text": "abc"}, {"id": "2", "text": "h"}]
+    (tmp_path / "texts.json").write_text(json.dumps([lines[0], "h"]))
+    for name in ("texts.jsonl", "texts.json"):
+        assert _build(command, bi, tmp_path / name, tmp_path / f"{name}.index").status == 0
+        stored = (tmp_path / f"{name}.index" / "candidates.jsonl").read_text().splitlines()
+        assert list(map(json.loads, stored)) == [{"id": "p", "text": "abc"}, {"id": "2", "text": "h"}]
 
 
 def _ranked_by_hand(context, candidates):
@@ -133,6 +135,8 @@ def test_what_is_right_is_looked_for_in_all_of_the_index_and_negatives_are_what_
         ("image.txt", b"\x89PNG\r\n\x1a\n\0\0", "image.txt"),
         ("latin.txt", b"good\nbad \xff\n", "latin.txt, line 2"),
         ("field.jsonl", b'{"body": "a"}\n', "line 1 has no 'text'"),
+        ("one.json", b'{"text": "a"}', "one.json is an object and not a list of candidates"),
+        ("number.json", b'["a", 3]', "item 2 is a whole number and not a candidate"),
         ("void.jsonl", b'{"text": "a"}\n{"text": " "}\n', "line 2: the candidate is empty"),
         ("gone.txt", None, "gone.txt cannot be read: No such file"),
     ],
