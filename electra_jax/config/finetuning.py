@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from electra_jax.config.fields import Section, field
-from electra_jax.config.tasks import Tasks
+from electra_jax.config.tasks import Seq2SeqConfig, Tasks
 
 
 class FinetuneConfig(Section):
@@ -44,6 +44,12 @@ class FinetuneConfig(Section):
         False,
         "Take sizes and vocabulary of init_from, but not its parameters: the baseline of no pre-training.",
     )
+    first_layers: int | None = field(
+        None,
+        "Layers of init_from that are taken, the first ones: the last of a discriminator are the worst for vectors of "
+        "texts; null: all.",
+        ge=1,
+    )
     head_style: Literal["reference", "huggingface"] = field(
         "reference", "Heads as the original has them, or as Hugging Face, which can be exported."
     )
@@ -73,4 +79,15 @@ class FinetuneConfig(Section):
                 f"average_last is {self.average_last}, but select={self.select} averages nothing: set select to "
                 "average, or leave average_last out"
             )
+        if self.first_layers is not None:
+            if self.from_scratch:
+                raise ValueError(
+                    "first_layers are taken from init_from, but from_scratch takes no parameters: set model.num_layers"
+                )
+            for name, task in self.tasks.items():
+                if isinstance(task, Seq2SeqConfig) and task.decoder.init == "encoder":
+                    raise ValueError(
+                        f"the decoder of {name} starts from the encoder's layers, all of them, so first_layers must be "
+                        "left out, or decoder.init be random or generator"
+                    )
         return self

@@ -58,9 +58,9 @@ def starting_point(
     values = config.model_dump()
     given = {name: values["model"][name] for name in config.model.model_fields_set}
     values["model"] = {**origin.config.model.model_dump(), **given}
+    notes = _take_first_layers(config, values["model"], origin)
     values["tokenizer"] = origin.config.tokenizer.model_dump()
     values["data"]["sequence_length"] = min(config.data.sequence_length, values["model"]["max_positions"])
-    notes = []
     if values["data"]["sequence_length"] < config.data.sequence_length:
         notes.append(
             f"data.sequence_length is {values['data']['sequence_length']}, the most that {origin.path} can read"
@@ -78,6 +78,25 @@ def starting_point(
     if resolved.init_from is not None:
         check_initial_checkpoint(resolved, resolved.init_from)
     return resolved, tokenizer, notes
+
+
+def _take_first_layers(config: Config, model: dict[str, Any], origin: InitialCheckpoint) -> list[str]:
+    """Set the number of layers to those that are taken from a checkpoint, and return a line that says so.
+
+    Raises:
+        UserError: it has fewer, or another number is set.
+    """
+    first, there = config.finetune.first_layers, origin.config.model.num_layers
+    if first is None:
+        return []
+    if first > there:
+        raise UserError(f"finetune.first_layers is {first}, but {origin.path} has {there} layers: lower it")
+    if "num_layers" in config.model.model_fields_set and config.model.num_layers != first:
+        raise UserError(
+            f"finetune.first_layers is {first}, but model.num_layers is {config.model.num_layers}: leave one out"
+        )
+    model["num_layers"] = first
+    return [f"layers: the first {first} of {there} of {origin.path}"]
 
 
 def _own_vocabulary(config: Config, saved: Path | None) -> tuple[Tokenizer, list[str]]:
@@ -128,6 +147,11 @@ def _check_without_checkpoint(config: Config) -> None:
         UserError: it names the task, or the rate.
     """
     _check_encoder_rate(config)
+    if config.finetune.first_layers is not None:
+        raise UserError(
+            f"finetune.first_layers is {config.finetune.first_layers}, but there is no checkpoint with layers: name "
+            "one with init_from, or set model.num_layers"
+        )
     for name, task in config.finetune.tasks.items():
         if isinstance(task, Seq2SeqConfig) and task.decoder.init != "random":
             raise UserError(

@@ -125,12 +125,17 @@ def check_initial_checkpoint(config: Config, init_from: str) -> None:
     rotary = config.model.block == "modern"  # no position is learned
     if rotary or ours.max_positions > theirs.max_positions:  # the position table is stretched
         theirs = replace(theirs, max_positions=ours.max_positions)
+    if (first := config.finetune.first_layers) is not None:
+        depth = min(first, theirs.discriminator.num_layers)
+        theirs = replace(theirs, discriminator=replace(theirs.discriminator, num_layers=depth))
     same_encoder = config.model.block == origin.config.model.block
     same_encoder &= _encoder_shapes(ours) == _encoder_shapes(theirs)
     keys: tuple[str, ...] = () if same_encoder else _MODEL_SIZES
     same_generator = _generator_shapes(config.generator, ours) == _generator_shapes(
         origin.config.generator, theirs
     )
+    # Fine-tuning has no generator, whose depth follows from the encoder's.
+    same_generator |= first is not None
     if _has_our_generator(config.objective, origin) and not same_generator:
         keys = (*_MODEL_SIZES, "generator.")
     if keys:
@@ -260,6 +265,8 @@ def initial_params(
             old = jax.jit(change, out_shardings=None if _is_vocabulary(path, new) else new.sharding)(old)
         if _first_axis(path, new) == "position" and old.shape != new.shape:
             return jax.jit(_tiled, static_argnums=1, out_shardings=new.sharding)(old, new.shape[0])
+        if _first_axis(path, new) == "layers" and old.shape != new.shape:
+            return jax.jit(_first_rows, static_argnums=1, out_shardings=new.sharding)(old, new.shape[0])
         if not _is_vocabulary(path, new):
             return old
         return jax.jit(_merge_rows, static_argnums=2, out_shardings=new.sharding)(old, new, known)
@@ -294,6 +301,10 @@ def _tiled(old: Any, rows: int) -> Any:
     return jnp.tile(old, (-(-rows // old.shape[0]), 1))[:rows]
 
 
+def _first_rows(old: Any, rows: int) -> Any:
+    return old[:rows]
+
+
 def _select(tree: Any, names: Collection[str]) -> Any:
     """Return the leaves of these names."""
     return unflatten_dict({n: leaf for n, leaf in flatten_dict(tree, sep="/").items() if n in names}, sep="/")
@@ -321,14 +332,18 @@ def _merge_rows(old: Any, new: Any, known: int) -> Any:
 
 
 def _with_saved_rows(abstract: Any, saved: Mapping[str, tuple[int, ...]], program: Program[Any]) -> Any:
-    """Return ``abstract`` with as many rows of vocabulary and positions as the checkpoint has, whole on each device."""
+    """Return ``abstract`` with as many layers, and rows of vocabulary and positions, as the checkpoint has.
+
+    The rows are whole on each device.
+    """
 
     def leaf(path: KeyPath, shape: Any) -> Any:
-        name = path_name(path)
-        if _first_axis(path, shape) not in ("vocab", "position") or name not in saved:
+        name, axis = path_name(path), _first_axis(path, shape)
+        if axis not in ("vocab", "position", "layers") or name not in saved:
             return shape
         rows = (saved[name][0], *shape.shape[1:])
-        return jax.ShapeDtypeStruct(rows, shape.dtype, sharding=replicated(program.mesh))
+        sharding = shape.sharding if axis == "layers" else replicated(program.mesh)
+        return jax.ShapeDtypeStruct(rows, shape.dtype, sharding=sharding)
 
     return jax.tree_util.tree_map_with_path(leaf, abstract)
 

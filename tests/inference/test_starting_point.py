@@ -2,6 +2,7 @@
 
 import pytest
 from huggingface_folder import TINY, write_encoder_decoder
+from pydantic import ValidationError
 from tiny_models import write_causal, write_pre_trained
 
 from electra_jax.config.schema import Config
@@ -41,6 +42,41 @@ def notes(folder):
 def test_a_model_that_saw_one_side_alone_is_said_to_see_both(tmp_path):
     assert any("only what is before a token" in line for line in notes(write_causal(tmp_path / "lm")))
     assert not any("only what" in line for line in notes(write_pre_trained(tmp_path / "pair")))
+
+
+def test_the_first_layers_are_taken_where_they_are_there(tmp_path):
+    origin = write_pre_trained(tmp_path / "pair")
+
+    def start(first, **sections):
+        tasks = {"mine": {"kind": "classification"}, **sections.pop("tasks", {})}
+        values = {
+            "objective": {"kind": "finetune"},
+            "init_from": str(origin),
+            "finetune": {
+                "tasks": tasks,
+                "first_layers": first,
+                "from_scratch": sections.pop("scratch", False),
+            },
+            "tokenizer": {"kind": "sentencepiece", "vocab_file": None},
+        }
+        return starting_point(Config.model_validate({**values, **sections}))
+
+    config, _, lines = start(1)
+    assert config.model.num_layers == 1
+    assert f"layers: the first 1 of 1 of {origin / 'checkpoints' / '1'}" in lines
+    for first, sections, message in (
+        (2, {}, "first_layers is 2, but .* has 1 layers: lower it"),
+        (1, {"model": {"num_layers": 2}}, "first_layers is 1, but model.num_layers is 2: leave one out"),
+        (1, {"init_from": None}, "first_layers is 1, but there is no checkpoint with layers"),
+        (1, {"scratch": True}, "from_scratch takes no parameters"),
+        (
+            1,
+            {"tasks": {"write": {"kind": "seq2seq", "decoder": {"init": "encoder"}}}},
+            "the decoder of write starts from the encoder's layers, all of them",
+        ),
+    ):
+        with pytest.raises((UserError, ValidationError), match=message):
+            start(first, **sections)
 
 
 def decoders(origin, tasks):
