@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Judges are given as NAME=DIR; without a directory it is the model that writes. decoder: log p of the text by "
         "a task that writes; channel: log p of the source by a task that writes sources for texts; ranker: a task of "
         "kind ranking, such as a cross-encoder; rtd, electric, pll, lm: how likely the text is by itself "
-        "(docs/scoring.md); length: how long it is.\n\n"
+        "(docs/scoring.md), with _in_context behind its source; length: how long it is.\n\n"
         "Prints as JSON the metric of the first text as it was written, of one drawn blindly, of the best one there is "
         "(oracle), of what each judge chooses alone, and of the mixture.",
         epilog="example:\n"

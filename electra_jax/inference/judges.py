@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
-from electra_jax.inference.scoring import score_texts
+from electra_jax.inference.scoring import score_rows, score_texts
 from electra_jax.inference.source_scorer import score_for_sources
 from electra_jax.inference.source_writer import writing_tasks
 from electra_jax.scoring.methods import SCORES, choose_method
@@ -62,16 +62,40 @@ def _by_text_score(model: Model, pairs: Pairs, *, method: str) -> list[float]:
     return [text.score / text.count if text.count else math.nan for text in found]
 
 
+def _in_context(model: Model, pairs: Pairs, *, method: str) -> list[float]:
+    chosen = choose_method(method, model.config.objective, model._params)
+    encode = model.tokenizer.encode_batch
+    room = model.max_length - 2
+    texts = [ids[:room] for ids in encode([candidate for _, candidate in pairs])]
+    # Of a source that is too long, what is next to the candidate is read.
+    before = [
+        ids[max(0, len(ids) - room + len(text)) :]
+        for ids, text in zip(encode([source for source, _ in pairs]), texts, strict=True)
+    ]
+    rows = model._rows([[*ids, *text] for ids, text in zip(before, texts, strict=True)], [])
+    return [
+        float(scores[len(ids) :].mean()) if len(scores) > len(ids) else math.nan
+        for scores, ids in zip(score_rows(model, rows, chosen), before, strict=True)
+    ]
+
+
 def _by_length(model: Model, pairs: Pairs) -> list[float]:
     del model
     return [math.log(len(candidate)) for _, candidate in pairs]
 
+
+# At the end of the names of scores that are asked for candidates behind their sources.
+_IN_CONTEXT = "_in_context"
 
 JUDGES: Mapping[str, Judge] = {
     "decoder": Judge("a task that writes (kind: seq2seq)", _by_decoder),
     "channel": Judge("a task that writes (kind: seq2seq), sources for texts", _by_channel),
     "ranker": Judge("a task that ranks (kind: ranking)", _by_ranker),
     **{name: Judge(score.needs, partial(_by_text_score, method=name)) for name, score in SCORES.items()},
+    **{
+        name + _IN_CONTEXT: Judge(score.needs, partial(_in_context, method=name))
+        for name, score in SCORES.items()
+    },
     "length": Judge(None, _by_length, either_sign=True),
 }
 
@@ -88,9 +112,9 @@ def check_judge(name: str, config: Config, origin: str) -> None:
         UserError: it says what the judge needs.
     """
     needs = JUDGES[name].needs
-    if name in SCORES:
+    if (method := name.removesuffix(_IN_CONTEXT)) in SCORES:
         try:
-            choose_method(name, config.objective, None)
+            choose_method(method, config.objective, None)
         except UserError as error:
             raise UserError(f"the judge {name} cannot be {origin}: {error}") from None
     elif needs is not None:

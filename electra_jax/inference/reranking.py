@@ -33,8 +33,8 @@ class Reranker:
         """Mix judges.
 
         Args:
-            judges: some of ``decoder``, ``channel``, ``ranker``, ``lm``, ``pll``, ``rtd``, ``electric`` and ``length``
-                (docs/generation.md), with a model for each; None for ``length``.
+            judges: some of ``decoder``, ``channel``, ``ranker``, ``lm``, ``pll``, ``rtd``, ``electric``, these four
+                with ``_in_context``, and ``length`` (docs/generation.md), with a model for each; None for ``length``.
             weights: what each judge's score is multiplied by; None: 1.
 
         Raises:

@@ -87,6 +87,7 @@ def test_each_judge_says_what_it_is_named_for(model, pair):
         "ranker": SimpleNamespace(rank_all=rank_all),
         "rtd": pair,
         "pll": pair,
+        "rtd_in_context": pair,
         "length": None,
     }
     lists = [("ab", ["ba", " ", "ba"]), ("cab", ["a", "abc"])]
@@ -97,8 +98,16 @@ def test_each_judge_says_what_it_is_named_for(model, pair):
     assert np.isnan(scores[1, 2]).all()  # the list is filled up
     forward, back = score_for_sources(model, [("cab", "abc"), ("abc", "cab")])
     pll = pair.score("abc", "pll") / 3
-    expected = [forward.mean(), back.mean(), 3, pair.score("abc", "rtd"), pll, math.log(3)]
+    behind = np.mean([token.score for token in pair.score("cababc", "rtd", per_token=True)[3:]])
+    expected = [forward.mean(), back.mean(), 3, pair.score("abc", "rtd"), pll, behind, math.log(3)]
     np.testing.assert_allclose(scores[1, 1], expected, atol=1e-5)
+
+
+def test_of_a_long_source_the_end_is_the_context(pair):
+    judge, letters = Reranker({"rtd_in_context": pair}), "abcdefghabcdefgh"
+    found = judge.scores([(letters, ["abc"]), (letters[-11:], ["abc"]), (letters, [letters])])
+    assert found[0] == found[1]  # 14 tokens are read
+    assert found[2, 0, 0] == pytest.approx(pair.score(letters[:14], "rtd"))  # no room for a context
 
 
 def test_the_best_comes_first_with_what_was_said_of_it():
