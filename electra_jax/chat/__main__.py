@@ -15,7 +15,8 @@ from electra_jax.chat.web import ADDRESS, ChatServer
 from electra_jax.config import Config
 from electra_jax.config.loading import with_overrides
 from electra_jax.errors import UserError
-from electra_jax.inference.chatting import Conversation, candidate_texts, check_replies, make_replier
+from electra_jax.inference.chatting import Conversation, check_replies, make_replier
+from electra_jax.inference.choosing import open_candidates
 from electra_jax.inference.load import Model, trained_tasks
 from electra_jax.inference.replying import Marks
 from electra_jax.predict import load_with_notes
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.candidates is not None:  # many rows: one that is written has no use for several devices
         one_device_per_core()
     server = None if args.web is None else ChatServer(args.web)
-    candidates = None if args.candidates is None else candidate_texts(args.candidates)
+    candidates = None if args.candidates is None else open_candidates(args.candidates)
     if server is None and sys.stdin is None:
         raise UserError("there is no standard input to read what is said from: it is closed")
     known = trained_tasks(args.workdir)
@@ -99,7 +100,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--candidates",
         type=cli.path,
         metavar="FILE",
-        help="replies to choose from, a text file with one a line",
+        help="replies to choose from: a text a line, JSON lines, a table, or an index of electra_jax.search",
     )
     parser.add_argument("--task", metavar="NAME", help="which task replies, where several of the model's can")
     parser.add_argument(

@@ -11,12 +11,12 @@ from electra_jax.config.generation import GenerationConfig
 from electra_jax.config.schema import Config
 from electra_jax.dialogue.turns import alternating
 from electra_jax.errors import UserError, listed
-from electra_jax.files.local_paths import local_path
-from electra_jax.inference.candidate_files import read_candidates
+from electra_jax.inference.choosing import Candidates, Ranker, open_candidates
 from electra_jax.inference.items import text_of
-from electra_jax.inference.replying import Marks, Ranker, Reading, Replier, Reply, TurnWriter
+from electra_jax.inference.replying import Marks, Reading, Replier, Reply, TurnWriter
 from electra_jax.inference.writing import generation_settings
 from electra_jax.objectives.kinds import abilities
+from electra_jax.retrieval.index import CandidateIndex
 
 if TYPE_CHECKING:
     from electra_jax.inference.load import Model
@@ -68,7 +68,7 @@ def reply_to(replier: Replier, turns: Sequence[Any]) -> Reply:
 
 def begin(
     model: Model,
-    candidates: str | Path | Iterable[str] | None,
+    candidates: CandidateIndex | str | Path | Iterable[str] | None,
     task: str | None,
     speakers: Marks | None,
     history: int | None,
@@ -80,15 +80,15 @@ def begin(
         UserError: the model cannot reply so, a setting that does not fit, candidates that are none.
     """
     check_replies(model.config, task, candidates is not None)
-    texts = None if candidates is None else candidate_texts(candidates)
+    opened = None if candidates is None else open_candidates(candidates)
     return Conversation(
-        make_replier(model, texts, task, speakers, history, generation_settings(model.config, settings))
+        make_replier(model, opened, task, speakers, history, generation_settings(model.config, settings))
     )
 
 
 def make_replier(
     model: Model,
-    candidates: Sequence[str] | None,
+    candidates: Candidates | None,
     task: str | None,
     speakers: Marks | None,
     history: int | None,
@@ -106,7 +106,7 @@ def make_replier(
         settings: to write by.
 
     Raises:
-        UserError: the model cannot reply so.
+        UserError: the model cannot reply so, or the index of the candidates is another's.
     """
     if history is not None and (isinstance(history, bool) or not isinstance(history, int) or history < 1):
         raise UserError(f"history is {history!r}, but must be a number of turns, 1 or more")
@@ -162,18 +162,3 @@ def _check_writes(what: str, has_candidates: bool) -> None:
             f"{what} writes its replies and ranks none: leave the candidates out, or use a model with a task of kind "
             "ranking"
         )
-
-
-def candidate_texts(given: str | Path | Iterable[Any]) -> list[str]:
-    """Return the candidates of a list, or of a file if its path is given, each once.
-
-    Raises:
-        UserError: there are none, the file cannot be read or is no text, or something in the list is no text.
-    """
-    if isinstance(given, str | Path):
-        return [candidate.text for candidate in read_candidates(str(local_path(given, "the candidates")))[0]]
-    texts = [text_of(text, f"chat: candidate {number}") for number, text in enumerate(given)]
-    found = list(dict.fromkeys(text for text in texts if text.strip()))
-    if not found:
-        raise UserError("chat: the list of candidates is empty: give one text or more")
-    return found

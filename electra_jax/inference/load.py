@@ -720,7 +720,7 @@ class Model:
 
     def chat(
         self,
-        candidates: str | Path | Iterable[str] | None = None,
+        candidates: CandidateIndex | str | Path | Iterable[str] | None = None,
         task: str | None = None,
         speakers: Marks | None = None,
         history: int | None = None,
@@ -734,8 +734,8 @@ class Model:
         True
 
         Args:
-            candidates: replies that a task of kind ranking chooses from, or the path of their file; None: the model
-                writes.
+            candidates: replies that a task of kind ranking chooses from, the path of their file, or an index of them;
+                None: the model writes.
             task: its name, if several can reply.
             speakers: how turns are marked: "sides", "names", "none" or "plain"; None: as the task was trained.
             history: most turns that are read, the last ones; None: as the task was trained, or as many as fit.

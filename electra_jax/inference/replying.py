@@ -1,4 +1,4 @@
-"""Replies to the turns of a conversation: chosen among candidates by a task that ranks, or written."""
+"""What is read of a conversation, and replies that a model writes for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from electra_jax.generation.settings import check_stop_strings
 from electra_jax.generation.written import Generation
 from electra_jax.inference.writer import Writer
 from electra_jax.inference.writing import build_writer
-from electra_jax.tasks.ranking import RankingTask
 from electra_jax.tasks.retrieved_texts import source_room
 from electra_jax.tasks.seq2seq import Seq2SeqTask
 from electra_jax.tokenizers import Tokenizer
@@ -110,30 +109,6 @@ class Reading:
         if self.begins_reply and self.marks != "names":  # which names who replies itself
             text += f"\n{ME}:" if self.marks == "sides" else "\n-"
         return text
-
-
-class Ranker:
-    """Replies that a task of kind ranking chooses among candidates; none that was given before is repeated."""
-
-    def __init__(self, model: Model, task: str, candidates: Sequence[str], reading: Reading):
-        self._model, self._task, self._reading = model, task, reading
-        self._candidates = tuple(candidates)
-        known = model.tasks[task]
-        assert isinstance(known, RankingTask)
-        self._room = known.max_length - 2
-        if known.config.encoder == "cross":  # reads a candidate in the same row
-            longest = max(map(len, model.tokenizer.encode_batch(self._candidates)))
-            self._room -= 1 + min(longest, (self._room - 1) // 2)
-
-    def reply(self, turns: Sequence[Turn]) -> Reply:
-        """Return the candidate that the model puts first."""
-        text, read = self._reading.read(turns, self._room, lambda text: _count(self._model.tokenizer, text))
-        (answer,) = self._model.rank_all([(text, self._candidates)], self._task)
-        ranked = sorted(enumerate(answer["scores"]), key=lambda found: -found[1])
-        said = {turn.text for turn in turns if turn.speaker != turns[-1].speaker}
-        fresh = [found for found in ranked if self._candidates[found[0]] not in said] or ranked
-        best = tuple(Proposal(self._candidates[number], score, number) for number, score in fresh[:KEPT])
-        return Reply(best[0].text, best, len(ranked), len(read), bool(answer.get("truncated")))
 
 
 class TurnWriter:

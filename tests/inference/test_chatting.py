@@ -4,6 +4,7 @@ import json
 
 import pytest
 from tiny_models import write_pre_trained
+from tiny_ranker import ranker
 from tiny_replier import write_replier
 from writers import causal_model
 
@@ -39,6 +40,25 @@ def test_a_ranker_replies_with_the_first_candidate_that_it_has_not_said(model):
     assert len(talk.say("g").proposals) == 3  # all were said, so all are there again
     talk.restart()
     assert talk.say("abc") == first
+
+
+def test_a_bi_encoder_finds_candidates_by_their_vectors_in_memory_or_in_an_index(model, tmp_path):
+    bi = ranker("bi")
+    candidates = ["abc", "b", "cab", "dd", "ABC "]
+    found = bi.chat(candidates).say("a h")
+    ranked = bi.rank("a h", candidates)
+    assert [(one.text, one.number) for one in found.proposals] == [
+        (one["candidate"], one["number"]) for one in ranked
+    ]
+    assert found.compared == 5
+    # What was said, by anybody and in whatever case, is not said again.
+    assert {one.text for one in bi.chat(candidates).say("Abc").proposals} == {"b", "cab", "dd"}
+    bi.index(candidates, tmp_path / "index")
+    assert bi.chat(tmp_path / "index").say("a h") == found
+    with pytest.raises(UserError, match="was built by another model"):
+        ranker("bi", 1).chat(tmp_path / "index")
+    with pytest.raises(UserError, match="the task ranker is a cross-encoder"):
+        model.chat(tmp_path / "index")
 
 
 def test_a_task_that_writes_reads_the_turns(model, recwarn):
