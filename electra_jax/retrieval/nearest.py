@@ -6,7 +6,7 @@ The memory that is needed is that of a block, whatever the number of vectors. On
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import jax
@@ -71,13 +71,19 @@ class NearestVectors:
         filled = np.zeros((count, *contexts.shape[1:]), np.float32)
         filled[: len(contexts)] = contexts
         asked = jax.device_put(filled, self._everywhere)
-        best = jax.device_put(
-            (np.full((count, k), -np.inf, np.float32), np.full((count, k), -1, np.int32)), self._everywhere
+        shape = (self._mesh.size, count, k)
+        best: Any = jax.device_put(
+            (np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int32)), self._divided
         )
         for start, new_from, block in self._blocks():
-            best = self._merge(best, asked, block, *map(np.int32, (start, new_from, len(self._vectors))))
-        scores, numbers = jax.device_get(best)
-        return scores[: len(contexts)], numbers[: len(contexts)]
+            limits = np.array([start, new_from, len(self._vectors)], np.int32)
+            before, best = best, self._merge(best, asked, block, limits)
+            jax.block_until_ready(before)  # so that no more than two blocks are on their way
+        scores, numbers = (np.moveaxis(np.asarray(of_all), 1, 0) for of_all in jax.device_get(best))
+        scores, numbers = scores[: len(contexts)], numbers[: len(contexts)]
+        scores, numbers = scores.reshape(len(contexts), -1), numbers.reshape(len(contexts), -1)
+        order = np.lexsort((numbers, -scores))[:, :k]
+        return np.take_along_axis(scores, order, axis=1), np.take_along_axis(numbers, order, axis=1)
 
     def _blocks(self) -> Iterator[tuple[int, int, Array]]:
         """Yield the number of a block's first vector, that of the first not seen before, and the block.
@@ -106,46 +112,51 @@ class NearestVectors:
 
 @cache
 def _program(mesh: Mesh) -> Any:
-    """Return `merge_block` for these devices, compiled once whatever is searched."""
-    everywhere, divided = (
-        NamedSharding(mesh, PartitionSpec()),
-        NamedSharding(mesh, PartitionSpec(mesh.axis_names)),
-    )
+    """Return `merge_block` on each of these devices, compiled once whatever is searched.
+
+    Devices do not meet before the end: CPU devices that wait for each other in every block of many may wait for ever.
+    """
+    everywhere, divided = PartitionSpec(), PartitionSpec(mesh.axis_names)
+
+    def on_each(
+        best: tuple[Array, Array], contexts: Array, block: Array, limits: Array
+    ) -> tuple[Array, Array]:
+        first = limits[0] + jax.lax.axis_index(mesh.axis_names).astype(jnp.int32) * len(block)
+        scores, numbers = merge_block((best[0][0], best[1][0]), contexts, block, first, limits[1], limits[2])
+        return scores[None], numbers[None]
+
     return jax.jit(
-        partial(merge_block, parts=mesh.size),
-        in_shardings=((everywhere, everywhere), everywhere, divided, None, None, None),
-        out_shardings=(everywhere, everywhere),
+        jax.shard_map(
+            on_each,
+            mesh=mesh,
+            in_specs=((divided, divided), everywhere, divided, everywhere),
+            out_specs=(divided, divided),
+        )
     )
 
 
 def merge_block(
-    best: tuple[Array, Array],
-    contexts: Array,
-    block: Array,
-    start: Array,
-    new_from: Array,
-    count: Array,
-    parts: int,
+    best: tuple[Array, Array], contexts: Array, block: Array, first: Array, new_from: Array, count: Array
 ) -> tuple[Array, Array]:
     """Return the best scores and numbers of those so far and of a block.
+
+    Of equal scores the one that was there first stays first.
 
     Args:
         best: scores float32 and numbers int32 ``[contexts, k]``, the best first.
         contexts: ``[contexts, codes, width]``.
-        block: ``[rows, width]``, the same number of rows on each device.
-        start: number of its first vector.
+        block: ``[rows, width]``.
+        first: number of its first vector.
         new_from: number of the first that counts.
         count: of all vectors; rows from there on are padding.
-        parts: number of devices; of each its own best are found first.
     """
-    rows, k = len(block), best[0].shape[1]
     scores = scores_of_all(contexts, block)
-    numbers = start + jnp.arange(rows, dtype=jnp.int32)
+    numbers = first + jnp.arange(len(block), dtype=jnp.int32)
     scores = jnp.where((numbers >= new_from) & (numbers < count), scores, -jnp.inf)
-    of_parts, places = jax.lax.top_k(scores.reshape(len(scores), parts, -1), min(k, rows // parts))
-    places = places + (jnp.arange(parts, dtype=places.dtype) * (rows // parts))[:, None]
-    all_scores = jnp.concatenate([best[0], of_parts.reshape(len(scores), -1)], axis=1)
-    all_numbers = jnp.concatenate([best[1], numbers[places.reshape(len(scores), -1)]], axis=1)
+    k = best[0].shape[1]
+    of_block, places = jax.lax.top_k(scores, min(k, len(block)))
+    all_scores = jnp.concatenate([best[0], of_block], axis=1)
+    all_numbers = jnp.concatenate([best[1], numbers[places]], axis=1)
     merged, chosen = jax.lax.top_k(all_scores, k)
     return merged, jnp.take_along_axis(all_numbers, chosen, axis=1)
 

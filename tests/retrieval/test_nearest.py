@@ -45,3 +45,13 @@ def test_no_contexts_have_no_answers():
     found = NearestVectors(np.ones((3, 4), np.float32), 1, make_mesh(MeshConfig(), jax.devices()[:1]))
     scores, numbers = found.search(np.zeros((0, 1, 4), np.float32), 2)
     assert scores.shape == numbers.shape == (0, 2)
+
+
+def test_devices_do_not_meet_in_a_block():
+    """CPU devices that wait for each other in every one of many blocks end the process after 40 seconds."""
+    mesh = make_mesh(MeshConfig(), jax.devices()[:2])
+    best = (np.zeros((2, 1, 3), np.float32), np.zeros((2, 1, 3), np.int32))
+    contexts, block = np.zeros((1, 3, 4), np.float32), np.zeros((8, 4), np.float32)
+    program = nearest._program(mesh).lower(best, contexts, block, np.zeros(3, np.int32)).compile().as_text()
+    assert "num_partitions=2" in program
+    assert not [line for line in program.splitlines() if "all-" in line or "collective" in line]
