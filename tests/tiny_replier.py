@@ -21,10 +21,12 @@ MODEL = {"hidden_size": 16, "embedding_size": 16, "num_layers": 1, "num_heads": 
 EXAMPLES = {
     "ranker": RankingExample("a", "ab", ("a", "b"), (0,)),
     "writer": Seq2SeqExample("a", "ab", ("a",)),
+    "refiner": Seq2SeqExample("a", "ab", ("a",)),
 }
 KINDS = {
     "ranker": {"kind": "ranking", "encoder": "cross"},
     "writer": {"kind": "seq2seq", "conversations": {"speakers": "none", "history": 3}},
+    "refiner": {"kind": "seq2seq", "conversations": {"speakers": "none"}, "retrieval": {"max_tokens": 8}},
 }
 
 
@@ -46,7 +48,7 @@ def write_replier(folder: Path, names=("ranker", "writer")) -> Path:
     for name, task in tasks.items():
         rows = task.encode([EXAMPLES[name]], training=True)
         plan = (
-            BatchPlan(8, np.arange(len(rows)), 8) if name == "writer" else BatchPlan(8, np.arange(len(rows)))
+            BatchPlan(8, np.arange(len(rows)), 8) if name != "ranker" else BatchPlan(8, np.arange(len(rows)))
         )
         batches[name] = make_batch(name, rows, plan, tokenizer.pad_id, targets=True)
     objective = FineTuning(build_network(config, tokenizer.vocab_size), tasks, batches)

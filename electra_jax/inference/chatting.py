@@ -13,6 +13,7 @@ from electra_jax.dialogue.turns import alternating
 from electra_jax.errors import UserError, listed
 from electra_jax.inference.choosing import Candidates, Ranker, open_candidates
 from electra_jax.inference.items import text_of
+from electra_jax.inference.refining_replies import Refiner, refining_task
 from electra_jax.inference.replying import Marks, Reading, Replier, Reply, TurnWriter
 from electra_jax.inference.writing import generation_settings
 from electra_jax.objectives.kinds import abilities
@@ -117,6 +118,9 @@ def make_replier(
     reading = Reading(
         speakers or (section.form if section else "plain"), history or (section.history if section else None)
     )
+    if candidates is not None and (found := refining_task(model.config, task)):
+        ranker = make_replier(model, candidates, found[1], speakers, history, settings)
+        return Refiner(ranker, TurnWriter(model, name, settings, reading))
     if candidates is not None:
         return Ranker(model, name, candidates, reading)
     return TurnWriter(model, name, settings, reading)
@@ -142,6 +146,8 @@ def check_replies(config: Config, task: str | None, has_candidates: bool) -> str
             )
         _check_writes(f"this model ({config.kind_of_run})", has_candidates)
         return None
+    if has_candidates and (found := refining_task(config, task)):
+        return found[0]
     wanted = "ranking" if has_candidates else "seq2seq"
     fitting = [name for name, kind in kinds.items() if kind == wanted and task in (None, name)]
     if len(fitting) > 1:

@@ -129,21 +129,26 @@ class TurnWriter:
             assert isinstance(known, Seq2SeqTask)
             self._room, self._before = source_room(known.config, known.max_length), known.config.prefix
 
-    def reply(self, turns: Sequence[Turn]) -> Reply:
-        """Return what the model writes; what is drawn differs from turn to turn."""
+    def reply(self, turns: Sequence[Turn], retrieved: str | None = None) -> Reply:
+        """Return what the model writes; what is drawn differs from turn to turn.
+
+        Args:
+            turns: of the conversation.
+            retrieved: for the reply, where the task reads that.
+        """
         text, read = self._reading.read(
             turns, self._room, lambda text: _count(self._tokenizer, self._before + text)
         )
-        found = self._write(text, len(turns))
+        found = self._write(text, len(turns), retrieved)
         proposals = tuple(Proposal(text.text.strip(), text.score) for text in found)
         cut = bool(found[0].source_tokens_cut)
         return Reply(proposals[0].text, proposals[:KEPT], len(proposals), len(read), cut)
 
-    def _write(self, text: str, number: int) -> list[Generation]:
+    def _write(self, text: str, number: int, retrieved: str | None) -> list[Generation]:
         writer, what = self._writer, "the last turn"
         if isinstance(writer, Writer):
             return writer.write([writer.prompt(text, what)], number)[0]
-        return writer.write([writer.prompt(text, what)], number, most_rows=1)[0]
+        return writer.write([writer.prompt(text, what, retrieved)], number, most_rows=1)[0]
 
 
 def _count(tokenizer: Tokenizer, text: str) -> int:

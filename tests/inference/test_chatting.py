@@ -76,6 +76,23 @@ def test_a_task_that_writes_reads_the_turns(model, recwarn):
     assert not recwarn.list
 
 
+def test_what_a_ranker_retrieves_is_refined(tmp_path):
+    model = electra_jax.load(write_replier(tmp_path / "run", ("ranker", "refiner")))
+    first, *others = model.chat(CANDIDATES, task="ranker").say("abc").proposals
+    written = writer_of(model, {}, "refiner")
+    texts = [
+        written.write([source], 1, most_rows=1)[0][0].text.strip()
+        for source in ("- abc", ("- abc", first.text))
+    ]
+    assert texts[0] != texts[1]
+    for task in (None, "refiner"):
+        reply = model.chat(CANDIDATES, task=task).say("abc")
+        assert reply.text == texts[1]
+        assert reply.proposals[1:] == (first, *others)
+        assert (reply.proposals[0].text, reply.proposals[0].number, reply.compared) == (reply.text, None, 4)
+    assert model.chat().say("abc").text == texts[0]
+
+
 def test_a_language_model_goes_on_from_the_turns_and_draws_anew_at_every_turn():
     model = causal_model(devices=1)
     settings = {"temperature": 2.0, "max_new_tokens": 5, "min_new_tokens": 5}
