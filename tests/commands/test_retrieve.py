@@ -12,8 +12,8 @@ from electra_jax.errors import UserError
 from electra_jax.inference.load import Model
 from electra_jax.inference.retrieving import contexts_of
 
-TALKS = [["ab", "Cd", "ef"], ["gh"], ["ba", "hg"]]
-OTHERS = [["xx", "cd", "dcba"], ["yy", "hhh", "ef"], ["ee", "gg"]]
+TALKS = [["ab", "Cd", "ef"], ["gh"], ["CD", "DCBA", "HHH", "EF"]]
+OTHERS = [["xx", "cd", "dcba"], ["yy", "hhh", "EF"], ["ee", "gg"]]
 
 
 @pytest.fixture
@@ -50,10 +50,10 @@ def test_the_best_reply_that_is_not_said_there_is_retrieved_for_each_turn_and_th
     found = run("--candidates", str(folder / "others.jsonl"))
     assert [line["turns"] for line in found] == TALKS
     assert [line["id"] for line in found] == ["0", "1", "2"]
-    candidates = ["cd", "dcba", "hhh", "ef", "gg"]
+    candidates = ["cd", "dcba", "hhh", "EF", "gg"]
     for line in found:
         said = {text.lower() for text in line["turns"]}
-        fresh = [text for text in candidates if text not in said]
+        fresh = [text for text in candidates if text.lower() not in said]
         asked_for = [f"- {text}" for text in line["turns"]]
         expected = [model.rank(context, fresh)[0]["candidate"] for context in asked_for]
         assert line["retrieved"] == [None, *expected]
