@@ -18,8 +18,8 @@ from electra_jax.tasks.teacher_forcing import token_log_probs
 if TYPE_CHECKING:
     from electra_jax.inference.load import Model
 
-# Texts are padded to a power of two, at least this, so that few programs are compiled.
-_SHORTEST = 8
+# Texts are padded to one of these, since for each and each length of sources a program is compiled.
+_WIDTHS = np.array([16 << (2 * step) for step in range(8)])
 
 
 def score_for_sources(
@@ -60,7 +60,7 @@ def score_for_sources(
         return objective.apply(params, named, call)
 
     found: list[np.ndarray] = [np.zeros(0, np.float32)] * len(pairs)
-    widths = np.array([max(_SHORTEST, 1 << (len(target) - 1).bit_length()) for target in targets])
+    widths = _WIDTHS[np.searchsorted(_WIDTHS, [len(target) for target in targets])]
     for width in np.unique(widths):
         here = np.flatnonzero(widths == width).tolist()
         wanted = np.full((len(here), width), NO_TARGET, np.int32)

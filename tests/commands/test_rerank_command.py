@@ -7,6 +7,7 @@ import pytest
 from tiny_writer import EXAMPLES, tiny_writer
 
 from electra_jax import generate, predict, rerank
+from electra_jax.config.loading import validate
 from electra_jax.inference import reranker_file
 from electra_jax.inference.load import Model
 from electra_jax.partitioning import mesh
@@ -44,7 +45,12 @@ def run(model, monkeypatch, tmp_path, command):
         monkeypatch.setattr(module, "load_with_notes", lambda path: model)
     for module in (generate, predict, rerank, reranker_file):
         monkeypatch.setattr(module, "trained_tasks", lambda path: (config, model.tasks))
-    return lambda module, *arguments: command(module.main, "--workdir", tmp_path, *arguments)
+
+    def ask(module, *arguments):
+        return command(module.main, "--workdir", tmp_path, *arguments)
+
+    ask.config = config
+    return ask
 
 
 KEYS = ("generation.beams=3", "generation.n_best=3")
@@ -68,6 +74,24 @@ def test_weights_go_by_a_file_from_the_command_that_tunes_to_the_one_that_writes
         assert len(line["text"]) == min(len(text.text) for text in texts if text.text)
         assert line["scores"].keys() == {"length", "decoder"}
         assert len(line["others"]) == 2
+
+
+def test_replies_are_tuned_on_conversations_that_are_not_in_train(run, model, monkeypatch, tmp_path):
+    conversations = [["ab", "a", "c"], ["cab", "abc"], ["ba", "b"]]
+    lines = [json.dumps({"turns": turns}) + "\n" for turns in conversations]
+    (tmp_path / "train.jsonl").write_text(lines[1])
+    (tmp_path / "dev.jsonl").write_text("".join(lines))
+    files = {split: str(tmp_path / f"{split}.jsonl") for split in ("train", "dev")}
+    section = {"kind": "seq2seq", "conversations": {"speakers": "none"}, "metric": "exact_match", **files}
+    values = {**run.config.model_dump(exclude_unset=True), "finetune": {"tasks": {"mine": section}}}
+    for module in (rerank, reranker_file):
+        monkeypatch.setattr(
+            module, "trained_tasks", lambda path: (validate(values, "conversations"), model.tasks)
+        )
+    ended = run(rerank, "--judge", "length", "--output", tmp_path / "judges.json", *KEYS)
+    assert ended.status == 0
+    assert json.loads(ended.out)["dev"]["sources"] == 3
+    assert "note: " in ended.err
 
 
 def test_candidates_of_a_file_are_put_in_order_whoever_wrote_them(run, tmp_path):

@@ -10,7 +10,7 @@ from small_run import small_config
 from tiny_writer import EXAMPLES, MODEL, letters, tiny_writer
 
 from electra_jax.errors import UserError
-from electra_jax.inference import reranker_file
+from electra_jax.inference import reranker_file, source_scorer
 from electra_jax.inference.load import Model
 from electra_jax.inference.rerank_tuning import JudgedTexts, tune_reranker
 from electra_jax.inference.reranking import Reranker
@@ -62,7 +62,8 @@ def test_a_decoder_finds_a_text_as_likely_as_when_it_wrote_it(model, written):
         np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
-def test_texts_of_any_length_are_scored_alone_as_together(model):
+def test_texts_of_any_length_are_scored_alone_as_together(model, monkeypatch):
+    monkeypatch.setattr(source_scorer, "_WIDTHS", np.array([4, 16]))
     pairs = [("ab", "a"), ("abcdefgh", "hgfedcbaabcdefghabcd"), ("ab", "")]
     together = score_for_sources(model, pairs)
     assert [len(found) for found in together] == [
