@@ -50,6 +50,8 @@ def test_the_best_reply_that_is_not_said_there_is_retrieved_for_each_turn_and_th
     found = run("--candidates", str(folder / "others.jsonl"))
     assert [line["turns"] for line in found] == TALKS
     assert [line["id"] for line in found] == ["0", "1", "2"]
+    model.index(["cd", "dcba", "hhh", "EF", "gg"], folder / "index")
+    assert run("--index", str(folder / "index")) == found
     candidates = ["cd", "dcba", "hhh", "EF", "gg"]
     for line in found:
         said = {text.lower() for text in line["turns"]}
