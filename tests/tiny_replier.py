@@ -12,7 +12,7 @@ from electra_jax.objectives import build_network
 from electra_jax.tasks.batches import BatchPlan, make_batch
 from electra_jax.tasks.build import build_task
 from electra_jax.tasks.objective import FineTuning
-from electra_jax.tasks.protocol import RankingExample, Seq2SeqExample
+from electra_jax.tasks.protocol import RankingExample, RetrievedExample, Seq2SeqExample
 from electra_jax.tasks.settings import TaskSettings, write_settings
 from electra_jax.tokenizers.characters_tokenizer import CharactersTokenizer
 from electra_jax.training.checkpoints import RunIdentity, write_params
@@ -21,7 +21,7 @@ MODEL = {"hidden_size": 16, "embedding_size": 16, "num_layers": 1, "num_heads": 
 EXAMPLES = {
     "ranker": RankingExample("a", "ab", ("a", "b"), (0,)),
     "writer": Seq2SeqExample("a", "ab", ("a",)),
-    "refiner": Seq2SeqExample("a", "ab", ("a",)),
+    "refiner": RetrievedExample("a", "ab", ("a",), "b"),
 }
 KINDS = {
     "ranker": {"kind": "ranking", "encoder": "cross"},

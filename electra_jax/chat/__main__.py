@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -15,10 +15,14 @@ from electra_jax.chat.web import ADDRESS, ChatServer
 from electra_jax.config import Config
 from electra_jax.config.loading import with_overrides
 from electra_jax.errors import UserError
-from electra_jax.inference.chatting import Conversation, check_replies, make_replier
+from electra_jax.inference.chatting import Conversation, ReplySettings, check_reranked, make_replier
 from electra_jax.inference.choosing import open_candidates
 from electra_jax.inference.load import Model, trained_tasks
+from electra_jax.inference.rankers import ranking_task
+from electra_jax.inference.reply_roles import reply_roles
 from electra_jax.inference.replying import Marks
+from electra_jax.inference.reranker_file import JudgeSetting, check_models, load_reranker, read_judges
+from electra_jax.inference.reranking import Reranker
 from electra_jax.predict import load_with_notes
 from electra_jax.runtime.cpu_devices import one_device_per_core
 from electra_jax.runtime.malloc import keep_freed_memory
@@ -35,13 +39,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     candidates = None if args.candidates is None else open_candidates(args.candidates)
     if server is None and sys.stdin is None:
         raise UserError("there is no standard input to read what is said from: it is closed")
+    judges = None if args.rerank is None else read_judges(args.rerank)
     known = trained_tasks(args.workdir)
     if known is not None:  # what the settings alone can refuse
         _settings(known[0], args)
+        check_models(judges or {}, known[0])
+    if args.ranker is not None and (others := trained_tasks(args.ranker)) is not None:
+        ranking_task(others[0], others[1], None)
     discriminator = None if args.discriminator is None else _discriminator(args.discriminator)
     model = load_with_notes(args.workdir)
     settings = _settings(model.config, args).generation
-    replier = make_replier(model, candidates, args.task, args.speakers, args.history, settings)
+    wanted = ReplySettings(
+        candidates,
+        None if args.ranker is None else load_with_notes(args.ranker),
+        args.task,
+        args.speakers,
+        args.history,
+        None if judges is None else _reranker(judges, model),
+    )
+    replier = make_replier(model, wanted, settings)
     if server is not None:
         print(server.url, flush=True)
         server.serve(answers(replier, discriminator))
@@ -55,6 +71,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     with line_editing(None if args.forget else remembered_file()):
         converse(conversation, typed_lines("> "), typed=True, reasons=reasons)
     return 0
+
+
+def _reranker(judges: Mapping[str, JudgeSetting], model: Model) -> Reranker:
+    notes: list[str] = []
+    reranker = load_reranker(judges, model, notes)
+    for line in notes:
+        cli.note(line)
+    return reranker
 
 
 def _discriminator(path: Path) -> Model:
@@ -83,13 +107,15 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "electra_jax.chat",
         "Talks: each line that is said is answered by the model, which reads as many of the last turns as fit. "
         "A model with a task of kind ranking chooses its replies from --candidates; one with a task of kind seq2seq, "
-        "or a causal language model, writes them (docs/dialogue.md).\n\n"
+        "or a causal language model, writes them, and where it was trained to it reads what is retrieved from "
+        "--candidates (docs/dialogue.md).\n\n"
         f"In a terminal lines can be edited, and the arrow keys go through those typed before; {HELP}. "
         "From a pipe every line is a turn and is answered with a line; an empty line begins another conversation. "
         "With --web there is a page instead, at the address that is printed.",
         epilog="examples:\n"
         "  python -m electra_jax.chat --workdir runs/ranker --candidates utterances.txt --why\n"
         "  python -m electra_jax.chat --workdir runs/blender generation.beams=10 generation.min_new_tokens=20\n"
+        "  python -m electra_jax.chat --workdir runs/blender --ranker runs/ranker --candidates replies.index --why\n"
         "  python -m electra_jax.chat --workdir runs/blender --web 8000 --discriminator runs/small\n"
         "  printf 'Hello!\\nHow are you?\\n' | python -m electra_jax.chat --workdir runs/blender\n",
     )
@@ -101,6 +127,18 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         type=cli.path,
         metavar="FILE",
         help="replies to choose from: a text a line, JSON lines, a table, or an index of electra_jax.search",
+    )
+    parser.add_argument(
+        "--ranker",
+        type=cli.path,
+        metavar="DIR",
+        help="another model, which retrieves from --candidates what a task that writes reads (retrieve-and-refine)",
+    )
+    parser.add_argument(
+        "--rerank",
+        metavar="WHAT",
+        help="reply with the best of several texts that a task writes: a file of electra_jax.rerank, or one judge, "
+        "such as rtd=DIR or decoder (docs/generation.md)",
     )
     parser.add_argument("--task", metavar="NAME", help="which task replies, where several of the model's can")
     parser.add_argument(
@@ -136,10 +174,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         raise UserError(
             f"{others[0]} is no setting of generation, and no other can change here: leave it out"
         )
-    if args.candidates is not None and args.overrides:
-        raise UserError(
-            f"{args.overrides[0]} is for models that write, and with --candidates replies are chosen: leave one out"
-        )
     if args.discriminator is not None and args.web is None and not args.why:
         raise UserError(
             "what --discriminator says is shown by --why or --web: give one of them, or leave it out"
@@ -155,8 +189,15 @@ def _settings(config: Config, args: argparse.Namespace) -> Config:
     Raises:
         UserError: a setting that does not fit, or a model that cannot reply so.
     """
-    check_replies(config, args.task, args.candidates is not None)
-    return with_overrides(config.model_dump(exclude_unset=True), args.overrides, str(args.workdir))
+    given = {"has_candidates": args.candidates is not None, "has_ranker": args.ranker is not None}
+    roles = reply_roles(config, args.task, **given)
+    settings = with_overrides(config.model_dump(exclude_unset=True), args.overrides, str(args.workdir))
+    unread = [*args.overrides, *([] if args.rerank is None else ["--rerank"])]
+    if not (roles.goes_on or roles.writes) and unread:
+        raise UserError(f"{unread[0]} is for models that write, and this one ranks candidates: leave it out")
+    if args.rerank is not None:
+        check_reranked(config, roles, settings.generation)
+    return settings
 
 
 if __name__ == "__main__":

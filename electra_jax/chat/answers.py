@@ -11,6 +11,7 @@ from electra_jax.inference.chatting import reply_to
 from electra_jax.inference.detecting import Token, detect
 from electra_jax.inference.load import Model
 from electra_jax.inference.replying import Replier
+from electra_jax.inference.reranking import number_or_none
 
 Piece = tuple[str, float | None]
 
@@ -18,7 +19,7 @@ Piece = tuple[str, float | None]
 def answers(replier: Replier, discriminator: Model | None) -> Answer:
     """Return what answers the turns that a page sends: a dictionary of JSON.
 
-    ``text``, ``proposals``, ``compared``, ``turns_read`` and ``truncated`` of the `Reply`, and where there is a
+    It has the attributes of the `Reply`, a score of None where there is none, and where there is a
     discriminator ``said`` and ``replied``: the last turn and the reply as pieces with p(replaced).
 
     Args:
@@ -29,6 +30,8 @@ def answers(replier: Replier, discriminator: Model | None) -> Answer:
     def answer(turns: list[Any]) -> dict[str, Any]:
         reply = reply_to(replier, turns)
         found: dict[str, Any] = asdict(reply)
+        for proposal in (*found["proposals"], *found["retrieved"]):
+            proposal["score"] = number_or_none(proposal["score"])
         if discriminator is not None:
             texts = [turns[-1], reply.text]
             seen = tokens_of(discriminator, texts)

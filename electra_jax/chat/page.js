@@ -28,6 +28,26 @@ function colour(paragraph, pieces) {
   }
 }
 
+function number(score) {
+  return score === null ? "–" : score.toFixed(3);
+}
+
+// Proposals as a table, with a column of numbers where they are candidates, and one for each judge.
+function table(parent, proposals) {
+  const chosen = proposals[0].number !== null;
+  const judges = Object.keys(proposals[0].judged ?? {});
+  const made = add(parent, "table");
+  const head = add(made, "tr");
+  for (const name of ["score", ...judges, ...(chosen ? ["candidate"] : []), "text"]) add(head, "th", name);
+  for (const proposal of proposals) {
+    const row = add(made, "tr");
+    add(row, "td", number(proposal.score), "number");
+    for (const name of judges) add(row, "td", number(proposal.judged[name]), "number");
+    if (chosen) add(row, "td", `#${proposal.number + 1}`, "number");
+    add(row, "td", proposal.text);
+  }
+}
+
 function why(item, answer, before) {
   const chosen = answer.proposals[0].number !== null;
   const details = add(item, "details");
@@ -36,14 +56,10 @@ function why(item, answer, before) {
   const from = chosen ? `Chosen from ${answer.compared} candidates` :
     answer.compared === 1 ? "Written" : `${answer.compared} were written`;
   add(details, "p", `${from}; read: ${read}${answer.truncated ? ", cut" : ""}.`);
-  const table = add(details, "table");
-  const head = add(table, "tr");
-  for (const name of chosen ? ["score", "candidate", "text"] : ["score", "text"]) add(head, "th", name);
-  for (const proposal of answer.proposals) {
-    const row = add(table, "tr");
-    add(row, "td", proposal.score.toFixed(3), "number");
-    if (chosen) add(row, "td", `#${proposal.number + 1}`, "number");
-    add(row, "td", proposal.text);
+  table(details, answer.proposals);
+  if (answer.retrieved.length) {
+    add(details, "p", "Retrieved, of which the first was read:");
+    table(details, answer.retrieved);
   }
 }
 

@@ -9,7 +9,7 @@ from electra_jax.chat.answers import tokens_of
 from electra_jax.errors import UserError
 from electra_jax.inference.chatting import Conversation
 from electra_jax.inference.load import Model
-from electra_jax.inference.replying import Reply
+from electra_jax.inference.replying import Proposal, Reply
 
 _RESTART = "/new"
 HELP = f"{_RESTART} begins another conversation; ^D ends"
@@ -64,11 +64,10 @@ def reasons_text(reply: Reply, turns: int, discriminator: Model | None = None) -
         turns: how many there were before it.
         discriminator: doubts tokens; None: nobody does.
     """
-    ranked = reply.proposals[0].number is not None
-    lines = [f"    {_heading(reply, ranked)}; read {_turns_read(reply, turns)}"]
-    for proposal in reply.proposals:
-        number = "" if proposal.number is None else f"  #{proposal.number + 1}"
-        lines.append(f"    {proposal.score:9.3f}{number}  {' '.join(proposal.text.split())}")
+    lines = [f"    {_heading(reply)}; read {_turns_read(reply, turns)}"]
+    lines += map(_line, reply.proposals)
+    if reply.retrieved:
+        lines += ["    retrieved, of which the first was read:", *map(_line, reply.retrieved)]
     if discriminator is not None:
         (tokens,) = tokens_of(discriminator, [reply.text])
         doubted = [f"{token.text} {token.replaced:.2f}" for token in tokens if token.replaced > 0.5]
@@ -76,10 +75,21 @@ def reasons_text(reply: Reply, turns: int, discriminator: Model | None = None) -
     return "\n".join(lines)
 
 
-def _heading(reply: Reply, ranked: bool) -> str:
-    if ranked:
+def _line(proposal: Proposal) -> str:
+    number = "" if proposal.number is None else f"  #{proposal.number + 1}"
+    judged = ", ".join(
+        f"{name} {'–' if score is None else f'{score:.3f}'}"
+        for name, score in (proposal.judged or {}).items()
+    )
+    return f"    {proposal.score:9.3f}{number}  {' '.join(proposal.text.split())}{f'  ({judged})' if judged else ''}"
+
+
+def _heading(reply: Reply) -> str:
+    if reply.proposals[0].number is not None:
         return f"chosen from {reply.compared:,} candidates, by score"
-    return "written, by log p" if reply.compared == 1 else f"{reply.compared:,} were written, by score"
+    if reply.compared == 1:
+        return "written, by log p"
+    return f"{reply.compared:,} were written, {'by what judges say' if reply.proposals[0].judged else 'by score'}"
 
 
 def _turns_read(reply: Reply, turns: int) -> str:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from electra_jax.config.conversations import ConversationsConfig
 from electra_jax.config.generation import GenerationConfig
 from electra_jax.config.schema import Config
 from electra_jax.dialogue.turns import alternating
-from electra_jax.errors import UserError, listed
+from electra_jax.errors import UserError
+from electra_jax.generation.settings import resolve_method, texts_per_prompt
 from electra_jax.inference.choosing import Candidates, Ranker, open_candidates
 from electra_jax.inference.items import text_of
-from electra_jax.inference.refining_replies import Refiner, refining_task
+from electra_jax.inference.rankers import ranking_task
+from electra_jax.inference.reply_roles import Roles, reply_roles
 from electra_jax.inference.replying import Marks, Reading, Replier, Reply, TurnWriter
+from electra_jax.inference.reranking import Reranker, check_several
 from electra_jax.inference.writing import generation_settings
-from electra_jax.objectives.kinds import abilities
-from electra_jax.retrieval.index import CandidateIndex
 
 if TYPE_CHECKING:
     from electra_jax.inference.load import Model
-
-_REPLYING = ("ranking", "seq2seq")
 
 
 class Conversation:
@@ -67,104 +66,102 @@ def reply_to(replier: Replier, turns: Sequence[Any]) -> Reply:
     return replier.reply(alternating(texts))
 
 
+@dataclass(frozen=True)
+class ReplySettings:
+    """How a model replies.
+
+    Attributes:
+        candidates: to choose from, or to retrieve from for a task that writes; None: the model writes.
+        ranker: another model, whose task of kind ranking retrieves for the one that writes.
+        task: that replies, where several can.
+        speakers: how they are marked; None: as the task was trained, not at all if it knows no conversations, and by
+            sides for a language model.
+        history: most turns that are read; None: as the task was trained, or as many as fit.
+        reranker: says which of several texts that were written is the reply; None: the first.
+    """
+
+    candidates: Candidates | None = None
+    ranker: Model | None = None
+    task: str | None = None
+    speakers: Marks | None = None
+    history: int | None = None
+    reranker: Reranker | None = None
+
+
 def begin(
-    model: Model,
-    candidates: CandidateIndex | str | Path | Iterable[str] | None,
-    task: str | None,
-    speakers: Marks | None,
-    history: int | None,
-    settings: Mapping[str, Any],
+    model: Model, candidates: Any, wanted: ReplySettings, generation: Mapping[str, Any]
 ) -> Conversation:
     """Begin a conversation; see `Model.chat`.
+
+    Args:
+        model: the model.
+        candidates: as there.
+        wanted: all that is wanted but these.
+        generation: keys of that section.
 
     Raises:
         UserError: the model cannot reply so, a setting that does not fit, candidates that are none.
     """
-    check_replies(model.config, task, candidates is not None)
-    opened = None if candidates is None else open_candidates(candidates)
-    return Conversation(
-        make_replier(model, opened, task, speakers, history, generation_settings(model.config, settings))
-    )
+    given = {"has_candidates": candidates is not None, "has_ranker": wanted.ranker is not None}
+    reply_roles(model.config, wanted.task, **given)
+    if candidates is not None:
+        wanted = replace(wanted, candidates=open_candidates(candidates))
+    return Conversation(make_replier(model, wanted, generation_settings(model.config, generation)))
 
 
-def make_replier(
-    model: Model,
-    candidates: Candidates | None,
-    task: str | None,
-    speakers: Marks | None,
-    history: int | None,
-    settings: GenerationConfig,
-) -> Replier:
+def make_replier(model: Model, wanted: ReplySettings, generation: GenerationConfig) -> Replier:
     """Return what replies with a model.
 
     Args:
         model: with a task that ranks or writes, or a causal language model.
-        candidates: to choose from; None: the model writes.
-        task: where several can reply.
-        speakers: how they are marked; None: as the task was trained, not at all if it knows no conversations, and by
-            sides for a language model.
-        history: most turns that are read; None: as the task was trained, or as many as fit.
-        settings: to write by.
+        wanted: how.
+        generation: to write by.
 
     Raises:
         UserError: the model cannot reply so, or the index of the candidates is another's.
     """
+    history, candidates, ranker = wanted.history, wanted.candidates, wanted.ranker
     if history is not None and (isinstance(history, bool) or not isinstance(history, int) or history < 1):
         raise UserError(f"history is {history!r}, but must be a number of turns, 1 or more")
-    name = check_replies(model.config, task, candidates is not None)
-    if name is None:
-        return TurnWriter(model, None, settings, Reading(speakers or "sides", history, begins_reply=True))
-    section: ConversationsConfig | None = getattr(model.config.finetune.tasks[name], "conversations", None)
-    reading = Reading(
-        speakers or (section.form if section else "plain"), history or (section.history if section else None)
-    )
-    if candidates is not None and (found := refining_task(model.config, task)):
-        ranker = make_replier(model, candidates, found[1], speakers, history, settings)
-        return Refiner(ranker, TurnWriter(model, name, settings, reading))
+    given = {"has_candidates": candidates is not None, "has_ranker": ranker is not None}
+    roles = reply_roles(model.config, wanted.task, **given)
+    if roles.goes_on:
+        reading = Reading(wanted.speakers or "sides", history, begins_reply=True)
+        return TurnWriter(model, None, generation, reading, reranker=wanted.reranker)
+    reading = _reading(model.config, roles.writes or roles.ranks or "", wanted)
+    if roles.writes is None:
+        assert roles.ranks is not None
+        assert candidates is not None
+        if wanted.reranker is not None:
+            raise UserError(
+                "candidates are ranked, and what is reranked are texts that were written: leave one out"
+            )
+        return Ranker(model, roles.ranks, candidates, reading)
+    retriever = None
     if candidates is not None:
-        return Ranker(model, name, candidates, reading)
-    return TurnWriter(model, name, settings, reading)
+        retrieves = ranker or model
+        name = ranking_task(retrieves.config, retrieves.tasks, roles.ranks)
+        retriever = Ranker(retrieves, name, candidates, _reading(retrieves.config, name, ReplySettings()))
+    return TurnWriter(model, roles.writes, generation, reading, retriever, wanted.reranker)
 
 
-def check_replies(config: Config, task: str | None, has_candidates: bool) -> str | None:
-    """Return the task that replies; None: a causal language model does.
+def check_reranked(config: Config, roles: Roles, generation: GenerationConfig) -> None:
+    """Refuse to rerank what is one text for each conversation, or what a causal language model writes.
 
     Raises:
-        UserError: none does: a model that ranks has no candidates, one that writes has some, or it does neither.
+        UserError: it says which.
     """
-    kinds = {name: some.kind for name, some in config.finetune.tasks.items() if some.kind in _REPLYING}
-    if task is not None and task not in kinds:
+    if roles.goes_on:
         raise UserError(
-            f"the model has no task {task!r} that replies; there is: {listed(kinds) or 'none'} "
-            f"(of kind {' or '.join(_REPLYING)})"
+            f"reranking chooses among texts for a source, and this model ({config.kind_of_run}) has no task of kind "
+            "seq2seq: leave it out"
         )
-    if not kinds:
-        if "write" not in abilities(config.objective):
-            raise UserError(
-                f"this model ({config.kind_of_run}) can neither rank replies nor write them: use one with a task of "
-                "kind ranking or seq2seq, or a causal language model (objective.kind=causal_lm)"
-            )
-        _check_writes(f"this model ({config.kind_of_run})", has_candidates)
-        return None
-    if has_candidates and (found := refining_task(config, task)):
-        return found[0]
-    wanted = "ranking" if has_candidates else "seq2seq"
-    fitting = [name for name, kind in kinds.items() if kind == wanted and task in (None, name)]
-    if len(fitting) > 1:
-        raise UserError(f"the model has several tasks that reply: name one of {listed(fitting)} as the task")
-    if not fitting:
-        names = [task] if task else list(kinds)
-        what = f"this model ({listed(f'{name}: {kinds[name]}' for name in names)})"
-        _check_writes(what, has_candidates)
-        raise UserError(
-            f"{what} ranks replies and writes none: give it candidates to choose from, a text file with one a line"
-        )
-    return fitting[0]
+    check_several(texts_per_prompt(generation, resolve_method(generation, is_pair=False)))
 
 
-def _check_writes(what: str, has_candidates: bool) -> None:
-    if has_candidates:
-        raise UserError(
-            f"{what} writes its replies and ranks none: leave the candidates out, or use a model with a task of kind "
-            "ranking"
-        )
+def _reading(config: Config, task: str, wanted: ReplySettings) -> Reading:
+    """Return how a task reads turns: as it was trained, or as it is wanted."""
+    section: ConversationsConfig | None = getattr(config.finetune.tasks[task], "conversations", None)
+    marks: Marks = "plain" if section is None else section.form
+    history = None if section is None else section.history
+    return Reading(wanted.speakers or marks, wanted.history or history)

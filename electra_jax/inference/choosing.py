@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,28 +45,10 @@ def open_candidates(given: Any) -> Candidates:
     return found
 
 
-@dataclass(frozen=True)
-class Found:
-    """The candidates that a ranker puts first.
-
-    Attributes:
-        best: these, the best first.
-        turns_read: how many of the last turns were read.
-        truncated: whether part of the last turn, or of a candidate, was not read.
-    """
-
-    best: tuple[Proposal, ...]
-    turns_read: int
-    truncated: bool
-
-
 class Ranker:
     """Finds candidates with a task of kind ranking; none that was said in the conversation, while there are others.
 
     A bi- or poly-encoder has the vectors of all candidates, made once; a cross-encoder reads all of them every time.
-
-    Attributes:
-        count: of candidates.
     """
 
     def __init__(self, model: Model, task: str, candidates: Candidates, reading: Reading):
@@ -79,7 +60,7 @@ class Ranker:
         known = model.tasks[task]
         assert isinstance(known, RankingTask)
         self._model, self._task, self._reading = model, task, reading
-        self._candidates, self.count = candidates, len(candidates)
+        self._candidates = candidates
         self._room = known.max_length - 2
         self._searcher: Searcher | None = None
         if known.config.encoder != "cross" or isinstance(candidates, CandidateIndex):
@@ -91,18 +72,22 @@ class Ranker:
             longest = max(map(len, model.tokenizer.encode_batch(list(candidates))))
             self._room -= 1 + min(longest, (self._room - 1) // 2)
 
-    def find(self, turns: Sequence[Turn]) -> Found:
-        """Return the candidates that follow the turns best."""
-        text, read = self._reading.read(turns, self._room, self._length)
-        said = {_key(turn.text) for turn in turns}
-        ranked, cut = self._ranked(text, KEPT + len(said))
-        fresh = [one for one in ranked if _key(one.text) not in said] or ranked
-        return Found(tuple(fresh[:KEPT]), len(read), cut)
+    def find(self, turns: Sequence[Turn]) -> tuple[Proposal, ...]:
+        """Return the best candidates that were not said in the conversation, the best first; of those said none."""
+        return self._ranking(turns, repeats=False).proposals
 
     def reply(self, turns: Sequence[Turn]) -> Reply:
         """Return the candidate that the model puts first."""
-        found = self.find(turns)
-        return Reply(found.best[0].text, found.best, self.count, found.turns_read, found.truncated)
+        return self._ranking(turns, repeats=True)
+
+    def _ranking(self, turns: Sequence[Turn], *, repeats: bool) -> Reply:
+        """Return the best candidates; of those that were said none, or with ``repeats`` where there are no others."""
+        text, read = self._reading.read(turns, self._room, self._length)
+        said = {_key(turn.text) for turn in turns}
+        ranked, cut = self._ranked(text, KEPT + len(said))
+        fresh = [one for one in ranked if _key(one.text) not in said]
+        best = tuple((fresh or (ranked if repeats else []))[:KEPT])
+        return Reply(best[0].text if best else "", best, len(self._candidates), len(read), cut)
 
     def _ranked(self, text: str, most: int) -> tuple[list[Proposal], bool]:
         if self._searcher is not None:

@@ -33,7 +33,8 @@ from electra_jax.inference import (
     writing,
 )
 from electra_jax.inference.batch_shapes import ROWS_PER_DEVICE, batch_size_over, inference_buckets
-from electra_jax.inference.chatting import Conversation
+from electra_jax.inference.chatting import Conversation, ReplySettings
+from electra_jax.inference.choosing import Candidates
 from electra_jax.inference.detecting import Token
 from electra_jax.inference.filling import Filling
 from electra_jax.inference.items import (
@@ -46,8 +47,11 @@ from electra_jax.inference.items import (
 )
 from electra_jax.inference.refining import Refinement
 from electra_jax.inference.replying import Marks
+from electra_jax.inference.reranking import Reranker
 from electra_jax.inference.reviewing import SuspiciousWord
 from electra_jax.inference.searching import Index
+from electra_jax.inference.trained import task_settings
+from electra_jax.inference.trained import trained_tasks as trained_tasks
 from electra_jax.inference.vectors import Pooling
 from electra_jax.model.disentangled import materialised
 from electra_jax.model.text_encoder import TextEncoder
@@ -70,7 +74,7 @@ from electra_jax.tasks.protocol import (
     TextExample,
     WordsExample,
 )
-from electra_jax.tasks.settings import FILE, TaskSettings, check_heads, read_settings
+from electra_jax.tasks.settings import TaskSettings, check_heads
 from electra_jax.tokenizers import Tokenizer, load_tokenizer
 from electra_jax.training.checkpoints import find_checkpoint, read_params
 from electra_jax.training.compile_messages import WithCompileMessage
@@ -118,26 +122,6 @@ def load(path: str | Path, *, notes: list[str] | None = None, step: int | None =
     )
 
 
-def trained_tasks(path: str | Path) -> tuple[Config, dict[str, TaskSettings]] | None:
-    """Read the configuration of the model in ``path`` and its tasks, but not its parameters.
-
-    Returns:
-        None for a foreign checkpoint, which only `load` can read.
-
-    Raises:
-        UserError: nothing that can be read.
-    """
-    path = local_path(path, "the model")
-    if detect_format(path).format != "electra_jax":
-        return None
-    workdir = WorkDir(run_directory(find_checkpoint(path)[1]))
-    return workdir.load_config(), _read_task_settings(workdir)
-
-
-def _read_task_settings(workdir: WorkDir) -> dict[str, TaskSettings]:
-    return read_settings(workdir.root) if (workdir.root / FILE).is_file() else {}
-
-
 def _load_native(path: Path, step: int | None) -> "Model":
     step, directory = find_checkpoint(path, step)
     workdir = WorkDir(run_directory(directory))
@@ -145,7 +129,7 @@ def _load_native(path: Path, step: int | None) -> "Model":
     if not workdir.tokenizer.is_dir():
         raise UserError(f"{workdir.root} has no vocabulary: convert it again with --vocab FILE")
     tokenizer = load_tokenizer(workdir.tokenizer)
-    settings = _read_task_settings(workdir)
+    settings = task_settings(workdir)
     tasks = _build_tasks(workdir.root, config, tokenizer, settings)
     config, params = materialised(config, read_params(directory, step))
     if settings:
@@ -720,10 +704,13 @@ class Model:
 
     def chat(
         self,
-        candidates: CandidateIndex | str | Path | Iterable[str] | None = None,
+        candidates: Candidates | str | Path | None = None,
+        *,
+        ranker: "Model | None" = None,
         task: str | None = None,
         speakers: Marks | None = None,
         history: int | None = None,
+        rerank: Reranker | None = None,
         **settings: Any,
     ) -> Conversation:
         """Begin a conversation, in which the model replies to what is said (docs/dialogue.md).
@@ -734,17 +721,20 @@ class Model:
         True
 
         Args:
-            candidates: replies that a task of kind ranking chooses from, the path of their file, or an index of them;
-                None: the model writes.
+            candidates: replies that a task of kind ranking chooses from, or retrieves from for one that writes and was
+                trained so; the path of their file, or an index of them. None: the model writes.
+            ranker: another model that retrieves.
             task: its name, if several can reply.
             speakers: how turns are marked: "sides", "names", "none" or "plain"; None: as the task was trained.
             history: most turns that are read, the last ones; None: as the task was trained, or as many as fit.
+            rerank: says which of several texts that a task writes is the reply; None: the first.
             **settings: keys of the section ``generation``, over those of the model, where it writes.
 
         Raises:
             UserError: the model cannot reply so, a setting that does not fit, candidates that are none.
         """
-        return chatting.begin(self, candidates, task, speakers, history, settings)
+        wanted = ReplySettings(None, ranker, task, speakers, history, rerank)
+        return chatting.begin(self, candidates, wanted, settings)
 
     def _rows(self, ids: Sequence[Sequence[int]], cut: list[bool] | None, stacklevel: int = 3) -> Rows:
         """Return ``[CLS] text [SEP]``, cut to the length; append which were cut to ``cut``, or warn how many."""

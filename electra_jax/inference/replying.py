@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -11,6 +11,7 @@ from electra_jax.dialogue.turns import ME, YOU, Turn, last, reply_text, turns_te
 from electra_jax.errors import UserError
 from electra_jax.generation.settings import check_stop_strings
 from electra_jax.generation.written import Generation
+from electra_jax.inference.reranking import Reranker, number_or_none, writer_of_several
 from electra_jax.inference.writer import Writer
 from electra_jax.inference.writing import build_writer
 from electra_jax.tasks.retrieved_texts import source_room
@@ -34,11 +35,13 @@ class Proposal:
         text: it.
         score: the larger, the better: of the ranker; of what was written log p, or what beams are ranked by.
         number: of a candidate, its place among those given, from 0; None: it was written.
+        judged: of texts that were reranked, what each judge says; None: nothing.
     """
 
     text: str
     score: float
     number: int | None = None
+    judged: Mapping[str, float | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Reply:
         compared: how many there were.
         turns_read: how many of the last turns were read.
         truncated: whether part of the last turn, or of a candidate, was not read.
+        retrieved: the best of the candidates, of which the first was read by the task that wrote.
     """
 
     text: str
@@ -58,6 +62,15 @@ class Reply:
     compared: int
     turns_read: int
     truncated: bool = False
+    retrieved: tuple[Proposal, ...] = ()
+
+
+class Retriever(Protocol):
+    """What finds candidates for turns."""
+
+    def find(self, turns: Sequence[Turn]) -> tuple[Proposal, ...]:
+        """Return the best candidates that were not said in the conversation, the best first."""
+        ...
 
 
 class Replier(Protocol):
@@ -114,13 +127,37 @@ class Reading:
 class TurnWriter:
     """Replies that a model writes: a language model goes on from the turns, a task of kind seq2seq reads them."""
 
-    def __init__(self, model: Model, task: str | None, settings: GenerationConfig, reading: Reading):
+    def __init__(
+        self,
+        model: Model,
+        task: str | None,
+        settings: GenerationConfig,
+        reading: Reading,
+        retriever: Retriever | None = None,
+        reranker: Reranker | None = None,
+    ):
+        """Prepare to write.
+
+        Args:
+            model: that writes.
+            task: of kind seq2seq; None: the model is a causal language model.
+            settings: to write by.
+            reading: of the turns.
+            retriever: finds what the task reads behind the turns; None: it reads these alone.
+            reranker: says which of several texts is the reply; None: the first.
+
+        Raises:
+            UserError: a setting that does not fit, or a reranker for one text or for a model that writes on.
+        """
         self._reading, self._tokenizer, self._before = reading, model.tokenizer, ""
+        self._retriever, self._reranker = retriever, reranker
         if task is None:
             settings = settings.model_copy(
                 update={"stop_strings": _stops(reading.marks, settings, self._tokenizer)}
             )
         self._writer = build_writer(model, settings, task)
+        if reranker is not None:
+            writer_of_several(self._writer)
         if isinstance(self._writer, Writer):  # what is read and what is written share the positions
             room = self._writer.room - 1
             self._room = max(room - settings.max_new_tokens, room // 2)
@@ -129,26 +166,31 @@ class TurnWriter:
             assert isinstance(known, Seq2SeqTask)
             self._room, self._before = source_room(known.config, known.max_length), known.config.prefix
 
-    def reply(self, turns: Sequence[Turn], retrieved: str | None = None) -> Reply:
-        """Return what the model writes; what is drawn differs from turn to turn.
-
-        Args:
-            turns: of the conversation.
-            retrieved: for the reply, where the task reads that.
-        """
+    def reply(self, turns: Sequence[Turn]) -> Reply:
+        """Return what the model writes; what is drawn differs from turn to turn."""
         text, read = self._reading.read(
             turns, self._room, lambda text: _count(self._tokenizer, self._before + text)
         )
-        found = self._write(text, len(turns), retrieved)
-        proposals = tuple(Proposal(text.text.strip(), text.score) for text in found)
+        retrieved = () if self._retriever is None else self._retriever.find(turns)
+        found = self._write(text, retrieved[0].text if retrieved else None, len(turns))
+        if self._reranker is not None:
+            (found,) = self._reranker.reorder([text], [found])
+        proposals = tuple(map(_proposal, found))
         cut = bool(found[0].source_tokens_cut)
-        return Reply(proposals[0].text, proposals[:KEPT], len(proposals), len(read), cut)
+        return Reply(proposals[0].text, proposals[:KEPT], len(proposals), len(read), cut, retrieved)
 
-    def _write(self, text: str, number: int, retrieved: str | None) -> list[Generation]:
+    def _write(self, text: str, retrieved: str | None, number: int) -> list[Generation]:
         writer, what = self._writer, "the last turn"
         if isinstance(writer, Writer):
             return writer.write([writer.prompt(text, what)], number)[0]
         return writer.write([writer.prompt(text, what, retrieved)], number, most_rows=1)[0]
+
+
+def _proposal(written: Generation) -> Proposal:
+    judged: dict[str, float | None] | None = None
+    if written.scores is not None:
+        judged = {name: number_or_none(score) for name, score in written.scores.items()}
+    return Proposal(written.text.strip(), written.score, judged=judged)
 
 
 def _count(tokenizer: Tokenizer, text: str) -> int:

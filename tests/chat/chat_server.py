@@ -16,10 +16,11 @@ def answer(turns):
     return {
         "text": text,
         "proposals": [
-            {"text": text, "score": 1.25, "number": 6},
-            {"text": "<i>other</i>", "score": -2, "number": 0},
+            {"text": text, "score": 1.25, "number": None, "judged": {"rtd": -0.5}},
+            {"text": "<i>other</i>", "score": None, "number": None, "judged": {"rtd": None}},
         ],
-        "compared": 1234,
+        "retrieved": [{"text": "old", "score": 2, "number": 6, "judged": None}],
+        "compared": 2,
         "turns_read": min(len(turns), 2),
         "truncated": False,
         "said": [[said, 0.4]],

@@ -109,11 +109,16 @@ def test_a_conversation_on_the_page(browser):
         assert browser.script("document.getElementById('legend').hidden") is False
         cells = "[...row.cells].map(cell => cell.textContent)"
         assert browser.script(f"[...document.querySelectorAll('details tr')].map(row => {cells})") == [
+            ["score", "rtd", "text"],
+            ["1.250", "-0.500", reply],
+            ["–", "–", "<i>other</i>"],
             ["score", "candidate", "text"],
-            ["1.250", "#7", reply],
-            ["-2.000", "#1", "<i>other</i>"],
+            ["2.000", "#7", "old"],
         ]
-        assert browser.script(WHY) == ["Chosen from 1234 candidates; read: the turn."]
+        assert browser.script(WHY) == [
+            "2 were written; read: the turn.",
+            "Retrieved, of which the first was read:",
+        ]
         browser.type("bad\ue007")
         browser.wait(
             "document.getElementById('error').textContent", "that cannot be replied to: say something else"
@@ -121,7 +126,7 @@ def test_a_conversation_on_the_page(browser):
         assert browser.script(TURNS) == ["hello <u>you</u>", reply]
         browser.type("\ue003" * 3 + "ab\ue007")  # Backspaces: what was refused is still there
         browser.wait(f"{TURNS}.length", 4)
-        assert browser.script(WHY)[1] == "Chosen from 1234 candidates; read: the last 2 of 3 turns."
+        assert browser.script(WHY)[2] == "2 were written; read: the last 2 of 3 turns."
         (new,) = browser("POST", "/element", using="css selector", value="#new").values()
         browser("POST", f"/element/{new}/click")
         browser.wait(TURNS, [])

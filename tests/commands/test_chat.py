@@ -86,6 +86,13 @@ def test_a_model_that_writes_is_asked_with_its_settings(ask):
         (("--discriminator", "RUN"), "what --discriminator says is shown by --why or --web"),
         (("train.steps=1",), "train.steps=1 is no setting of generation"),
         (("--candidates", "some.txt", "generation.beams=2"), "generation.beams=2 is for models that write"),
+        (
+            ("--candidates", "some.txt", "--rerank", "length"),
+            "--rerank is for models that write, and this one r",
+        ),
+        (("--rerank", "length"), "set generation.beams and generation.n_best, or generation.n"),
+        (("--rerank", "beauty", "generation.n=2"), "beauty"),
+        (("--ranker", "RUN"), "another model that ranks needs candidates to retrieve from"),
         (("generation.beams=2", "generation.top_p=0.5"), "beams 2 draws nothing, so top_p does"),
     ],
 )

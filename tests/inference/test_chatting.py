@@ -3,9 +3,10 @@
 import json
 
 import pytest
+from small_run import small_config
 from tiny_models import write_pre_trained
 from tiny_ranker import ranker
-from tiny_replier import write_replier
+from tiny_replier import KINDS, write_replier
 from writers import causal_model
 
 import electra_jax
@@ -13,6 +14,7 @@ from electra_jax import UserError
 from electra_jax.chat.answers import answers
 from electra_jax.chat.terminal import reasons_text
 from electra_jax.dialogue.turns import Turn, alternating, reply_text
+from electra_jax.inference.reply_roles import reply_roles
 from electra_jax.inference.replying import Reading
 from electra_jax.inference.writing import generate, writer_of
 
@@ -76,21 +78,61 @@ def test_a_task_that_writes_reads_the_turns(model, recwarn):
     assert not recwarn.list
 
 
-def test_what_a_ranker_retrieves_is_refined(tmp_path):
-    model = electra_jax.load(write_replier(tmp_path / "run", ("ranker", "refiner")))
-    first, *others = model.chat(CANDIDATES, task="ranker").say("abc").proposals
-    written = writer_of(model, {}, "refiner")
-    texts = [
-        written.write([source], 1, most_rows=1)[0][0].text.strip()
-        for source in ("- abc", ("- abc", first.text))
+def test_what_is_retrieved_is_read_and_what_is_written_is_judged(model, tmp_path):
+    refiner = electra_jax.load(write_replier(tmp_path / "refiner", ("ranker", "refiner")))
+    candidates = ["Abc", "cab", "dd"]
+    reply = refiner.chat(candidates).say("abc")
+    assert [one.text for one in reply.retrieved] == [
+        one["candidate"] for one in refiner.rank("abc", candidates) if one["candidate"] != "Abc"
     ]
-    assert texts[0] != texts[1]
-    for task in (None, "refiner"):
-        reply = model.chat(CANDIDATES, task=task).say("abc")
-        assert reply.text == texts[1]
-        assert reply.proposals[1:] == (first, *others)
-        assert (reply.proposals[0].text, reply.proposals[0].number, reply.compared) == (reply.text, None, 4)
-    assert model.chat().say("abc").text == texts[0]
+    another = refiner.chat(candidates, ranker=model, task="refiner").say("abc")
+    assert [one.text for one in another.retrieved] == [
+        one["candidate"] for one in model.rank("abc", candidates) if one["candidate"] != "Abc"
+    ]
+    writer = writer_of(refiner, {}, "refiner")
+    sources = (("- abc", reply.retrieved[0].text), "- abc")
+    written = [writer.write([source], 1, most_rows=1)[0][0] for source in sources]
+    assert [reply.text, reply.proposals[0].number] == [written[0].text.strip(), None]
+    assert written[0].log_probs != written[1].log_probs
+    assert refiner.chat().say("abc").text == written[1].text.strip()  # nothing retrieved
+    assert "retrieved, of which the first was read:" in reasons_text(reply, 1)
+    reranker = electra_jax.Reranker({"length": None}, {"length": -1.0})
+    judged = model.chat(rerank=reranker, beams=2, n_best=2, min_new_tokens=4).say("abc")
+    assert [one.score for one in judged.proposals] == [-one.judged["length"] for one in judged.proposals]
+    assert judged.proposals[0].score >= judged.proposals[1].score
+    assert "(length " in reasons_text(judged, 1)
+    with pytest.raises(UserError, match=r"set generation.beams and generation.n_best, or generation.n"):
+        model.chat(rerank=reranker)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "task", "has_candidates", "has_ranker", "found"),
+    [
+        ("ranker writer", None, True, False, ("ranker", None)),
+        ("ranker writer", None, False, False, (None, "writer")),
+        ("ranker refiner", None, True, False, ("ranker", "refiner")),
+        ("ranker refiner", "ranker", True, False, ("ranker", None)),
+        ("refiner", None, True, True, (None, "refiner")),
+        ("refiner", None, False, False, (None, "refiner")),
+        ("refiner", None, True, False, "name a model that ranks the candidates for it"),
+        ("refiner", None, False, True, "another model that ranks needs candidates to retrieve from"),
+        ("writer", None, True, True, "has no task that reads what another model retrieves"),
+        ("writer refiner", None, False, False, "several tasks that reply: name one of writer, refiner"),
+    ],
+)
+def test_who_replies(tasks, task, has_candidates, has_ranker, found):
+    config = small_config(
+        objective={"kind": "finetune"}, finetune={"tasks": {name: KINDS[name] for name in tasks.split()}}
+    )
+
+    def roles():
+        return reply_roles(config, task, has_candidates=has_candidates, has_ranker=has_ranker)
+
+    if isinstance(found, str):
+        with pytest.raises(UserError, match=found):
+            roles()
+    else:
+        assert (roles().ranks, roles().writes) == found
 
 
 def test_a_language_model_goes_on_from_the_turns_and_draws_anew_at_every_turn():
