@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -109,7 +110,12 @@ def search(model: Model, contexts: Any, index: Index, k: int, task: str | None) 
     """
     items, one = as_items(contexts, "search", "a text")
     checked = [text_of(text, f"search: item {i}") for i, text in enumerate(items)]
-    found = searcher_of(model, index, task).search(checked, k)
+    cut: list[bool] = []
+    found = searcher_of(model, index, task).search(checked, k, cut)
+    if any(cut):
+        warnings.warn(
+            f"{sum(cut):,} of {len(cut):,} texts were too long, and their start was not read", stacklevel=3
+        )
     return found[0] if one else found
 
 
