@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from electra_jax.config.generation import GenerationConfig
 from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, listed
 from electra_jax.inference.items import as_items, pair_of, text_of
 from electra_jax.inference.reranking import Reranker, RerankingWriter
 from electra_jax.inference.source_writer import SourceWriter, writing_tasks
@@ -130,6 +130,8 @@ def check_can_write(config: Config) -> None:
             also = "; an ELECTRA pair fills gaps instead (refine, or generation.method=refine)"
         elif "pll" in able:
             also = "; fill proposes tokens for its gaps, and refining needs a discriminator too"
+        elif tasks := config.finetune.tasks if config.finetuning else {}:
+            also = f"; its tasks are: {listed(f'{name} ({task.kind})' for name, task in tasks.items())}"
         raise UserError(
             f"this model ({config.kind_of_run}) cannot write on from a prompt, as a causal language model does "
             f"(objective.kind=causal_lm), and has no task of kind seq2seq{also}"

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import jax
 import pytest
+from tiny_ranker import ranker
 from tiny_writer import EXAMPLES, tiny_writer
 
 from electra_jax import generate, predict
@@ -173,3 +174,8 @@ def test_generate_reads_the_column_that_the_task_was_trained_on(model, monkeypat
     assert generate.main(["--workdir", str(tmp_path), "--input", str(tmp_path / "in.jsonl")]) == 0
     texts = [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()]
     assert texts == [found[0].text for found in model.generate(["ab", "cab", "ba"])]
+
+
+def test_a_ranker_that_is_asked_to_write_says_what_it_does():
+    with pytest.raises(UserError, match=r"no task of kind seq2seq; its tasks are: reply \(ranking\)$"):
+        ranker("bi").generate("ab")
