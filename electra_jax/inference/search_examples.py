@@ -17,6 +17,7 @@ from electra_jax.tasks.protocol import RankingExample
 from electra_jax.tasks.rank_metrics import place_measures
 from electra_jax.tasks.sources.rankings import RankingReader
 from electra_jax.tasks.sources.records import records_of
+from electra_jax.tasks.sources.reply_examples import reply_examples
 
 METRICS = ("hits@1", "recall@10", "recall@100", "mrr@10", "ndcg@10")
 _FOUND = 100
@@ -26,21 +27,26 @@ _CHUNK = 1 << 10
 
 
 def read_examples(path: Path, section: RankingConfig, task: str) -> list[RankingExample]:
-    """Read examples as the section of a task says; the right candidate is enough.
+    """Read examples as the section of a task says; the right candidate is enough. Of conversations each reply is one.
 
     Raises:
         UserError: no such format, no examples, or a file that is not as the section says.
     """
-    extension = split_extension(str(path))[0]
-    if extension not in _FORMATS:
-        raise UserError(
-            f"{path} is not a file that examples are read from; give {', '.join(_FORMATS)}, or one of these packed as "
-            ".gz, .xz, .zst or .bz2"
-        )
-    reader = RankingReader(section, f"finetune.tasks.{task}")
+    where = f"finetune.tasks.{task}"
     examples: list[RankingExample] = []
-    for place, record in records_of(path, extension):
-        examples += reader.read(record, place, len(examples), may_be_hidden=False, one_is_enough=True)
+    if section.conversations is not None:
+        read = reply_examples({"train": path}, section, section.conversations, where, [])["train"]
+        examples += [example for example in read if isinstance(example, RankingExample)]
+    else:
+        extension = split_extension(str(path))[0]
+        if extension not in _FORMATS:
+            raise UserError(
+                f"{path} is not a file that examples are read from; give {', '.join(_FORMATS)}, or one of these packed "
+                "as .gz, .xz, .zst or .bz2"
+            )
+        reader = RankingReader(section, where)
+        for place, record in records_of(path, extension):
+            examples += reader.read(record, place, len(examples), may_be_hidden=False, one_is_enough=True)
     if not examples:
         raise UserError(f"{path} is empty: it must have contexts with what is right after them")
     return examples
