@@ -19,12 +19,12 @@ from electra_jax.tasks.protocol import NO_TARGET, Seq2SeqExample
 from electra_jax.training.state import init_state
 from electra_jax.training.step import make_train_step
 
-SMOOTHING = 0.2
+SMOOTHING, UNLIKELIHOOD = 0.2, 0.5
 
 
 @pytest.fixture(scope="module")
 def writer():
-    return tiny_writer({"label_smoothing": SMOOTHING})
+    return tiny_writer({"label_smoothing": SMOOTHING, "unlikelihood": UNLIKELIHOOD})
 
 
 def by_steps(writer, batch):
@@ -55,7 +55,7 @@ def by_steps(writer, batch):
 
 
 def test_the_loss_is_the_mean_over_tokens_of_what_is_written_one_by_one(writer):
-    """With smoothing in training alone; rows that only fill the batch, and padding, cost nothing."""
+    """With smoothing, and what is against repeats, in training alone; padding, of rows too, costs nothing."""
     batch = writer.batch(rows=[*range(7), -1])
     targets = batch.targets["target_ids"]
     there = targets != NO_TARGET
@@ -71,7 +71,12 @@ def test_the_loss_is_the_mean_over_tokens_of_what_is_written_one_by_one(writer):
     evaluated, sums = loss(writer.params, None)
     trained, _ = loss(writer.params, jax.random.key(0))
     np.testing.assert_allclose(evaluated, nll[there].mean(), rtol=1e-5)
-    np.testing.assert_allclose(trained, smoothed[there].mean(), rtol=1e-5)
+    again = np.zeros_like(nll)
+    for row, column in np.argwhere(there):
+        before = {*targets[row, :column]} - {targets[row, column]}
+        again[row, column] = -np.log1p(-np.exp(log_p[row, column, list(before)])).sum()
+    assert again.any()
+    np.testing.assert_allclose(trained, (smoothed + UNLIKELIHOOD * again)[there].mean(), rtol=1e-5)
     assert batch.weights.tolist() == [4, 9, 3, 2, 5, 6, 3, 0]
     np.testing.assert_allclose(sums["mine_loss"], [nll[there].sum(), there.sum()], rtol=1e-5)
 
@@ -151,7 +156,7 @@ def _read_by(writer, batch, rng):
 
 
 def test_word_dropout_masks_words_in_training_but_never_the_beginning():
-    writer = tiny_writer({"word_dropout": 0.5, "label_smoothing": SMOOTHING, "unlikelihood": 0.5})
+    writer = tiny_writer({"word_dropout": 0.5, "label_smoothing": SMOOTHING, "unlikelihood": UNLIKELIHOOD})
     tokenizer = writer.task.tokenizer
     examples = [Seq2SeqExample(str(number), "a", ("abcdefghabcdefg",)) for number in range(64)]
     batch = writer.batch(examples)
@@ -169,7 +174,7 @@ def test_word_dropout_masks_words_in_training_but_never_the_beginning():
     np.testing.assert_array_equal(trained.targets, evaluated.targets)
     np.testing.assert_array_equal(trained.read, again.read)
     assert (trained.read != other.read).any()
-    assert (trained.smoothing, trained.repeats) == (SMOOTHING, 0.5)
+    assert (trained.smoothing, trained.repeats) == (SMOOTHING, UNLIKELIHOOD)
     assert trained.rng is not None
 
 
