@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from electra_jax.config.tasks import RankingConfig
 from electra_jax.errors import UserError
-from electra_jax.inference.items import text_of
+from electra_jax.inference.items import as_items, text_of
 from electra_jax.inference.rankers import fingerprint, searching_task, side_vectors
 from electra_jax.retrieval.candidates import Candidate
 from electra_jax.retrieval.index import CandidateIndex, Description, check_new, new_vectors, open_index
@@ -85,13 +85,14 @@ def build_index(
     return index
 
 
-def candidates_from(given: Iterable[Any]) -> list[Candidate]:
+def candidates_from(given: Any) -> list[Candidate]:
     """Return texts as candidates whose ids are their places, from 0; of equal texts the first alone.
 
     Raises:
-        UserError: something that is not a text.
+        UserError: no list of texts, or something in it that is not a text.
     """
+    items, _ = as_items(given, "index", "a text")
     texts: dict[str, int] = {}
-    for number, text in enumerate(given):
+    for number, text in enumerate(items):
         texts.setdefault(text_of(text, f"index: candidate {number}"), number)
     return [Candidate(number, text) for text, number in texts.items()]

@@ -57,6 +57,9 @@ def test_what_cannot_be_searched_is_one_sentence(tmp_path):
         model.index([])
     with pytest.raises(UserError, match=r"index: candidate 1 is int .3. and not a text"):
         model.index(["a", 3])
+    with pytest.raises(UserError, match="index takes a text, or a list of them, and not None"):
+        model.index(None)
+    assert len(model.index("abc")) == 1  # and not a candidate for each letter
     with pytest.raises(UserError, match="k, how many candidates to find, is 0"):
         model.search("a", index, k=0)
     with pytest.raises(UserError, match="holds no index"):
