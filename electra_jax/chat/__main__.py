@@ -68,8 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         converse(conversation, piped_lines(sys.stdin.buffer), typed=False, reasons=reasons)
         return 0
     print(HELP, file=sys.stderr)
-    with line_editing(None if args.forget else remembered_file()):
-        converse(conversation, typed_lines("> "), typed=True, reasons=reasons)
+    lines = typed_lines("> ", line_editing(None if args.forget else remembered_file()))
+    converse(conversation, lines, typed=True, reasons=reasons)
     return 0
 
 

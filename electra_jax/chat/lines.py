@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
@@ -23,16 +23,25 @@ def is_terminal() -> bool:
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
-def typed_lines(prompt: str) -> Iterator[str]:
-    """Yield what is typed, until the end of input (^D)."""
+def typed_lines(prompt: str, remember: Callable[[], object]) -> Iterator[str]:
+    """Yield what is typed, until the end of input (^D).
+
+    Args:
+        prompt: before each line.
+        remember: called when a line was typed that is not empty.
+    """
     while True:
         try:
-            yield input(prompt)
+            line = input(prompt)
         except EOFError:
             print()
             return
         except UnicodeDecodeError as error:
             print(f"that line is no {error.encoding}, and is left out", file=sys.stderr)
+            continue
+        if line:
+            remember()
+        yield line
 
 
 def piped_lines(stream: BinaryIO) -> Iterator[str]:
@@ -59,30 +68,38 @@ def piped_lines(stream: BinaryIO) -> Iterator[str]:
         yield text.rstrip("\r\n").removeprefix("\ufeff")
 
 
-@contextmanager
-def line_editing(remembered: Path | None) -> Iterator[None]:
-    """Edit typed lines with the keys of a shell, while entered, and go through those typed before.
+def line_editing(remembered: Path | None) -> Callable[[], object]:
+    """Edit typed lines with the keys of a shell from here on, and go through those typed before.
 
     Args:
         remembered: file that keeps them from one conversation to the next, for its owner alone; None: they are
             forgotten.
+
+    Returns:
+        what adds the last line to the file at once, so that nothing is lost however the process ends.
     """
     readline = _readline()
     if readline is None or remembered is None:
-        yield
-        return
-    with suppress(OSError):  # not there yet, or of another program
-        readline.read_history_file(remembered)
+        return lambda: None
     try:
-        yield
-    finally:
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(remembered, os.O_CREAT | os.O_WRONLY, 0o600))
+        with suppress(OSError):  # of another program
+            readline.read_history_file(remembered)
         readline.set_history_length(_REMEMBERED)
-        try:
-            remembered.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(remembered, os.O_CREAT | os.O_WRONLY, 0o600))
-            readline.write_history_file(remembered)
-        except OSError as error:
-            print(f"note: what was typed is not remembered: {remembered}: {error.strerror}", file=sys.stderr)
+        readline.write_history_file(remembered)
+    except OSError as error:
+        print(f"note: what is typed is not remembered: {remembered}: {error.strerror}", file=sys.stderr)
+        return lambda: None
+
+    def remember() -> None:
+        with suppress(OSError):  # a full disk is no reason to stop talking
+            if hasattr(readline, "append_history_file"):
+                readline.append_history_file(1, remembered)
+            else:
+                readline.write_history_file(remembered)
+
+    return remember
 
 
 def _readline() -> ModuleType | None:

@@ -22,9 +22,8 @@ from electra_jax import cli
 from electra_jax.chat.lines import line_editing, typed_lines
 
 def main(argv):
-    with line_editing(Path(sys.argv[1])):
-        for line in typed_lines("> "):
-            print("said", ascii(line), flush=True)
+    for line in typed_lines("> ", line_editing(Path(sys.argv[1]))):
+        print("said", ascii(line), flush=True)
     return 0
 
 cli.run(main)
