@@ -68,7 +68,7 @@ test-wheel: wheel  ## install the wheel in an empty environment elsewhere, train
 HUGGINGFACE_TESTS := tests/convert/test_huggingface_live.py tests/convert/test_huggingface_heads_live.py \
 	tests/convert/test_huggingface_tokenizer.py tests/inference/test_huggingface_scores_live.py \
 	tests/inference/test_huggingface_generate_live.py tests/convert/test_causal_lm_live.py \
-	tests/convert/test_encoder_decoder_live.py \
+	tests/convert/test_encoder_decoder_live.py tests/convert/test_sentence_transformers_live.py \
 	tests/model/test_decoder_live.py \
 	tests/convert/files/test_torch_weights.py tests/convert/test_state_dicts_live.py tests/convert/test_tokenizer_agreement.py
 

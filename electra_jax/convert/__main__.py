@@ -13,11 +13,12 @@ from electra_jax.convert.huggingface_format import read_huggingface
 from electra_jax.convert.huggingface_writing import write_huggingface
 from electra_jax.convert.names import scopes
 from electra_jax.convert.native_format import read_native, write_native
+from electra_jax.convert.sentence_transformers_writing import write_sentence_transformers
 from electra_jax.convert.tensorflow_format import read_tensorflow, write_tensorflow
 from electra_jax.convert.weights import Weights, non_finite_parameters
 from electra_jax.errors import UserError, listed, one_line
 
-FORMATS = ("electra_jax", "huggingface", "tensorflow")
+FORMATS = ("electra_jax", "huggingface", "tensorflow", "sentence_transformers")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,13 +30,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         "SRC is recognised: a work directory or one of its checkpoints; a Hugging Face folder, or a folder with the "
         "folders discriminator and generator; the prefix of a TensorFlow checkpoint, or its directory. DST is a "
         "directory that appears whole or not at all: a work directory to start from (init_from=DST); the folders "
-        "discriminator and generator, each for transformers' from_pretrained; or a TensorFlow checkpoint.\n\n"
+        "discriminator and generator, each for transformers' from_pretrained; a TensorFlow checkpoint; or the encoder "
+        "alone, for SentenceTransformer(DST).\n\n"
         "The configuration is derived from the source. Whatever is missing, left over or of another shape is an "
         "error that lists it.",
         epilog="examples:\n"
         "  python -m electra_jax.convert electra-small-discriminator ours --generator electra-small-generator\n"
         "  python -m electra_jax.convert electra_small/electra_small ours\n"
-        "  python -m electra_jax.convert runs/mine exported --to huggingface\n",
+        "  python -m electra_jax.convert runs/mine exported --to huggingface\n"
+        "  python -m electra_jax.convert runs/vectors exported --to sentence_transformers\n",
     )
     parser.add_argument("source", type=cli.path, metavar="SRC", help="the checkpoint to convert")
     parser.add_argument("destination", type=cli.path, metavar="DST", help="the directory to write")
@@ -69,6 +72,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="PATTERN",
         help="names (with * and ?) that may be missing, or are left out; may be given several times",
     )
+    parser.add_argument(
+        "--layer",
+        type=int,
+        metavar="N",
+        help="with --to sentence_transformers, the last layer that is written (default: all are)",
+    )
+    parser.add_argument(
+        "--pooling",
+        choices=("mean", "first"),
+        help="with --to sentence_transformers, what stands for a text (default: what was trained, else mean)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a checkpoint that is there")
     cli.add_overrides(parser, "settings that win over what is derived, such as model.num_heads=2")
     args = parser.parse_args(argv)
@@ -81,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     jax.config.update("jax_platforms", "cpu")  # no accelerator is needed, and one may be busy
     weights = _read(args, found)
     with new_destination(args.destination) as directory:
-        notes = _write(weights, target, directory, args.destination)
+        notes = _write(args, weights, target, directory)
     if strange := non_finite_parameters(weights.parameters):
         notes.append(f"not every number is finite in {listed(strange)}: training cannot start from it")
     for line in [*weights.notes, *notes]:
@@ -99,8 +113,11 @@ def _check_options(args: argparse.Namespace, found: DetectedFormat, target: str)
         raise UserError(
             f"--step chooses among the checkpoints of a run, and {args.source} is none: leave it out"
         )
-    if args.optimizer and "huggingface" in (found.format, target):
+    if args.optimizer and {"huggingface", "sentence_transformers"} & {found.format, target}:
         raise UserError("--optimizer: Hugging Face's folders hold no optimizer state, so leave it out")
+    if target != "sentence_transformers" and (args.layer is not None or args.pooling is not None):
+        what = "--pooling" if args.layer is None else "--layer"
+        raise UserError(f"{what} says how to write --to sentence_transformers, which is missing")
     if args.vocab is not None and found.format == "electra_jax":
         raise UserError(f"--vocab: {args.source} has its own tokenizer, so leave it out")
     if args.allow_missing and found.format == "electra_jax":
@@ -119,16 +136,18 @@ def _read(args: argparse.Namespace, found: DetectedFormat) -> Weights:
     return read_huggingface(folders, **shared)
 
 
-def _write(weights: Weights, target: str, directory: Path, final: Path) -> list[str]:
+def _write(args: argparse.Namespace, weights: Weights, target: str, directory: Path) -> list[str]:
     if weights.config.model.block == "modern" and target == "tensorflow":
         raise UserError(
             "the model has model.block=modern, and the original TensorFlow code has no such layers: convert it to "
             "huggingface"
         )
     if target == "electra_jax":
-        return write_native(weights, directory, final)
+        return write_native(weights, directory, args.destination)
     if target == "huggingface":
         return write_huggingface(weights, directory)
+    if target == "sentence_transformers":
+        return write_sentence_transformers(weights, directory, args.layer, args.pooling)
     return write_tensorflow(weights, directory)
 
 

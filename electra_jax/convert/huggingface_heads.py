@@ -262,8 +262,8 @@ def check_exportable(head_style: str, hidden_size: int, head: Head) -> None:
     """
     if head.settings.kind == "ranking":
         raise UserError(
-            f"{head.task} ranks candidates, for which Hugging Face has no class: use it here, with predict or "
-            "electra_jax.load"
+            f"{head.task} ranks candidates, for which Hugging Face's transformers has no class: use it here, with "
+            "predict or electra_jax.load; the vectors of a bi-encoder go out with --to sentence_transformers"
         )
     if not can_be_exported(head_style, head.settings, hidden_size):
         raise UserError(

@@ -73,7 +73,7 @@ def write_folder(
     modern = weights.config.model.block == "modern"
     if modern:
         tensors = as_modernbert(tensors)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     write_safetensors(folder / SAFETENSORS, tensors)
     (folder / CONFIG).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     if weights.tokenizer is None:

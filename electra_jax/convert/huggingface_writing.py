@@ -58,9 +58,7 @@ def write_huggingface(weights: Weights, directory: Path) -> list[str]:
         return _write_modern(weights, directory)
     sizes = network_sizes(weights.config.model, weights.config.generator, weights.vocab_size)
     if scopes(weights.parameters) == {"embeddings", "encoder"}:
-        description = config_json(weights, ENCODER_ARCHITECTURE, sizes.discriminator, sizes.embedding_size)
-        folder = directory / "discriminator"
-        return write_folder(weights, folder, huggingface_encoder_table(), weights.parameters, description)
+        return write_encoder(weights, directory / "discriminator")
     networks = _networks_to_write(weights, sizes)
     _check_nothing_is_unplaced("ELECTRA", weights.parameters, [table for table, _, _ in networks.values()])
     if is_causal(weights.config.objective):
@@ -70,6 +68,20 @@ def write_huggingface(weights: Weights, directory: Path) -> list[str]:
         description = config_json(weights, ARCHITECTURES[network], encoder, embedding_size)
         notes = write_folder(weights, directory / network, table, weights.parameters, description)
     return notes
+
+
+def write_encoder(weights: Weights, folder: Path) -> list[str]:
+    """Write a folder of an encoder without a head, whose parameters are all there are; return notes."""
+    model = weights.config.model
+    sizes = network_sizes(model, weights.config.generator, weights.vocab_size)
+    description = (
+        modernbert_config_json(weights, MODERN_ENCODER, sizes.discriminator)
+        if model.block == "modern"
+        else config_json(weights, ENCODER_ARCHITECTURE, sizes.discriminator, sizes.embedding_size)
+    )
+    return write_folder(
+        weights, folder, huggingface_encoder_table(model.block), weights.parameters, description
+    )
 
 
 def _networks_to_write(
@@ -119,11 +131,7 @@ def _write_modern(weights: Weights, directory: Path) -> list[str]:
     """Write the folders of a model with ``model.block=modern``."""
     sizes = network_sizes(weights.config.model, weights.config.generator, weights.vocab_size)
     if scopes(weights.parameters) == {"embeddings", "encoder"}:
-        description = modernbert_config_json(weights, MODERN_ENCODER, sizes.discriminator)
-        folder = directory / "discriminator"
-        return write_folder(
-            weights, folder, huggingface_encoder_table("modern"), weights.parameters, description
-        )
+        return write_encoder(weights, directory / "discriminator")
     networks, parameters = _networks_to_write(weights, sizes), weights.parameters
     notes: dict[str, None] = {}
     if "discriminator" in networks and "generator_encoder/embeddings_project/kernel" in parameters:

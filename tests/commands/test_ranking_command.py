@@ -92,7 +92,7 @@ def test_compared_with_itself_and_not_exported(ranked, finished, command):
     assert ended.status == 0, ended.err
     ended = command(convert.main, ranked / "work", ranked / "theirs")
     assert ended.status == 2
-    assert "reply ranks candidates, for which Hugging Face has no class" in ended.err
+    assert "reply ranks candidates, for which Hugging Face's transformers has no class" in ended.err
     assert not (ranked / "theirs").exists()
 
 

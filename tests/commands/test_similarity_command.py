@@ -8,6 +8,7 @@ from small_run import OBJECTS, VERBS
 
 import electra_jax
 from electra_jax import train
+from electra_jax.convert import __main__ as convert
 
 SENTENCES = [f"{verb} {thing}" for verb in VERBS[:4] for thing in OBJECTS[:4]]
 
@@ -33,6 +34,19 @@ def vectors(finished, tmp_path_factory):
     ]
     train.main([str(argument) for argument in arguments])
     return folder
+
+
+def test_the_encoder_goes_out_to_sentence_transformers(vectors, command, tmp_path):
+    ended = command(
+        convert.main, vectors / "work", tmp_path / "out", "--to", "sentence_transformers", "--layer", "1"
+    )
+    assert ended.status == 0, ended.err
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"modules.json", "1_Pooling", "config.json", "model.safetensors", "tokenizer.json"} <= files
+    assert json.loads((tmp_path / "out" / "sentence_bert_config.json").read_text())["max_seq_length"] == 12
+    ended = command(convert.main, vectors / "work", tmp_path / "hf", "--pooling", "mean")
+    assert (ended.status, ended.out) == (2, "")
+    assert "--pooling says how to write --to sentence_transformers, which is missing" in ended.err
 
 
 def test_training_is_by_the_cosine_of_the_vectors_that_are_encoded(vectors):
