@@ -12,7 +12,7 @@ from tqdm import tqdm
 from electra_jax import cli
 from electra_jax.config import Config
 from electra_jax.config.loading import with_overrides
-from electra_jax.config.tasks import Seq2SeqConfig
+from electra_jax.config.seq2seq_task import Seq2SeqConfig
 from electra_jax.errors import UserError
 from electra_jax.generation.settings import resolve_method, texts_per_prompt
 from electra_jax.generation.written import Generation

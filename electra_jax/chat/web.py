@@ -55,7 +55,7 @@ class ChatServer:
             UserError: it is no port, is in use, or may not be used.
         """
         if not 0 <= port <= 65535:
-            raise UserError(f"port {port} is none: give a number from 0 to 65535, such as 8000")
+            raise UserError(f"{port} is no port: give a number from 0 to 65535, such as 8000")
         try:
             self._server = ThreadingHTTPServer((ADDRESS, port), _Handler)
         except OSError as error:

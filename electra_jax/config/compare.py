@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from electra_jax.config.keys import NAME, entry_keys, keys
 from electra_jax.config.schema import Config
-from electra_jax.config.tasks import TaskConfig, Tasks
+from electra_jax.config.task import TaskConfig
+from electra_jax.config.tasks import Tasks
 from electra_jax.config.yaml_format import show
 
 _ABSENT = object()

@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import model_validator
 
 from electra_jax.config.fields import Section, field
-from electra_jax.config.tasks import Seq2SeqConfig, Tasks
+from electra_jax.config.seq2seq_task import Seq2SeqConfig
+from electra_jax.config.tasks import Tasks
 
 
 class FinetuneConfig(Section):

@@ -30,8 +30,9 @@ from electra_jax.config.machines import ComputeConfig, HostsConfig, MeshConfig
 from electra_jax.config.networks import GeneratorConfig, ModelConfig
 from electra_jax.config.objectives import ElectraObjective, FinetuneObjective, Objective
 from electra_jax.config.optimization import OptimizerConfig
+from electra_jax.config.ranking_task import RankingConfig
 from electra_jax.config.seq2seq import decoder_problem, retrieval_problem
-from electra_jax.config.tasks import RankingConfig, Seq2SeqConfig
+from electra_jax.config.seq2seq_task import Seq2SeqConfig
 from electra_jax.config.text import DataConfig, TokenizerConfig
 from electra_jax.config.training import TrainConfig
 from electra_jax.config.yaml_format import show

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from electra_jax.config.tasks import Seq2SeqConfig
+from electra_jax.config.seq2seq_task import Seq2SeqConfig
 from electra_jax.convert.encoder_decoder_format import KIND, START
 from electra_jax.convert.generation_config import FILE as GENERATION_CONFIG
 from electra_jax.convert.generation_config import generation_config_json

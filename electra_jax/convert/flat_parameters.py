@@ -15,7 +15,7 @@ import numpy as np
 from flax import linen as nn
 
 from electra_jax.config.schema import Config
-from electra_jax.config.tasks import Seq2SeqConfig
+from electra_jax.config.seq2seq_task import Seq2SeqConfig
 from electra_jax.errors import UserError
 from electra_jax.model.network_config import text_decoder_config
 from electra_jax.model.sizes import round_up

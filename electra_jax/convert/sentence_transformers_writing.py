@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from electra_jax.config.tasks import RankingConfig
+from electra_jax.config.ranking_task import RankingConfig
 from electra_jax.convert.huggingface_writing import write_encoder
 from electra_jax.convert.weights import FlatParams, Weights
 from electra_jax.errors import UserError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from electra_jax.config.tasks import RankingConfig
+from electra_jax.config.ranking_task import RankingConfig
 from electra_jax.errors import UserError
 from electra_jax.inference.items import as_items, text_of
 from electra_jax.inference.rankers import fingerprint, searching_task, side_vectors

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from electra_jax.config.ranking_task import RankingConfig
 from electra_jax.config.schema import Config
-from electra_jax.config.tasks import RankingConfig
 from electra_jax.errors import UserError
 from electra_jax.objectives.kinds import abilities
 from electra_jax.tasks.inputs import params_digest

@@ -9,7 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from electra_jax.config.tasks import MultipleChoiceConfig, RankingConfig, Seq2SeqConfig, TaskConfig, TaskKind
+from electra_jax.config.ranking_task import RankingConfig
+from electra_jax.config.seq2seq_task import Seq2SeqConfig
+from electra_jax.config.task import TaskConfig, TaskKind
+from electra_jax.config.tasks import MultipleChoiceConfig
 from electra_jax.data.sources.compressed import Source, source_name, split_extension
 from electra_jax.data.sources.json_lines import json_record
 from electra_jax.data.sources.table_rows import repeats_header, rows_of

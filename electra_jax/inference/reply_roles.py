@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from electra_jax.config.schema import Config
-from electra_jax.config.tasks import Seq2SeqConfig
+from electra_jax.config.seq2seq_task import Seq2SeqConfig
 from electra_jax.errors import UserError, listed
 from electra_jax.objectives.kinds import abilities
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from electra_jax.config.conversations import ConversationsConfig
+from electra_jax.config.ranking_task import RankingConfig
 from electra_jax.config.schema import Config
-from electra_jax.config.tasks import RankingConfig
 from electra_jax.dialogue.turns import Turn, last, next_speaker, reply_text, turns_text
 from electra_jax.errors import UserError
 from electra_jax.inference.searching import Searcher

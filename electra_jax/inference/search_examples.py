@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from electra_jax.config.tasks import RankingConfig
+from electra_jax.config.ranking_task import RankingConfig
 from electra_jax.data.sources.compressed import split_extension
 from electra_jax.errors import UserError
 from electra_jax.inference.searching import Searcher

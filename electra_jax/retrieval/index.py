@@ -100,7 +100,12 @@ def new_vectors(
         description: of the index.
     """
     temporary = directory.with_name(f".{directory.name[:100]}.{secrets.token_hex(4)}.unfinished")
-    temporary.mkdir(parents=True)
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(
+            f"the index {directory} cannot be made: {error.strerror}; name a directory that can be written"
+        ) from None
     try:
         write_candidates(temporary, candidates)
         shape = (description.candidates, description.width)

@@ -91,6 +91,8 @@ def ask(argv: Sequence[str]) -> int:
     )
     args = parser.parse_args(argv)
     check_k(args.k)
+    if args.query is not None and not args.query.strip():
+        raise UserError("--query is empty: give the text to search for")
     prepare()
     read_description(args.index)
     source = None if args.input is None else open_source(args.input)

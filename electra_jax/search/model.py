@@ -4,7 +4,7 @@ import argparse
 from typing import cast
 
 from electra_jax import cli
-from electra_jax.config.tasks import RankingConfig
+from electra_jax.config.ranking_task import RankingConfig
 from electra_jax.inference.load import trained_tasks
 from electra_jax.inference.rankers import searching_task
 from electra_jax.predict import load_with_notes

@@ -7,17 +7,16 @@ from typing import Any, cast
 
 import jax.numpy as jnp
 
+from electra_jax.config.ranking_task import RankingConfig
 from electra_jax.config.schema import Config
+from electra_jax.config.seq2seq_task import Seq2SeqConfig
+from electra_jax.config.task import TaskConfig, TaskKind
 from electra_jax.config.tasks import (
     ClassificationConfig,
     MultipleChoiceConfig,
     QuestionAnsweringConfig,
-    RankingConfig,
     RegressionConfig,
-    Seq2SeqConfig,
     TaggingConfig,
-    TaskConfig,
-    TaskKind,
     TextsConfig,
 )
 from electra_jax.errors import UserError

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 
-from electra_jax.config.tasks import Seq2SeqConfig, TaskConfig
+from electra_jax.config.seq2seq_task import Seq2SeqConfig
+from electra_jax.config.task import TaskConfig
 from electra_jax.tasks.head_transfer import HeadTransfer, Shapes
 from electra_jax.training.initialisation import Adaptation, InitialCheckpoint
 

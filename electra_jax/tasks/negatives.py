@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from electra_jax.config.tasks import RankingConfig
+from electra_jax.config.ranking_task import RankingConfig
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import RankingExample
 

@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 from jax import Array
 
-from electra_jax.config.tasks import RankingConfig
+from electra_jax.config.ranking_task import RankingConfig
 from electra_jax.errors import UserError
 from electra_jax.model.layers import Dtype
 from electra_jax.model.ranking_head import PairEncoder, scores_of_all, scores_of_own

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from electra_jax.config.tasks import Seq2SeqConfig
+from electra_jax.config.seq2seq_task import Seq2SeqConfig
 from electra_jax.tasks.protocol import RetrievedExample, Seq2SeqExample
 from electra_jax.tokenizers import Tokenizer
 

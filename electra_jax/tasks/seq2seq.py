@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 
 from electra_jax.config.generation import GenerationConfig
-from electra_jax.config.tasks import Seq2SeqConfig
+from electra_jax.config.seq2seq_task import Seq2SeqConfig
 from electra_jax.generation.settings import build_filters, end_ids, resolve_method
 from electra_jax.generation.stream import TextStream
 from electra_jax.generation.whole_texts import decoding_rule, write_whole

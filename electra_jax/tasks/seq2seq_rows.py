@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from electra_jax.config.tasks import Seq2SeqConfig
+from electra_jax.config.seq2seq_task import Seq2SeqConfig
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Rows, Seq2SeqExample
 from electra_jax.tasks.retrieved_texts import retrieved_ids, source_room

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter
 
-from electra_jax.config.tasks import TaskConfig, TaskKind
+from electra_jax.config.task import TaskConfig, TaskKind
 from electra_jax.errors import UserError
 from electra_jax.files.file_names import is_file_name
 from electra_jax.files.json_files import write_json

@@ -7,7 +7,7 @@ from typing import Any
 
 from electra_jax.config.loading import validate
 from electra_jax.config.schema import Config
-from electra_jax.config.tasks import Seq2SeqConfig
+from electra_jax.config.seq2seq_task import Seq2SeqConfig
 from electra_jax.config.text import TokenizerConfig
 from electra_jax.config.yaml_format import show
 from electra_jax.errors import UserError

@@ -79,7 +79,7 @@ def test_a_port_that_is_in_use_or_none_is_one_sentence(server):
     with pytest.raises(UserError, match=f"port {port} of 127.0.0.1 is in use: give another"):
         ChatServer(port)
     for none in (-1, 65536):
-        with pytest.raises(UserError, match=f"port {none} is none"):
+        with pytest.raises(UserError, match=f"{none} is no port"):
             ChatServer(none)
 
 

@@ -78,7 +78,7 @@ def test_a_model_that_writes_is_asked_with_its_settings(ask):
         (("--task", "reply"), "no task 'reply' that replies; there is: ranker, writer"),
         (("--history", "0"), "--history is 0, but must be a number of turns, 1 or more"),
         (("--web", "PORT"), "of 127.0.0.1 is in use: give another, or end what listens there"),
-        (("--web", "70000"), "port 70000 is none: give a number from 0 to 65535"),
+        (("--web", "70000"), "70000 is no port: give a number from 0 to 65535"),
         (
             ("--why", "--discriminator", "RUN"),
             "run has no discriminator with its head: name a pre-trained ELECTRA",

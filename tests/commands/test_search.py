@@ -6,7 +6,7 @@ import json
 import pytest
 from tiny_ranker import ranker, write_ranker
 
-from electra_jax.config.tasks import RankingConfig
+from electra_jax.config.ranking_task import RankingConfig
 from electra_jax.errors import UserError
 from electra_jax.inference.search_examples import read_examples
 from electra_jax.partitioning import mesh
@@ -186,6 +186,7 @@ def test_models_and_indexes_that_do_not_fit_are_one_sentence(bi, finished, comma
     for more, message in (
         ((tmp_path,), "holds no index"),
         ((tmp_path, "--k", 0), "is 0: give a whole number"),
+        ((tmp_path, "--query", " "), "--query is empty"),
     ):
         ended = command(search.main, *ask, *more)
         assert (ended.status, message in ended.err) == (2, True), ended.err

@@ -8,7 +8,7 @@ from typing import TypeVar
 from electra_jax.errors import UserError, one_line
 
 MAX_NAMED = 10
-_MAX_MESSAGE_LENGTH = 150  # Ten of them fit a message.
+_MAX_LENGTH = 1500  # Of all that is named together.
 
 T = TypeVar("T")
 
@@ -29,7 +29,8 @@ def read_all(reads: Iterable[Callable[[], T]]) -> list[T]:
     if len(set(failed)) == 1:  # A setting that all lack is one fault, not one a file.
         raise UserError(failed[0])
     if failed:
-        named = "; ".join(_brief(message) for message in failed[:MAX_NAMED])
+        longest = _MAX_LENGTH // min(len(failed), MAX_NAMED)
+        named = "; ".join(_brief(message, longest) for message in failed[:MAX_NAMED])
         more = len(failed) - MAX_NAMED
         raise UserError(
             f"{len(failed)} files cannot be read: {named}" + (f"; and {more:,} more" if more > 0 else "")
@@ -37,9 +38,9 @@ def read_all(reads: Iterable[Callable[[], T]]) -> list[T]:
     return results
 
 
-def _brief(message: str) -> str:
+def _brief(message: str, longest: int) -> str:
     """Return a message without its advice, where it is too long with it."""
     message = one_line(message).rstrip(".")
-    if len(message) > _MAX_MESSAGE_LENGTH:
+    if len(message) > longest:
         message = message.rpartition(";")[0] or message
     return message

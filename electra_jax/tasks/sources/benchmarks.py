@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from electra_jax.config.tasks import TaskKind
+from electra_jax.config.task import TaskKind
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
-from electra_jax.config.tasks import ClassificationConfig, TaskConfig
+from electra_jax.config.task import TaskConfig
+from electra_jax.config.tasks import ClassificationConfig
 from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.protocol import (
     Answer,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from electra_jax.config.tasks import TaskKind
+from electra_jax.config.task import TaskKind
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Label
 

@@ -6,8 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from electra_jax.config.ranking_task import RankingConfig
 from electra_jax.config.seq2seq import ParallelFiles
-from electra_jax.config.tasks import RankingConfig, Seq2SeqConfig, TaskConfig, nearest_benchmark
+from electra_jax.config.seq2seq_task import Seq2SeqConfig
+from electra_jax.config.task import TaskConfig
+from electra_jax.config.tasks import nearest_benchmark
 from electra_jax.data.sources.read_many import read_all
 from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Example

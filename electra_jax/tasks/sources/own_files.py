@@ -6,14 +6,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from electra_jax.config.tasks import (
-    ClassificationConfig,
-    ColumnsConfig,
-    TaggingConfig,
-    TaskConfig,
-    TaskKind,
-    TextsConfig,
-)
+from electra_jax.config.task import TaskConfig, TaskKind
+from electra_jax.config.tasks import ClassificationConfig, ColumnsConfig, TaggingConfig, TextsConfig
 from electra_jax.data.sources.compressed import split_extension
 from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.protocol import Example, Label, SourceLocation, TextExample, WordsExample

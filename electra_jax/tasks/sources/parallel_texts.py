@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax.config.seq2seq import ParallelFiles
-from electra_jax.config.tasks import Seq2SeqConfig
+from electra_jax.config.seq2seq_task import Seq2SeqConfig
 from electra_jax.data.sources.json_lines import json_type
 from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.protocol import RetrievedExample, Seq2SeqExample

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from electra_jax.config.tasks import RankingConfig
+from electra_jax.config.ranking_task import RankingConfig
 from electra_jax.data.sources.json_lines import json_type
 from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.protocol import RankingExample, TextExample

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from electra_jax.config.conversations import ConversationsConfig
-from electra_jax.config.tasks import RankingConfig, Seq2SeqConfig
+from electra_jax.config.ranking_task import RankingConfig
+from electra_jax.config.seq2seq_task import Seq2SeqConfig
 from electra_jax.data.sources.read_many import read_all
 from electra_jax.dialogue.turns import replies, reply_text, turns_text
 from electra_jax.errors import UserError, quoted

@@ -79,8 +79,8 @@ def _pair(
     found = next((some for some in known if record.keys() >= {*some[:2]}), None)
     if found is None:
         raise UserError(
-            f"{place} has not the columns {', '.join(known[0])}, which a pair with its score needs (there is "
-            f"{quoted(record)})"
+            f"{place} does not have the columns {', '.join(known[0])}, which a pair with its score needs (there is "
+            f"{quoted(record)}); without a line of names, a line is score, text, text, with tabs between them"
         )
     first, second, score = found
     texts = [json_field(record, one, str, place) for one in (first, second)]

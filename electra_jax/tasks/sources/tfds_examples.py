@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from electra_jax.config.tasks import ColumnsConfig, TaskConfig, TaskKind, TextsConfig
+from electra_jax.config.task import TaskConfig, TaskKind
+from electra_jax.config.tasks import ColumnsConfig, TextsConfig
 from electra_jax.data.sources.tfds_source import check_format, find_builder, first_line
 from electra_jax.errors import UserError, quoted
 from electra_jax.tasks.protocol import Example, QuestionExample, TextExample, WordsExample

@@ -40,7 +40,7 @@ def test_columns_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a\tb\tc\n1\t2\t3\n", r"line 2 has not the columns sentence1, sentence2, score"),
+        ("a\tb\tc\n1\t2\t3\n", r"line 2 does not have the columns sentence1, sentence2, score"),
         ("sentence1\tsentence2\tscore\na\t \t1\n", "line 2 has an empty text"),
         ("sentence1\tsentence2\tscore\na\tb\tnan\n", "line 2: score is 'nan' and not a number"),
         ("sentence1\tsentence2\tscore\n", "holds no pairs"),

@@ -281,6 +281,19 @@ def test_all_files_that_are_wrong_are_in_one_message(tmp_path):
     assert all(f"{split}.csv" in message for split in ("train", "dev", "test"))
 
 
+def test_of_two_files_that_are_wrong_the_advice_is_kept(tmp_path):
+    with pytest.raises(UserError) as caught:
+        _load(
+            tmp_path,
+            C,
+            train=(".jsonl", '{"t": "a", "l": "x"}\n{"l": "y"}\n'),
+            dev=(".jsonl", '{"l": "y"}\n'),
+        )
+    message = str(caught.value)
+    assert message.startswith("2 files cannot be read: ")
+    assert message.count("mend the file") == 2
+
+
 def test_a_column_that_all_files_lack_the_name_of_is_asked_for_once(tmp_path):
     rows = (".csv", "t,l\na,x\n")
     with pytest.raises(UserError) as caught:

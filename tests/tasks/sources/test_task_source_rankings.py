@@ -70,7 +70,9 @@ def test_scored_pairs_where_the_metric_is_of_such(tmp_path):
     own = {"one": "a", "other": "b", "alike": 3}
     names = {"context": "one", "response": "other", "label": "alike"}
     assert _load(tmp_path, ".jsonl", own, **pairs, **names) == [TextExample("0", "a", "b", 3.0)]
-    with pytest.raises(UserError, match="line 1 has not the columns context, response, label, which a pair"):
+    with pytest.raises(
+        UserError, match="line 1 does not have the columns context, response, label, which a pair"
+    ):
         _load(tmp_path, ".jsonl", {"context": "a", "candidates": ["b", "c"], "label": 0}, **pairs)
     del line["score"]
     assert _load(tmp_path, ".jsonl", line, split="test", metric="pearson")[0].hidden
