@@ -282,7 +282,7 @@ def test_all_files_that_are_wrong_are_in_one_message(tmp_path):
 
 
 def test_of_two_files_that_are_wrong_the_advice_is_kept(tmp_path):
-    line = '{"a column with a rather long name": "y", "another column with a long name": "y", "third": 1}\n'
+    line = '{"l": "y", "a column with a rather long name": "y", "another column with a long name": "y", "third": 1}\n'
     with pytest.raises(UserError) as caught:
         _load(tmp_path, C, train=(".jsonl", line), dev=(".jsonl", line))
     message = str(caught.value)
