@@ -47,7 +47,10 @@ class Terminal:
         self.shown = ""
 
     def type(self, keys: bytes, until: str) -> None:
-        """Type keys, and wait for what is shown then."""
+        """Type keys, and wait for what is shown then.
+
+        Keys typed before the next prompt would meet a terminal that does not edit yet.
+        """
         seen = len(self.shown)
         os.write(self._ours, keys)
         end = time.monotonic() + 60
@@ -82,15 +85,15 @@ def test_lines_are_edited_remembered_and_ended_by_either_key(tmp_path):
     remembered = tmp_path / "state" / "lines"
     terminal = Terminal(remembered)
     terminal.type(b"", "> ")
-    terminal.type(b"hello thre\x7f\x7f\x01well, \r", "said 'well, hello th'")  # backspaces, and ^A
-    terminal.type(b"\x1b[A\r", "said 'well, hello th'")  # the arrow that goes back
+    terminal.type(b"hello thre\x7f\x7f\x01well, \r", "said 'well, hello th'\r\n> ")  # backspaces, and ^A
+    terminal.type(b"\x1b[A\r", "said 'well, hello th'\r\n> ")  # the arrow that goes back
     terminal.type(b"\x04", "\n")
     assert terminal.end() == 0
     assert remembered.stat().st_mode & 0o777 == 0o600
     terminal = Terminal(remembered)
     terminal.type(b"", "> ")
-    terminal.type(b"new\r", "said 'new'")
-    terminal.type(b"\x1b[A\x1b[A\r", "said 'well, hello th'")
+    terminal.type(b"new\r", "said 'new'\r\n> ")
+    terminal.type(b"\x1b[A\x1b[A\r", "said 'well, hello th'\r\n> ")
     terminal.type(b"half\x03", "stopped by SIGINT")
     assert terminal.end() == 130
     assert remembered.read_text().splitlines()[-2:] == ["new", "well, hello th"]
