@@ -91,6 +91,21 @@ def add_overrides(made: argparse.ArgumentParser, help: str) -> None:
     made.epilog = f"{made.epilog}\n{reference}" if made.epilog else reference
 
 
+def add_output(made: argparse.ArgumentParser) -> None:
+    """Add --output to a command that writes lines."""
+    made.add_argument("--output", type=path, metavar="FILE", help="where to write (default: standard output)")
+
+
+def add_on_error(made: argparse.ArgumentParser) -> None:
+    """Add --on-error to a command that reads lines."""
+    made.add_argument(
+        "--on-error",
+        choices=("stop", "skip"),
+        default="stop",
+        help="what to do at a line that cannot be read",
+    )
+
+
 def load_config(args: argparse.Namespace) -> Config:
     """Return the configuration that the arguments of `parser` name; print it and exit with --print-config.
 

@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from electra_jax.generation.settings import resolve_method, texts_per_prompt
 from electra_jax.inference.conversations import said_text
 from electra_jax.inference.load import Model, trained_tasks
 from electra_jax.inference.reading import TrainingFileFormat, read_records, training_file_format
-from electra_jax.inference.records import Record, chunk_records
+from electra_jax.inference.records import Record, begun, chunk_records
 from electra_jax.inference.refining import check_is_pair, refine_texts
 from electra_jax.inference.reranker_file import check_models, load_reranker, read_judges
 from electra_jax.inference.reranking import RerankingWriter, check_several
@@ -90,15 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="put the best of several texts for a source first: a file that electra_jax.rerank wrote, or one judge, "
         "such as rtd=DIR or decoder (docs/generation.md)",
     )
-    parser.add_argument(
-        "--output", type=cli.path, metavar="FILE", help="where to write (default: standard output)"
-    )
-    parser.add_argument(
-        "--on-error",
-        choices=("stop", "skip"),
-        default="stop",
-        help="what to do at a line that cannot be read",
-    )
+    cli.add_output(parser)
+    cli.add_on_error(parser)
     cli.add_overrides(parser, "settings of the section generation that win over those of the run")
     args = parser.parse_args(argv)
     _check(args)
@@ -115,11 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if source is None:
         return _write_one(load_with_notes(args.workdir), args)
     file_format = TrainingFileFormat() if known is None else _file_format(known[0], args.task)
-    read = chunk_records(read_records(source, file_format), most=_CHUNK)
-    first = next(read, [])
-    if args.on_error == "stop" and first and isinstance(first[0], UserError):
-        raise first[0]
-    return _write_all(load_with_notes(args.workdir), args, chain([first], read))
+    read = begun(chunk_records(read_records(source, file_format), most=_CHUNK), args.on_error)
+    return _write_all(load_with_notes(args.workdir), args, read)
 
 
 def _check(args: argparse.Namespace) -> None:

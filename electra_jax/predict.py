@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,7 +19,7 @@ from electra_jax.inference.load import Model, load, trained_tasks
 from electra_jax.inference.predictions import Predictions, text_with_gaps
 from electra_jax.inference.prompts import check_labels_fit, check_prompter, check_prompts
 from electra_jax.inference.reading import TrainingFileFormat, read_records, training_file_format
-from electra_jax.inference.records import Record, chunk_records, extract_inputs
+from electra_jax.inference.records import Record, begun, chunk_records, extract_inputs
 from electra_jax.inference.reranker_file import judges_of_task, load_reranker
 from electra_jax.inference.reviewing import check_reviewer, check_threshold, readable_review
 from electra_jax.inference.source_writer import SourceWriter
@@ -57,16 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         name = _task_name(tasks, args)
         file_format = training_file_format(name, config.finetune.tasks[name], tasks[name].labels)
         args.judges = None if args.rerank is None else judges_of_task(args.rerank, config, name)
-    read = chunk_records(read_records(source, file_format))
-    first = next(read, [])
-    if args.on_error == "stop" and first and isinstance(first[0], UserError):
-        raise first[0]
+    read = begun(chunk_records(read_records(source, file_format)), args.on_error)
     model = model or load_with_notes(args.workdir)
     counts = LineCounts()
     predictor = _make_predictor(model, args, file_format, counts)
     try:
         with Output(args.output) as output:
-            for chunk in chain([first], read):
+            for chunk in read:
                 predict_chunk(chunk, predictor, args.on_error, output, counts)
     except UserError as error:
         if not counts.answered:
@@ -117,16 +113,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="lines to read; - is standard input",
     )
-    parser.add_argument(
-        "--output", type=cli.path, metavar="FILE", help="where to write (default: standard output)"
-    )
+    cli.add_output(parser)
     parser.add_argument("--task", metavar="NAME", help="which task, where the model has several")
-    parser.add_argument(
-        "--on-error",
-        choices=("stop", "skip"),
-        default="stop",
-        help="what to do at a line that cannot be read",
-    )
+    cli.add_on_error(parser)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--detect", action="store_true", help="which tokens look replaced")
     what.add_argument("--encode", choices=("mean", "first"), help="a vector for each text, so pooled")

@@ -46,9 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--candidates", type=cli.path, metavar="FILE", help="conversations with the replies")
     what.add_argument("--index", type=cli.path, metavar="DIR", help="directory that search build wrote")
-    parser.add_argument(
-        "--output", type=cli.path, metavar="FILE", help="where to write (default: standard output)"
-    )
+    cli.add_output(parser)
     args = parser.parse_args(argv)
     keep_freed_memory()
     one_device_per_core()

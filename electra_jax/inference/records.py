@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 from electra_jax.data.sources.json_lines import json_type
@@ -110,6 +111,18 @@ class Record:
 
     def _field(self, name: str) -> Any:
         return self.fields.get(self._field_name(name))
+
+
+def begun(chunks: Iterator[list[Record | UserError]], on_error: str) -> Iterator[list[Record | UserError]]:
+    """Return chunks of which the first is read already, so that a bad start is refused before any model is.
+
+    Raises:
+        UserError: reading failed, or with "stop" the first record.
+    """
+    first = next(chunks, [])
+    if on_error == "stop" and first and isinstance(first[0], UserError):
+        raise first[0]
+    return chain([first], chunks)
 
 
 def chunk_records(

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any
 
 from tqdm import tqdm
@@ -12,7 +11,7 @@ from electra_jax.errors import UserError
 from electra_jax.inference.candidate_files import read_candidates
 from electra_jax.inference.indexing import build_index
 from electra_jax.inference.reading import read_records
-from electra_jax.inference.records import Record, chunk_records
+from electra_jax.inference.records import Record, begun, chunk_records
 from electra_jax.inference.searching import Searcher, check_k
 from electra_jax.predict import (
     LineCounts,
@@ -80,15 +79,8 @@ def ask(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--k", type=int, default=_USUAL_K, metavar="N", help=f"how many to find (default: {_USUAL_K})"
     )
-    parser.add_argument(
-        "--output", type=cli.path, metavar="FILE", help="where to write (default: standard output)"
-    )
-    parser.add_argument(
-        "--on-error",
-        choices=("stop", "skip"),
-        default="stop",
-        help="what to do at a line that cannot be read",
-    )
+    cli.add_output(parser)
+    cli.add_on_error(parser)
     args = parser.parse_args(argv)
     check_k(args.k)
     if args.query is not None and not args.query.strip():
@@ -105,10 +97,7 @@ def ask(argv: Sequence[str]) -> int:
         with Output(args.output) as output:
             output.write([f"{one['score']:.4f}\t{' '.join(one['candidate'].split())}" for one in answers])
         return 0
-    read = chunk_records(read_records(source))
-    first = next(read, [])
-    if args.on_error == "stop" and first and isinstance(first[0], UserError):
-        raise first[0]
+    read = begun(chunk_records(read_records(source)), args.on_error)
     searcher = Searcher(load_with_notes(args.workdir), args.index, args.task)
     column = section.context or "context"
     predictor = Predictor(
@@ -116,7 +105,7 @@ def ask(argv: Sequence[str]) -> int:
     )
     counts = LineCounts()
     with Output(args.output) as output:
-        for chunk in chain([first], read):
+        for chunk in read:
             predict_chunk(chunk, predictor, args.on_error, output, counts)
     return counts.status()
 
