@@ -84,6 +84,11 @@ class DecoderConfig(Section):
         "What it shares with the encoder: embeddings alone; or all layers too, so that only attention to the source "
         "and the head are its own.",
     )
+    copy_mechanism: bool = field(
+        False,
+        "Whether it may also take tokens from the source, a pointer-generator (See et al. 2017); Hugging Face's "
+        "decoder has none.",
+    )
     num_layers: int | None = field(
         None, "Its layers; null: the encoder's, or what it starts from has.", ge=1, le=MAX_LAYERS
     )

@@ -136,7 +136,7 @@ def _parameter_shapes(network: TextEncoder) -> tuple[tuple[str, Shape], ...]:
 def _decoder_shapes(network: TextDecoder) -> tuple[tuple[str, Shape], ...]:
     def call(decoder: TextDecoder) -> Any:
         ids = jnp.zeros((1, 1), jnp.int32)
-        source = decoder.source(jnp.zeros((1, 1, network.config.source_size)), ids)
+        source = decoder.source(jnp.zeros((1, 1, network.config.source_size)), ids, ids)
         return decoder.losses(source, ids, ids, jnp.ones((1, 1)))
 
     return _named_shapes(jax.eval_shape(nn.init(call, network), jax.random.key(0))["params"])

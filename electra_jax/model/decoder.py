@@ -16,6 +16,7 @@ from electra_jax.model.attention.multi_head import KeysValues, MultiHeadAttentio
 from electra_jax.model.beam_cache import BeamCache
 from electra_jax.model.block import BlockConfig
 from electra_jax.model.cache import Cache, with_room
+from electra_jax.model.copying import CopySource
 from electra_jax.model.encoder import Encoder, EncoderLayer
 from electra_jax.model.layers import LayerNorm, split_or_none
 
@@ -29,10 +30,12 @@ class Source:
     Attributes:
         states: ``[batch, source_length, hidden]``, as wide as the decoder: others are projected first.
         segment_ids: int ``[batch, source_length]``, 0 for padding; rows that are not padding have segment 1.
+        tokens: int32 ``[batch, source_length]``, what may be copied, -1 elsewhere; None where nothing ever is.
     """
 
     states: Array
     segment_ids: Array
+    tokens: Array | None = None
 
 
 @struct.dataclass
@@ -42,10 +45,12 @@ class SourceCache:
     Attributes:
         layers: Of each layer, ``[sources, heads, source_length, head_dim]``.
         segment_ids: int ``[sources, source_length]``, 0 for padding.
+        copied: What tokens are copied from; None where none are.
     """
 
     layers: tuple[KeysValues, ...]
     segment_ids: Array
+    copied: CopySource | None = None
 
 
 class DecoderLayer(EncoderLayer):

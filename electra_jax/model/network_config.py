@@ -146,5 +146,9 @@ def text_decoder_config(config: Config, decoder: DecoderConfig, vocab_size: int)
     )
     layers = replace(networks.encoder, block=block, num_layers=sizes.num_layers)
     return TextDecoderConfig(
-        networks.embeddings, layers, networks.sizes.vocab_size, networks.encoder.block.hidden_size
+        networks.embeddings,
+        layers,
+        networks.sizes.vocab_size,
+        networks.encoder.block.hidden_size,
+        copies=decoder.copy_mechanism,
     )

@@ -66,6 +66,10 @@ PARAMETER_AXES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"discriminator_head/prediction/bias", ("single",)),
     (r"heads/[^/]+/encoder_projection/kernel", ("embed", "norm")),
     (r"heads/[^/]+/encoder_projection/bias", ("norm",)),
+    (r"heads/[^/]+/copy_head/(query|key)/kernel", ("embed", "heads")),
+    (r"heads/[^/]+/copy_head/query/bias", ("heads",)),
+    (r"heads/[^/]+/copy_head/generate/kernel", ("embed", "single")),
+    (r"heads/[^/]+/copy_head/generate/bias", ("single",)),
     (r"heads/[^/]+/(dense|(end|answerable)_hidden)/kernel", ("embed", "mlp")),
     (r"heads/[^/]+/(dense|(end|answerable)_hidden)/bias", ("mlp",)),
     (r"heads/[^/]+/codes/embedding", ("single", "embedding")),
@@ -145,7 +149,7 @@ def _uneven(name: str, axis: str, size: int, mesh: jax.sharding.Mesh) -> str:
             f"{over} does not divide the {size} rows of the vocabulary ({name}): nearest "
             f"{nearest_divisors(parts, size)}; or make model.vocab_multiple a multiple of {parts}"
         )
-    decoder = re.match(r"heads/([^/]+)/(decoder|lm_head)/", name)
+    decoder = re.match(r"heads/([^/]+)/(decoder|lm_head|copy_head)/", name)
     section = "generator" if name.startswith("generator") else "model"
     if decoder:
         section = f"finetune.tasks.{decoder[1]}.decoder"

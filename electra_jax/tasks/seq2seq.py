@@ -19,6 +19,7 @@ from electra_jax.generation.stream import TextStream
 from electra_jax.generation.whole_texts import decoding_rule, write_whole
 from electra_jax.generation.written import Finish, Generation
 from electra_jax.model.text_decoder import TextDecoder
+from electra_jax.tasks.copyable import copyable
 from electra_jax.tasks.measures import Measure
 from electra_jax.tasks.protocol import (
     NO_TARGET,
@@ -115,16 +116,17 @@ class Seq2SeqTask:
                 dropped = jax.random.bernoulli(word_rng, self.config.word_dropout, read.shape)
                 read = jnp.where(dropped.at[:, 0].set(False), self.tokenizer.mask_id, read)
         weights = is_token.astype(jnp.float32)
-        source = head.source(hidden, batch.inputs.segment_ids)
-        total, tokens = head.losses(source, read, targets, weights, smoothing, rng, unlikelihood)
-        return SummedLoss(total, (tokens.nll * weights).sum(axis=1) / jnp.maximum(batch.weights, 1.0))
+        source = head.source(hidden, batch.inputs.segment_ids, copyable(batch, self.tokenizer))
+        total, nll = head.losses(source, read, targets, weights, smoothing, rng, unlikelihood)
+        return SummedLoss(total, (nll * weights).sum(axis=1) / jnp.maximum(batch.weights, 1.0))
 
     def outputs(self, head: TextDecoder, hidden: Array, batch: TaskBatch) -> dict[str, Array]:
         """Write, as the section ``generation`` says; return the fields of `WholeTexts`."""
         # Of its own, since a bound module cannot be called in a loop.
         network, params = self.network(), {"params": head.variables["params"]}
         slots = min(self.generation.max_new_tokens, self.max_positions - 1)
-        source: Any = network.apply(params, hidden, batch.inputs.segment_ids, method="source")
+        tokens = copyable(batch, self.tokenizer)
+        source: Any = network.apply(params, hidden, batch.inputs.segment_ids, tokens, method="source")
         kept: Any = network.apply(params, source, method="read_source")
         prompts = jnp.full((hidden.shape[0], 1), self.tokenizer.cls_id, jnp.int32)
         lengths = jnp.ones(hidden.shape[0], jnp.int32)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from electra_jax.model.text_decoder import TextDecoder
+from electra_jax.tasks.copyable import copyable
 from electra_jax.tasks.protocol import NO_TARGET, TaskBatch
 from electra_jax.tokenizers import Tokenizer
 
@@ -30,5 +31,6 @@ def token_log_probs(
     start = jnp.full_like(targets[:, :1], tokenizer.cls_id)
     read = jnp.concatenate([start, targets[:, :-1]], axis=1)
     weights = is_token.astype(jnp.float32)
-    _, tokens = head.losses(head.source(hidden, batch.inputs.segment_ids), read, targets, weights)
-    return {"log_probs": -tokens.nll * weights}
+    source = head.source(hidden, batch.inputs.segment_ids, copyable(batch, tokenizer))
+    _, nll = head.losses(source, read, targets, weights)
+    return {"log_probs": -nll * weights}

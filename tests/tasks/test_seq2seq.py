@@ -15,6 +15,7 @@ from tiny_writer import EXAMPLES, tiny_writer
 from electra_jax.config.machines import MeshConfig
 from electra_jax.errors import UserError
 from electra_jax.partitioning.mesh import make_mesh, to_global_batch
+from electra_jax.tasks.copyable import copyable
 from electra_jax.tasks.protocol import NO_TARGET, Seq2SeqExample
 from electra_jax.training.state import init_state
 from electra_jax.training.step import make_train_step
@@ -39,7 +40,8 @@ def by_steps(writer, batch):
     @jax.jit
     def begin(inputs):
         hidden = writer.objective.network.apply({"params": encoder}, inputs, None, method="encode")
-        source = network.apply({"params": head}, hidden, inputs.segment_ids, method="source")
+        tokens = copyable(batch, task.tokenizer)
+        source = network.apply({"params": head}, hidden, inputs.segment_ids, tokens, method="source")
         kept = network.apply({"params": head}, source, method="read_source")
         prompts = jnp.full((rows, 1), task.tokenizer.cls_id, jnp.int32)
         ones = jnp.ones(rows, jnp.int32)
