@@ -156,6 +156,7 @@ def test_the_keys_are_listed_with_their_kind(capsys):
         "label_smoothing",
         "word_dropout",
         "decoder.init",
+        "decoder.copy_mechanism",
     ):
         assert f"finetune.tasks.NAME.{key}" in listed
     assert "finetune.batch_tokens" in listed
@@ -193,6 +194,13 @@ def test_what_may_change_after_training_and_not_where_the_best_parameters_were_c
     old = _config(finetune={"select": "best", "tasks": {"mine": TASK}})
     (change,) = differences(old, _config(**best, **sections))
     assert (change.key, change.free) == (key, with_best)
+
+
+def test_a_loss_against_repeats_is_refused_where_tokens_are_copied():
+    copies = {"decoder": {"copy_mechanism": True}}
+    with pytest.raises(ValueError, match="unlikelihood is against repeats out of the vocabulary alone"):
+        _config(copies | {"unlikelihood": 1.0})
+    assert _config(copies).finetune.tasks["mine"].decoder.copy_mechanism
 
 
 @pytest.mark.parametrize("data", ["tfds:wmt", "glue"])
