@@ -73,8 +73,8 @@ class Seq2SeqConfig(TaskConfig):
             raise ValueError(f"language {show(self.language, 40)} is no code of a language, such as en or de")
         if self.unlikelihood and self.decoder.copy_mechanism:
             raise ValueError(
-                "unlikelihood is against repeats out of the vocabulary alone, and a decoder with copy_mechanism repeats "
-                "what it takes from the source too: set one of them to its default"
+                "unlikelihood is against repeats out of the vocabulary alone, and a decoder with copy_mechanism "
+                "repeats what it takes from the source too: set one of them to its default"
             )
         for given, problem in (
             (self.conversations, self._problem_with_conversations),

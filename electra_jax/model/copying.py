@@ -55,7 +55,7 @@ class CopyChoice(NamedTuple):
 
     def logits(self, logits: Array) -> Array:
         """Return log p(w) over the vocabulary, ``[rows, length, entries]``, from the decoder's own logits."""
-        rows, length, entries = logits.shape
+        length, entries = logits.shape[1:]
         columns = jnp.where(self.tokens < 0, entries, self.tokens)
 
         def taken(columns: Array, places: Array) -> Array:
@@ -85,7 +85,9 @@ class CopyHead(nn.Module):
 
     def __call__(self, states: Array, source: CopySource) -> CopyChoice:
         """Return where the tokens behind states ``[rows, length, hidden]`` come from, a source for each row."""
-        scores = jnp.einsum("bqh,bkh->bqk", self.query(states), source.keys, preferred_element_type=jnp.float32)
+        scores = jnp.einsum(
+            "bqh,bkh->bqk", self.query(states), source.keys, preferred_element_type=jnp.float32
+        )
         possible = (source.tokens >= 0)[:, None, :]
         log_attention = jax.nn.log_softmax(
             jnp.where(possible, scores / self.block.hidden_size**0.5, _LEAST), axis=-1

@@ -195,7 +195,9 @@ class TextDecoder(nn.Module):
 
     def prefill(self, ids: Array, lengths: Array, slots: int, source: SourceCache) -> tuple[Array, Cache]:
         """Read the beginning of each text; see `read_prompt`."""
-        return read_prompt(self.embeddings, self.decoder, partial(self._logits, source), (ids, lengths), slots, source)
+        return read_prompt(
+            self.embeddings, self.decoder, partial(self._logits, source), (ids, lengths), slots, source
+        )
 
     def step(self, cache: Cache, ids: Array, source: SourceCache) -> tuple[Array, Cache]:
         """Read one token more; see `read_token`."""

@@ -210,7 +210,9 @@ def test_a_task_that_writes_and_one_that_classifies_share_an_encoder(copied, tmp
 
 
 @pytest.mark.filterwarnings("ignore:the tokenizer does not keep")
-@pytest.mark.parametrize("decoder", ["init: generator", "sharing: all", "init: encoder, copy_mechanism: true"])
+@pytest.mark.parametrize(
+    "decoder", ["init: generator", "sharing: all", "init: encoder, copy_mechanism: true"]
+)
 def test_from_a_pre_trained_pair_the_decoder_is_built_saved_loaded_and_found_again(
     decoder, finished, copied, tmp_path, command
 ):
