@@ -9,6 +9,16 @@ from typing import Any
 from tqdm import tqdm
 
 from electra_jax import cli
+from electra_jax.answering import (
+    SKIPPED,
+    LineCounts,
+    Output,
+    Predictor,
+    check_output,
+    load_with_notes,
+    open_source,
+    predict_chunk,
+)
 from electra_jax.config import Config
 from electra_jax.config.conversations import ConversationsConfig
 from electra_jax.config.loading import with_overrides
@@ -24,16 +34,6 @@ from electra_jax.inference.reranking import RerankingWriter, check_several
 from electra_jax.inference.source_writer import SourceWriter, writing_tasks
 from electra_jax.inference.writing import build_writer, check_can_write, not_written
 from electra_jax.objectives.kinds import abilities
-from electra_jax.predict import (
-    SKIPPED,
-    LineCounts,
-    Output,
-    Predictor,
-    check_output,
-    load_with_notes,
-    open_source,
-    predict_chunk,
-)
 from electra_jax.runtime.cpu_devices import one_device_per_core
 from electra_jax.runtime.malloc import keep_freed_memory
 from electra_jax.tasks.seq2seq import prediction_of

@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from electra_jax import cli
+from electra_jax.answering import check_output, load_with_notes
 from electra_jax.config import Config
 from electra_jax.config.loading import with_overrides
 from electra_jax.config.seq2seq_task import Seq2SeqConfig
@@ -28,7 +29,6 @@ from electra_jax.inference.reranker_file import (
 )
 from electra_jax.inference.reranking import Reranker, check_reads_sources_alone, check_several
 from electra_jax.inference.source_writer import SourceWriter, writing_tasks
-from electra_jax.predict import check_output, load_with_notes
 from electra_jax.runtime.cpu_devices import one_device_per_core
 from electra_jax.runtime.malloc import keep_freed_memory
 from electra_jax.tasks.protocol import Seq2SeqExample

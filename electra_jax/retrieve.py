@@ -8,6 +8,7 @@ from typing import Any
 from tqdm import tqdm
 
 from electra_jax import cli
+from electra_jax.answering import Output, check_output, load_with_notes, open_source
 from electra_jax.config.schema import Config
 from electra_jax.dialogue.turns import Turn, replies, reply_text
 from electra_jax.errors import UserError
@@ -16,7 +17,6 @@ from electra_jax.inference.load import trained_tasks
 from electra_jax.inference.rankers import searching_task
 from electra_jax.inference.retrieving import conversations_of, retrieve
 from electra_jax.inference.searching import Searcher
-from electra_jax.predict import Output, check_output, load_with_notes, open_source
 from electra_jax.retrieval.index import read_description
 from electra_jax.runtime.cpu_devices import one_device_per_core
 from electra_jax.runtime.malloc import keep_freed_memory

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from electra_jax import cli
+from electra_jax.answering import load_with_notes
 from electra_jax.chat.answers import answers
 from electra_jax.chat.lines import is_terminal, line_editing, piped_lines, remembered_file, typed_lines
 from electra_jax.chat.terminal import HELP, converse, reasons_text
@@ -23,7 +24,6 @@ from electra_jax.inference.reply_roles import reply_roles
 from electra_jax.inference.replying import Marks
 from electra_jax.inference.reranker_file import JudgeSetting, check_models, load_reranker, read_judges
 from electra_jax.inference.reranking import Reranker
-from electra_jax.predict import load_with_notes
 from electra_jax.runtime.cpu_devices import one_device_per_core
 from electra_jax.runtime.malloc import keep_freed_memory
 from electra_jax.scoring.methods import usable_methods

@@ -7,13 +7,7 @@ from typing import Any
 from tqdm import tqdm
 
 from electra_jax import cli
-from electra_jax.errors import UserError
-from electra_jax.inference.candidate_files import read_candidates
-from electra_jax.inference.indexing import build_index
-from electra_jax.inference.reading import read_records
-from electra_jax.inference.records import Record, begun, chunk_records
-from electra_jax.inference.searching import Searcher, check_k
-from electra_jax.predict import (
+from electra_jax.answering import (
     LineCounts,
     Output,
     Predictor,
@@ -22,6 +16,12 @@ from electra_jax.predict import (
     open_source,
     predict_chunk,
 )
+from electra_jax.errors import UserError
+from electra_jax.inference.candidate_files import read_candidates
+from electra_jax.inference.indexing import build_index
+from electra_jax.inference.reading import read_records
+from electra_jax.inference.records import Record, begun, chunk_records
+from electra_jax.inference.searching import Searcher, check_k
 from electra_jax.retrieval.index import check_new, read_description
 from electra_jax.search.model import add_model, check_model, prepare
 

@@ -8,6 +8,7 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from electra_jax import cli
+from electra_jax.answering import Output, check_output, load_with_notes, open_source
 from electra_jax.errors import UserError
 from electra_jax.inference.indexing import build_index
 from electra_jax.inference.search_examples import (
@@ -18,7 +19,6 @@ from electra_jax.inference.search_examples import (
     search_scores,
 )
 from electra_jax.inference.searching import Searcher
-from electra_jax.predict import Output, check_output, load_with_notes, open_source
 from electra_jax.retrieval.index import read_description
 from electra_jax.search.model import add_model, check_model, prepare
 

@@ -14,7 +14,7 @@ import pytest
 import zstandard
 from task_sections import task_section
 
-from electra_jax import predict
+from electra_jax import answering, predict
 from electra_jax.inference import records
 from electra_jax.inference.detecting import Token
 
@@ -265,7 +265,7 @@ def test_a_line_that_is_wrong(ask, kind, line, message, tmp_path):
     assert [json.loads(line)["id"] for line in ended.out.splitlines()] == ["1"]
 
     ended = ask(content, "--on-error", "skip", "--output", tmp_path / "out.jsonl", name="in.jsonl", kind=kind)
-    assert ended.status == predict.SKIPPED == 65
+    assert ended.status == answering.SKIPPED == 65
     assert message in ended.err
     assert "1 lines could not be read and were skipped; 2 were answered" in ended.err
     written = (tmp_path / "out.jsonl").read_text().splitlines()
