@@ -89,10 +89,15 @@ def check_writable(weights: Weights, task: str) -> None:
     Raises:
         UserError: it has some, or the configuration has no such task.
     """
-    if not isinstance(weights.config.finetune.tasks.get(task), Seq2SeqConfig):
+    section = weights.config.finetune.tasks.get(task)
+    if not isinstance(section, Seq2SeqConfig):
         raise UserError(
             f"{task} is said to be of kind {KIND}, but the model was not trained for such a task: restore {FILE} from "
             "a copy"
+        )
+    if section.decoder.copy_mechanism:
+        raise UserError(
+            f"{task} was trained with decoder.copy_mechanism, which Hugging Face's decoder has not: it cannot be exported"
         )
     table, own = huggingface_encoder_decoder_table(task), f"heads/{task}/"
     left = [name for name in weights.parameters if name.startswith(own) and table.to_foreign(name) is None]

@@ -13,6 +13,7 @@ from electra_jax.config.compare import differences, format_differences
 from electra_jax.config.fields import require
 from electra_jax.config.keys import keys
 from electra_jax.config.schema import Config
+from electra_jax.config.seq2seq_task import Seq2SeqConfig
 from electra_jax.distributed.agreement import broadcast_from_host_0, is_host_0, print_on_host_0
 from electra_jax.errors import UserError
 from electra_jax.files.json_files import write_json
@@ -573,7 +574,15 @@ def print_next_steps(data: FineTuningData, root: WorkDir) -> None:
         return  # Hugging Face's ELECTRA has other layers
     style = data.config.finetune.head_style
     width = data.config.model.hidden_size
-    theirs = {name: can_be_exported(style, task, width) for name, task in data.settings.items()}
+    sections = data.config.finetune.tasks
+    copying = [
+        n for n, task in sections.items() if isinstance(task, Seq2SeqConfig) and task.decoder.copy_mechanism
+    ]
+    theirs = {
+        name: can_be_exported(style, task, width)
+        for name, task in data.settings.items()
+        if name not in copying
+    }
     if any(theirs.values()):
         named = ", ".join(name for name, shared in theirs.items() if shared)
         print_on_host_0(f"to export {named} to Hugging Face: python -m electra_jax.convert {folder} DIR")
@@ -584,6 +593,10 @@ def print_next_steps(data: FineTuningData, root: WorkDir) -> None:
         print_on_host_0(
             f"not to be exported to Hugging Face: {named}, whose head has the original's shape "
             "(finetune.head_style=huggingface trains one that can be)"
+        )
+    if copying:
+        print_on_host_0(
+            f"not to be exported to Hugging Face: {', '.join(copying)}, whose decoder has a copy mechanism"
         )
 
 

@@ -11,6 +11,7 @@ from command_runs import contents
 
 import electra_jax
 from electra_jax import generate, predict, train
+from electra_jax.convert import __main__ as convert
 from electra_jax.partitioning import mesh
 from electra_jax.training.checkpoints import read_params
 
@@ -226,6 +227,17 @@ def test_from_a_pre_trained_pair_the_decoder_is_built_saved_loaded_and_found_aga
     assert ended.status == 0, ended.err
     starts = "the decoder of copy starts from the generator, its head included" in ended.err + ended.out
     assert starts == (decoder == "init: generator")
+    line = "not to be exported to Hugging Face: copy, whose decoder has a copy mechanism"
+    assert (line in ended.err) == ("copy_mechanism" in decoder)
+    assert ("to export copy to Hugging Face: python" in ended.err) != ("copy_mechanism" in decoder)
+    if "copy_mechanism" in decoder:
+        refused = command(convert.main, tmp_path / "work", tmp_path / "out")
+        assert refused.status == 2
+        assert (
+            "copy was trained with decoder.copy_mechanism, which Hugging Face's decoder has not"
+            in refused.err
+        )
+        assert not (tmp_path / "out").exists()
     assert "the vocabulary cannot write" in ended.err + ended.out
     model = electra_jax.load(tmp_path / "work")
     dev = [line["from"] for line in _lines(copied / "dev.jsonl")]
