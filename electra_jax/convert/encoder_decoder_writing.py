@@ -97,7 +97,8 @@ def check_writable(weights: Weights, task: str) -> None:
         )
     if section.decoder.copy_mechanism:
         raise UserError(
-            f"{task} was trained with decoder.copy_mechanism, which Hugging Face's decoder has not: it cannot be exported"
+            f"{task} was trained with decoder.copy_mechanism, which Hugging Face's decoder has not: it cannot be "
+            "exported"
         )
     table, own = huggingface_encoder_decoder_table(task), f"heads/{task}/"
     left = [name for name in weights.parameters if name.startswith(own) and table.to_foreign(name) is None]
