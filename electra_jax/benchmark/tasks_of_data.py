@@ -7,7 +7,7 @@ from typing import Any
 
 from electra_jax.config.loading import load_config
 from electra_jax.config.schema import Config
-from electra_jax.tasks.finetune import FineTuningData, read_finetuning_data
+from electra_jax.tasks.finetuning_data import FineTuningData, read_finetuning_data
 from electra_jax.tasks.starting_point import starting_point
 
 _RECIPE = "finetune/recipe"  # the paper's

@@ -17,7 +17,7 @@ import electra_jax
 from electra_jax import compare, evaluate, predict, prepare, train
 from electra_jax.convert import __main__ as convert
 from electra_jax.partitioning import mesh
-from electra_jax.tasks import finetune
+from electra_jax.tasks import workload
 from electra_jax.training.checkpoints import find_checkpoint, read_params
 
 RECIPE = Path(__file__).resolve().parents[2] / "configs" / "finetune" / "recipe.yaml"
@@ -414,7 +414,7 @@ def test_the_mean_of_the_last_evaluations_is_what_is_kept_also_after_interruptio
     for line, answer in zip(predicted, electra_jax.load(tmp_path / "straight").classify(texts), strict=True):
         assert line["probabilities"] == pytest.approx(answer["probabilities"], abs=1e-6)
 
-    share_of, shares = finetune.share_of, []
+    share_of, shares = workload.share_of, []
 
     def interrupted(*arguments):
         shares.append(1)
@@ -424,7 +424,7 @@ def test_the_mean_of_the_last_evaluations_is_what_is_kept_also_after_interruptio
             raise RuntimeError("killed")  # after the evaluation at step 36, which no checkpoint has yet
         return share_of(*arguments)
 
-    monkeypatch.setattr(finetune, "share_of", interrupted)
+    monkeypatch.setattr(workload, "share_of", interrupted)
     rarely = _arguments(finished, tmp_path, "again", *AVERAGED, "train.checkpoint_every=30")
     assert "stopped by SIGTERM after step" in command(train.main, *rarely).err
     with pytest.raises(RuntimeError, match="killed"):
