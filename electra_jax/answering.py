@@ -1,4 +1,4 @@
-"""What the commands share that answer a file line by line: the model, what is read, what is written, and counts."""
+"""What the commands share that ask a model, and answer a file line by line: what is read, written and counted."""
 
 import json
 import os
@@ -19,10 +19,10 @@ SKIPPED = 65  # EX_DATAERR of sysexits.h: some of the input was wrong
 _MAX_NAMED = 10
 
 
-def load_with_notes(workdir: Path) -> Model:
-    """Load the model of a command, and print what was assumed about it."""
+def load_with_notes(workdir: Path, step: int | None = None) -> Model:
+    """Load the model of a command, of a step if it is named, and print what was assumed about it."""
     notes: list[str] = []
-    model = load(workdir, notes=notes)
+    model = load(workdir, notes=notes, step=step)
     for line in notes:
         cli.note(line)
     return model

@@ -10,6 +10,7 @@ from typing import Any, cast
 from tqdm import tqdm
 
 from electra_jax import cli
+from electra_jax.answering import load_with_notes
 from electra_jax.config.compare import Difference, differences, format_differences
 from electra_jax.config.schema import Config
 from electra_jax.convert.format_detection import detect_format
@@ -27,7 +28,7 @@ from electra_jax.inference.error_detection import (
     suspicions_of_words,
     wrong_words,
 )
-from electra_jax.inference.load import Model, load, trained_tasks
+from electra_jax.inference.load import Model, trained_tasks
 from electra_jax.inference.pairs import pair_accuracy, read_pairs
 from electra_jax.inference.reviewing import check_reviewer, check_threshold
 from electra_jax.inference.scoring import score_texts
@@ -54,6 +55,17 @@ _PAIRS_AT_ONCE = 2048
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
+    args = _parse(argv)
+    if args.pairs is not None:
+        return _evaluate_pairs(args)
+    if args.errors is not None:
+        return _evaluate_errors(args)
+    if args.sts is not None:
+        return _evaluate_sts(args)
+    return _evaluate_run(args)
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = cli.bare_parser(
         "electra_jax.evaluate",
         "Evaluates a checkpoint of a run on every row of its held-out text, or of another text "
@@ -122,19 +134,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     cli.add_overrides(parser, "settings that win over those of the run; the model's own cannot change")
     args = parser.parse_args(argv)
-    if args.pairs is not None:
-        _check_belongs(args, "errors", ("tune_on", "threshold"))
-        _check_belongs(args, "sts", ("layer", "pooling"))
-        return _evaluate_pairs(args)
-    _check_belongs(args, "pairs", ("score", "group", "end"))
-    if args.errors is not None:
-        _check_belongs(args, "sts", ("layer", "pooling"))
-        return _evaluate_errors(args)
-    _check_belongs(args, "errors", ("tune_on", "threshold"))
-    if args.sts is not None:
-        return _evaluate_sts(args)
-    _check_belongs(args, "sts", ("layer", "pooling"))
+    belongs = {
+        "pairs": ("score", "group", "end"),
+        "errors": ("tune_on", "threshold"),
+        "sts": ("layer", "pooling"),
+    }
+    for what_for, names in belongs.items():
+        if getattr(args, what_for) is None:
+            _check_belongs(args, what_for, names)
+    return args
 
+
+def _evaluate_run(args: argparse.Namespace) -> int:
+    """Evaluate a checkpoint on held-out text."""
     workdir = WorkDir(args.workdir)
     trained = workdir.load_config()
     config = workdir.load_config(args.overrides)
@@ -193,11 +205,7 @@ def _check_as_it_is(args: argparse.Namespace, what: str) -> None:
 def _load_as_it_is(args: argparse.Namespace, step: int | None) -> Model:
     keep_freed_memory()
     one_device_per_core()
-    notes: list[str] = []
-    model = load(args.workdir, notes=notes, step=step)
-    for line in notes:
-        cli.note(line)
-    return model
+    return load_with_notes(args.workdir, step)
 
 
 def _step_to_load(args: argparse.Namespace) -> int | None:
