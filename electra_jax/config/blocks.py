@@ -114,12 +114,6 @@ def modern_problem(config: Any) -> str | None:
 
 def _problem_of_heads(finetune: Any) -> str | None:
     """Return a sentence on heads that an encoder of modern blocks cannot have; None if it can."""
-    for name, task in finetune.tasks.items():
-        if task.kind == "seq2seq":
-            return (
-                f"finetune.tasks.{name}: a decoder has the original's layers, and cannot stand behind an encoder with "
-                "model.block=modern: start from one with bert"
-            )
     if finetune.head_style == "huggingface":
         return (
             "finetune.head_style=huggingface has the heads of Hugging Face's ELECTRA, which do not go with "

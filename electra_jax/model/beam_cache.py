@@ -10,6 +10,7 @@ from flax import struct
 from jax import Array
 
 from electra_jax.model.attention.multi_head import KeysValues, MultiHeadAttention
+from electra_jax.model.rotary import Rotation
 
 
 @struct.dataclass
@@ -102,9 +103,10 @@ class BeamCache:
         number: int,
         kept: KeysValues,
         mask: tuple[Array, Array],
+        rotation: Rotation | None = None,
     ) -> Array:
         """Let ``[rows, beams, hidden]`` attend to a layer's prompts and texts; the result has its shape."""
-        return attention.attend_to_parts(x, (self.prompts[number], kept), mask)
+        return attention.attend_to_parts(x, (self.prompts[number], kept), mask, rotation)
 
     def with_layers(self, layers: tuple[KeysValues, ...]) -> BeamCache:
         """Return the cache with these keys and values of the texts."""

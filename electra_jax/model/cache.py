@@ -10,6 +10,7 @@ from jax import Array
 from electra_jax.model.attention.mask import AttentionMask
 from electra_jax.model.attention.multi_head import KeysValues, MultiHeadAttention
 from electra_jax.model.beam_cache import BeamCache
+from electra_jax.model.rotary import Rotation
 
 
 @struct.dataclass
@@ -60,10 +61,16 @@ class Cache:
         return jax.tree.map(lambda x, y: jax.vmap(write)(x, y, last), self.layers[number], made)
 
     def attend(
-        self, attention: MultiHeadAttention, x: Array, number: int, kept: KeysValues, mask: AttentionMask
+        self,
+        attention: MultiHeadAttention,
+        x: Array,
+        number: int,
+        kept: KeysValues,
+        mask: AttentionMask,
+        rotation: Rotation | None = None,
     ) -> Array:
         """Let ``[rows, 1, hidden]`` attend to what is kept of a layer; the result has its shape."""
-        return attention.attend(x, kept, mask, None)
+        return attention.attend(x, kept, mask, None, rotation)
 
     def with_layers(self, layers: tuple[KeysValues, ...]) -> Cache:
         """Return the cache with these keys and values."""

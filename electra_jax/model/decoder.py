@@ -2,8 +2,10 @@
 
 Its layers are those of Hugging Face's ELECTRA as a decoder: self-attention, attention to the source (where there is
 one), feed-forward, each with residual and LayerNorm after it. Without a source the parameters are an encoder's.
+`modern_decoder` has the pre-norm ones.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -143,7 +145,7 @@ class Decoder(Encoder):
     direction: Direction = "left_to_right"
     reads_source: bool = False
 
-    def layer(self, block: BlockConfig) -> DecoderLayer:
+    def layer(self, block: BlockConfig) -> Any:
         """Return a layer that is applied to its parameters."""
         return DecoderLayer(block, self.reads_source, parent=None)
 
@@ -153,7 +155,17 @@ class Decoder(Encoder):
         """Map whole rows ``[batch, length, embedding]`` to states ``[batch, length, hidden]``, as in training."""
         mask = AttentionMask.within(segment_ids, self.direction)
         x = self.project(embedded)
-        return self.run_layers(x, mask, rng) if source is None else self.run_layers(x, mask, rng, source)
+        more = () if source is None else (source,)
+        return self.finish(self.run_layers(x, mask, rng, *more))
+
+    def finish(self, x: Array) -> Array:
+        """Return states out of what the last layer gives: the same."""
+        return x
+
+    def layer_arguments(self, positions: Array) -> Callable[[int], tuple[Any, ...]]:
+        """Return what is handed to the layer of a number, besides, for tokens at int32 ``[rows, length]``: nothing."""
+        del positions
+        return lambda number: ()
 
     def read_source(self, source: Source) -> SourceCache:
         """Compute the keys and values of a source, once for all steps."""
@@ -181,13 +193,17 @@ class Decoder(Encoder):
         real = (jnp.arange(embedded.shape[1])[None, :] < lengths[:, None]).astype(jnp.int32)
         mask = AttentionMask.within(real, self.direction)
         layer, x, kept = self.layer(self.config.block), self.project(embedded), []
+        columns = jnp.broadcast_to(jnp.arange(x.shape[1], dtype=jnp.int32), x.shape[:2])
+        more = self.layer_arguments(columns)
         for number, params in enumerate(self.layer_parameters()):
             own = None if source is None else source.layers[number]
             segments = None if source is None else source.segment_ids
-            out: Any = layer.apply({"params": params}, x, mask, own, segments, method="prefill")
+            out: Any = layer.apply(
+                {"params": params}, x, mask, own, segments, *more(number), method="prefill"
+            )
             x, made = out
             kept.append(with_room(made, slots))
-        return x, Cache(tuple(kept), lengths.astype(jnp.int32))
+        return self.finish(x), Cache(tuple(kept), lengths.astype(jnp.int32))
 
     def step(
         self, embedded: Array, cache: AnyCache, source: SourceCache | None = None
@@ -206,10 +222,13 @@ class Decoder(Encoder):
         layer = self.layer(replace(self.config.block, attention="xla"))
         cache, layers = cache.with_next(), []
         mask, x = cache.mask(), cache.queries(self.project(embedded))
+        more = self.layer_arguments((cache.used - 1).reshape(x.shape[:2]))
         for number, params in enumerate(self.layer_parameters()):
             own = None if source is None else source.layers[number]
             segments = None if source is None else source.segment_ids
-            out: Any = layer.apply({"params": params}, x, cache, number, mask, own, segments, method="step")
+            out: Any = layer.apply(
+                {"params": params}, x, cache, number, mask, own, segments, *more(number), method="step"
+            )
             x, kept = out
             layers.append(kept)
-        return x.reshape(*embedded.shape[:2], -1), cache.with_layers(tuple(layers))
+        return self.finish(x).reshape(*embedded.shape[:2], -1), cache.with_layers(tuple(layers))

@@ -71,15 +71,23 @@ class ModernLayer(nn.Module):
             first: Whether it is the first block, whose attention reads ``x`` as it is; a bool array in a scan.
         """
         attention_rng, first_rng, second_rng = split_or_none(rng, 3)
+        normalised = self.before_attention(x, first)
+        x = self.add(x, self.attention(normalised, mask, attention_rng, rotation), first_rng)
+        return self.feed_forward(x, second_rng)
+
+    def before_attention(self, x: Array, first: bool | Array) -> Array:
+        """Return what attention reads."""
         normalised = x if first is True else self.attention_layer_norm(x)
-        if not isinstance(first, bool):
-            normalised = jnp.where(first, x, normalised)
-        x = self._add(x, self.attention(normalised, mask, attention_rng, rotation), first_rng)
+        return normalised if isinstance(first, bool) else jnp.where(first, x, normalised)
+
+    def feed_forward(self, x: Array, rng: Array | None) -> Array:
+        """Apply the second half of the block."""
         normalised = self.mlp_layer_norm(x)
         gated = self.block.operations.gelu(self.intermediate(normalised)) * self.gate(normalised)
-        return self._add(x, self.output(gated), second_rng)
+        return self.add(x, self.output(gated), rng)
 
-    def _add(self, x: Array, y: Array, rng: Array | None) -> Array:
+    def add(self, x: Array, y: Array, rng: Array | None) -> Array:
+        """Return x + dropout(y)."""
         return constrain(x + dropout(y, self.block.hidden_dropout, rng), "batch", "length", "activation")
 
 

@@ -11,7 +11,10 @@ from jax import Array
 
 @struct.dataclass
 class Rotation:
-    """Cosines and sines of the angles, float32 ``[length, head_dim]``; sines of the first half have the other sign."""
+    """Cosines and sines of the angles, float32 ``[length, head_dim]``, or ``[batch, 1, length, head_dim]``.
+
+    Sines of the first half have the other sign.
+    """
 
     cosine: Array
     sine: Array
@@ -19,10 +22,19 @@ class Rotation:
 
 def rotation_of_columns(length: int, head_dim: int, theta: float) -> Rotation:
     """Return the angles of columns 0, 1, …: column · theta^(-2i / head_dim) for the i-th pair of features."""
+    return _rotation(jnp.arange(length, dtype=jnp.float32), head_dim, theta)
+
+
+def rotation_of_positions(positions: Array, head_dim: int, theta: float) -> Rotation:
+    """Return the angles of positions, int ``[batch, length]``, as `rotation_of_columns` does of columns."""
+    return _rotation(positions.astype(jnp.float32)[:, None], head_dim, theta)
+
+
+def _rotation(positions: Array, head_dim: int, theta: float) -> Rotation:
     frequencies = 1.0 / theta ** (jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim)
-    angles = jnp.arange(length, dtype=jnp.float32)[:, None] * frequencies
+    angles = positions[..., None] * frequencies
     cosine, sine = jnp.cos(angles), jnp.sin(angles)
-    return Rotation(jnp.concatenate([cosine, cosine], axis=1), jnp.concatenate([-sine, sine], axis=1))
+    return Rotation(jnp.concatenate([cosine, cosine], axis=-1), jnp.concatenate([-sine, sine], axis=-1))
 
 
 def rotate(x: Array, rotation: Rotation) -> Array:

@@ -1,7 +1,8 @@
 """A decoder of texts: embeddings, decoder and vocabulary head, as one step at a time or as whole rows.
 
 `read_prompt` and `read_token` serve the causal language model too. `TextDecoder` writes with a source: it is Hugging
-Face's ``ElectraForCausalLM`` as the decoder of an ``EncoderDecoderModel``, with the encoder's embeddings.
+Face's ``ElectraForCausalLM`` as the decoder of an ``EncoderDecoderModel``, with the encoder's embeddings; with modern
+blocks it has no counterpart there.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from electra_jax.model.embeddings import Embeddings
 from electra_jax.model.heads import MaskedLMHead
 from electra_jax.model.inputs import EncoderInputs
 from electra_jax.model.layers import Dense, split_or_none, truncated_normal
+from electra_jax.model.modern_decoder import ModernDecoder
 from electra_jax.model.vocabulary_loss import vocabulary_loss
 
 # From states [rows, length, hidden] to logits [rows, length, vocab_rows].
@@ -109,7 +111,8 @@ class TextDecoder(nn.Module):
         config = self.config
         block = config.decoder.block
         self.embeddings = Embeddings(config.embeddings)
-        self.decoder = Decoder(config.decoder, reads_source=True)
+        decoder = ModernDecoder if block.kind == "modern" else Decoder
+        self.decoder = decoder(config.decoder, reads_source=True)
         self.lm_head = MaskedLMHead(config.vocab_size, block)
         if config.copies:
             self.copy_head = CopyHead(block)

@@ -73,15 +73,15 @@ def test_texts_have_the_probability_that_the_loss_gives_them_wherever_they_are_w
         for row, text in enumerate(texts):
             targets[row, : len(text.tokens)] = text.tokens
         batch = writer.batch([Seq2SeqExample(e.id, e.source, ("a",)) for e in EXAMPLES], rows=[*range(7), -1])
-        log_p = _log_probs(writer, batch.replace(targets={"target_ids": targets}))
+        log_p = log_probs_of(writer, batch.replace(targets={"target_ids": targets}))
         for row, text in enumerate(texts):
             np.testing.assert_allclose(text.log_probs, log_p[row, : len(text.tokens)], rtol=1e-4, atol=1e-5)
 
 
-def _log_probs(writer, batch):
+def log_probs_of(writer, batch):
     task, params = writer.task, writer.params
     encoder = {name: params[name] for name in ("embeddings", "encoder")}
-    head = {**params["heads"]["mine"], "embeddings": params["embeddings"]}
+    head = writer.objective._head_parameters(params, task)
 
     @jax.jit
     def compute(batch):

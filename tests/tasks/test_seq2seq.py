@@ -32,7 +32,7 @@ def by_steps(writer, batch):
     """Log-probabilities of each row's target tokens, and of all entries there, one token after the other."""
     task, params = writer.task, writer.params
     network = task.network()
-    head = {**params["heads"]["mine"], "embeddings": params["embeddings"]}
+    head = writer.objective._head_parameters(params, task)
     encoder = {name: params[name] for name in ("embeddings", "encoder")}
     targets = batch.targets["target_ids"]
     rows, length = targets.shape

@@ -72,18 +72,25 @@ class MultiHeadAttention(nn.Module):
         )
         return self.output(context.transpose(0, 2, 1, 3).reshape(x.shape))
 
-    def attend_to_parts(self, x: Array, parts: Sequence[KeysValues], masks: Sequence[Array]) -> Array:
+    def attend_to_parts(
+        self,
+        x: Array,
+        parts: Sequence[KeysValues],
+        masks: Sequence[Array],
+        rotation: Rotation | None = None,
+    ) -> Array:
         """Let the queries of ``x`` attend to keys that lie in several arrays, as if they were one.
 
         Args:
             x: ``[batch, length, hidden]``.
             parts: Keys ``[batch, heads, head_dim, keys]``, turned, and values ``[batch, heads, keys, head_dim]``.
             masks: bool, as ``[batch, heads, length, keys]`` of each part.
+            rotation: Turns the queries.
 
         Returns:
             The shape of ``x``.
         """
-        query, operations = self._heads(self.query(x)), self.block.operations
+        query, operations = _rotated(self._heads(self.query(x)), rotation), self.block.operations
         context = attention_to_parts(query, [(p.key, p.value) for p in parts], masks, operations)
         return self.output(context.transpose(0, 2, 1, 3).reshape(x.shape))
 
