@@ -251,6 +251,20 @@ def test_from_a_pre_trained_pair_the_decoder_is_built_saved_loaded_and_found_aga
     assert contents(tmp_path / "work") == before
 
 
+def test_with_modern_blocks_a_task_that_writes_is_trained_loaded_and_found_again(tmp_path, command):
+    more = ("model.block=modern", "model.local_attention.window=4", "train.steps=3", "train.eval_every=3")
+    copies = "finetune.tasks.copy.decoder.copy_mechanism=true"
+    ended = command(train.main, *_arguments(tmp_path, "work", *more, copies, "model.num_layers=2"))
+    assert ended.status == 0, ended.err
+    assert "to export" not in ended.err
+    dev = [line["from"] for line in _lines(tmp_path / "dev.jsonl")]
+    texts = electra_jax.load(tmp_path / "work").generate(dev)
+    assert [text.text for text in texts] == [line["text"] for line in _predictions(tmp_path / "work")]
+    refused = command(convert.main, tmp_path / "work", tmp_path / "out")
+    assert refused.status == 2
+    assert "a fine-tuned model with model.block=modern cannot be exported" in refused.err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("writes", ["reverse", "sort"])
 def test_reversing_and_sorting_are_learned(writes, tmp_path, command):

@@ -73,10 +73,6 @@ SEQ2SEQ = {"tasks": {"mine": {"kind": "seq2seq"}}}
         ),
         ({"model": MODERN, "objective": {"kind": "causal_lm"}}, "does not go with objective.kind=causal_lm"),
         (
-            {"model": MODERN, "objective": {"kind": "finetune"}, "finetune": SEQ2SEQ},
-            "finetune.tasks.mine: a decoder has the original's layers",
-        ),
-        (
             {
                 "model": MODERN,
                 "objective": {"kind": "finetune"},
@@ -90,6 +86,11 @@ SEQ2SEQ = {"tasks": {"mine": {"kind": "seq2seq"}}}
 def test_what_does_not_go_with_the_block(sections, message):
     with pytest.raises(ValueError, match=message):
         small_config(**sections)
+
+
+def test_a_decoder_may_stand_behind_it():
+    config = small_config(model=MODERN, objective={"kind": "finetune"}, finetune=SEQ2SEQ)
+    assert config.finetune.tasks["mine"].kind == "seq2seq"
 
 
 def test_tables_that_were_shared_may_be_the_generators_own():

@@ -34,10 +34,10 @@ def _random(shapes, seed):
     return jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape, np.float32), shapes)
 
 
-def _pre_trained(folder, **sections):
+def _pre_trained(folder, model=None, **sections):
     """Its directory and its flat parameters; the vocabulary's table has other rows than the run's."""
     tokenizer = letters()
-    config = small_config(model={**MODEL, "num_layers": 2, "vocab_multiple": 32}, **sections)
+    config = small_config(model={**MODEL, "num_layers": 2, "vocab_multiple": 32, **(model or {})}, **sections)
     network = build_network(config, tokenizer.vocab_size)
     return _write(folder, config, _random(jax.eval_shape(lambda: init_params(network, jax.random.key(0))), 1))
 
@@ -153,6 +153,20 @@ def test_from_the_generator_sizes_layers_and_head_are_its_own(tmp_path):
     _check(started, fresh, given, copied)
     assert started["heads/mine/encoder_projection/kernel"].shape == (16, 8)
     assert any("starts from the generator, its head included" in note for note in notes)
+
+
+@pytest.mark.parametrize(("init", "stack"), [("encoder", "encoder"), ("generator", "generator_encoder")])
+def test_from_modern_blocks_the_last_norm_is_copied_too(tmp_path, init, stack):
+    modern = {"block": "modern", "embedding_size": None, "layer_norm_epsilon": 1e-5}
+    origin, given = _pre_trained(tmp_path / "origin", modern, **SAME_WIDTH)
+    config, started, fresh, notes = _start(origin, {"init": init})
+    assert config.model.block == "modern"
+    copied = _scoped(started, "decoder/", "decoder/", f"{stack}/")
+    assert "heads/mine/decoder/final_layer_norm/scale" in copied
+    assert "heads/mine/decoder/layers/gate/kernel" in copied
+    copied |= _scoped(started, "lm_head/", "lm_head/", "generator_head/")
+    _check(started, fresh, given, copied)
+    assert any(f"the decoder of mine starts from the {init}, its head included" in note for note in notes)
 
 
 def test_from_nothing_and_with_shared_layers_only_the_encoder_is_taken(tmp_path):
