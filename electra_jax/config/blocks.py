@@ -37,6 +37,14 @@ _READ_BY = {
 }
 
 
+def default_intermediate(width: int, block: str) -> int:
+    """Return the width of feed-forward layers that is taken where none is given.
+
+    4 x ``width`` (bert); the multiple of 64 from 8/3 x ``width`` on (modern), whose three products cost what two do.
+    """
+    return 4 * width if block == "bert" else -(-8 * width // 3 // 64) * 64
+
+
 def block_problem(model: Any) -> str | None:
     """Return a sentence on what in the section ``model`` does not go with its block; None if all does."""
     for name, block in _READ_BY.items():

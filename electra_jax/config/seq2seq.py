@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, model_validator
 
+from electra_jax.config.blocks import default_intermediate
 from electra_jax.config.fields import MAX_LAYERS, MAX_SIZE, LocalPath, Section, checked_path, field
 from electra_jax.config.yaml_format import show
 
@@ -146,7 +147,9 @@ def decoder_problem(decoder: DecoderConfig, model: Any, max_target_tokens: int |
         for name in ("num_layers", "hidden_size", "num_heads", "intermediate_size")
     }
     own = {name: getattr(model, name) for name in sizes}
-    own["intermediate_size"] = own["intermediate_size"] or 4 * model.hidden_size
+    own["intermediate_size"] = own["intermediate_size"] or default_intermediate(
+        model.hidden_size, model.block
+    )
     if decoder.is_copied:
         how = "decoder.sharing=all" if decoder.sharing == "all" else "decoder.init=encoder"
         for name, value in sizes.items():

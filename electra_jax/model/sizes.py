@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from electra_jax.config.blocks import default_intermediate
 from electra_jax.config.networks import GeneratorConfig, ModelConfig
 from electra_jax.config.seq2seq import DecoderConfig
 
@@ -38,14 +39,6 @@ def round_up(n: int, multiple: int) -> int:
 def default_heads(width: int) -> int:
     """Return the number of heads of width 64, as the reference has them; else the next fewer that divide ``width``."""
     return next(heads for heads in range(max(1, width // 64), 0, -1) if width % heads == 0)
-
-
-def default_intermediate(width: int, block: str) -> int:
-    """Return the width of feed-forward layers that is taken where none is given.
-
-    4 x ``width`` (bert); the multiple of 64 from 8/3 x ``width`` on (modern), whose three products cost what two do.
-    """
-    return 4 * width if block == "bert" else round_up(-(-8 * width // 3), 64)
 
 
 def network_sizes(model: ModelConfig, generator: GeneratorConfig, vocab_size: int) -> NetworkSizes:
@@ -86,7 +79,7 @@ def decoder_sizes(model: ModelConfig, decoder: DecoderConfig) -> EncoderSizes:
     divides it, and feed-forward layers in the same proportion.
     """
     hidden = decoder.hidden_size or model.hidden_size
-    wide = model.intermediate_size or 4 * model.hidden_size
+    wide = model.intermediate_size or default_intermediate(model.hidden_size, model.block)
     head = model.hidden_size // model.num_heads
     heads = hidden // head if hidden % head == 0 else default_heads(hidden)
     return EncoderSizes(

@@ -157,13 +157,24 @@ def test_from_the_generator_sizes_layers_and_head_are_its_own(tmp_path):
 
 @pytest.mark.parametrize(("init", "stack"), [("encoder", "encoder"), ("generator", "generator_encoder")])
 def test_from_modern_blocks_the_last_norm_is_copied_too(tmp_path, init, stack):
-    modern = {"block": "modern", "embedding_size": None, "layer_norm_epsilon": 1e-5}
+    modern = {
+        "block": "modern",
+        "embedding_size": None,
+        "layer_norm_epsilon": 1e-5,
+        "intermediate_size": None,
+    }
+    # Feed-forward layers of 8/3 the width, up to a multiple of 64: 128, where the original's are 192.
+    modern |= {"hidden_size": 48, "num_heads": 2}
     origin, given = _pre_trained(tmp_path / "origin", modern, **SAME_WIDTH)
     config, started, fresh, notes = _start(origin, {"init": init})
     assert config.model.block == "modern"
     copied = _scoped(started, "decoder/", "decoder/", f"{stack}/")
     assert "heads/mine/decoder/final_layer_norm/scale" in copied
-    assert "heads/mine/decoder/layers/gate/kernel" in copied
+    assert started["heads/mine/decoder/layers/gate/kernel"].shape == (
+        len(given[f"{stack}/layers/gate/kernel"]),
+        48,
+        128,
+    )
     copied |= _scoped(started, "lm_head/", "lm_head/", "generator_head/")
     _check(started, fresh, given, copied)
     assert any(f"the decoder of mine starts from the {init}, its head included" in note for note in notes)
