@@ -51,7 +51,7 @@ def ask(command, tmp_path, monkeypatch):
     """``ask(content, *arguments)`` runs `predict` on a file of this content (standard input if ``name`` is "-")."""
 
     def run(content, *more, name="in.txt", kind="classification"):
-        monkeypatch.setattr(predict, "load", lambda path, notes: Echo(kind))
+        monkeypatch.setattr(predict, "load_with_notes", lambda path: Echo(kind))
         monkeypatch.setattr(predict, "trained_tasks", lambda path: None)
         monkeypatch.setattr(predict, "one_device_per_core", lambda: None)
         monkeypatch.setattr(predict, "keep_freed_memory", lambda: None)
@@ -219,7 +219,7 @@ def test_a_file_that_is_wrong_is_refused_before_the_parameters_are_read(command,
     monkeypatch.setattr(predict, "one_device_per_core", lambda: None)
     monkeypatch.setattr(predict, "keep_freed_memory", lambda: None)
     monkeypatch.setattr(predict, "trained_tasks", lambda path: (model.config, model.tasks))
-    monkeypatch.setattr(predict, "load", lambda path, notes: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(predict, "load_with_notes", lambda path: pytest.fail("the model was loaded"))
     (tmp_path / "in.jsonl").write_text("[1]")
     ended = command(predict.main, "--workdir", "w", "--input", tmp_path / "in.jsonl")
     assert (ended.status, ended.out) == (2, "")
@@ -332,7 +332,7 @@ def test_places_that_cannot_be_written_are_refused_before_the_model_is_there(ask
         ("link", "is the input itself"),
         ("there.jsonl", "exists already"),
     ):
-        monkeypatch.setattr(predict, "load", lambda path, notes: pytest.fail("the model was loaded"))
+        monkeypatch.setattr(predict, "load_with_notes", lambda path: pytest.fail("the model was loaded"))
         ended = ask("text", "--output", tmp_path / output)
         assert ended.status == 2, output
         assert message in ended.err

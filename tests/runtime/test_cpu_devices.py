@@ -52,6 +52,6 @@ def test_predict_takes_them_before_it_looks_for_devices(monkeypatch, tmp_path):
         raise _AskedError
 
     monkeypatch.setattr(predict, "one_device_per_core", asked)
-    monkeypatch.setattr(predict, "load", lambda path: pytest.fail("the model was there first"))
+    monkeypatch.setattr(predict, "load_with_notes", lambda path: pytest.fail("the model was there first"))
     with pytest.raises(_AskedError):
         predict.main(["--workdir", str(tmp_path), "--input", "-"])
