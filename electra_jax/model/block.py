@@ -50,6 +50,11 @@ class BlockConfig:
     operations: Operations
 
     @property
+    def head_dim(self) -> int:
+        """Width of a head."""
+        return self.hidden_size // self.num_heads
+
+    @property
     def biases(self) -> bool:
         """Whether products and LayerNorms have one, in the block and in the heads of pre-training."""
         return self.kind == "bert"
@@ -80,6 +85,11 @@ class EncoderConfig:
     rope_theta_global: float = 10_000.0
     window: int | None = None
     global_every: int = 1
+
+    @property
+    def thetas(self) -> tuple[float, float]:
+        """Bases of the wavelengths of local layers and of global ones."""
+        return self.rope_theta, self.rope_theta if self.window is None else self.rope_theta_global
 
     def window_of(self, number: int) -> int | None:
         """Return how many columns away on either side layer ``number`` sees; None if it is global."""

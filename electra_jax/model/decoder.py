@@ -55,6 +55,18 @@ class SourceCache:
     copied: CopySource | None = None
 
 
+def attend_to_source(
+    attention: MultiHeadAttention, x: Array, source: KeysValues, segments: Array, rng: Array | None
+) -> Array:
+    """Let ``[rows, queries, hidden]`` attend to sources, of which each has as many rows, one behind the other.
+
+    The rows of a source (its beams, in a step) are queries of it side by side: its keys are never repeated.
+    """
+    queries = x.reshape(segments.shape[0], -1, x.shape[-1])
+    mask = AttentionMask(jnp.ones(queries.shape[:2], jnp.int32), (segments != 0).astype(jnp.int32))
+    return attention.attend(queries, source, mask, rng).reshape(x.shape)
+
+
 class DecoderLayer(EncoderLayer):
     """A layer that may attend to a source between self-attention and feed-forward.
 
@@ -127,11 +139,7 @@ class DecoderLayer(EncoderLayer):
     def _attend_to_source(
         self, x: Array, source: KeysValues, segments: Array, cross_rng: Array | None, rng: Array | None
     ) -> Array:
-        # The rows of one source (its beams, in a step) are queries of it side by side: its keys are never repeated.
-        sources = segments.shape[0]
-        queries = x.reshape(sources, -1, x.shape[-1])
-        mask = AttentionMask(jnp.ones(queries.shape[:2], jnp.int32), (segments != 0).astype(jnp.int32))
-        attended = self.cross_attention.attend(queries, source, mask, cross_rng).reshape(x.shape)
+        attended = attend_to_source(self.cross_attention, x, source, segments, cross_rng)
         return self.add_and_normalise(self.cross_attention_layer_norm, x, attended, rng)
 
 

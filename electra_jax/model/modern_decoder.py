@@ -18,10 +18,10 @@ from electra_jax.model.attention.multi_head import KeysValues, MultiHeadAttentio
 from electra_jax.model.beam_cache import BeamCache
 from electra_jax.model.block import BlockConfig
 from electra_jax.model.cache import Cache
-from electra_jax.model.decoder import Decoder, Source
+from electra_jax.model.decoder import Decoder, Source, attend_to_source
 from electra_jax.model.encoder import rematerialised
-from electra_jax.model.layers import LayerNorm, split_or_none
-from electra_jax.model.modern_encoder import ModernLayer
+from electra_jax.model.layers import split_or_none
+from electra_jax.model.modern_encoder import ModernLayer, layer_norm
 from electra_jax.model.rotary import Rotation, rotation_of_columns, rotation_of_positions
 
 
@@ -32,9 +32,7 @@ class ModernDecoderLayer(ModernLayer):
         super().setup()
         block = self.block
         self.cross_attention = MultiHeadAttention(replace(block, attention="xla"))
-        self.cross_attention_layer_norm = LayerNorm(
-            block.layer_norm_epsilon, block.dtype, use_bias=block.biases
-        )
+        self.cross_attention_layer_norm = layer_norm(block)
 
     def __call__(
         self,
@@ -100,11 +98,10 @@ class ModernDecoderLayer(ModernLayer):
     def _attend_to_source(
         self, x: Array, source: KeysValues, segments: Array, cross_rng: Array | None, rng: Array | None
     ) -> Array:
-        # The rows of one source (its beams, in a step) are queries of it side by side: its keys are never repeated.
-        queries = self.cross_attention_layer_norm(x).reshape(segments.shape[0], -1, x.shape[-1])
-        mask = AttentionMask(jnp.ones(queries.shape[:2], jnp.int32), (segments != 0).astype(jnp.int32))
-        attended = self.cross_attention.attend(queries, source, mask, cross_rng).reshape(x.shape)
-        return self.add(x, attended, rng)
+        normalised = self.cross_attention_layer_norm(x)
+        return self.add(
+            x, attend_to_source(self.cross_attention, normalised, source, segments, cross_rng), rng
+        )
 
 
 class ModernDecoder(Decoder):
@@ -112,8 +109,7 @@ class ModernDecoder(Decoder):
 
     def setup(self) -> None:  # noqa: D102
         super().setup()
-        block = self.config.block
-        self.final_layer_norm = LayerNorm(block.layer_norm_epsilon, block.dtype, use_bias=block.biases)
+        self.final_layer_norm = layer_norm(self.config.block)
 
     def layer(self, block: BlockConfig) -> ModernDecoderLayer:
         """Return a layer that is applied to its parameters."""
@@ -126,14 +122,17 @@ class ModernDecoder(Decoder):
 
     def layer_arguments(self, positions: Array) -> Callable[[int], tuple[Any, ...]]:
         """Return what is handed to the layer of a number: its rotation, and whether it is the first."""
-        local, of_all = (rotation_of_positions(positions, self._head_dim, theta) for theta in self._thetas)
+        local, of_all = (
+            rotation_of_positions(positions, self.config.block.head_dim, theta)
+            for theta in self.config.thetas
+        )
         return lambda number: (of_all if number % self.config.global_every == 0 else local, number == 0)
 
     def run_layers(self, x: Array, mask: AttentionMask, rng: Array | None, *more: Any) -> Array:
         """Apply all layers to ``[batch, length, hidden]``; ``more`` is the source."""
         config = self.config
         layer, numbers = self.layer(config.block), jnp.arange(config.num_layers)
-        rotations = [rotation_of_columns(x.shape[1], self._head_dim, theta) for theta in self._thetas]
+        rotations = [rotation_of_columns(x.shape[1], config.block.head_dim, theta) for theta in config.thetas]
         both = jax.tree.map(lambda local, of_all: jnp.stack([local, of_all]), *rotations)
 
         def step(x: Array, params_and_number: tuple[Any, Array]) -> tuple[Array, None]:
@@ -150,13 +149,3 @@ class ModernDecoder(Decoder):
         for number, params in zip(numbers, self.layer_parameters(), strict=True):
             x, _ = step(x, (params, number))
         return x
-
-    @property
-    def _head_dim(self) -> int:
-        return self.config.block.hidden_size // self.config.block.num_heads
-
-    @property
-    def _thetas(self) -> tuple[float, float]:
-        """Bases of the wavelengths of layers that are local in the encoder, and of the others."""
-        config = self.config
-        return config.rope_theta, config.rope_theta if config.window is None else config.rope_theta_global

@@ -14,7 +14,6 @@ Parameters (layers stacked on a leading axis)::
 """
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -33,6 +32,11 @@ from electra_jax.model.rotary import Rotation, rotation_of_columns
 from electra_jax.partitioning.constraints import constrain
 
 
+def layer_norm(block: BlockConfig) -> LayerNorm:
+    """Return a LayerNorm as modern blocks have it."""
+    return LayerNorm(block.layer_norm_epsilon, block.dtype, use_bias=block.biases)
+
+
 class ModernLayer(nn.Module):
     """Attention and gated feed-forward, each with LayerNorm before it and residual."""
 
@@ -40,15 +44,14 @@ class ModernLayer(nn.Module):
 
     def setup(self) -> None:  # noqa: D102
         block = self.block
-        layer_norm = partial(LayerNorm, block.layer_norm_epsilon, block.dtype, use_bias=block.biases)
 
         def dense(features: int, stddev: float) -> Dense:
             init = truncated_normal(stddev, block.initializer_cut)
             return Dense(features, block.dtype, init, block.operations, use_bias=block.biases)
 
-        self.attention_layer_norm = layer_norm()
+        self.attention_layer_norm = layer_norm(block)
         self.attention = MultiHeadAttention(block)
-        self.mlp_layer_norm = layer_norm()
+        self.mlp_layer_norm = layer_norm(block)
         self.intermediate = dense(block.intermediate_size, block.initializer_range)
         self.gate = dense(block.intermediate_size, block.initializer_range)
         self.output = dense(block.hidden_size, block.output_initializer_range)
@@ -96,8 +99,7 @@ class ModernEncoder(Encoder):
 
     def setup(self) -> None:  # noqa: D102
         super().setup()
-        block = self.config.block
-        self.final_layer_norm = LayerNorm(block.layer_norm_epsilon, block.dtype, use_bias=block.biases)
+        self.final_layer_norm = layer_norm(self.config.block)
 
     def layer(self, block: BlockConfig) -> ModernLayer:
         """Return a layer that is applied to its parameters."""
@@ -121,10 +123,8 @@ class ModernEncoder(Encoder):
         # Parameters do not depend on the back end, and may be initialised on devices where it does not run.
         block = replace(config.block, attention="xla") if self.is_initializing() else config.block
         layer = self.layer(block)
-        head_dim = block.hidden_size // block.num_heads
-        thetas = (config.rope_theta, config.rope_theta if config.window is None else config.rope_theta_global)
         local_rotation, global_rotation = (
-            rotation_of_columns(x.shape[1], head_dim, theta) for theta in thetas
+            rotation_of_columns(x.shape[1], block.head_dim, theta) for theta in config.thetas
         )
 
         def run(x: Array, params: Any, number: Array, place: int, first: bool | Array) -> Array:

@@ -1,15 +1,14 @@
 """A task that writes and may take tokens from its source: the same rows, beams and devices as without."""
 
-import flax.linen as nn
 import jax
 import numpy as np
 import pytest
-from test_seq2seq import _gradient, _texts, by_steps
+from test_seq2seq import _gradient, by_steps
 from tiny_writer import EXAMPLES, tiny_writer
+from writing_checks import check_gradients, check_probabilities, texts_of
 
 from electra_jax.tasks.copyable import copyable
 from electra_jax.tasks.protocol import NO_TARGET, Seq2SeqExample
-from electra_jax.tasks.teacher_forcing import token_log_probs
 
 COPIES = {"decoder": {"copy_mechanism": True}, "label_smoothing": 0.0}
 
@@ -52,44 +51,13 @@ def whole(writer):
 
 @pytest.mark.parametrize(("pieces", "axes"), [(4, {"data": 2}), (2, {"data": 2, "fsdp": 2, "tensor": 2})])
 def test_microbatches_and_devices_give_the_loss_and_gradient_of_the_whole_batch(writer, whole, pieces, axes):
-    loss, gradient = _gradient(writer, pieces, **axes)
-    np.testing.assert_allclose(loss, whole[0], rtol=1e-5)
-    assert np.abs(gradient["heads"]["mine"]["copy_head"]["query"]["kernel"]).max() > 1e-3
-    for ours, theirs in zip(jax.tree.leaves(gradient), jax.tree.leaves(whole[1]), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
+    found = _gradient(writer, pieces, **axes)
+    check_gradients(found, whole)
+    assert np.abs(found[1]["heads"]["mine"]["copy_head"]["query"]["kernel"]).max() > 1e-3
 
 
 @pytest.mark.parametrize("settings", [{}, {"beams": 3, "n_best": 3}], ids=str)
 def test_texts_have_the_probability_that_the_loss_gives_them_wherever_they_are_written(settings):
     """Beams are several rows for one source."""
-    writer = tiny_writer(COPIES, settings)
-    found, _ = writer.write(EXAMPLES)
-    spread, _ = writer.write(EXAMPLES, devices=8, axes={"data": 2, "fsdp": 2, "tensor": 2})
-    assert _texts(spread) == _texts(found)
-    assert _texts(tiny_writer(None, settings).write(EXAMPLES)[0]) != _texts(found)
-    for number in range(len(found[0])):
-        texts = [of_one[number] for of_one in found]
-        targets = np.full((8, 6), NO_TARGET, np.int32)
-        for row, text in enumerate(texts):
-            targets[row, : len(text.tokens)] = text.tokens
-        batch = writer.batch([Seq2SeqExample(e.id, e.source, ("a",)) for e in EXAMPLES], rows=[*range(7), -1])
-        log_p = log_probs_of(writer, batch.replace(targets={"target_ids": targets}))
-        for row, text in enumerate(texts):
-            np.testing.assert_allclose(text.log_probs, log_p[row, : len(text.tokens)], rtol=1e-4, atol=1e-5)
-
-
-def log_probs_of(writer, batch):
-    task, params = writer.task, writer.params
-    encoder = {name: params[name] for name in ("embeddings", "encoder")}
-    head = writer.objective._head_parameters(params, task)
-
-    @jax.jit
-    def compute(batch):
-        hidden = writer.objective.network.apply({"params": encoder}, batch.inputs, None, method="encode")
-
-        def call(network):
-            return token_log_probs(network, hidden, batch, tokenizer=task.tokenizer)
-
-        return nn.apply(call, task.network())({"params": head})["log_probs"]
-
-    return np.asarray(compute(batch))
+    found = check_probabilities(tiny_writer(COPIES, settings))
+    assert texts_of(tiny_writer(None, settings).write(EXAMPLES)[0]) != texts_of(found)

@@ -4,11 +4,11 @@ import jax
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
-from test_copy_mechanism import log_probs_of
-from test_seq2seq import _gradient, _texts, by_steps
-from tiny_writer import EXAMPLES, tiny_writer
+from test_seq2seq import _gradient, by_steps
+from tiny_writer import tiny_writer
+from writing_checks import check_gradients, check_probabilities
 
-from electra_jax.tasks.protocol import NO_TARGET, Seq2SeqExample
+from electra_jax.tasks.protocol import NO_TARGET
 
 # The second layer is local, with other wavelengths than the first.
 MODERN = {
@@ -55,10 +55,7 @@ def whole(writer):
 
 @pytest.mark.parametrize(("pieces", "axes"), [(4, {"data": 2}), (2, {"data": 2, "fsdp": 2, "tensor": 2})])
 def test_microbatches_and_devices_give_the_loss_and_gradient_of_the_whole_batch(writer, whole, pieces, axes):
-    loss, gradient = _gradient(writer, pieces, **axes)
-    np.testing.assert_allclose(loss, whole[0], rtol=1e-5)
-    for ours, theirs in zip(jax.tree.leaves(gradient), jax.tree.leaves(whole[1]), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
+    check_gradients(_gradient(writer, pieces, **axes), whole)
 
 
 @pytest.mark.parametrize(
@@ -68,17 +65,5 @@ def test_microbatches_and_devices_give_the_loss_and_gradient_of_the_whole_batch(
 )
 def test_texts_have_the_probability_that_the_loss_gives_them_wherever_they_are_written(settings, task):
     """Beams are several rows for one source, and go on from one another."""
-    writer = tiny_writer(PLAIN | task, settings, **MODERN)
-    found, _ = writer.write(EXAMPLES)
+    found = check_probabilities(tiny_writer(PLAIN | task, settings, **MODERN))
     assert len({texts[0].tokens for texts in found}) > 4
-    spread, _ = writer.write(EXAMPLES, devices=8, axes={"data": 2, "fsdp": 2, "tensor": 2})
-    assert _texts(spread) == _texts(found)
-    for number in range(len(found[0])):
-        texts = [of_one[number] for of_one in found]
-        targets = np.full((8, 6), NO_TARGET, np.int32)
-        for row, text in enumerate(texts):
-            targets[row, : len(text.tokens)] = text.tokens
-        batch = writer.batch([Seq2SeqExample(e.id, e.source, ("a",)) for e in EXAMPLES], rows=[*range(7), -1])
-        log_p = log_probs_of(writer, batch.replace(targets={"target_ids": targets}))
-        for row, text in enumerate(texts):
-            np.testing.assert_allclose(text.log_probs, log_p[row, : len(text.tokens)], rtol=1e-4, atol=1e-5)

@@ -11,6 +11,7 @@ import optax
 import pytest
 from tiny import compiled
 from tiny_writer import EXAMPLES, tiny_writer
+from writing_checks import texts_of
 
 from electra_jax.config.machines import MeshConfig
 from electra_jax.errors import UserError
@@ -180,10 +181,6 @@ def test_word_dropout_masks_words_in_training_but_never_the_beginning():
     assert trained.rng is not None
 
 
-def _texts(found):
-    return [[text.tokens for text in some] for some in found]
-
-
 @pytest.mark.parametrize(
     "settings", [{}, {"beams": 3, "n_best": 2}, {"temperature": 1.5, "n": 2, "seed": 3}], ids=str
 )
@@ -193,17 +190,17 @@ def test_what_is_written_for_a_row_does_not_depend_on_its_batch_nor_on_devices(s
     assert len({texts[0].tokens for texts in found}) > 4
     assert all(len(texts) == settings.get("n_best", settings.get("n", 1)) for texts in found)
     spread, by_devices = writer.write(EXAMPLES, devices=8)
-    assert _texts(spread) == _texts(found)
+    assert texts_of(spread) == texts_of(found)
     np.testing.assert_allclose(by_devices["scores"], outputs["scores"], rtol=1e-4)
     if "beams" in settings:
         apart, _ = writer.write(EXAMPLES, devices=8, axes={"data": 2, "fsdp": 2, "tensor": 2})
-        assert _texts(apart) == _texts(found)
+        assert texts_of(apart) == texts_of(found)
     # The rows in the reverse order of lengths, in shorter rows where they fit.
     bucketed, _ = writer.write(EXAMPLES, buckets=(6, 16))
-    assert _texts(bucketed) == _texts(found)
+    assert texts_of(bucketed) == texts_of(found)
     for number in (1, 4):
         alone, _ = writer.write(EXAMPLES[number : number + 1], first_number=number)
-        assert _texts(alone) == _texts(found[number : number + 1])
+        assert texts_of(alone) == texts_of(found[number : number + 1])
     for texts in found:
         scores = [text.score for text in texts]
         if "beams" in settings:
@@ -216,10 +213,10 @@ def test_what_is_drawn_depends_on_the_number_of_an_example_and_on_the_seed():
     settings = {"temperature": 1.5, "n": 2}
     first, second = (tiny_writer(generation=settings | {"seed": seed}) for seed in (0, 1))
     same = [EXAMPLES[0]] * 3
-    found = _texts(first.write(same)[0])
+    found = texts_of(first.write(same)[0])
     assert len({tokens for texts in found for tokens in texts}) > 4
-    assert _texts(first.write(same, first_number=1)[0])[:2] == found[1:]
-    assert _texts(second.write(same)[0]) != found
+    assert texts_of(first.write(same, first_number=1)[0])[:2] == found[1:]
+    assert texts_of(second.write(same)[0]) != found
 
 
 def test_chunks_of_one_text_do_not_change_what_is_drawn_for_another():
@@ -253,7 +250,7 @@ def test_greedy_takes_the_likeliest_token_each_time_and_one_beam_does_the_same(w
         assert tokenizer.sep_id not in text.tokens[:-1]
     beam = tiny_writer(generation={"method": "beam", "length_penalty": 0.0})
     one, by_beam = beam.write(EXAMPLES)
-    assert _texts(one) == _texts(greedy)
+    assert texts_of(one) == texts_of(greedy)
     np.testing.assert_allclose(by_beam["scores"], outputs["scores"], rtol=1e-4)
 
 
