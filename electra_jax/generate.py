@@ -262,7 +262,7 @@ def _prompt_for(writer: Any, record: Record) -> Any:
     text = _prompt_of(record)
     return (
         writer.prompt_of(record, text)
-        if isinstance(writer, SourceWriter)
+        if isinstance(writer, SourceWriter | RerankingWriter)
         else writer.prompt(text, record.where)
     )
 

@@ -27,8 +27,8 @@ from electra_jax.inference.reranker_file import (
     parse_judge,
     write_judges,
 )
-from electra_jax.inference.reranking import Reranker, check_reads_sources_alone, check_several
-from electra_jax.inference.source_writer import SourceWriter, writing_tasks
+from electra_jax.inference.reranking import Reranker, check_several
+from electra_jax.inference.source_writer import SourceWriter, retrieved_for, writing_tasks
 from electra_jax.runtime.cpu_devices import one_device_per_core
 from electra_jax.runtime.malloc import keep_freed_memory
 from electra_jax.tasks.protocol import Seq2SeqExample
@@ -188,7 +188,6 @@ def _tune(
     for line in notes:
         cli.note(line)
     writer = SourceWriter(model, config.generation, name)
-    check_reads_sources_alone(writer)
     section = config.finetune.tasks[name]
     assert isinstance(section, Seq2SeqConfig)
     language = section.language
@@ -224,7 +223,10 @@ def _judged(
     with tqdm(total=len(examples), unit=f" {split}", file=sys.stderr, disable=None, leave=False) as bar:
         for start in range(0, len(examples), _AT_ONCE):
             some = examples[start : start + _AT_ONCE]
-            sources = [writer.prompt(example.source, f"the {split} example {example.id}") for example in some]
+            sources = [
+                writer.prompt(example.source, f"the {split} example {example.id}", retrieved_for(example))
+                for example in some
+            ]
             texts += writer.write(sources, start, bar.update)
     return judge_texts(reranker, examples, texts, metric, language)
 

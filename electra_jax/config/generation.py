@@ -125,6 +125,13 @@ class GenerationConfig(Section):
     no_repeat_ngram: int = field(
         0, "No run of so many tokens occurs twice, prompt included; 0: it may.", free=True, ge=0
     )
+    no_repeat_source_ngram: int = field(
+        0,
+        "No run of so many tokens of the source is written, for tasks of kind seq2seq; what was retrieved for it may "
+        "be; 0: all may.",
+        free=True,
+        ge=0,
+    )
     ban: list[str] = field([], "Texts whose tokens are never written in a row.", free=True)
     forced_prefix: str = field("", "What every text begins with.", free=True)
     seed: int = field(0, "Seed of sampling.", free=True, ge=0, lt=2**31)

@@ -53,7 +53,7 @@ _IN_TRAINING = ("hidden_dropout_prob", "attention_probs_dropout_prob", "initiali
 _GENERATION_KEYS = (
     *("max_length", "min_length", "max_new_tokens", "min_new_tokens", "num_beams", "length_penalty"),
     *("repetition_penalty", "no_repeat_ngram_size", "early_stopping", "num_return_sequences", "do_sample"),
-    *("temperature", "top_k", "top_p", "eos_token_id", "bad_words_ids"),
+    *("temperature", "top_k", "top_p", "eos_token_id", "bad_words_ids", "encoder_no_repeat_ngram_size"),
 )
 
 

@@ -18,6 +18,7 @@ _SAME = {
     "length_penalty": "length_penalty",
     "repetition_penalty": "repetition_penalty",
     "no_repeat_ngram": "no_repeat_ngram_size",
+    "no_repeat_source_ngram": "encoder_no_repeat_ngram_size",
     "stop_strings": "stop_strings",
 }
 # The same, read only where tokens are drawn. There 0 or 1 stands where nothing is cut off, here null does.

@@ -128,7 +128,8 @@ def _choose(
     live, step = now.live, now.step + 1
     flat = live.tokens.reshape(rows * beams, -1)
     unfiltered = jax.nn.log_softmax(finite(logits.reshape(rows * beams, vocab)))
-    left = filter_logits(filters, unfiltered, flat, jnp.repeat(texts.used, beams) + now.step, now.step)
+    used, source = repeat_rows((texts.used, texts.source), beams)
+    left = filter_logits(filters, unfiltered, flat, used + now.step, now.step, source)
     sums = live.scores[:, :, None] + left.reshape(rows, beams, vocab)
     scores, numbers = jax.lax.top_k(sums.reshape(rows, beams * vocab), kept)
     parents, tokens = numbers // vocab, (numbers % vocab).astype(jnp.int32)

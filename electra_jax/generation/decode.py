@@ -54,6 +54,7 @@ class Texts:
         log_probs: float32 ``[rows, slots]``, of each token written, by the distribution before it was filtered.
         limits: int32 ``[rows]``, the most tokens to write.
         finished: bool ``[rows]``, whether the text ended, or met its limit.
+        source: int32 ``[rows, length]``, what the texts are written for, -1 where nothing is; None: only prompts.
     """
 
     tokens: Array
@@ -61,21 +62,22 @@ class Texts:
     log_probs: Array
     limits: Array
     finished: Array
+    source: Array | None = None
 
     def add(self, tokens: Array, log_probs: Array, finished: Array) -> Texts:
         """Return the texts with a token more in each that is not finished."""
         rows = jnp.arange(self.used.shape[0])
         at = jnp.where(self.finished, self.tokens.shape[1], self.used)  # nowhere, if it is finished
-        return Texts(
+        return dataclasses.replace(
+            self,
             tokens=self.tokens.at[rows, at].set(tokens, mode="drop"),
             used=self.used + ~self.finished,
             log_probs=self.log_probs.at[rows, at].set(log_probs, mode="drop"),
-            limits=self.limits,
             finished=self.finished | finished,
         )
 
 
-def texts_of(prompts: Array, lengths: Array, limits: Array, slots: int) -> Texts:
+def texts_of(prompts: Array, lengths: Array, limits: Array, slots: int, source: Array | None = None) -> Texts:
     """Return texts of which nothing is written yet.
 
     Args:
@@ -83,11 +85,12 @@ def texts_of(prompts: Array, lengths: Array, limits: Array, slots: int) -> Texts
         lengths: int32 ``[rows]``.
         limits: int32 ``[rows]``, the most tokens to write; 0: none.
         slots: for tokens, at least those of a prompt with what is written.
+        source: see `Texts`.
     """
     padded = jnp.pad(prompts.astype(jnp.int32), ((0, 0), (0, slots - prompts.shape[1])))
     tokens = jnp.where(jnp.arange(slots) < lengths[:, None], padded, -1)
     log_probs = jnp.zeros(tokens.shape, jnp.float32)
-    return Texts(tokens, lengths.astype(jnp.int32), log_probs, limits.astype(jnp.int32), limits <= 0)
+    return Texts(tokens, lengths.astype(jnp.int32), log_probs, limits.astype(jnp.int32), limits <= 0, source)
 
 
 def row_keys(seed: Array, rows: Array, samples: Array) -> Array:
@@ -165,7 +168,7 @@ def advance(decoding: Decoding, step: Step, filters: Filters, until: Array) -> D
 def _write(now: Decoding, logits: Array, filters: Filters) -> Decoding:
     """Choose the next token of each text."""
     texts, number = now.texts, now.written + now.steps
-    left = filter_logits(filters, logits, texts.tokens, texts.used, number)
+    left = filter_logits(filters, logits, texts.tokens, texts.used, number, texts.source)
     chosen = left.argmax(axis=-1) if now.keys is None else _draw(left, now.keys, number)
     chosen = chosen.astype(jnp.int32)
     log_probs = jax.nn.log_softmax(finite(logits))

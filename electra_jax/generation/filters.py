@@ -41,6 +41,7 @@ class Filters:
         typical_p: float32.
         top_k: how many tokens are left.
         no_repeat_ngram: how long a run is that does not occur twice; 0: it may.
+        no_repeat_source_ngram: how long a run of the source is that is not written; 0: it may be.
     """
 
     allowed: Array
@@ -55,9 +56,12 @@ class Filters:
     typical_p: Array | None = None
     top_k: int | None = dataclasses.field(default=None, metadata={"static": True})
     no_repeat_ngram: int = dataclasses.field(default=0, metadata={"static": True})
+    no_repeat_source_ngram: int = dataclasses.field(default=0, metadata={"static": True})
 
 
-def filter_logits(filters: Filters, logits: Array, tokens: Array, used: Array, written: Array) -> Array:
+def filter_logits(
+    filters: Filters, logits: Array, tokens: Array, used: Array, written: Array, source: Array | None = None
+) -> Array:
     """Return the logits of what may be written next.
 
     Args:
@@ -66,6 +70,7 @@ def filter_logits(filters: Filters, logits: Array, tokens: Array, used: Array, w
         tokens: int32 ``[rows, slots]``, prompt and text so far.
         used: int32 ``[rows]``, how many of its slots each row uses.
         written: int32, or int32 ``[rows]``, tokens of text so far.
+        source: int32 ``[rows, length]``, what the texts are written for, -1 where nothing is; None: there is none.
 
     Returns:
         float32 ``[rows, vocab]``.
@@ -82,6 +87,9 @@ def filter_logits(filters: Filters, logits: Array, tokens: Array, used: Array, w
         left = penalize_repetition(left, tokens, used, filters.repetition_penalty)
     if filters.no_repeat_ngram:
         left = _keep(left, ~repeated_ngrams(tokens, used, filters.no_repeat_ngram, given.shape[-1]))
+    if filters.no_repeat_source_ngram and source is not None:
+        n = filters.no_repeat_source_ngram
+        left = _keep(left, ~source_ngrams(source, tokens, used, n, given.shape[-1]))
     if filters.temperature is not None:
         left = left / filters.temperature
     if filters.top_k is not None:
@@ -126,16 +134,13 @@ def penalize_repetition(logits: Array, tokens: Array, used: Array, penalty: Arra
 
 def repeated_ngrams(tokens: Array, used: Array, n: int, vocab: int) -> Array:
     """Return bool ``[rows, vocab]``: the tokens with which the last ``n`` of a row would occur in it twice."""
-    slots = tokens.shape[1]
-    if n > slots:
-        return jnp.zeros((tokens.shape[0], vocab), bool)
-    last = _last(tokens, used, n - 1)
-    windows = slots - n + 1
-    met = jnp.ones((tokens.shape[0], windows), bool)
-    for place in range(n - 1):
-        met &= tokens[:, place : place + windows] == last[:, place : place + 1]
-    met &= jnp.arange(n - 1, slots) < used[:, None]
-    return _marked(jnp.where(met, tokens[:, n - 1 :], vocab), vocab)
+    there = jnp.where(jnp.arange(tokens.shape[1]) < used[:, None], tokens, -1)
+    return _behind(there, _last(tokens, used, n - 1), vocab)
+
+
+def source_ngrams(source: Array, tokens: Array, used: Array, n: int, vocab: int) -> Array:
+    """Return bool ``[rows, vocab]``: the tokens with which the last ``n`` of a row would be a run of its source."""
+    return _behind(source, _last(tokens, used, n - 1), vocab)
 
 
 def top_k(logits: Array, k: int) -> Array:
@@ -193,6 +198,18 @@ def _marked(ids: Array, vocab: int) -> Array:
     """Return bool ``[rows, vocab]``, true at the ids of each row; ``vocab`` marks nothing."""
     rows = jnp.arange(ids.shape[0])[:, None]
     return jnp.zeros((ids.shape[0], vocab), bool).at[rows, ids].set(True, mode="drop")
+
+
+def _behind(texts: Array, run: Array, vocab: int) -> Array:
+    """Return bool ``[rows, vocab]``: what stands in a text, -1 where nothing is, behind a run ``[rows, tokens]``."""
+    length = run.shape[1]
+    windows = texts.shape[1] - length
+    if windows <= 0:
+        return jnp.zeros((texts.shape[0], vocab), bool)
+    met = texts[:, length:] >= 0
+    for place in range(length):
+        met &= texts[:, place : place + windows] == run[:, place : place + 1]
+    return _marked(jnp.where(met, texts[:, length:], vocab), vocab)
 
 
 def _last(tokens: Array, used: Array, count: int) -> Array:

@@ -98,6 +98,7 @@ def build_filters(config: GenerationConfig, tokenizer: Tokenizer, allowed: np.nd
         typical_p=_unless(config.typical_p, 1.0),
         top_k=config.top_k,
         no_repeat_ngram=config.no_repeat_ngram,
+        no_repeat_source_ngram=config.no_repeat_source_ngram,
     )
 
 

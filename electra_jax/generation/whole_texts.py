@@ -77,6 +77,7 @@ def write_whole(
     step: Step,
     filters: Filters,
     rule: DecodingRule,
+    source: Array | None = None,
 ) -> WholeTexts:
     """Write behind prompts of one token.
 
@@ -91,21 +92,25 @@ def write_whole(
         step: is called with as many rows as there are texts, or beams, of all rows.
         filters: what may be written.
         rule: how.
+        source: see `Texts`.
     """
     rows = limits.shape[0]
     lengths, count = jnp.ones(rows, jnp.int32), rule.texts
     if rule.method == "beam":
-        texts = texts_of(prompts, lengths, limits, 1 + slots)
+        texts = texts_of(prompts, lengths, limits, 1 + slots, source)
         found = beam_search(logits, state, texts, step, filters, rule.beams, rule.num_ends, slots)
         written = jnp.where(found.scores > NEVER / 2, found.written, 0)
         whole = WholeTexts(found.tokens[..., 1:], found.log_probs[..., 1:], written, found.scores)
         return jax.tree.map(lambda array: array[:, :count], whole)
-    logits, state, prompts, lengths, limits = repeat_rows((logits, state, prompts, lengths, limits), count)
+    logits, state, prompts, lengths, limits, source = repeat_rows(
+        (logits, state, prompts, lengths, limits, source), count
+    )
     keys = None
     if rule.method == "sample":
         samples = jnp.tile(jnp.arange(count, dtype=jnp.int32), rows)
         keys = row_keys(jnp.int32(rule.seed), jnp.repeat(numbers, count), samples)
-    decoding = begin(logits, state, texts_of(prompts, lengths, limits, 1 + slots), filters, keys)
+    texts = texts_of(prompts, lengths, limits, 1 + slots, source)
+    decoding = begin(logits, state, texts, filters, keys)
     done = advance(decoding, step, filters, jnp.int32(slots)).texts
     log_probs = done.log_probs[:, 1:]
     flat = WholeTexts(done.tokens[:, 1:], log_probs, done.used - 1, log_probs.sum(axis=-1))

@@ -13,14 +13,14 @@ from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.inference.scoring import score_rows, score_texts
 from electra_jax.inference.source_scorer import score_for_sources
-from electra_jax.inference.source_writer import writing_tasks
+from electra_jax.inference.source_writer import Source, text_of_source, writing_tasks
 from electra_jax.scoring.methods import SCORES, choose_method
 
 if TYPE_CHECKING:
     from electra_jax.inference.load import Model
 
-# (source, candidate) of each, none of which is blank.
-Pairs = Sequence[tuple[str, str]]
+# (source, candidate) of each, none of which is blank. What was retrieved for a source is for decoders that read it.
+Pairs = Sequence[tuple[Source, str]]
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ def _by_decoder(model: Model, pairs: Pairs) -> list[float]:
 
 
 def _by_channel(model: Model, pairs: Pairs) -> list[float]:
-    return _by_decoder(model, [(candidate, source) for source, candidate in pairs])
+    return _by_decoder(model, [(candidate, text_of_source(source)) for source, candidate in pairs])
 
 
 def _by_ranker(model: Model, pairs: Pairs) -> list[float]:
     lists = [
         (source, [candidate for _, candidate in some])
-        for source, some in groupby(pairs, lambda pair: pair[0])
+        for source, some in groupby(pairs, lambda pair: text_of_source(pair[0]))
     ]
     return [score for answer in model.rank_all(lists) for score in answer["scores"]]
 
@@ -70,7 +70,7 @@ def _in_context(model: Model, pairs: Pairs, *, method: str) -> list[float]:
     # Of a source that is too long, what is next to the candidate is read.
     before = [
         ids[max(0, len(ids) - room + len(text)) :]
-        for ids, text in zip(encode([source for source, _ in pairs]), texts, strict=True)
+        for ids, text in zip(encode([text_of_source(source) for source, _ in pairs]), texts, strict=True)
     ]
     rows = model._rows([[*ids, *text] for ids, text in zip(before, texts, strict=True)], [])
     return [

@@ -172,9 +172,10 @@ class TurnWriter:
             turns, self._room, lambda text: _count(self._tokenizer, self._before + text)
         )
         retrieved = () if self._retriever is None else self._retriever.find(turns)
-        found = self._write(text, retrieved[0].text if retrieved else None, len(turns))
+        first = retrieved[0].text if retrieved else None
+        found = self._write(text, first, len(turns))
         if self._reranker is not None:
-            (found,) = self._reranker.reorder([text], [found])
+            (found,) = self._reranker.reorder([text if first is None else (text, first)], [found])
         proposals = tuple(map(_proposal, found))
         cut = bool(found[0].source_tokens_cut)
         return Reply(proposals[0].text, proposals[:KEPT], len(proposals), len(read), cut, retrieved)

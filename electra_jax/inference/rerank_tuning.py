@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from electra_jax.generation.rerank import best_of_each, chosen, counted_through,
 from electra_jax.generation.written import Generation
 from electra_jax.inference.judges import JUDGES
 from electra_jax.inference.reranking import Reranker, writer_of_several
-from electra_jax.inference.source_writer import named_task
+from electra_jax.inference.source_writer import Source, example_of, named_task, retrieved_for, source_of
 from electra_jax.inference.writing import writer_of
 from electra_jax.tasks.measures import Measure
 from electra_jax.tasks.protocol import Seq2SeqExample
@@ -114,7 +114,8 @@ def judge_texts(
         UserError: a source that a judge refuses.
     """
     lists = [
-        (example.source, [text.text for text in some]) for example, some in zip(examples, texts, strict=True)
+        (source_of(example), [text.text for text in some])
+        for example, some in zip(examples, texts, strict=True)
     ]
     right = [(example.targets or ("",))[0] for example in examples]
     # The references are scored beside the texts, so that a ranker reads each source once.
@@ -140,7 +141,7 @@ def judge_texts(
 def tune_reranker(
     model: Model,
     judges: Mapping[str, Model | None],
-    sources: Sequence[str],
+    sources: Sequence[Source],
     references: Sequence[str | Sequence[str]],
     metric: str,
     language: str = "en",
@@ -152,7 +153,7 @@ def tune_reranker(
     Args:
         model: that writes.
         judges: see `Reranker`.
-        sources: the texts that are read.
+        sources: the texts that are read, or pairs of them with what was retrieved for each.
         references: of each the right text, or several.
         metric: bleu, chrf, rouge1, rougeL and so on (docs/finetuning.md), of which more is better.
         language: of the texts, for metrics that tokenise as Moses does.
@@ -174,10 +175,15 @@ def tune_reranker(
     reranker = Reranker(judges)
     writer = writer_of_several(writer_of(model, settings, task))
     examples = [
-        Seq2SeqExample(str(i), source, (some,) if isinstance(some, str) else tuple(some))
+        replace(
+            example_of(str(i), source, named_task(model, task)),
+            targets=(some,) if isinstance(some, str) else tuple(some),
+        )
         for i, (source, some) in enumerate(zip(sources, references, strict=True))
     ]
-    texts = writer.write([writer.prompt(example.source, f"item {example.id}") for example in examples])
+    texts = writer.write(
+        [writer.prompt(example.source, f"item {example.id}", retrieved_for(example)) for example in examples]
+    )
     judged = judge_texts(reranker, examples, texts, metric, language)
     weights = judged.tuned()
     return Reranker(judges, weights), judged.figures(weights)

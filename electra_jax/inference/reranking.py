@@ -14,7 +14,8 @@ from electra_jax.generation.rerank import mixed
 from electra_jax.generation.written import Generation
 from electra_jax.inference.items import as_items, candidates_of
 from electra_jax.inference.judges import JUDGES
-from electra_jax.inference.source_writer import SourceWriter
+from electra_jax.inference.records import Record
+from electra_jax.inference.source_writer import Source, SourceWriter
 from electra_jax.inference.writer import Writer
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Reranker:
             for (_, candidates), of_each, total in zip(checked, scores, totals, strict=True)
         ]
 
-    def scores(self, lists: Sequence[tuple[str, Sequence[str]]]) -> np.ndarray:
+    def scores(self, lists: Sequence[tuple[Source, Sequence[str]]]) -> np.ndarray:
         """Return what each judge says of each candidate, float64 ``[sources, candidates, judges]``.
 
         Shorter lists are filled up with scores that are not numbers, which blank candidates have too. What occurs
@@ -126,7 +127,7 @@ class Reranker:
         return mixed(scores, np.array(list(self.weights.values())))
 
     def reorder(
-        self, sources: Sequence[str], texts: Sequence[Sequence[Generation]]
+        self, sources: Sequence[Source], texts: Sequence[Sequence[Generation]]
     ) -> list[list[Generation]]:
         """Return the texts that were written for each source, the best first, with what each judge says of it.
 
@@ -202,22 +203,8 @@ def writer_of_several(writer: Writer | SourceWriter) -> SourceWriter:
         raise UserError(
             "reranking chooses among texts for a source, which a task of kind seq2seq writes, and this model has none"
         )
-    check_reads_sources_alone(writer)
     check_several(writer.texts_per_prompt)
     return writer
-
-
-def check_reads_sources_alone(writer: SourceWriter) -> None:
-    """Refuse a task that reads what was retrieved for a source, of which judges know nothing.
-
-    Raises:
-        UserError: it is such a task.
-    """
-    if writer.retrieves:
-        raise UserError(
-            "reranking judges texts for sources alone, and this task also reads what was retrieved for them: leave "
-            "reranking out"
-        )
 
 
 class RerankingWriter:
@@ -237,14 +224,22 @@ class RerankingWriter:
         self._writer, self._reranker = writer, reranker
         self.texts_per_prompt = writer.texts_per_prompt
 
-    def prompt(self, text: str, where: str) -> str:
+    @property
+    def retrieves(self) -> bool:
+        """Whether the task reads what was retrieved for a source."""
+        return self._writer.retrieves
+
+    def prompt_of(self, record: Record, text: str) -> Source:
+        """Return a source that a record holds; see `SourceWriter.prompt_of`."""
+        return self._writer.prompt_of(record, text)
+
+    def prompt(self, text: str, where: str, retrieved: str | None = None) -> Source:
         """Return a source as `write` takes it; see `SourceWriter.prompt`."""
-        self._writer.prompt(text, where)
-        return text
+        return self._writer.prompt(text, where, retrieved)
 
     def write(
         self,
-        sources: Sequence[str],
+        sources: Sequence[Source],
         first: int = 0,
         done: Callable[[int], Any] = lambda count: None,
         most_rows: int | None = None,

@@ -10,9 +10,9 @@ import numpy as np
 from jax import Array
 
 from electra_jax.errors import UserError
-from electra_jax.inference.source_writer import named_task
+from electra_jax.inference.source_writer import Source, example_of, named_task
 from electra_jax.tasks.objective import FineTuning
-from electra_jax.tasks.protocol import NO_TARGET, Rows, Seq2SeqExample, TaskBatch
+from electra_jax.tasks.protocol import NO_TARGET, Rows, TaskBatch
 from electra_jax.tasks.teacher_forcing import token_log_probs
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _WIDTHS = np.array([16 << (2 * step) for step in range(8)])
 
 
 def score_for_sources(
-    model: Model, pairs: Sequence[tuple[str, str]], name: str | None = None
+    model: Model, pairs: Sequence[tuple[Source, str]], name: str | None = None
 ) -> list[np.ndarray]:
     """Return log p of each token of texts for their sources, the end included, whoever wrote them.
 
@@ -31,7 +31,7 @@ def score_for_sources(
 
     Args:
         model: with a task that writes.
-        pairs: (source, text).
+        pairs: (source, text), the source with what was retrieved for it, if the task reads that.
         name: of the task, where there are several.
 
     Returns:
@@ -43,7 +43,7 @@ def score_for_sources(
     task = named_task(model, name)
     tokenizer = model.tokenizer
     rows = task.encode(
-        [Seq2SeqExample(str(i), source) for i, (source, _) in enumerate(pairs)], training=False
+        [example_of(str(i), source, task) for i, (source, _) in enumerate(pairs)], training=False
     )
     if len(rows) != len(pairs):
         raise UserError(

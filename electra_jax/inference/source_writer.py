@@ -26,12 +26,27 @@ if TYPE_CHECKING:
 Source = str | tuple[str, str]
 
 
-def _example(name: str, source: Source) -> Seq2SeqExample:
-    return (
-        Seq2SeqExample(name, source)
-        if isinstance(source, str)
-        else RetrievedExample(name, source[0], None, source[1])
-    )
+def text_of_source(source: Source) -> str:
+    """Return what is read of a source, without what was retrieved for it."""
+    return source if isinstance(source, str) else source[0]
+
+
+def example_of(name: str, source: Source, task: Seq2SeqTask) -> Seq2SeqExample:
+    """Return a source as a task reads it: what was retrieved for it is left out where the task does not know that."""
+    if isinstance(source, str) or task.config.retrieval is None:
+        return Seq2SeqExample(name, text_of_source(source))
+    return RetrievedExample(name, source[0], None, source[1])
+
+
+def source_of(example: Seq2SeqExample) -> Source:
+    """Return the source of an example, with what was retrieved for it."""
+    found = retrieved_for(example)
+    return example.source if found is None else (example.source, found)
+
+
+def retrieved_for(example: Seq2SeqExample) -> str | None:
+    """Return what was retrieved for an example; None where nothing was."""
+    return example.retrieved if isinstance(example, RetrievedExample) else None
 
 
 def writing_tasks(config: Config) -> list[str]:
@@ -121,7 +136,7 @@ class SourceWriter:
             UserError: a source that is too long, with ``long: error``.
         """
         task = self._task
-        examples = [_example(str(first + number), source) for number, source in enumerate(sources)]
+        examples = [example_of(str(first + number), source, task) for number, source in enumerate(sources)]
         rows = task.encode(examples, training=False)
         outputs = self._model._run(
             f"task {task.name} {self.config.model_dump_json()}",

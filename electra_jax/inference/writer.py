@@ -55,6 +55,11 @@ class Writer:
                 "generation.method=refine needs a generator and a discriminator, which a causal language model does "
                 "not have: leave it out"
             )
+        if config.no_repeat_source_ngram:
+            raise UserError(
+                "generation.no_repeat_source_ngram is for tasks of kind seq2seq, which have a source: leave it out; "
+                "no_repeat_ngram looks at the prompt, too"
+            )
         self.texts_per_prompt = texts_per_prompt(config, self.method)
         self.room = min(model.config.data.sequence_length, model.config.model.max_positions)
         tokenizer = model.tokenizer

@@ -57,7 +57,7 @@ def _reranking(writer: Any, reranker: Any) -> RerankingWriter:
 
 
 def _prompt(writer: Any, item: Any, where: str) -> Any:
-    if isinstance(item, tuple) and isinstance(writer, SourceWriter) and writer.retrieves:
+    if isinstance(item, tuple) and not isinstance(writer, Writer) and writer.retrieves:
         source, retrieved = pair_of(item, f"generate: {where}")
         return writer.prompt(source, where, retrieved)
     return writer.prompt(text_of(item, f"generate: {where}"), where)

@@ -141,7 +141,10 @@ class Seq2SeqTask:
         limits = jnp.where(batch.weights > 0, slots, 0).astype(jnp.int32)
         allowed = text_ids(self.tokenizer, network.config.embeddings.vocab_rows)
         filters = build_filters(self.generation, self.tokenizer, allowed)
-        found = write_whole(logits, cache, prompts, limits, batch.numbers, slots, step, filters, rule)
+        # The source itself, and not what was retrieved for it, whose tokens are of the second type.
+        given = jnp.where(batch.inputs.token_type_ids == 0, tokens, -1)
+        numbers = batch.numbers
+        found = write_whole(logits, cache, prompts, limits, numbers, slots, step, filters, rule, given)
         return {field.name: getattr(found, field.name) for field in fields(found)}
 
     def predictions(

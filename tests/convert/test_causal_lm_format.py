@@ -112,7 +112,7 @@ def test_tensorflow_has_none(folder, tmp_path):
 SETTINGS = [
     {},
     {"beams": 4, "n_best": 2, "length_penalty": 0.6, "stop": "first", "no_repeat_ngram": 3},
-    {"beams": 2, "stop": "huggingface"},
+    {"beams": 2, "stop": "huggingface", "no_repeat_source_ngram": 3},
     {"method": "sample", "temperature": 0.7, "top_k": 20, "top_p": 0.9, "n": 3, "repetition_penalty": 1.3},
     {"method": "sample", "min_p": 0.1, "typical_p": 0.5},
     {

@@ -139,20 +139,36 @@ def test_logits_are_the_same(both):
 
 @pytest.mark.parametrize(
     ("settings", "their_settings"),
-    [({"beams": 1}, {}), ({"beams": 3, "length_penalty": 0.6}, {"num_beams": 3, "length_penalty": 0.6})],
-    ids=["greedy", "beams"],
+    [
+        ({"beams": 1}, {}),
+        ({"beams": 3, "length_penalty": 0.6}, {"num_beams": 3, "length_penalty": 0.6}),
+        ({"beams": 1, "no_repeat_source_ngram": 1}, {}),
+        (
+            {"beams": 3, "length_penalty": 0.6, "no_repeat_source_ngram": 2},
+            {"num_beams": 3, "length_penalty": 0.6},
+        ),
+    ],
+    ids=["greedy", "beams", "nothing of the source", "beams, no two of the source"],
 )
 @pytest.mark.filterwarnings("ignore:the tokenizer does not keep")
 def test_texts_are_the_same(both, settings, their_settings):
     _, _, out, ours = both
-    if their_settings:
+    if "num_beams" in their_settings:
         their_settings = {**their_settings, "early_stopping": "never"}
     finishes = set()
     for source, text in zip(SOURCES, ours.generate(SOURCES, **settings), strict=True):
         ids = torch.tensor([[2, *ours.tokenizer.encode(source), 3]])
+        blocked = []
+        if n := settings.get("no_repeat_source_ngram"):
+            # Theirs by the setting would count [CLS] and [SEP], too: no text could end like its source.
+            blocked = [transformers.EncoderNoRepeatNGramLogitsProcessor(n, ids[:, 1:-1])]
         with torch.no_grad():
             (expected,) = out.generate(
-                ids, attention_mask=torch.ones_like(ids), do_sample=False, **their_settings
+                ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=False,
+                logits_processor=transformers.LogitsProcessorList(blocked),
+                **their_settings,
             ).tolist()
         assert expected[0] == 2
         assert list(text.tokens) == [id for id in expected[1:] if id != 0], source

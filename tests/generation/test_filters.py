@@ -15,6 +15,7 @@ from electra_jax.generation.filters import (
     filter_logits,
     min_p,
     repeated_ngrams,
+    source_ngrams,
     top_k,
     top_p,
     typical_p,
@@ -230,3 +231,17 @@ def test_ngrams_of_ragged_rows():
     assert found[2] == [[3], [2], [], [2]]
     assert found[3] == [[3], [], [], [2]]
     assert found[7] == [[], [], [], []]
+
+
+def test_runs_of_the_source_are_found():
+    source = jnp.asarray([[1, 2, 3, 1, 4, -1], [2, 2, -1, -1, -1, -1], [3, 1, -1, 2, 3, 4]])
+    tokens, used = jnp.asarray([[0, 2, 3, 9], [2, 9, 9, 9], [0, 3, 1, 2]]), jnp.asarray([3, 1, 4])
+    found = {
+        n: [np.flatnonzero(row).tolist() for row in np.asarray(source_ngrams(source, tokens, used, n, 5))]
+        for n in (1, 2, 3, 7)
+    }
+    assert found[1] == [[1, 2, 3, 4], [2], [1, 2, 3, 4]]
+    assert found[2] == [[1], [2], [3]]
+    # The text of the third row goes on where the source has nothing: no run crosses that.
+    assert found[3] == [[1], [], []]
+    assert found[7] == [[], [], []]

@@ -16,6 +16,7 @@ from electra_jax.chat.terminal import reasons_text
 from electra_jax.dialogue.turns import Turn, alternating, reply_text
 from electra_jax.inference.reply_roles import reply_roles
 from electra_jax.inference.replying import Reading
+from electra_jax.inference.source_scorer import score_for_sources
 from electra_jax.inference.writing import generate, writer_of
 
 CANDIDATES = ["bad head", "a cab", "fed", "", "a cab"]
@@ -96,6 +97,16 @@ def test_what_is_retrieved_is_read_and_what_is_written_is_judged(model, tmp_path
     assert written[0].log_probs != written[1].log_probs
     assert refiner.chat().say("abc").text == written[1].text.strip()  # nothing retrieved
     assert "retrieved, of which the first was read:" in reasons_text(reply, 1)
+    by_itself = electra_jax.Reranker({"decoder": refiner})
+    judged = refiner.chat(candidates, rerank=by_itself, beams=3, n_best=3).say("abc")
+    pairs = [(source, one.text) for source in sources for one in judged.proposals if one.text]
+    means = [scores.mean() for scores in score_for_sources(refiner, pairs, "refiner")]
+    assert [one.judged["decoder"] for one in judged.proposals if one.text] == pytest.approx(
+        means[: len(pairs) // 2], abs=1e-5
+    )
+    assert means[0] != pytest.approx(means[len(pairs) // 2], abs=1e-3)  # without what was retrieved
+    texts = refiner.generate(sources[0], rerank=by_itself, beams=3, n_best=3)
+    assert [text.text.strip() for text in texts] == [one.text for one in judged.proposals]
     reranker = electra_jax.Reranker({"length": None}, {"length": -1.0})
     judged = model.chat(rerank=reranker, beams=2, n_best=2, min_new_tokens=4).say("abc")
     assert [one.score for one in judged.proposals] == [-one.judged["length"] for one in judged.proposals]

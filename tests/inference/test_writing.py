@@ -219,6 +219,7 @@ def test_a_vocabulary_that_does_not_keep_text_is_said(model, in_words):
         ),
         ({"temprature": 1.0}, "unknown key generation.temprature; did you mean generation.temperature"),
         ({"method": "refine"}, "refine needs a generator and a discriminator"),
+        ({"no_repeat_source_ngram": 3}, "no_repeat_source_ngram is for tasks of kind seq2seq"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(model, settings, message):

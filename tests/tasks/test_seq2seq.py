@@ -17,7 +17,7 @@ from electra_jax.config.machines import MeshConfig
 from electra_jax.errors import UserError
 from electra_jax.partitioning.mesh import make_mesh, to_global_batch
 from electra_jax.tasks.copyable import copyable
-from electra_jax.tasks.protocol import NO_TARGET, Seq2SeqExample
+from electra_jax.tasks.protocol import NO_TARGET, RetrievedExample, Seq2SeqExample
 from electra_jax.training.state import init_state
 from electra_jax.training.step import make_train_step
 
@@ -227,6 +227,32 @@ def test_chunks_of_one_text_do_not_change_what_is_drawn_for_another():
     assert after[0].tokens == alone[0].tokens
     assert len(drawn) == 1
     assert len(drawn[0].tokens) > 6  # three chunks, one text
+
+
+@pytest.mark.parametrize(
+    "method", [{}, {"beams": 3, "n_best": 3}, {"method": "sample", "temperature": 2.0, "n": 4}], ids=str
+)
+def test_no_run_of_the_source_is_written_but_what_was_retrieved_may_be(method):
+    examples = [
+        RetrievedExample(example.id, example.source[:4], example.targets, "hgfedcba"[number:])
+        for number, example in enumerate(EXAMPLES)
+    ]
+    repeats = set()
+    for n in (0, 1):
+        blocking = tiny_writer(
+            {"retrieval": {"max_tokens": 8}}, method | {"min_new_tokens": 5, "no_repeat_source_ngram": n}
+        )
+        encode = blocking.task.tokenizer.encode
+        found, _ = blocking.write(examples)
+        for example, texts in zip(examples, found, strict=True):
+            for text in texts:
+                if {*text.tokens} & {*encode(example.source)}:
+                    repeats.add((n, "source"))
+                if {*text.tokens} & {*encode(example.retrieved)}:
+                    repeats.add((n, "retrieved"))
+    assert repeats == {(0, "source"), (0, "retrieved"), (1, "retrieved")}
+    spread, _ = blocking.write(examples, devices=8)
+    assert texts_of(spread) == texts_of(found)
 
 
 def test_greedy_takes_the_likeliest_token_each_time_and_one_beam_does_the_same(writer):
