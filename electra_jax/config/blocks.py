@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from electra_jax.config.fields import MAX_LAYERS, MAX_SIZE, Section, field
 
@@ -85,6 +85,14 @@ def _problem_of_window(model: Any) -> str | None:
             "even"
         )
     return None
+
+
+def task_pooling(task: Any, model: Any) -> Literal["first", "mean"]:
+    """Return what stands for a text that a task says something of, by its section and the section ``model``."""
+    if task.pooling is not None:
+        pooling: Literal["first", "mean"] = task.pooling
+        return pooling
+    return "first" if model.local_attention.window is None else "mean"
 
 
 def modern_problem(config: Any) -> str | None:

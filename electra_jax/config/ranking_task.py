@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from electra_jax.config.conversations import ConversationsConfig
 from electra_jax.config.fields import field
-from electra_jax.config.task import KIND, TaskConfig
+from electra_jax.config.task import KIND, POOLING, Pooling, TaskConfig
 
 
 class RankingConfig(TaskConfig):
@@ -55,10 +55,8 @@ class RankingConfig(TaskConfig):
     max_candidate_tokens: int = field(
         72, "bi and poly: longer candidates are cut at their end, [CLS] and [SEP] included.", ge=3
     )
-    pooling: Literal["first", "mean"] = field(
-        "first", "bi and poly: what stands for a text: the state of its [CLS], or the mean over its tokens."
-    )
-    similarity: Literal["dot", "cosine"] = field("dot", "bi: how two vectors are compared.")
+    pooling: Pooling = field(None, POOLING)
+    similarity: Literal["dot", "cosine"] = field("dot", "bi and poly: how two vectors are compared.")
     scale: float | None = field(
         None,
         "bi and poly: what scores are multiplied by at the start, 1 / temperature; it is learned. null: one over the "
@@ -100,8 +98,10 @@ class RankingConfig(TaskConfig):
             )
         if self.codes is not None and self.encoder != "poly":
             raise ValueError(f"codes is for encoder poly, not {self.encoder}: leave it out")
-        if self.similarity == "cosine" and self.encoder != "bi":
-            raise ValueError(f"similarity cosine is for encoder bi, not {self.encoder}: leave it out")
+        if self.similarity == "cosine" and self.encoder == "cross":
+            raise ValueError(
+                "similarity cosine is for encoders bi and poly, not cross, which has no vectors: leave it out"
+            )
         if self.encoder == "cross" and self.negatives_from == "batch":
             raise ValueError(
                 "negatives_from batch is for encoders bi and poly: cross reads each candidate with its context, so set "
@@ -123,9 +123,7 @@ class RankingConfig(TaskConfig):
             )
         if problem := self._problem_with_conversations():
             raise ValueError(problem)
-        for key in (
-            ("max_candidate_tokens", "pooling", "scale", "temperature") if self.encoder == "cross" else ()
-        ):
+        for key in ("max_candidate_tokens", "scale", "temperature") if self.encoder == "cross" else ():
             if getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key} is for encoders bi and poly, not cross: leave it out")
         return self

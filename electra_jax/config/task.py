@@ -13,6 +13,11 @@ TaskKind = Literal[
     "classification", "regression", "tagging", "question_answering", "multiple_choice", "ranking", "seq2seq"
 ]
 KIND = "What is predicted; where it is left out, as the benchmark's task of this name has it."
+Pooling = Literal["first", "mean"] | None
+POOLING = (
+    "What stands for a text: first: the state of its [CLS]; mean: the mean over its tokens; null: mean with "
+    "model.local_attention.window, whose last layers do not show [CLS] all of a text, else first."
+)
 
 
 class TaskConfig(Section):

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from electra_jax.config.fields import field
 from electra_jax.config.ranking_task import RankingConfig
 from electra_jax.config.seq2seq_task import Seq2SeqConfig
-from electra_jax.config.task import KIND, TaskConfig, TaskKind
+from electra_jax.config.task import KIND, POOLING, Pooling, TaskConfig, TaskKind
 from electra_jax.config.yaml_format import show
 from electra_jax.files.file_names import is_file_name
 
@@ -73,6 +73,7 @@ class TextsConfig(ColumnsConfig):
     swap_pairs: bool | None = field(
         None, "Train on every pair in both orders; null: as the reference does (MRPC and STS-B)."
     )
+    pooling: Pooling = field(None, POOLING)
 
 
 _Labels = list[ClassName] | None
@@ -170,6 +171,7 @@ class MultipleChoiceConfig(TaskConfig):
     label: str | None = field(
         None, "Column of the right option: its number from 0, or its letter from A; null: label."
     )
+    pooling: Pooling = field(None, POOLING)
 
     @model_validator(mode="after")
     def _check(self) -> MultipleChoiceConfig:

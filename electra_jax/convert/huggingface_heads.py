@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from electra_jax.config.schema import Config
 from electra_jax.convert.names import Row
 from electra_jax.errors import UserError
 from electra_jax.tasks.settings import TaskSettings, can_be_exported
@@ -254,7 +255,7 @@ def task_sections(head: Head, settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def check_exportable(head_style: str, hidden_size: int, head: Head) -> None:
+def check_exportable(config: Config, head: Head) -> None:
     """Refuse a head whose outputs no class of Hugging Face computes, such as the original's for questions.
 
     Raises:
@@ -265,7 +266,13 @@ def check_exportable(head_style: str, hidden_size: int, head: Head) -> None:
             f"{head.task} ranks candidates, for which Hugging Face's transformers has no class: use it here, with "
             "predict or electra_jax.load; the vectors of a bi-encoder go out with --to sentence_transformers"
         )
-    if not can_be_exported(head_style, head.settings, hidden_size):
+    pooling = getattr(config.finetune.tasks[head.task], "pooling", None)
+    if pooling == "mean":
+        raise UserError(
+            f"{head.task} reads the mean over the tokens, and Hugging Face's classes for ELECTRA the state of [CLS]: "
+            f"train with finetune.tasks.{head.task}.pooling=first to export it"
+        )
+    if not can_be_exported(config.finetune.head_style, head.settings, config.model.hidden_size):
         raise UserError(
             f"the head of {head.task} has the original's shape, which no class of Hugging Face computes: train with "
             "finetune.head_style=huggingface to export it"

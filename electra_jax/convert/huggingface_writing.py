@@ -176,7 +176,7 @@ def _write_finetuned(weights: Weights, directory: Path) -> list[str]:
     for name in writers:
         check_writable(weights, name)
     for head in heads:
-        check_exportable(weights.config.finetune.head_style, weights.config.model.hidden_size, head)
+        check_exportable(weights.config, head)
     exported = {
         head.task: with_hidden_layer(head, on_label_scale(head, weights.parameters)) for head in heads
     }

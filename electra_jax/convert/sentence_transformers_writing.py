@@ -11,12 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from electra_jax.config.blocks import task_pooling
 from electra_jax.config.ranking_task import RankingConfig
 from electra_jax.convert.huggingface_writing import write_encoder
 from electra_jax.convert.weights import FlatParams, Weights
 from electra_jax.errors import UserError
-
-Pooling = Literal["mean", "first"]
+from electra_jax.model.pooling import Pooling
 
 _POOLING = "1_Pooling"
 _MODULES = [
@@ -78,7 +78,7 @@ def _trained_for(weights: Weights, pooling: Pooling | None) -> tuple[Pooling, Li
     """
     tasks: Mapping[str, Any] = weights.config.finetune.tasks
     found = {
-        name: (pooling or task.pooling, task.similarity)
+        name: (pooling or task_pooling(task, weights.config.model), task.similarity)
         for name, task in tasks.items()
         if name in weights.tasks and isinstance(task, RankingConfig) and task.encoder == "bi"
     }

@@ -52,8 +52,8 @@ from electra_jax.inference.reviewing import SuspiciousWord
 from electra_jax.inference.searching import Index
 from electra_jax.inference.trained import task_settings
 from electra_jax.inference.trained import trained_tasks as trained_tasks
-from electra_jax.inference.vectors import Pooling
 from electra_jax.model.disentangled import materialised
+from electra_jax.model.pooling import Pooling
 from electra_jax.model.text_encoder import TextEncoder
 from electra_jax.objectives import build_network
 from electra_jax.partitioning.axes import parameter_specs

@@ -11,7 +11,7 @@ from electra_jax.inference.load import Model
 from electra_jax.inference.records import Record
 from electra_jax.inference.reranking import Reranker
 from electra_jax.inference.scoring import score_texts
-from electra_jax.inference.vectors import Pooling
+from electra_jax.model.pooling import Pooling
 
 Predictions = list[dict[str, Any]]
 

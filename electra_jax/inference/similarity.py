@@ -13,7 +13,8 @@ import numpy as np
 
 from electra_jax.errors import UserError
 from electra_jax.inference.load import Model
-from electra_jax.inference.vectors import Pooling, check_layer, pooled_states
+from electra_jax.inference.vectors import check_layer, pooled_states
+from electra_jax.model.pooling import Pooling
 from electra_jax.tasks.metrics import spearman
 from electra_jax.tasks.protocol import TextExample
 

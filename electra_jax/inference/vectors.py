@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,12 @@ from jax import Array
 
 from electra_jax.errors import UserError
 from electra_jax.inference.items import as_items, text_of
+from electra_jax.model.pooling import Pooling, pooled
 from electra_jax.model.text_encoder import TextEncoder
 from electra_jax.tasks.protocol import Rows, TaskBatch
 
 if TYPE_CHECKING:
     from electra_jax.inference.load import Model
-
-Pooling = Literal["mean", "first"]
 
 
 def encode(
@@ -86,20 +85,3 @@ def first_layers(params: Mapping[str, Any], depth: int) -> dict[str, Any]:
     """Return embeddings and encoder with the first layers alone; layers are stacked on a leading axis."""
     layers = jax.tree.map(lambda leaf: leaf[:depth], params["encoder"]["layers"])
     return {"embeddings": params["embeddings"], "encoder": {**params["encoder"], "layers": layers}}
-
-
-def pooled(hidden: Array, real: Array, pooling: Pooling) -> Array:
-    """Return the first state of each row, or the mean of those that are real.
-
-    Args:
-        hidden: float32 ``[batch, length, hidden]``.
-        real: bool ``[batch, length]``, False for padding.
-        pooling: which of the two.
-
-    Returns:
-        float32 ``[batch, hidden]``.
-    """
-    if pooling == "first":
-        return hidden[:, 0]
-    weights = real.astype(jnp.float32)[..., None]
-    return (hidden * weights).sum(axis=1) / jnp.maximum(weights.sum(axis=1), 1.0)

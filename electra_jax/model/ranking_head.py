@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
-Pooling = Literal["first", "mean"]
+from electra_jax.model.pooling import Pooling
+
 Similarity = Literal["dot", "cosine"]
 
 _FORBIDDEN = -1e9
@@ -72,9 +73,12 @@ class PairEncoder(nn.Module):
             init = nn.initializers.normal(width**-0.5)
             codes = nn.Embed(self.codes, width, embedding_init=init, name="codes").embedding
             contexts = attended(codes, hidden, segment_ids == 1)
+        scale = jnp.exp(log_scale)
         if self.similarity == "cosine":
             contexts, vectors = unit_length(contexts), unit_length(vectors)
-        return EncodedPairs(contexts, vectors[:, 1:], jnp.exp(log_scale))
+            if self.codes:  # cosines are too alike for a softmax, so what looks at the codes are scaled ones
+                contexts, scale = contexts * scale, jnp.ones_like(scale)
+        return EncodedPairs(contexts, vectors[:, 1:], scale)
 
 
 def segment_vectors(hidden: Array, segment_ids: Array, count: int, pooling: Pooling) -> Array:

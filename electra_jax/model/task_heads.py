@@ -23,6 +23,7 @@ from electra_jax.model.dropout import dropout
 from electra_jax.model.inputs import EncoderInputs
 from electra_jax.model.layers import Dense, Dtype, Initializer, split_or_none
 from electra_jax.model.operations import gelu
+from electra_jax.model.pooling import Pooling, pooled
 
 HeadStyle = Literal["reference", "huggingface"]
 
@@ -41,7 +42,7 @@ def head_initializer(style: HeadStyle, initializer_range: float) -> Initializer:
 
 
 class ClassificationHead(nn.Module):
-    """One label, or with ``num_labels=1`` one number, for a whole row, from the state of its [CLS].
+    """One label, or with ``num_labels=1`` one number, for a whole row, from its pooled states.
 
     reference: dropout → dense. huggingface: dropout → dense(gelu) → dropout → dense.
     """
@@ -51,13 +52,23 @@ class ClassificationHead(nn.Module):
     dtype: Dtype
     dropout_rate: float = 0.1
     initializer_range: float = 0.02
+    pooling: Pooling = "first"
 
     @nn.compact
-    def __call__(self, hidden: Array, rng: Array | None = None) -> Array:
-        """Map ``[batch, length, hidden]`` to float32 logits ``[batch, num_labels]``; ``rng`` None means no dropout."""
+    def __call__(self, hidden: Array, real: Array, rng: Array | None = None) -> Array:
+        """Map states to logits.
+
+        Args:
+            hidden: The encoder's states ``[batch, length, hidden]``.
+            real: bool ``[batch, length]``, False for padding.
+            rng: A key; None means no dropout.
+
+        Returns:
+            float32 ``[batch, num_labels]``.
+        """
         init = head_initializer(self.style, self.initializer_range)
         first_rng, second_rng = split_or_none(rng, 2)
-        x = dropout(hidden[:, 0], self.dropout_rate, first_rng)
+        x = dropout(pooled(hidden, real, self.pooling), self.dropout_rate, first_rng)
         if self.style == "huggingface":
             x = gelu(Dense(hidden.shape[-1], self.dtype, init, name="dense")(x))
             x = dropout(x, self.dropout_rate, second_rng)
@@ -65,7 +76,7 @@ class ClassificationHead(nn.Module):
 
 
 class MultipleChoiceHead(nn.Module):
-    """One number for each text, by which those of an example are compared, from the state of its [CLS].
+    """One number for each text, by which those of an example are compared, from its pooled states.
 
     reference: dropout → dense, as its heads of classification have. huggingface: dense(gelu) → dropout → dense.
     """
@@ -74,12 +85,22 @@ class MultipleChoiceHead(nn.Module):
     dtype: Dtype
     dropout_rate: float = 0.1
     initializer_range: float = 0.02
+    pooling: Pooling = "first"
 
     @nn.compact
-    def __call__(self, hidden: Array, rng: Array | None = None) -> Array:
-        """Map ``[…, length, hidden]`` to float32 logits ``[…]``; ``rng`` None means no dropout."""
+    def __call__(self, hidden: Array, real: Array, rng: Array | None = None) -> Array:
+        """Map states to logits.
+
+        Args:
+            hidden: The encoder's states ``[…, length, hidden]``.
+            real: bool ``[…, length]``, False for padding.
+            rng: A key; None means no dropout.
+
+        Returns:
+            float32 ``[…]``.
+        """
         init = head_initializer(self.style, self.initializer_range)
-        x = hidden[..., 0, :]
+        x = pooled(hidden, real, self.pooling)
         if self.style == "huggingface":
             x = gelu(Dense(hidden.shape[-1], self.dtype, init, name="dense")(x))
         x = dropout(x, self.dropout_rate, rng)

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import jax.numpy as jnp
 
+from electra_jax.config.blocks import task_pooling
 from electra_jax.config.ranking_task import RankingConfig
 from electra_jax.config.schema import Config
 from electra_jax.config.seq2seq_task import Seq2SeqConfig
@@ -94,15 +95,18 @@ def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tok
     return KINDS[task.kind].build(task, settings, config, shared)
 
 
-def _head_settings(config: Config) -> dict[str, Any]:
+def _head_settings(config: Config, task: TaskConfig) -> dict[str, Any]:
     """Return the arguments of the tasks whose heads say something of what is read."""
     finetune = config.finetune
-    return {
+    found: dict[str, Any] = {
         "head_style": finetune.head_style,
         "head_dropout": finetune.head_dropout,
         "dtype": jnp.dtype(config.compute.dtype),
         "initializer_range": config.model.initializer_range,
     }
+    if not hasattr(task, "pooling"):
+        return found
+    return {**found, "pooling": task_pooling(task, config.model)}
 
 
 def _learn_classes(name: str, task: ClassificationConfig, splits: Splits) -> LearnedSettings:
@@ -122,7 +126,7 @@ def _build_classification(
             tune_threshold=task.threshold == "tune",
             swap_pairs=_swap_pairs(task, shared["name"]),
             **shared,
-            **_head_settings(config),
+            **_head_settings(config, task),
         )
     return ClassificationTask(
         kind="classification",
@@ -131,7 +135,7 @@ def _build_classification(
         swap_pairs=_swap_pairs(task, shared["name"]),
         positive=task.positive,
         **shared,
-        **_head_settings(config),
+        **_head_settings(config, task),
     )
 
 
@@ -156,7 +160,7 @@ def _build_regression(
         high=settings.high,
         swap_pairs=_swap_pairs(task, shared["name"]),
         **shared,
-        **_head_settings(config),
+        **_head_settings(config, task),
     )
 
 
@@ -177,7 +181,7 @@ def _build_tagging(
         learned_scheme=settings.learned,
         chosen_metric=task.metric,
         **shared,
-        **_head_settings(config),
+        **_head_settings(config, task),
     )
 
 
@@ -194,7 +198,7 @@ def _build_questions(
         no_answer_threshold=settings.no_answer_threshold,
         reference_quirks=config.finetune.reference_quirks,
         **shared,
-        **_head_settings(config),
+        **_head_settings(config, task),
     )
 
 
@@ -202,7 +206,7 @@ def _build_choice(
     task: MultipleChoiceConfig, settings: TaskSettings, config: Config, shared: dict[str, Any]
 ) -> Task:
     del settings
-    return MultipleChoiceTask(chosen_metric=task.metric, **shared, **_head_settings(config))
+    return MultipleChoiceTask(chosen_metric=task.metric, **shared, **_head_settings(config, task))
 
 
 def _build_ranking(
@@ -216,7 +220,9 @@ def _build_ranking(
             f"finetune.tasks.{shared['name']}.positives_from is dropout, but there is none, so the two readings of a "
             "text are the same: set model.hidden_dropout and model.attention_dropout to 0.1"
         )
-    return RankingTask(config=task, hidden_size=config.model.hidden_size, **shared, **_head_settings(config))
+    return RankingTask(
+        config=task, hidden_size=config.model.hidden_size, **shared, **_head_settings(config, task)
+    )
 
 
 def _learn_seq2seq(name: str, task: Seq2SeqConfig, splits: Splits) -> LearnedSettings:

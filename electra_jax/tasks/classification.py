@@ -11,6 +11,7 @@ from jax import Array
 
 from electra_jax.errors import UserError
 from electra_jax.model.layers import Dtype
+from electra_jax.model.pooling import Pooling
 from electra_jax.model.task_heads import ClassificationHead, HeadStyle
 from electra_jax.tasks.losses import softmax_cross_entropy, squared_error
 from electra_jax.tasks.measures import Measure, mean_of, ratio_of
@@ -35,6 +36,7 @@ class ClassificationTask:
         head_dropout: dropout rate in the head.
         dtype: of the head's matrix products.
         initializer_range: standard deviation of the initial weights of Hugging Face's head.
+        pooling: what stands for a text.
         low: the label that is 0 in training, for regression.
         high: the label that is 1.
         swap_pairs: train on every pair in both orders.
@@ -55,6 +57,7 @@ class ClassificationTask:
     head_dropout: float
     dtype: Dtype
     initializer_range: float = 0.02
+    pooling: Pooling = "first"
     low: float = 0.0
     high: float = 1.0
     swap_pairs: bool = False
@@ -141,19 +144,19 @@ class ClassificationTask:
             dtype=self.dtype,
             dropout_rate=self.head_dropout,
             initializer_range=self.initializer_range,
+            pooling=self.pooling,
         )
 
     def loss(self, head: Any, hidden: Array, batch: TaskBatch, rng: Array | None) -> Array:
         """Return cross-entropy, or the squared error of the number scaled to 0 … 1; float32 ``[batch]``."""
-        logits = head(hidden, rng)
+        logits = head(hidden, batch.inputs.segment_ids != 0, rng)
         if self.kind == "regression":
             return squared_error(logits[:, 0], batch.targets["value"])
         return softmax_cross_entropy(logits, batch.targets["label"])
 
     def outputs(self, head: Any, hidden: Array, batch: TaskBatch) -> dict[str, Array]:
         """Return ``probabilities`` ``[batch, classes]``, or ``value`` ``[batch]``."""
-        del batch
-        logits = head(hidden, None)
+        logits = head(hidden, batch.inputs.segment_ids != 0)
         if self.kind == "regression":
             return {"value": logits[:, 0]}
         return {"probabilities": jax.nn.softmax(logits)}

@@ -11,6 +11,7 @@ from jax import Array
 
 from electra_jax.errors import UserError
 from electra_jax.model.layers import Dtype
+from electra_jax.model.pooling import Pooling
 from electra_jax.model.task_heads import ClassificationHead, HeadStyle
 from electra_jax.tasks.losses import multi_label_loss
 from electra_jax.tasks.metrics import METRICS, check_metric, multi_label_scores
@@ -40,6 +41,7 @@ class MultiLabelTask:
         threshold: classes with at least this probability are predicted; None is `THRESHOLD`.
         tune_threshold: whether the best threshold on the dev examples is used.
         initializer_range: standard deviation of the initial weights of Hugging Face's head.
+        pooling: what stands for a text.
         swap_pairs: train on every pair in both orders.
         f1_of: None, since F1 is over all classes.
         shares: nothing: its head reads the encoder's states alone.
@@ -59,6 +61,7 @@ class MultiLabelTask:
     threshold: float | None = None
     tune_threshold: bool = False
     initializer_range: float = 0.02
+    pooling: Pooling = "first"
     swap_pairs: bool = False
     f1_of: None = None
     shares: tuple[()] = ()
@@ -123,16 +126,16 @@ class MultiLabelTask:
             dtype=self.dtype,
             dropout_rate=self.head_dropout,
             initializer_range=self.initializer_range,
+            pooling=self.pooling,
         )
 
     def loss(self, head: Any, hidden: Array, batch: TaskBatch, rng: Array | None) -> Array:
         """Return binary cross-entropy averaged over the classes; float32 ``[batch]``."""
-        return multi_label_loss(head(hidden, rng), batch.targets["labels"])
+        return multi_label_loss(head(hidden, batch.inputs.segment_ids != 0, rng), batch.targets["labels"])
 
     def outputs(self, head: Any, hidden: Array, batch: TaskBatch) -> dict[str, Array]:
         """Return ``probabilities`` ``[batch, classes]``, each class by itself."""
-        del batch
-        return {"probabilities": jax.nn.sigmoid(head(hidden, None))}
+        return {"probabilities": jax.nn.sigmoid(head(hidden, batch.inputs.segment_ids != 0))}
 
     def predictions(
         self, examples: Sequence[TextExample], rows: Rows, outputs: Mapping[str, np.ndarray]

@@ -11,6 +11,7 @@ from jax import Array
 
 from electra_jax.errors import UserError
 from electra_jax.model.layers import Dtype
+from electra_jax.model.pooling import Pooling
 from electra_jax.model.task_heads import HeadStyle, MultipleChoiceHead
 from electra_jax.tasks.choice_rows import option_rows, together
 from electra_jax.tasks.losses import softmax_cross_entropy
@@ -39,6 +40,7 @@ class MultipleChoiceTask:
         head_dropout: dropout rate in the head.
         dtype: of the head's matrix products.
         initializer_range: standard deviation of the initial weights of Hugging Face's head.
+        pooling: what stands for a text.
         chosen_metric: the metric that selects checkpoints and seeds; None is the accuracy.
         kind: "multiple_choice".
         labels: none: an option is its text.
@@ -56,6 +58,7 @@ class MultipleChoiceTask:
     head_dropout: float
     dtype: Dtype
     initializer_range: float = 0.02
+    pooling: Pooling = "first"
     chosen_metric: str | None = None
     kind: str = "multiple_choice"
     labels: tuple[()] = ()
@@ -105,18 +108,18 @@ class MultipleChoiceTask:
             dtype=self.dtype,
             dropout_rate=self.head_dropout,
             initializer_range=self.initializer_range,
+            pooling=self.pooling,
         )
 
     def loss(self, head: Any, hidden: Array, batch: TaskBatch, rng: Array | None) -> Array:
         """Return the cross-entropy of the right option among those of its example; float32 ``[batch]``."""
         is_option = batch.inputs.segment_ids.max(axis=-1) > 0
-        logits = jnp.where(is_option, head(hidden, rng), _NO_OPTION)
+        logits = jnp.where(is_option, head(hidden, batch.inputs.segment_ids != 0, rng), _NO_OPTION)
         return softmax_cross_entropy(logits, batch.targets["label"])
 
     def outputs(self, head: Any, hidden: Array, batch: TaskBatch) -> dict[str, Array]:
         """Return ``logit``, float32 ``[batch]``, of the option in each row."""
-        del batch
-        return {"logit": head(hidden, None)}
+        return {"logit": head(hidden, batch.inputs.segment_ids != 0)}
 
     def predictions(
         self, examples: Sequence[ChoiceExample], rows: Rows, outputs: Mapping[str, np.ndarray]

@@ -13,6 +13,7 @@ from jax import Array
 from electra_jax.config.ranking_task import RankingConfig
 from electra_jax.errors import UserError
 from electra_jax.model.layers import Dtype
+from electra_jax.model.pooling import Pooling
 from electra_jax.model.ranking_head import PairEncoder, scores_of_all, scores_of_own
 from electra_jax.model.task_heads import HeadStyle, MultipleChoiceHead
 from electra_jax.tasks.choice_rows import option_rows, together
@@ -44,6 +45,7 @@ class RankingTask:
         head_dropout: dropout rate in that head.
         dtype: of its matrix products.
         initializer_range: standard deviation of the initial weights of Hugging Face's head.
+        pooling: what stands for a text.
         kind: "ranking".
         labels: none: a candidate is its text.
         f1_of: None.
@@ -62,6 +64,7 @@ class RankingTask:
     head_dropout: float
     dtype: Dtype
     initializer_range: float = 0.02
+    pooling: Pooling = "first"
     kind: str = "ranking"
     labels: tuple[()] = ()
     f1_of: None = None
@@ -129,12 +132,13 @@ class RankingTask:
                 dtype=self.dtype,
                 dropout_rate=self.head_dropout,
                 initializer_range=self.initializer_range,
+                pooling=self.pooling,
             )
         usual = _COSINE_SCALE if self.config.similarity == "cosine" else 1 / math.sqrt(self.hidden_size)
         fixed = self.config.temperature
         return PairEncoder(
             codes=self.config.number_of_codes,
-            pooling=self.config.pooling,
+            pooling=self.pooling,
             similarity=self.config.similarity,
             scale=1 / fixed if fixed is not None else self.config.scale or usual,
             scale_is_learned=fixed is None,
@@ -149,7 +153,10 @@ class RankingTask:
         numbers = batch.targets["candidate"]
         if self._crosses:
             is_candidate = batch.inputs.segment_ids.max(axis=-1) > 0
-            return softmax_cross_entropy(jnp.where(is_candidate, head(hidden, rng), _NO_CANDIDATE), numbers)
+            return softmax_cross_entropy(
+                jnp.where(is_candidate, head(hidden, batch.inputs.segment_ids != 0, rng), _NO_CANDIDATE),
+                numbers,
+            )
         rows, own = numbers.shape
         pairs = head(hidden, batch.inputs.segment_ids, own)
         if not self.config.negatives_of_batch:
@@ -167,7 +174,7 @@ class RankingTask:
     def outputs(self, head: Any, hidden: Array, batch: TaskBatch) -> dict[str, Array]:
         """Return ``score``, float32 ``[batch, candidates]``, of those in each row; the cross-encoder has one."""
         if self._crosses:
-            return {"score": head(hidden, None)[:, None]}
+            return {"score": head(hidden, batch.inputs.segment_ids != 0)[:, None]}
         pairs = head(hidden, batch.inputs.segment_ids, CANDIDATES_PER_ROW)
         return {"score": scores_of_own(pairs.contexts, pairs.candidates) * pairs.scale}
 

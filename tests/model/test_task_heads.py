@@ -1,6 +1,7 @@
 """The heads of fine-tuning, figure for figure against the original and Hugging Face, and by themselves."""
 
 import json
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -17,6 +18,7 @@ from electra_jax.model.inputs import EncoderInputs
 from electra_jax.model.task_heads import (
     AnswerBeam,
     ClassificationHead,
+    MultipleChoiceHead,
     QuestionAnsweringHead,
     SpanHead,
     TaggingHead,
@@ -137,8 +139,8 @@ def _reference_outputs(variant, golden, params):
 
     answers = head("squad", answer_mask(inputs), starts)
     logits = {
-        "mnli": head("mnli"),
-        "sts": head("sts")[:, 0],
+        "mnli": head("mnli", inputs.segment_ids != 0),
+        "sts": head("sts", inputs.segment_ids != 0)[:, 0],
         "squad": answers,
         "chunk": head("chunk", golden["in/chunk_labeled_positions"]),
     }
@@ -299,8 +301,10 @@ def _huggingface_outputs(name, golden, params):
     rows = {k: golden[f"in/{k}"] for k in ("input_ids", "attention_mask", "token_type_ids")}
     length = rows["input_ids"].shape[-1]
     ids, mask, token_types = (rows[k].reshape(-1, length) for k in rows)
-    hidden = _encode(params, _inputs(ids, mask, token_types))
-    logits = HUGGINGFACE_HEADS[name].apply({"params": params["heads"]["task"]}, hidden)
+    inputs = _inputs(ids, mask, token_types)
+    hidden, head = _encode(params, inputs), HUGGINGFACE_HEADS[name]
+    real = (inputs.segment_ids != 0,) if isinstance(head, ClassificationHead) else ()
+    logits = head.apply({"params": params["heads"]["task"]}, hidden, *real)
     if name == "qa":
         positions = golden["in/start_positions"], golden["in/end_positions"]
         loss = span_loss(logits.start, logits.end, *positions).mean()
@@ -350,6 +354,7 @@ def test_huggingface_figures(name, shared, within):
 
 HEADS = {
     **{f"classification-{s}": ClassificationHead(3, s, jnp.float32) for s in ("reference", "huggingface")},
+    "choice": MultipleChoiceHead("reference", jnp.float32),
     **{f"tagging-{s}": TaggingHead(5, s, jnp.float32) for s in ("reference", "huggingface")},
     "span": SpanHead(jnp.float32),
     "joint": QuestionAnsweringHead(joint=True, answerable=True, dtype=jnp.float32),
@@ -365,6 +370,8 @@ def _hidden(batch=4, length=12, size=32, seed=0):
 def _arguments(head, hidden):
     if isinstance(head, QuestionAnsweringHead):
         return hidden, jnp.ones(hidden.shape[:2], bool), jnp.arange(hidden.shape[0])
+    if isinstance(head, ClassificationHead | MultipleChoiceHead):
+        return hidden, jnp.ones(hidden.shape[:-1], bool)
     return (hidden,)
 
 
@@ -418,10 +425,30 @@ def test_dropout_is_where_each_implementation_has_it(name, drops):
 def test_dropout_keeps_the_expected_logits():
     """The head of the reference is linear after its dropout: the mean over keys is the logit without it."""
     head, hidden = HEADS["classification-reference"], _hidden()
-    variables = head.init(jax.random.key(1), hidden)
+    arguments = _arguments(head, hidden)
+    variables = head.init(jax.random.key(1), *arguments)
     keys = jax.random.split(jax.random.key(2), 4000)
-    dropped = jax.vmap(lambda key: head.apply(variables, hidden, key))(keys)
-    np.testing.assert_allclose(dropped.mean(0), head.apply(variables, hidden), atol=0.05)
+    dropped = jax.vmap(lambda key: head.apply(variables, *arguments, key))(keys)
+    np.testing.assert_allclose(dropped.mean(0), head.apply(variables, *arguments), atol=0.05)
+
+
+@pytest.mark.parametrize("style", ["reference", "huggingface"])
+@pytest.mark.parametrize(
+    "make", [partial(ClassificationHead, 3), MultipleChoiceHead], ids=["class", "choice"]
+)
+def test_a_head_reads_the_state_of_cls_or_the_mean_of_what_is_no_padding(make, style):
+    hidden = _hidden()
+    lengths = 1 + np.arange(len(hidden)) % hidden.shape[1]
+    real = jnp.asarray(np.arange(hidden.shape[1]) < lengths[:, None])
+    means = jnp.stack([row[:length].mean(axis=0) for row, length in zip(hidden, lengths, strict=True)])
+    first, mean = (make(style=style, dtype=jnp.float32, pooling=pooling) for pooling in ("first", "mean"))
+    variables = first.init(jax.random.key(1), hidden, real)
+    np.testing.assert_array_equal(
+        first.apply(variables, hidden, real), first.apply(variables, hidden[:, :1], real[:, :1])
+    )
+    np.testing.assert_allclose(
+        mean.apply(variables, hidden, real), first.apply(variables, means[:, None], real[:, :1]), atol=1e-5
+    )
 
 
 def test_initial_kernels():

@@ -13,7 +13,7 @@ from task_sections import task_section
 from tiny_task import assert_same_gradient, tiny_task
 
 from electra_jax.errors import UserError
-from electra_jax.model.ranking_head import scores_of_all, scores_of_own
+from electra_jax.model.ranking_head import PairEncoder, scores_of_all, scores_of_own
 from electra_jax.tasks.metrics import pearson, spearman
 from electra_jax.tasks.negatives import negatives_wanted, with_negatives
 from electra_jax.tasks.paired_bootstrap import measure_of
@@ -180,7 +180,7 @@ def test_metrics_by_hand():
     ("section", "message"),
     [
         ({"codes": 16}, "codes is for encoder poly, not bi"),
-        ({"encoder": "poly", "similarity": "cosine"}, "similarity cosine is for encoder bi, not poly"),
+        ({"encoder": "cross", "similarity": "cosine"}, "similarity cosine is for encoders bi and poly"),
         ({"encoder": "cross", "negatives_from": "batch"}, "negatives_from batch is for encoders bi and poly"),
         ({"encoder": "cross", "scale": 2.0}, "scale is for encoders bi and poly, not cross"),
         ({"data": "x"}, "data is for benchmarks"),
@@ -277,3 +277,20 @@ def test_similarity_is_of_vectors_of_length_one():
     assert found["scores"][0] == pytest.approx(scale, rel=1e-5)  # the same text
     assert found["scores"][1] < scale
     assert jax.tree.map(jnp.shape, ranker.params["heads"]["mine"]) == {"log_scale": ()}
+
+
+def test_a_candidate_looks_at_the_scaled_cosines_of_a_poly_encoders_codes():
+    rng = np.random.default_rng(0)
+    hidden, segments = rng.normal(size=(1, 7, 4)), np.array([[1, 1, 1, 2, 2, 3, 0]])
+    head = PairEncoder(3, "mean", "cosine", scale=5.0)
+    variables = head.init(jax.random.key(0), hidden, segments, 2)
+    pairs = head.apply(variables, hidden, segments, 2)
+    found = scores_of_own(pairs.contexts, pairs.candidates) * pairs.scale
+    logits = np.asarray(variables["params"]["codes"]["embedding"]) @ hidden[0, :3].T
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    contexts, candidates = shares @ hidden[0, :3], [hidden[0, 3:5].mean(axis=0), hidden[0, 5]]
+    for score, candidate in zip(found[0], candidates, strict=True):
+        lengths = np.linalg.norm(contexts, axis=1) * np.linalg.norm(candidate)
+        scaled = 5.0 * (contexts @ candidate) / lengths
+        weights = np.exp(scaled) / np.exp(scaled).sum()
+        assert score == pytest.approx(weights @ scaled, abs=1e-5)
