@@ -292,13 +292,18 @@ def print_next_steps(data: FineTuningData, root: WorkDir) -> None:
     style = data.config.finetune.head_style
     width = data.config.model.hidden_size
     sections = data.config.finetune.tasks
-    copying = [
-        n for n, task in sections.items() if isinstance(task, Seq2SeqConfig) and task.decoder.copy_mechanism
-    ]
+    # What none of its classes has, whatever the head.
+    own = {
+        name: "whose decoder has a copy mechanism"
+        for name, task in sections.items()
+        if isinstance(task, Seq2SeqConfig) and task.decoder.copy_mechanism
+    } | {
+        name: "which reads the mean over the tokens"
+        for name, task in sections.items()
+        if getattr(task, "pooling", None) == "mean" and task.kind != "ranking"
+    }
     theirs = {
-        name: can_be_exported(style, task, width)
-        for name, task in data.settings.items()
-        if name not in copying
+        name: can_be_exported(style, task, width) for name, task in data.settings.items() if name not in own
     }
     if any(theirs.values()):
         named = ", ".join(name for name, shared in theirs.items() if shared)
@@ -311,10 +316,8 @@ def print_next_steps(data: FineTuningData, root: WorkDir) -> None:
             f"not to be exported to Hugging Face: {named}, whose head has the original's shape "
             "(finetune.head_style=huggingface trains one that can be)"
         )
-    if copying:
-        print_on_host_0(
-            f"not to be exported to Hugging Face: {', '.join(copying)}, whose decoder has a copy mechanism"
-        )
+    for name, why in own.items():
+        print_on_host_0(f"not to be exported to Hugging Face: {name}, {why}")
 
 
 def write_submissions(

@@ -4,6 +4,7 @@ import pytest
 from small_run import small_config
 
 from electra_jax.config import Config
+from electra_jax.config.blocks import task_pooling
 from electra_jax.model.sizes import network_sizes
 
 MODERN = {"block": "modern", "embedding_size": None}
@@ -32,6 +33,22 @@ def test_a_window_of_a_whole_row_is_taken_and_one_of_a_longer_model_in_fine_tuni
         objective={"kind": "finetune"},
         finetune={"tasks": {"rte": {}}},
     )
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression", "multiple_choice", "ranking"])
+def test_where_cls_does_not_see_all_of_a_text_the_mean_stands_for_it(kind):
+    """The last layers are local, so that [CLS] would be the state of its neighbours; what is said wins."""
+
+    def pooling(window, **task):
+        config = small_config(
+            model={**MODERN, "local_attention": {"window": window}},
+            objective={"kind": "finetune"},
+            finetune={"tasks": {"mine": {"kind": kind, **task}}},
+        )
+        return task_pooling(config.finetune.tasks["mine"], config.model)
+
+    assert [pooling(16), pooling(None)] == ["mean", "first"]
+    assert [pooling(16, pooling="first"), pooling(None, pooling="mean")] == ["first", "mean"]
 
 
 SEQ2SEQ = {"tasks": {"mine": {"kind": "seq2seq"}}}

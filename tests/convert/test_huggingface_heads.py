@@ -396,6 +396,20 @@ def test_what_cannot_be_written(tmp_path):
     assert not (tmp_path / "c").exists()
 
 
+def test_a_mean_over_the_tokens_cannot_be_written(tmp_path):
+    write_native(
+        read_huggingface([_folder(tmp_path / "a", "classification")]), tmp_path / "b", tmp_path / "b"
+    )
+    weights = read_native(tmp_path / "b")
+    (name,) = weights.config.finetune.tasks
+    task = weights.config.finetune.tasks[name].model_copy(update={"pooling": "mean"})
+    finetune = weights.config.finetune.model_copy(update={"tasks": {name: task}})
+    meaning = replace(weights, config=weights.config.model_copy(update={"finetune": finetune}))
+    with pytest.raises(UserError, match=rf"^{name} reads the mean over the tokens.*\.{name}\.pooling=first"):
+        write_huggingface(meaning, tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
 @pytest.mark.parametrize(
     "named", [{"0": "a", "2": "b"}, {"0": "a", "1": "a", "2": "b"}, ["a", "b"], {"0": 1, "1": 2, "2": 3}]
 )
