@@ -9,6 +9,7 @@ from small_run import small_config
 
 from electra_jax.config import dump_config
 from electra_jax.config.schema import Config
+from electra_jax.model.task_heads import ClassificationHead, MultipleChoiceHead
 from electra_jax.model.text_encoder import init_params
 from electra_jax.objectives import build_network
 from electra_jax.tasks.build import build_task
@@ -61,9 +62,14 @@ def _write(folder: Path, config: Config, settings: dict[str, TaskSettings]) -> P
         params = {name: params[name] for name in ("embeddings", "encoder")}
         hidden = jnp.zeros((1, 8, config.model.hidden_size))
         heads = {name: build_task(name, some, config, tokenizer).head() for name, some in settings.items()}
+
+        def read(head):
+            pools = isinstance(head, ClassificationHead | MultipleChoiceHead)
+            return (hidden, jnp.ones((1, 8), bool)) if pools else (hidden,)
+
         params["heads"] = jax.jit(
             lambda: nn.unbox(
-                {name: head.init(jax.random.key(1), hidden)["params"] for name, head in heads.items()}
+                {name: head.init(jax.random.key(1), *read(head))["params"] for name, head in heads.items()}
             )
         )()
     folder.mkdir(parents=True)
