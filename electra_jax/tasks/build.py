@@ -95,18 +95,20 @@ def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tok
     return KINDS[task.kind].build(task, settings, config, shared)
 
 
-def _head_settings(config: Config, task: TaskConfig) -> dict[str, Any]:
+def _head_settings(config: Config) -> dict[str, Any]:
     """Return the arguments of the tasks whose heads say something of what is read."""
     finetune = config.finetune
-    found: dict[str, Any] = {
+    return {
         "head_style": finetune.head_style,
         "head_dropout": finetune.head_dropout,
         "dtype": jnp.dtype(config.compute.dtype),
         "initializer_range": config.model.initializer_range,
     }
-    if not hasattr(task, "pooling"):
-        return found
-    return {**found, "pooling": task_pooling(task, config.model)}
+
+
+def _pooled_head_settings(config: Config, task: TaskConfig) -> dict[str, Any]:
+    """Return the same for those that say it of a whole text."""
+    return {**_head_settings(config), "pooling": task_pooling(task, config.model)}
 
 
 def _learn_classes(name: str, task: ClassificationConfig, splits: Splits) -> LearnedSettings:
@@ -126,7 +128,7 @@ def _build_classification(
             tune_threshold=task.threshold == "tune",
             swap_pairs=_swap_pairs(task, shared["name"]),
             **shared,
-            **_head_settings(config, task),
+            **_pooled_head_settings(config, task),
         )
     return ClassificationTask(
         kind="classification",
@@ -135,7 +137,7 @@ def _build_classification(
         swap_pairs=_swap_pairs(task, shared["name"]),
         positive=task.positive,
         **shared,
-        **_head_settings(config, task),
+        **_pooled_head_settings(config, task),
     )
 
 
@@ -160,7 +162,7 @@ def _build_regression(
         high=settings.high,
         swap_pairs=_swap_pairs(task, shared["name"]),
         **shared,
-        **_head_settings(config, task),
+        **_pooled_head_settings(config, task),
     )
 
 
@@ -181,7 +183,7 @@ def _build_tagging(
         learned_scheme=settings.learned,
         chosen_metric=task.metric,
         **shared,
-        **_head_settings(config, task),
+        **_head_settings(config),
     )
 
 
@@ -198,7 +200,7 @@ def _build_questions(
         no_answer_threshold=settings.no_answer_threshold,
         reference_quirks=config.finetune.reference_quirks,
         **shared,
-        **_head_settings(config, task),
+        **_head_settings(config),
     )
 
 
@@ -206,7 +208,7 @@ def _build_choice(
     task: MultipleChoiceConfig, settings: TaskSettings, config: Config, shared: dict[str, Any]
 ) -> Task:
     del settings
-    return MultipleChoiceTask(chosen_metric=task.metric, **shared, **_head_settings(config, task))
+    return MultipleChoiceTask(chosen_metric=task.metric, **shared, **_pooled_head_settings(config, task))
 
 
 def _build_ranking(
@@ -221,7 +223,7 @@ def _build_ranking(
             "text are the same: set model.hidden_dropout and model.attention_dropout to 0.1"
         )
     return RankingTask(
-        config=task, hidden_size=config.model.hidden_size, **shared, **_head_settings(config, task)
+        config=task, hidden_size=config.model.hidden_size, **shared, **_pooled_head_settings(config, task)
     )
 
 
