@@ -55,6 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     from electra_jax.planning.sweep import format_sweep, sweep
 
     check_plannable(config.kind_of_run)
+    if (largest := config.train.at_largest_batch()) != config.train:
+        print(
+            f"planned as if all batches had the {largest.batch_size} rows of the largest: hours are at most",
+            file=sys.stderr,
+        )
+        config = config.model_copy(update={"train": largest})
     machine = topology_machine(args.topology, args.slices) if args.topology is not None else local_machine()
     if args.sweep:
         swept = sweep(

@@ -8,9 +8,11 @@ from typing import Any
 
 import jax
 
+from electra_jax.data.batch_sizes import BatchSizes
 from electra_jax.inference.load import Model
 from electra_jax.objectives import build_objective
 from electra_jax.training.flops import train_step_flops
+from electra_jax.training.pretraining import batch_sizes
 from electra_jax.training.workdir import WorkDir
 
 
@@ -40,21 +42,20 @@ def costs_of(model: Model, run: Path, step: int | None) -> Costs:
     if step is None:
         return Costs(parameters, kept, None, None, None)
     config = model.config
-    rows, length = config.train.batch_size, config.data.sequence_length
-    flops = step * train_step_flops(build_objective(config, model.tokenizer), rows, length)
+    batches, length = batch_sizes(config.train), config.data.sequence_length
+    rows = batches.before(step)
+    flops = train_step_flops(build_objective(config, model.tokenizer), rows, length)
     file = WorkDir(run).metrics
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    return Costs(
-        parameters, kept, step * rows * length, flops, seconds_of(map(json.loads, lines), rows, step)
-    )
+    return Costs(parameters, kept, rows * length, flops, seconds_of(map(json.loads, lines), batches, step))
 
 
-def seconds_of(records: Iterable[Mapping[str, Any]], rows: int, step: int) -> float | None:
+def seconds_of(records: Iterable[Mapping[str, Any]], sizes: BatchSizes, step: int) -> float | None:
     """Return the seconds of the steps up to ``step`` from the speeds that were logged; None where there are none.
 
     Args:
         records: the lines of metrics.jsonl.
-        rows: of a batch.
+        sizes: of the batches.
         step: the last that counts.
     """
     seconds, before, unknown = 0.0, 0, 0
@@ -64,7 +65,7 @@ def seconds_of(records: Iterable[Mapping[str, Any]], rows: int, step: int) -> fl
         steps, before = record["step"] - before, record["step"]
         speed = record.get("sequences_per_second")
         if speed:
-            seconds += steps * rows / speed
+            seconds += steps * sizes.at(before - 1) / speed
         else:
             unknown += steps
     known = before - unknown

@@ -53,11 +53,13 @@ def differences(old: Config, new: Config, *, free: Collection[str] = ()) -> list
 def _bound(old: Config, new: Config) -> frozenset[str]:
     """Return the keys that are free on resume in general, but not between these two configurations.
 
-    Pre-training may be tuned on its way. Fine-tuning is compared over seeds, which must all have had the same recipe;
-    where the best parameters are kept, what finds them is part of it, and where a mean is, of which it is.
+    Pre-training may be tuned on its way, but where batches grow its length decides which rows were read. Fine-tuning is
+    compared over seeds, which must all have had the same recipe; where the best parameters are kept, what finds them is
+    part of it, and where a mean is, of which it is.
     """
     if not (old.finetuning or new.finetuning):
-        return frozenset()
+        grows = any(config.train.batch_size_schedule.to is not None for config in (old, new))
+        return frozenset({"train.steps"} if grows else ())
     recipe = {key.name for key in keys() if key.name.startswith("optimizer.")} | {"train.steps"}
     selects = (old.finetune.select, new.finetune.select)
     if "average" in selects:

@@ -6,7 +6,8 @@ import re
 
 from pydantic import model_validator
 
-from electra_jax.config.fields import PRETRAINING, Section, field, require
+from electra_jax.config.fields import PRETRAINING, Section, field, require, section
+from electra_jax.config.value_schedule import ValueSchedule
 
 
 class TrainConfig(Section):
@@ -21,6 +22,7 @@ class TrainConfig(Section):
         ge=1,
     )
     batch_size: int = field(128, "Rows in a batch, over all devices and hosts.", ge=1)
+    batch_size_schedule: ValueSchedule = section(ValueSchedule(), PRETRAINING)
     accumulation_steps: int = field(
         1, "Microbatches a batch is cut into; the gradient is that of the whole batch.", free=True, ge=1
     )
@@ -76,6 +78,17 @@ class TrainConfig(Section):
         """Steps between evaluations, once they are known."""
         return require(self.eval_every, "train.eval_every")
 
+    def at_largest_batch(self) -> TrainConfig:
+        """Return the section with all batches as large as the largest, in as many more microbatches."""
+        rows = round(self.batch_size_schedule.to or self.batch_size)
+        return self.model_copy(
+            update={
+                "batch_size": rows,
+                "accumulation_steps": self.accumulation_steps * (rows // self.batch_size),
+                "batch_size_schedule": ValueSchedule(),
+            }
+        )
+
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
         if self.profile_steps is not None:
@@ -85,6 +98,12 @@ class TrainConfig(Section):
                     f"profile_steps is {self.profile_steps!r}, but must be FIRST:LAST, two steps from 1 in their "
                     "order, such as 10:20"
                 )
+        most = self.batch_size_schedule.to
+        if most is not None and (most < self.batch_size or most % self.batch_size):
+            raise ValueError(
+                f"batch_size_schedule.to is {most:g}, but batches grow by whole multiples of batch_size "
+                f"{self.batch_size}: set it to one"
+            )
         if self.batch_size % self.accumulation_steps:
             raise ValueError(
                 f"batch_size {self.batch_size} is not divisible by "

@@ -9,6 +9,7 @@ from typing import SupportsIndex
 import grain
 import numpy as np
 
+from electra_jax.data.batch_sizes import BatchSizes
 from electra_jax.data.permutation import rows_at
 from electra_jax.data.token_rows import TokenRows
 from electra_jax.errors import UserError
@@ -18,7 +19,13 @@ _EVAL_SEED = 0
 
 
 def batch(
-    rows: TokenRows, *, batch_size: int, seed: int, step: int, host: int = 0, hosts: int = 1
+    rows: TokenRows,
+    *,
+    batch_size: int | BatchSizes,
+    seed: int,
+    step: int,
+    host: int = 0,
+    hosts: int = 1,
 ) -> np.ndarray:
     """Return one host's share of the batch of a step.
 
@@ -28,7 +35,7 @@ def batch(
 
     Args:
         rows: the training rows.
-        batch_size: rows in the batch, over all hosts.
+        batch_size: rows in the batch, over all hosts, or in that of each step.
         seed: of the order.
         step: from 0.
         host: which host.
@@ -40,8 +47,9 @@ def batch(
     Raises:
         UserError: hosts does not divide batch_size.
     """
-    share = _host_share(batch_size, hosts)
-    position = step * batch_size + host * share
+    sizes = BatchSizes.constant(batch_size) if isinstance(batch_size, int) else batch_size
+    share = _host_share(sizes.at(step), hosts)
+    position = sizes.before(step) + host * share
     order = rows_at(position, share, num_rows=rows.num_rows, rows_per_block=rows.rows_per_block, seed=seed)
     return rows.read(order)
 
@@ -49,7 +57,7 @@ def batch(
 def train_batches(
     rows: TokenRows,
     *,
-    batch_size: int,
+    batch_size: int | BatchSizes,
     seed: int,
     start_step: int,
     host: int = 0,
@@ -60,7 +68,7 @@ def train_batches(
 
     Args:
         rows: the training rows.
-        batch_size: rows in a batch, over all hosts.
+        batch_size: rows in a batch, over all hosts, or in that of each step.
         seed: of the order.
         start_step: step of the first batch.
         host: which host.
@@ -73,8 +81,10 @@ def train_batches(
     Raises:
         UserError: hosts does not divide batch_size.
     """
-    _host_share(batch_size, hosts)
-    steps = _Steps(rows, batch_size, seed, start_step, host, hosts)
+    sizes = BatchSizes.constant(batch_size) if isinstance(batch_size, int) else batch_size
+    for size in sizes.rows:
+        _host_share(size, hosts)
+    steps = _Steps(rows, sizes, seed, start_step, host, hosts)
     # One thread keeps the blocks of a window in the cache; reading is far faster than any step.
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=prefetch)
     return iter(grain.MapDataset.source(steps).to_iter_dataset(options))
@@ -117,9 +127,9 @@ class _Steps:
     """The batches from a step on, as the random-access sequence that Grain asks for."""
 
     def __init__(
-        self, rows: TokenRows, batch_size: int, seed: int, start_step: int, host: int, hosts: int
+        self, rows: TokenRows, sizes: BatchSizes, seed: int, start_step: int, host: int, hosts: int
     ) -> None:
-        self._rows, self._batch_size, self._seed = rows, batch_size, seed
+        self._rows, self._sizes, self._seed = rows, sizes, seed
         self._start_step, self._host, self._hosts = start_step, host, hosts
 
     def __len__(self) -> int:
@@ -128,7 +138,7 @@ class _Steps:
     def __getitem__(self, index: SupportsIndex) -> np.ndarray:
         return batch(
             self._rows,
-            batch_size=self._batch_size,
+            batch_size=self._sizes,
             seed=self._seed,
             step=self._start_step + int(index),
             host=self._host,

@@ -3,6 +3,7 @@
 from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from electra_jax.config.value_schedule import ValueSchedule
@@ -19,18 +20,21 @@ class ScheduledObjective(Protocol):
         """Return the objective as it is where a share ``done`` of the run's steps is done, a float32 scalar."""
 
 
-def scheduled_value(start: float, schedule: ValueSchedule, done: Array | float) -> Array | float:
+def scheduled_value(
+    start: float, schedule: ValueSchedule, done: Array | np.ndarray | float, xp: Any = jnp
+) -> Any:
     """Return the value where a share ``done`` of the run's steps is done; ``start`` itself where it does not change.
 
     Args:
         start: the value at the beginning.
         schedule: where it goes, and how.
-        done: from 0 to 1, a float or a float32 scalar.
+        done: from 0 to 1, a float, a float32 scalar, or an array of shares.
+        xp: what computes, ``jax.numpy`` or ``numpy``.
     """
     if schedule.to is None:
         return start
-    way = jnp.maximum(jnp.asarray(done, jnp.float32) - schedule.begin, 0.0) / schedule.over
-    left = jnp.exp(-way) if schedule.shape == "exponential" else jnp.maximum(1.0 - way, 0.0)
+    way = xp.maximum(xp.asarray(done, xp.float32) - schedule.begin, 0.0) / schedule.over
+    left = xp.exp(-way) if schedule.shape == "exponential" else xp.maximum(1.0 - way, 0.0)
     return schedule.to + (start - schedule.to) * left
 
 

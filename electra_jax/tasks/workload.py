@@ -50,7 +50,6 @@ class FineTuningWorkload:
             tuple[int, int]
         ] = []  # rows and tokens of the batches since throughput was last logged
         self.settings = dict(data.settings)
-        self.tokens_per_step = config.train.batch_size * config.data.sequence_length
         file, folder = (shlex.quote(str(path)) for path in (root.config, root.root))
         self.command = f"python -m electra_jax.train --config {file} --workdir {folder}"
 
@@ -63,7 +62,11 @@ class FineTuningWorkload:
             self._shapes.append((len(plan.rows), batch.inputs.input_ids.size + written))
             yield share_of(batch, *self._program.host_share)
 
-    def throughput(self, seconds_per_step: float | None) -> Metrics:
+    def tokens_before(self, step: int) -> int:
+        """Return the tokens of the batches before that of a step, were all rows as long as they may be."""
+        return step * self._config.train.batch_size * self._config.data.sequence_length
+
+    def throughput(self, seconds_per_step: float | None, step: int) -> Metrics:
         """Return sequences and tokens per second, padding included, since the last call."""
         shapes, self._shapes = self._shapes, []
         if not seconds_per_step or not shapes:

@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -95,19 +95,27 @@ def open_writer(workdir: WorkDir, *, resumed_step: int) -> "MetricsWriter | Null
     return MetricsWriter(workdir, resumed_step=resumed_step) if is_host_0() else NullWriter()
 
 
-def open_console(*, start: int, steps: int, tokens_per_step: int) -> "Console | NullConsole":
+def open_console(*, start: int, steps: int, tokens_before: Callable[[int], int]) -> "Console | NullConsole":
     """Return the console of this host: host 0 prints, the others do not."""
-    return (
-        Console(start=start, steps=steps, tokens_per_step=tokens_per_step) if is_host_0() else NullConsole()
-    )
+    return Console(start=start, steps=steps, tokens_before=tokens_before) if is_host_0() else NullConsole()
 
 
 class Console:
-    """A live line in a terminal, plain lines elsewhere; both say step, loss, tokens/s and what is left."""
+    """A live line in a terminal, plain lines elsewhere; both say step, loss, tokens/s and what is left.
 
-    def __init__(self, *, start: int, steps: int, tokens_per_step: int, stream: TextIO | None = None):
+    ``tokens_before`` gives the tokens of the batches before that of a step, from 0.
+    """
+
+    def __init__(
+        self,
+        *,
+        start: int,
+        steps: int,
+        tokens_before: Callable[[int], int],
+        stream: TextIO | None = None,
+    ):
         self._stream = stream or sys.stderr
-        self._tokens_per_step = tokens_per_step
+        self._tokens_before = tokens_before
         self._steps = steps
         self._live = self._stream.isatty()
         self._explained_all_original = False
@@ -123,7 +131,7 @@ class Console:
 
     def step(self, loss: float) -> None:
         """Count a step as done and show its loss."""
-        speed = (self._bar.format_dict["rate"] or math.nan) * self._tokens_per_step
+        speed = (self._bar.format_dict["rate"] or math.nan) * self._tokens_of(int(self._bar.n) + 1)
         self._bar.set_postfix_str(f"loss {loss:.3f}, {_rate(speed)}", refresh=False)
         self._bar.update(1)
 
@@ -131,7 +139,8 @@ class Console:
         """Show train metrics that were logged: a plain line where there is no live one."""
         if not self._live:
             speed = _rate(metrics.get("tokens_per_second") or math.nan)
-            left = duration((self._steps - step) * seconds_per_step)
+            tokens_left = self._tokens_before(self._steps) - self._tokens_before(step)
+            left = duration(tokens_left / self._tokens_of(step) * seconds_per_step)
             shown = ", ".join(
                 f"{n} {metrics[n]:.3f}" for n in ("loss", "disc_auc") if metrics.get(n) is not None
             )
@@ -147,6 +156,10 @@ class Console:
             self._bar.write(text, file=self._stream)
         else:
             print(text, file=self._stream, flush=True)
+
+    def _tokens_of(self, step: int) -> int:
+        """Return the tokens of the batch of a step, from 1."""
+        return self._tokens_before(step) - self._tokens_before(step - 1)
 
     def close(self) -> None:
         """End the live line."""

@@ -25,15 +25,14 @@ class Workload(Protocol):
     """What the loop trains on, and how it is evaluated.
 
     Attributes:
-        tokens_per_step: Tokens in a batch, padding included (the most, where batches differ).
         command: What to type to go on after an interruption.
     """
 
     @property
-    def tokens_per_step(self) -> int: ...  # noqa: D102
-
-    @property
     def command(self) -> str: ...  # noqa: D102
+
+    def tokens_before(self, step: int) -> int:
+        """Return the tokens of the batches before that of a step, from 0, padding included (at most)."""
 
     def batches(self, start: int) -> Iterator[Any]:
         """Yield this host's part of the batches of the steps after ``start``."""
@@ -41,8 +40,8 @@ class Workload(Protocol):
     def evaluate(self, params: Any, step: int) -> Metrics:
         """Compute held-out metrics of the parameters after ``step`` updates."""
 
-    def throughput(self, seconds_per_step: float | None) -> Metrics:
-        """Compute the speeds to log; None where no step was timed."""
+    def throughput(self, seconds_per_step: float | None, step: int) -> Metrics:
+        """Compute the speeds to log after ``step`` updates; None where no step was timed."""
 
 
 def run_loop(
@@ -106,7 +105,7 @@ def train_loop(
         StopRequest(program.mesh) as stop,
         closing(Profile(settings.profile_steps, workdir.root / "profile")) as profile,
         closing(open_writer(workdir, resumed_step=start)) as writer,
-        closing(open_console(start=start, steps=last, tokens_per_step=workload.tokens_per_step)) as console,
+        closing(open_console(start=start, steps=last, tokens_before=workload.tokens_before)) as console,
         program.on_mesh(),
     ):
         for step in range(start + 1, last + 1):
@@ -141,7 +140,7 @@ def train_loop(
                 of_groups = sorted(name for name in last_report if name.endswith("_learning_rate"))
                 for name in ("learning_rate", *of_groups, "grad_norm"):
                     summary[name] = last_report[name]
-                summary |= workload.throughput(seconds)
+                summary |= workload.throughput(seconds, step)
                 writer.write(step, "train", summary)
                 console.metrics(step, summary, seconds or float("nan"))
             if evaluates:

@@ -3,14 +3,18 @@
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from electra_jax.config.schema import Config
+from electra_jax.config.training import TrainConfig
+from electra_jax.data.batch_sizes import BatchSizes
 from electra_jax.data.batches import train_batches
 from electra_jax.data.prepare import Prepared
 from electra_jax.objectives import PretrainingObjective
+from electra_jax.objectives.scheduled import scheduled_value
 from electra_jax.training.evaluation import evaluate
 from electra_jax.training.loop import Metrics
 from electra_jax.training.program import Program
@@ -27,10 +31,9 @@ class PretrainingWorkload:
     program: Program[PretrainingObjective[Any, Any]]
     workdir: WorkDir
 
-    @property
-    def tokens_per_step(self) -> int:
-        """Tokens in a batch, over all hosts."""
-        return self.config.train.batch_size * self.config.data.sequence_length
+    def tokens_before(self, step: int) -> int:
+        """Return the tokens of the batches before that of a step, from 0, over all hosts."""
+        return self._sizes.before(step) * self.config.data.sequence_length
 
     @property
     def command(self) -> str:
@@ -43,7 +46,7 @@ class PretrainingWorkload:
         host, hosts = self.program.host_share
         return train_batches(
             self.prepared.train,
-            batch_size=self.config.train.batch_size,
+            batch_size=self._sizes,
             seed=self.config.seed,
             start_step=start,
             host=host,
@@ -63,8 +66,24 @@ class PretrainingWorkload:
             limit=None if step == settings.total_steps else settings.eval_batches,
         )
 
-    def throughput(self, seconds_per_step: float | None) -> Metrics:
-        """Compute sequences and tokens per second, and the utilization of the chips' peak."""
-        return Throughput(
-            self.program.objective, self.config.train.batch_size, self.config.data.sequence_length
-        )(seconds_per_step)
+    def throughput(self, seconds_per_step: float | None, step: int) -> Metrics:
+        """Compute sequences and tokens per second, and the utilization of the peak, of the last update's batch."""
+        return Throughput(self.program.objective, self._sizes.at(step - 1), self.config.data.sequence_length)(
+            seconds_per_step
+        )
+
+    @cached_property
+    def _sizes(self) -> BatchSizes:
+        return batch_sizes(self.config.train)
+
+
+def batch_sizes(settings: TrainConfig) -> BatchSizes:
+    """Return the sizes of a run's batches: ``train.batch_size`` times the whole number nearest to its schedule."""
+    schedule = settings.batch_size_schedule
+    if schedule.to is None:
+        return BatchSizes.constant(settings.batch_size)
+    done = np.arange(settings.total_steps) / settings.total_steps
+    wanted = np.asarray(scheduled_value(settings.batch_size, schedule, done, np))
+    rows = settings.batch_size * np.floor(wanted / settings.batch_size + 0.5).astype(np.int64)
+    starts = np.flatnonzero(np.diff(rows, prepend=0))
+    return BatchSizes(tuple(starts.tolist()), tuple(rows[starts].tolist()))

@@ -127,6 +127,7 @@ def program_for_objective(
         learning_rate_schedule(config.optimizer, config.train.total_steps),
         seed=config.seed,
         accumulation_steps=config.train.accumulation_steps,
+        usual_rows=config.train.batch_size if config.train.batch_size_schedule.to is not None else None,
         log_every=config.train.log_every,
         group_schedules=group_schedules(config.optimizer, finetune, config.train.total_steps),
         total_steps=config.train.total_steps,

@@ -36,13 +36,15 @@ def make_train_step(
     seed: int,
     accumulation_steps: int,
     log_every: int,
+    usual_rows: int | None = None,
     group_schedules: Mapping[str, optax.Schedule] = MappingProxyType({}),
     total_steps: int | None = None,
 ) -> Callable[[TrainState, Array], tuple[TrainState, Report]]:
     """Return the update of a state by a batch int32 ``[batch, length]``.
 
     Every random number comes from ``fold_in(seed, step)``, and the gradient is that of the whole batch however many
-    microbatches it is computed in: each microbatch's loss is divided by the normalizers of the whole batch. The
+    microbatches it is computed in: each microbatch's loss is divided by the normalizers of the whole batch. A batch
+    that is a multiple of ``usual_rows`` is computed in as many times the microbatches; None: any is in as many. The
     schedules are those of the optimizer, and only reported. What the objective changes on its way follows from the
     share of ``total_steps`` that is done, and so from the step alone; None leaves it as at the end of a run.
     """
@@ -60,7 +62,7 @@ def make_train_step(
             inputs,
             current.loss_normalizers(inputs),
             dropout_rng,
-            accumulation_steps,
+            accumulation_steps * (batch.shape[0] // usual_rows if usual_rows else 1),
         )
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         report = {

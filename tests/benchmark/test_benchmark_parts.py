@@ -10,6 +10,7 @@ from electra_jax.benchmark.minimal_pairs import first_of_each_group, mean_over_g
 from electra_jax.benchmark.probes import spread_layers
 from electra_jax.benchmark.report import as_table
 from electra_jax.benchmark.suite import chosen_parts, read_exam_data
+from electra_jax.data.batch_sizes import BatchSizes
 from electra_jax.errors import UserError
 from electra_jax.inference.pairs import Pair
 from electra_jax.tasks.measures import mean_of
@@ -65,10 +66,12 @@ def test_seconds_are_those_of_the_steps_that_were_logged():
         {"step": 20, "split": "train", "sequences_per_second": 10.0},
         {"step": 30, "split": "train", "sequences_per_second": 1.0},
     ]
-    assert seconds_of(records, 8, 20) == 10 * 8 / 5 + 10 * 8 / 10
+    assert seconds_of(records, BatchSizes.constant(8), 20) == 10 * 8 / 5 + 10 * 8 / 10
     records[1] = {"step": 15, "split": "train", "sequences_per_second": None}
-    assert seconds_of(records, 8, 20) == pytest.approx((10 * 8 / 5 + 5 * 8 / 10) * 20 / 15)
-    assert seconds_of([], 8, 20) is None
+    assert seconds_of(records, BatchSizes.constant(8), 20) == pytest.approx(
+        (10 * 8 / 5 + 5 * 8 / 10) * 20 / 15
+    )
+    assert seconds_of([], BatchSizes.constant(8), 20) is None
 
 
 def test_paths_begin_where_the_file_is(tmp_path):

@@ -14,7 +14,7 @@ from electra_jax.training.step import make_train_step
 LOG_EVERY = 4
 
 
-def _step(pieces, **model):
+def _step(pieces, usual_rows=None, **model):
     """The state and report after one step of plain gradient descent at rate 1: the change is the gradient."""
     config = small_config(model={"num_layers": 1, "hidden_dropout": 0.0, "attention_dropout": 0.0, **model})
     objective, optimizer = build_objective(config, SmallVocabulary()), optax.sgd(1.0)
@@ -28,6 +28,7 @@ def _step(pieces, **model):
         seed=0,
         accumulation_steps=pieces,
         log_every=LOG_EVERY,
+        usual_rows=usual_rows,
     )
     after, report = compiled(step, state, padded_rows())(state, padded_rows())
     gradient = jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), state.params, after.params)
@@ -53,6 +54,12 @@ def test_microbatches_give_the_gradient_and_the_metrics_of_the_whole_batch(piece
         np.testing.assert_allclose(report[name], value, rtol=1e-5, err_msg=name)
     for name, sums in expected_window.items():
         np.testing.assert_allclose(metric_sums[name], sums, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_a_batch_that_has_grown_is_computed_in_more_microbatches_of_the_usual_size():
+    """So that it takes no more memory: 8 rows where 4 are usual in 2 microbatches are 4 microbatches of 2."""
+    grown, expected = _step(2, usual_rows=4), _step(4)
+    jax.tree.map(np.testing.assert_array_equal, grown, expected)
 
 
 def test_microbatches_drop_out_other_units_each():

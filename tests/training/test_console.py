@@ -17,7 +17,7 @@ class _Terminal(io.StringIO):
 
 def test_a_log_file_gets_whole_lines_with_what_is_left():
     out = io.StringIO()
-    console = Console(start=0, steps=30, tokens_per_step=64, stream=out)
+    console = Console(start=0, steps=30, tokens_before=lambda step: 64 * step, stream=out)
     console.metrics(10, {"loss": 1.5, "disc_auc": 0.61, "tokens_per_second": 12345.0}, seconds_per_step=4.0)
     console.metrics(20, {"loss": 1.25, "disc_auc": None, "tokens_per_second": None}, math.nan)
     console.close()
@@ -27,9 +27,19 @@ def test_a_log_file_gets_whole_lines_with_what_is_left():
     ]
 
 
+def test_what_is_left_counts_batches_that_grow():
+    out = io.StringIO()
+    # 20 batches of 64 tokens, then 10 of 128: 10 are left, each as long again as the last.
+    console = Console(
+        start=0, steps=30, tokens_before=lambda step: 64 * step + 64 * max(0, step - 20), stream=out
+    )
+    console.metrics(20, {"loss": 1.5, "tokens_per_second": 1.0}, seconds_per_step=4.0)
+    assert out.getvalue().splitlines()[-1].endswith("1:20 left")
+
+
 def test_a_terminal_gets_one_live_line():
     out = _Terminal()
-    console = Console(start=2, steps=4, tokens_per_step=64, stream=out)
+    console = Console(start=2, steps=4, tokens_before=lambda step: 64 * step, stream=out)
     for loss in (3.25, 2.125):
         console.step(loss)
     console.close()
@@ -41,7 +51,7 @@ def test_a_terminal_gets_one_live_line():
 
 def test_all_original_is_explained_once():
     out = io.StringIO()
-    console = Console(start=0, steps=30, tokens_per_step=64, stream=out)
+    console = Console(start=0, steps=30, tokens_before=lambda step: 64 * step, stream=out)
     for step, recall in ((10, 0.3), (20, 0.001), (30, 0.0)):
         console.metrics(step, {"disc_recall": recall}, 1.0)
     assert out.getvalue().count("calls every token original") == 1

@@ -188,6 +188,25 @@ def test_stopped_run_goes_on_as_if_it_had_not_been(which, monkeypatch, tmp_path,
     assert _without_speed(again.workdir) == _without_speed(straight.workdir)
 
 
+def test_batches_grow_on_the_way_and_a_stopped_run_goes_on_with_the_same_rows(monkeypatch, tmp_path):
+    growing = toy_config(train={"batch_size_schedule": {"to": 24, "over": 0.5}, "accumulation_steps": 1})
+    straight = ToyRun(monkeypatch, tmp_path / "straight", growing)
+    expected, _, _ = straight()
+    sizes = [8, 8, 16, 16, 16, 24, 24, 24, 24, 24, 24, 24]  # 8 + 16 (step / 12) / .5, to the nearest 8
+    rows = np.concatenate(
+        [batch(straight.prepared.train, batch_size=8, seed=0, step=step) for step in range(sum(sizes) // 8)]
+    )
+    for last, own in ((4, slice(0, 48)), (8, slice(48, 136)), (12, slice(136, 232))):
+        assert _train_lines(straight.workdir)[last]["tokens"] == (rows[own] != SmallVocabulary.pad_id).sum()
+
+    folder = tmp_path / "stopped"
+    ToyRun(monkeypatch, folder, growing, wrap=_signal_at(7, signal.SIGTERM))()
+    again = ToyRun(monkeypatch, folder, growing)
+    state, _, _ = again()
+    _assert_equal(state, expected)
+    assert _without_speed(again.workdir) == _without_speed(straight.workdir)
+
+
 def test_run_goes_on_with_the_same_rows_on_fewer_devices(monkeypatch, tmp_path):
     straight = ToyRun(monkeypatch, tmp_path / "straight", toy_config())
     straight()
