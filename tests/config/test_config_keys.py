@@ -106,6 +106,19 @@ def test_another_objective_differs_in_the_keys_that_are_absent():
     )
 
 
+def test_a_run_whose_batches_grow_keeps_its_length():
+    def steps_may_change(*schedules):
+        old, new = (
+            _config(train={"steps": steps, "batch_size_schedule": schedule})
+            for steps, schedule in zip((100, 200), schedules, strict=True)
+        )
+        return {change.key: change.free for change in differences(old, new)}["train.steps"]
+
+    assert steps_may_change({}, {})
+    assert not steps_may_change({"to": 256}, {"to": 256})
+    assert not steps_may_change({}, {"to": 256})
+
+
 def _fine_tuning(tasks, **sections):
     return _config(objective={"kind": "finetune"}, finetune={"tasks": tasks}, **sections)
 
