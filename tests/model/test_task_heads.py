@@ -521,7 +521,9 @@ def test_modernberts_initial_kernels():
     params = head.init(jax.random.key(1), *_arguments(head, hidden))["params"]
     for name, deviation in (("dense", 0.01), ("prediction", 256**-0.5)):
         kernel = params[name]["kernel"]
-        assert float(kernel.std()) == pytest.approx(0.9866 * deviation, rel=0.02)  # what is left of it by the cut
+        assert float(kernel.std()) == pytest.approx(
+            0.9866 * deviation, rel=0.02
+        )  # what is left of it by the cut
         assert 2.5 * deviation < float(abs(kernel).max()) <= 3 * deviation
     assert not params["prediction"]["bias"].any()
     assert (params["layer_norm"]["scale"] == 1).all()
