@@ -51,9 +51,9 @@ class QuestionAnsweringTask:
         head_dropout: dropout rate in ModernBERT's head; the others have none.
         dtype: of the head's matrix products.
         initializer_range: standard deviation of the initial weights of Hugging Face's head.
-        layer_norm_epsilon: of ModernBERT's head.
         no_answer_threshold: questions with a higher score of "no answer" have none; None answers all of them.
         reference_quirks: see `question_rows`.
+        layer_norm_epsilon: of ModernBERT's head.
         f1_of: None, since F1 is that of words.
         shares: nothing: its head reads the encoder's states alone.
 
@@ -69,9 +69,9 @@ class QuestionAnsweringTask:
     head_dropout: float
     dtype: Dtype
     initializer_range: float = 0.02
-    layer_norm_epsilon: float = 1e-5
     no_answer_threshold: float | None = None
     reference_quirks: bool = False
+    layer_norm_epsilon: float = 1e-5
     kind: str = "question_answering"
     labels: tuple[str, ...] = ()
     f1_of: None = None
