@@ -95,15 +95,15 @@ def check_writable(weights: Weights, task: str) -> None:
             f"{task} is said to be of kind {KIND}, but the model was not trained for such a task: restore {FILE} from "
             "a copy"
         )
-    if section.decoder.copy_mechanism:
-        raise UserError(
-            f"{task} was trained with decoder.copy_mechanism, which Hugging Face's decoder has not: it cannot be "
-            "exported"
-        )
     if weights.config.model.block == "modern":
         raise UserError(
             f"the decoder of {task} has modern blocks, of which Hugging Face has no decoder with a source: it cannot "
             "be exported"
+        )
+    if section.decoder.copy_mechanism:
+        raise UserError(
+            f"{task} was trained with decoder.copy_mechanism, which Hugging Face's decoder has not: it cannot be "
+            "exported"
         )
     table, own = huggingface_encoder_decoder_table(task), f"heads/{task}/"
     left = [name for name in weights.parameters if name.startswith(own) and table.to_foreign(name) is None]

@@ -314,9 +314,9 @@ def print_next_steps(data: FineTuningData, root: WorkDir) -> None:
 def _only_here(task: TaskConfig, model: ModelConfig) -> str | None:
     """Return what of a task none of Hugging Face's classes has, whatever its head; None if there is nothing."""
     if isinstance(task, Seq2SeqConfig):
-        if task.decoder.copy_mechanism:
-            return "whose decoder has a copy mechanism"
-        return "whose decoder has modern blocks" if model.block == "modern" else None
+        if model.block == "modern":
+            return "whose decoder has modern blocks"
+        return "whose decoder has a copy mechanism" if task.decoder.copy_mechanism else None
     means = getattr(task, "pooling", None) == "mean" and task.kind != "ranking"
     return "which reads the mean over the tokens" if means and model.block == "bert" else None
 
