@@ -69,7 +69,7 @@ HUGGINGFACE_TESTS := tests/convert/test_huggingface_live.py tests/convert/test_h
 	tests/convert/test_huggingface_tokenizer.py tests/inference/test_huggingface_scores_live.py \
 	tests/inference/test_huggingface_generate_live.py tests/convert/test_causal_lm_live.py \
 	tests/convert/test_encoder_decoder_live.py tests/convert/test_sentence_transformers_live.py \
-	tests/model/test_decoder_live.py \
+	tests/model/test_decoder_live.py tests/convert/test_modernbert_heads_live.py \
 	tests/convert/files/test_torch_weights.py tests/convert/test_state_dicts_live.py tests/convert/test_tokenizer_agreement.py
 
 test-huggingface: $(VENV)/.installed-huggingface  ## install transformers and PyTorch, and test against them

@@ -67,17 +67,21 @@ class TinyTask:
         return self.task.predictions(examples, rows, outputs), outputs
 
 
-def tiny_task(section, examples, *, head_style="reference", length=16):
-    """Build it; ``section`` has the keys of ``finetune.tasks.mine``."""
+def tiny_task(section, examples, *, head_style="reference", length=16, settings=None, **model):
+    """Build it.
+
+    ``section`` has the keys of ``finetune.tasks.mine``, ``settings`` what was learned from its examples, ``model`` keys
+    of that section.
+    """
     config = small_config(
         objective={"kind": "finetune"},
-        model={"max_positions": length, **MODEL, **NO_DROPOUT},
+        model={"max_positions": length, **MODEL, **NO_DROPOUT, **model},
         data={"sequence_length": length},
         finetune={"tasks": {"mine": section}, "head_style": head_style, "head_dropout": 0.0},
         tokenizer={"kind": "characters"},
     )
     tokenizer = letters()
-    task = build_task("mine", TaskSettings(kind=section["kind"]), config, tokenizer)
+    task = build_task("mine", settings or TaskSettings(kind=section["kind"]), config, tokenizer)
     network = build_network(config, tokenizer.vocab_size)
     batch = TinyTask(task, FineTuning(network, {"mine": task}, {}), None).batch(examples)
     objective = FineTuning(network, {"mine": task}, {"mine": batch})

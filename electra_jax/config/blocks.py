@@ -95,6 +95,13 @@ def task_pooling(task: Any, model: Any) -> Literal["first", "mean"]:
     return "first" if model.local_attention.window is None else "mean"
 
 
+def head_style(finetune: Any, model: Any) -> Literal["reference", "huggingface", "modernbert"]:
+    """Return which heads tasks have, by the sections ``finetune`` and ``model``: Hugging Face's are the block's own."""
+    if finetune.head_style == "reference":
+        return "reference"
+    return "modernbert" if model.block == "modern" else "huggingface"
+
+
 def modern_problem(config: Any) -> str | None:
     """Return a sentence on what in the whole configuration does not go with block modern; None if all does."""
     if config.model.block != "modern":
@@ -105,7 +112,7 @@ def modern_problem(config: Any) -> str | None:
             "bert"
         )
     if config.finetuning:
-        return _problem_of_heads(config.finetune)
+        return None
     window, length = config.model.local_attention.window, config.data.sequence_length
     if window is not None and window > length:
         return (
@@ -124,15 +131,5 @@ def modern_problem(config: Any) -> str | None:
         return (
             f"model.block=modern turns pairs of features, and the generator's heads are "
             f"{width // generator.num_heads} wide ({width} / generator.num_heads {generator.num_heads}): make that even"
-        )
-    return None
-
-
-def _problem_of_heads(finetune: Any) -> str | None:
-    """Return a sentence on heads that an encoder of modern blocks cannot have; None if it can."""
-    if finetune.head_style == "huggingface":
-        return (
-            "finetune.head_style=huggingface has the heads of Hugging Face's ELECTRA, which do not go with "
-            "model.block=modern: leave it out"
         )
     return None

@@ -52,7 +52,9 @@ class FinetuneConfig(Section):
         ge=1,
     )
     head_style: Literal["reference", "huggingface"] = field(
-        "reference", "Heads as the original has them, or as Hugging Face, which can be exported."
+        "reference",
+        "Heads as the original has them, or as Hugging Face, which can be exported: ELECTRA's, or with "
+        "model.block=modern ModernBERT's.",
     )
     head_dropout: float = field(0.1, "Dropout in the heads.", ge=0.0, lt=1.0)
     batch_tokens: int | None = field(

@@ -95,6 +95,11 @@ def check_writable(weights: Weights, task: str) -> None:
             f"{task} is said to be of kind {KIND}, but the model was not trained for such a task: restore {FILE} from "
             "a copy"
         )
+    if weights.config.model.block == "modern":
+        raise UserError(
+            f"the decoder of {task} has modern blocks, of which Hugging Face has no decoder with a source: it cannot "
+            "be exported"
+        )
     if section.decoder.copy_mechanism:
         raise UserError(
             f"{task} was trained with decoder.copy_mechanism, which Hugging Face's decoder has not: it cannot be "

@@ -17,6 +17,12 @@ ENCODER_ARCHITECTURE = "ElectraModel"
 CAUSAL_ARCHITECTURE = "ElectraForCausalLM"
 
 
+def declared_class(settings: Mapping[str, Any]) -> str | None:
+    """Return the class that a config.json names."""
+    named = settings.get("architectures")
+    return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else None
+
+
 def check_numbers(path: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Refuse settings that are no numbers, of those whose defaults are.
 

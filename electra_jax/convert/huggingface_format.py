@@ -84,7 +84,7 @@ def read_huggingface(
     parameters: dict[str, np.ndarray] = {}
     unexpected: dict[str, list[str]] = {}
     head = None
-    if list(networks) == ["discriminator"] and not is_modern(main.settings):
+    if list(networks) == ["discriminator"]:
         head = detect_head(main.settings, main.network.tensors, str(main.config or main.where))
         if head is not None and main.config is None:
             notes.append(

@@ -8,10 +8,11 @@ from electra_jax.convert.huggingface_config import (
     ARCHITECTURES,
     CAUSAL_ARCHITECTURE,
     ENCODER_ARCHITECTURE,
+    declared_class,
 )
 from electra_jax.convert.huggingface_folder import CONFIG, StoredNetwork, is_modern, read_networks
 from electra_jax.convert.huggingface_heads import ARCHITECTURES as HEAD_ARCHITECTURES
-from electra_jax.convert.modernbert_config import ATTENTION_KEYS, check_modernbert_class
+from electra_jax.convert.modernbert_config import ATTENTION_KEYS, check_modernbert_class, is_fine_tuned
 from electra_jax.convert.modernbert_config import ENCODER_ARCHITECTURE as MODERN_ENCODER
 from electra_jax.convert.names import Network
 from electra_jax.convert.state_dicts import TIED
@@ -56,11 +57,16 @@ def stored_networks(folders: Sequence[Path]) -> tuple[dict[Network, StoredNetwor
 
 
 def _check_pair(discriminator: StoredNetwork, generator: StoredNetwork) -> None:
-    """Refuse two networks that cannot read the same rows.
+    """Refuse two networks that cannot read the same rows, and a fine-tuned one, which has no generator.
 
     Raises:
-        UserError: they cannot.
+        UserError: they cannot, or it is one.
     """
+    named = declared_class(discriminator.settings)
+    if is_modern(discriminator.settings) and is_fine_tuned(named, discriminator.network.tensors):
+        raise UserError(
+            f"{discriminator.where} is a {named} with a head of fine-tuning, and belongs to no pair: give it by itself"
+        )
     for key in (
         "block",
         "vocab_size",
@@ -94,15 +100,9 @@ def is_causal(one: StoredNetwork) -> bool:
 def is_encoder_only(one: StoredNetwork) -> bool:
     """Return whether it is an encoder without a head, and not said to have one."""
     return (
-        _declared_class(one) in (None, ENCODER_ARCHITECTURE, MODERN_ENCODER)
+        declared_class(one.settings) in (None, ENCODER_ARCHITECTURE, MODERN_ENCODER)
         and not one.network.is_discriminator
     )
-
-
-def _declared_class(one: StoredNetwork) -> str | None:
-    """Return the class that config.json names."""
-    named = one.settings.get("architectures")
-    return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else None
 
 
 def _check_declared_class(one: StoredNetwork) -> list[str]:
@@ -111,7 +111,7 @@ def _check_declared_class(one: StoredNetwork) -> list[str]:
     Raises:
         UserError: a head that is not there, or an untied output table of the generator that is missing.
     """
-    named, names = _declared_class(one), one.network.tensors
+    named, names = declared_class(one.settings), one.network.tensors
     if is_modern(one.settings):
         return check_modernbert_class(str(one.where), named, names)
     if one.network.is_generator and one.settings.get("tie_word_embeddings") is False and not one.network.tied:

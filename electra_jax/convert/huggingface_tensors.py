@@ -50,7 +50,9 @@ def to_flat_names(
 def table_with_head(head: Head) -> NameTable:
     """Return the names of the encoder with a head of fine-tuning, in place of the pre-training head."""
     encoder = [
-        r for r in huggingface_table("discriminator").rows if not r.ours.startswith("discriminator_head/")
+        row
+        for row in huggingface_table("discriminator", block=head.block).rows
+        if not row.ours.startswith("discriminator_head/")
     ]
     return NameTable((*encoder, *head.rows))
 

@@ -14,7 +14,6 @@ from electra_jax.convert.huggingface_config import (
     ENCODER_ARCHITECTURE,
     config_json,
 )
-from electra_jax.convert.huggingface_heads import ARCHITECTURES as HEAD_ARCHITECTURES
 from electra_jax.convert.huggingface_heads import (
     Head,
     check_exportable,
@@ -46,15 +45,9 @@ def write_huggingface(weights: Weights, directory: Path) -> list[str]:
         UserError: parameters that Hugging Face's models have no place for; then nothing is written.
         OSError: the disk is full, or something else prevents writing.
     """
-    modern = weights.config.model.block == "modern"
     if weights.tasks:
-        if modern:
-            raise UserError(
-                f"{listed(weights.tasks)}: heads of fine-tuning are linear here, and Hugging Face's ModernBERT has a "
-                "layer before its own, so a fine-tuned model with model.block=modern cannot be exported"
-            )
         return _write_finetuned(weights, directory)
-    if modern:
+    if weights.config.model.block == "modern":
         return _write_modern(weights, directory)
     sizes = network_sizes(weights.config.model, weights.config.generator, weights.vocab_size)
     if scopes(weights.parameters) == {"embeddings", "encoder"}:
@@ -168,9 +161,10 @@ def _write_causal(
 
 def _write_finetuned(weights: Weights, directory: Path) -> list[str]:
     """Write a folder for each task, named after it: the encoder with its head, which may be a decoder."""
+    block = weights.config.model.block
     sizes = network_sizes(weights.config.model, weights.config.generator, weights.vocab_size)
     writers = [name for name, task in weights.tasks.items() if task.kind == WRITING_KIND]
-    heads = heads_from_settings({n: task for n, task in weights.tasks.items() if n not in writers})
+    heads = heads_from_settings({n: task for n, task in weights.tasks.items() if n not in writers}, block)
     for name in weights.tasks:
         subfolder(directory, name)
     for name in writers:
@@ -181,13 +175,16 @@ def _write_finetuned(weights: Weights, directory: Path) -> list[str]:
         head.task: with_hidden_layer(head, on_label_scale(head, weights.parameters)) for head in heads
     }
     for head in heads:
-        _check_nothing_is_left_out(head, exported[head.task])
+        _check_head_is_whole(head, exported[head.task])
     notes: dict[str, None] = {}  # those on the tokenizer are the same for every task
     for head in heads:
         parameters = exported[head.task]
-        architecture = HEAD_ARCHITECTURES[head.settings.kind]
-        description = config_json(weights, architecture, sizes.discriminator, sizes.embedding_size)
-        description |= head_config_json(weights.config.finetune.head_dropout, head)
+        description = (
+            modernbert_config_json(weights, head.architecture, sizes.discriminator)
+            if block == "modern"
+            else config_json(weights, head.architecture, sizes.discriminator, sizes.embedding_size)
+        )
+        description |= head_config_json(weights.config, head)
         folder = subfolder(directory, head.task)
         notes |= dict.fromkeys(write_folder(weights, folder, table_with_head(head), parameters, description))
     for name in writers:
@@ -195,15 +192,20 @@ def _write_finetuned(weights: Weights, directory: Path) -> list[str]:
     return list(notes)
 
 
-def _check_nothing_is_left_out(head: Head, parameters: FlatParams) -> None:
-    """Refuse a head with more parameters than heads of its kind have: it would not compute what was trained.
+def _check_head_is_whole(head: Head, parameters: FlatParams) -> None:
+    """Refuse a head with more or fewer parameters than heads of its kind: it would not compute what was trained.
 
     Raises:
-        UserError: it has more.
+        UserError: it has others.
     """
     own, table = f"heads/{head.task}/", table_with_head(head)
     if left := [name for name in parameters if name.startswith(own) and table.to_foreign(name) is None]:
         raise UserError(
             f"{head.task} is said to be of kind {head.settings.kind}, whose head has no {listed(left)}: "
             f"restore {FILE} from a copy"
+        )
+    if lacking := [row.ours for row in head.rows if row.ours not in parameters]:
+        raise UserError(
+            f"the head of {head.task} has no {listed(lacking)}, which such heads of Hugging Face have: it was trained "
+            "with another finetune.head_style"
         )

@@ -7,6 +7,8 @@ only modern blocks have. Source: transformers, ``configuration_modernbert.py``.
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from electra_jax.convert.huggingface_config import check_numbers
 from electra_jax.convert.names import Network
 from electra_jax.convert.weights import Weights
@@ -19,7 +21,16 @@ ARCHITECTURES: dict[Network, str] = {
     "generator": "ModernBertForMaskedLM",
 }
 ENCODER_ARCHITECTURE = "ModernBertModel"
+# By kind of task.
+HEAD_ARCHITECTURES: Mapping[str, str] = {
+    "classification": "ModernBertForSequenceClassification",
+    "regression": "ModernBertForSequenceClassification",
+    "tagging": "ModernBertForTokenClassification",
+    "question_answering": "ModernBertForQuestionAnswering",
+    "multiple_choice": "ModernBertForMultipleChoice",
+}
 FULL, SLIDING = "full_attention", "sliding_attention"
+_LAST = "classifier.weight"  # of every head but the one over the vocabulary
 # What only modern blocks have, in settings that were read.
 ATTENTION_KEYS = ("window", "global_every", "rope_theta", "rope_theta_global")
 
@@ -150,7 +161,17 @@ def _theta(where: str, settings: Mapping[str, Any], kind: str, older: str, defau
     return float(theta)
 
 
-def check_modernbert_class(where: str, named: str | None, tensors: Mapping[str, Any]) -> list[str]:
+def is_fine_tuned(named: str | None, tensors: Mapping[str, np.ndarray]) -> bool:
+    """Return whether tensors are those of a head of fine-tuning, by the class that config.json names.
+
+    Token classification with one label is a discriminator.
+    """
+    if named not in HEAD_ARCHITECTURES.values() or _LAST not in tensors:
+        return False
+    return named != ARCHITECTURES["discriminator"] or tensors[_LAST].shape[:1] != (1,)
+
+
+def check_modernbert_class(where: str, named: str | None, tensors: Mapping[str, np.ndarray]) -> list[str]:
     """Return a note where the tensors do not fit the class that config.json names.
 
     Args:
@@ -159,20 +180,19 @@ def check_modernbert_class(where: str, named: str | None, tensors: Mapping[str, 
         tensors: by name.
 
     Raises:
-        UserError: it has a head of fine-tuning.
+        UserError: a head that is not there, or of which nothing says what it is.
     """
-    there = ENCODER_ARCHITECTURE
+    there, heads = ENCODER_ARCHITECTURE, sorted({*HEAD_ARCHITECTURES.values()})
     if "decoder.bias" in tensors:
         there = ARCHITECTURES["generator"]
-    elif "classifier.weight" in tensors:
-        there = ARCHITECTURES["discriminator"]
-        if named != there or tensors["classifier.weight"].shape[:1] != (1,):
-            raise UserError(
-                f"{where} is a {named or 'ModernBERT with a head'}, and of ModernBERT's heads only those of "
-                f"pre-training are read ({ARCHITECTURES['generator']}, or {there} with one label): give the encoder, "
-                "and fine-tune it here"
-            )
-    if there == ENCODER_ARCHITECTURE and named in ARCHITECTURES.values():
+    elif _LAST in tensors and named in heads:
+        return []
+    elif _LAST in tensors:
+        raise UserError(
+            f"{where} is a {named or 'ModernBERT with a head'}, and what its head computes its tensors do not say, "
+            f"which all of ModernBERT's heads have: let architectures in its config.json name one of {', '.join(heads)}"
+        )
+    if there == ENCODER_ARCHITECTURE and named in (ARCHITECTURES["generator"], *heads):
         raise UserError(
             f"{where} says {named}, but has no such head: give its weights, or say {ENCODER_ARCHITECTURE} if the "
             "encoder alone is meant"

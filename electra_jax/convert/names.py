@@ -233,6 +233,11 @@ def _discriminator_head(block: BlockKind) -> Iterable[Row]:
     if block == "bert":
         yield from _huggingface_rows(_DISCRIMINATOR_HEAD, ours, "discriminator_predictions")
         return
+    yield from modern_head_rows(ours)
+
+
+def modern_head_rows(ours: str) -> Iterable[Row]:
+    """Yield our names and ModernBERT's of a head over tokens or texts: the discriminator's, or one of fine-tuning."""
     yield from _huggingface_rows(_MODERN_HEAD, ours, "head")
     yield Row(f"{ours}/prediction/kernel", "classifier.weight", transposed=True)
     yield Row(f"{ours}/prediction/bias", "classifier.bias")

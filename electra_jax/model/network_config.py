@@ -7,6 +7,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from electra_jax.config.networks import ModelConfig
 from electra_jax.config.schema import Config
 from electra_jax.config.seq2seq import DecoderConfig
 from electra_jax.model.attention.choice import choose_attention
@@ -58,8 +59,7 @@ def network_config(config: Config, vocab_size: int, platform: str | None = None)
     sizes = network_sizes(config.model, config.generator, vocab_size)
     dtype = jnp.dtype(compute.dtype)
     modern, starts_local = model.block == "modern", model.attention_init == "local"
-    # ModernBERT's initialisation, "full_megatron": cut at 3σ, and σ / √(2 layers) into the residual.
-    cut = 3.0 if modern else 2.0
+    cut = 3.0 if modern else 2.0  # as ModernBERT
     attention = choose_attention(config, platform).backend
     scan_layers = resolve_scan_layers(compute.scan_layers, model.num_layers, platform)
 
@@ -80,7 +80,6 @@ def network_config(config: Config, vocab_size: int, platform: str | None = None)
         )
 
     def encoder(encoder_sizes: EncoderSizes, embedding_size: int) -> EncoderConfig:
-        residual = 1 / math.sqrt(2 * encoder_sizes.num_layers) if modern else 1.0
         block = BlockConfig(
             kind=model.block,
             hidden_size=encoder_sizes.hidden_size,
@@ -90,7 +89,7 @@ def network_config(config: Config, vocab_size: int, platform: str | None = None)
             attention_dropout=model.attention_dropout,
             initializer_range=model.initializer_range,
             initializer_cut=cut,
-            output_initializer_range=model.initializer_range * residual,
+            output_initializer_range=output_initializer_range(model, encoder_sizes.num_layers),
             starts_local=starts_local,
             layer_norm_epsilon=model.layer_norm_epsilon,
             dtype=dtype,
@@ -122,6 +121,19 @@ def network_config(config: Config, vocab_size: int, platform: str | None = None)
         sharing=config.generator.sharing,
         generator_frozen=config.generator.frozen_from is not None,
     )
+
+
+def output_initializer_range(model: ModelConfig, num_layers: int) -> float:
+    """Return the standard deviation that kernels of the residual, and hidden layers of heads, start with.
+
+    With modern blocks it is ModernBERT's, "full_megatron": σ / √(2 layers).
+
+    Args:
+        model: The section.
+        num_layers: Of the encoder.
+    """
+    residual = 1 / math.sqrt(2 * num_layers) if model.block == "modern" else 1.0
+    return model.initializer_range * residual
 
 
 def text_decoder_config(config: Config, decoder: DecoderConfig, vocab_size: int) -> TextDecoderConfig:

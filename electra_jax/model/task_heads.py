@@ -5,13 +5,13 @@ Sources: google-research/electra, finetune/; transformers, models/electra.
 The parameters of a task live under ``heads/<task name>/…`` beside ``embeddings`` and ``encoder``. The last layer of
 every head is called ``prediction`` (``start``, ``end``, ``answerable_prediction`` for questions); logits are float32.
 
-Two styles differ in what they compute. ``reference`` is one linear layer, initialised as Glorot does, with dropout
-before it for classification only. ``huggingface`` is what the published ``ElectraFor…`` classes compute, so that their
-weights can be used: a hidden layer before the prediction of classification, dropout before tagging, and normal
-initialisation.
+Styles differ in what they compute. ``reference`` is one linear layer, initialised as Glorot does, with dropout before
+it for classification only. ``huggingface`` is what the published ``ElectraFor…`` classes compute, so that their weights
+can be used: a hidden layer before the prediction of classification, dropout before tagging, and normal initialisation.
+``modernbert`` is what the ``ModernBertFor…`` classes compute, for every kind the same: `modernbert_logits`.
 """
 
-from typing import Literal
+from typing import Literal, Protocol
 
 import flax.linen as nn
 import jax
@@ -21,11 +21,11 @@ from jax import Array
 
 from electra_jax.model.dropout import dropout
 from electra_jax.model.inputs import EncoderInputs
-from electra_jax.model.layers import Dense, Dtype, Initializer, split_or_none
+from electra_jax.model.layers import Dense, Dtype, Initializer, LayerNorm, split_or_none, truncated_normal
 from electra_jax.model.operations import gelu
 from electra_jax.model.pooling import Pooling, pooled
 
-HeadStyle = Literal["reference", "huggingface"]
+HeadStyle = Literal["reference", "huggingface", "modernbert"]
 
 # What the reference adds to the logits of tokens that cannot be an answer.
 MASKED_ANSWER_LOGIT = -1000.0
@@ -33,12 +33,56 @@ MASKED_ANSWER_LOGIT = -1000.0
 # Width of the hidden layers of question answering, whatever the width of the encoder.
 ANSWER_HIDDEN_SIZE = 512
 
+# How many deviations from its mean the normal is cut at that ModernBERT's kernels start from.
+_MODERNBERT_CUT = 3.0
+
 
 def head_initializer(style: HeadStyle, initializer_range: float) -> Initializer:
-    """Return how kernels start: Glorot-uniform (reference) or normal (Hugging Face). Biases start at 0."""
+    """Return how kernels start: Glorot-uniform (reference), normal (Hugging Face) or a cut normal (ModernBERT).
+
+    Biases start at 0.
+    """
     if style == "reference":
         return nn.initializers.glorot_uniform()
+    if style == "modernbert":
+        return truncated_normal(initializer_range, _MODERNBERT_CUT)
     return nn.initializers.normal(initializer_range)
+
+
+class _ModernBertSettings(Protocol):
+    """What `modernbert_logits` reads of the head that calls it."""
+
+    @property
+    def dtype(self) -> Dtype: ...
+    @property
+    def dropout_rate(self) -> float: ...
+    @property
+    def initializer_range(self) -> float: ...
+    @property
+    def layer_norm_epsilon(self) -> float: ...
+
+
+def modernbert_logits(head: _ModernBertSettings, outputs: int, x: Array, rng: Array | None) -> Array:
+    """Compute dense(gelu) → LayerNorm → dropout → dense as a part of the compact module ``head``.
+
+    The last layer alone has a bias, and its kernel starts with a deviation of 1/√hidden, that of the first layer with
+    ``initializer_range``.
+
+    Args:
+        head: The module, for its settings.
+        outputs: How many logits there are.
+        x: States ``[…, hidden]``.
+        rng: A key; None means no dropout.
+
+    Returns:
+        float32 ``[…, outputs]``.
+    """
+    width = x.shape[-1]
+    first, last = (head_initializer("modernbert", of) for of in (head.initializer_range, width**-0.5))
+    x = gelu(Dense(width, head.dtype, first, use_bias=False, name="dense")(x))
+    x = LayerNorm(head.layer_norm_epsilon, head.dtype, use_bias=False, name="layer_norm")(x)
+    x = dropout(x, head.dropout_rate, rng)
+    return Dense(outputs, jnp.float32, last, name="prediction")(x)
 
 
 class ClassificationHead(nn.Module):
@@ -53,6 +97,7 @@ class ClassificationHead(nn.Module):
     dropout_rate: float = 0.1
     initializer_range: float = 0.02
     pooling: Pooling = "first"
+    layer_norm_epsilon: float = 1e-5
 
     @nn.compact
     def __call__(self, hidden: Array, real: Array, rng: Array | None = None) -> Array:
@@ -66,9 +111,12 @@ class ClassificationHead(nn.Module):
         Returns:
             float32 ``[batch, num_labels]``.
         """
+        x = pooled(hidden, real, self.pooling)
+        if self.style == "modernbert":
+            return modernbert_logits(self, self.num_labels, x, rng)
         init = head_initializer(self.style, self.initializer_range)
         first_rng, second_rng = split_or_none(rng, 2)
-        x = dropout(pooled(hidden, real, self.pooling), self.dropout_rate, first_rng)
+        x = dropout(x, self.dropout_rate, first_rng)
         if self.style == "huggingface":
             x = gelu(Dense(hidden.shape[-1], self.dtype, init, name="dense")(x))
             x = dropout(x, self.dropout_rate, second_rng)
@@ -86,6 +134,7 @@ class MultipleChoiceHead(nn.Module):
     dropout_rate: float = 0.1
     initializer_range: float = 0.02
     pooling: Pooling = "first"
+    layer_norm_epsilon: float = 1e-5
 
     @nn.compact
     def __call__(self, hidden: Array, real: Array, rng: Array | None = None) -> Array:
@@ -99,8 +148,10 @@ class MultipleChoiceHead(nn.Module):
         Returns:
             float32 ``[…]``.
         """
-        init = head_initializer(self.style, self.initializer_range)
         x = pooled(hidden, real, self.pooling)
+        if self.style == "modernbert":
+            return modernbert_logits(self, 1, x, rng)[..., 0]
+        init = head_initializer(self.style, self.initializer_range)
         if self.style == "huggingface":
             x = gelu(Dense(hidden.shape[-1], self.dtype, init, name="dense")(x))
         x = dropout(x, self.dropout_rate, rng)
@@ -118,6 +169,7 @@ class TaggingHead(nn.Module):
     dtype: Dtype
     dropout_rate: float = 0.1
     initializer_range: float = 0.02
+    layer_norm_epsilon: float = 1e-5
 
     @nn.compact
     def __call__(self, hidden: Array, positions: Array | None = None, rng: Array | None = None) -> Array:
@@ -131,6 +183,8 @@ class TaggingHead(nn.Module):
         x = hidden
         if positions is not None:
             x = jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
+        if self.style == "modernbert":
+            return modernbert_logits(self, self.num_labels, x, rng)
         if self.style == "huggingface":
             x = dropout(x, self.dropout_rate, rng)
         init = head_initializer(self.style, self.initializer_range)
@@ -292,14 +346,28 @@ def _masked(logits: Array, mask: Array) -> Array:
 
 
 class SpanHead(nn.Module):
-    """Hugging Face's question answering: one linear layer with two outputs, no mask, no dropout."""
+    """Hugging Face's question answering: two outputs for every token, no mask.
+
+    huggingface: dense, without dropout.
+    """
 
     dtype: Dtype
     initializer_range: float = 0.02
+    style: Literal["huggingface", "modernbert"] = "huggingface"
+    dropout_rate: float = 0.1
+    layer_norm_epsilon: float = 1e-5
 
     @nn.compact
-    def __call__(self, hidden: Array) -> AnswerLogits:
-        """Map ``[batch, length, hidden]`` to start and end logits of every token, padding too; no ``answerable``."""
-        init = head_initializer("huggingface", self.initializer_range)
-        logits = Dense(2, jnp.float32, init, name="prediction")(hidden)
+    def __call__(self, hidden: Array, rng: Array | None = None) -> AnswerLogits:
+        """Map states to start and end logits of every token, padding too; no ``answerable``.
+
+        Args:
+            hidden: The encoder's states ``[batch, length, hidden]``.
+            rng: A key; None means no dropout.
+        """
+        if self.style == "modernbert":
+            logits = modernbert_logits(self, 2, hidden, rng)
+        else:
+            init = head_initializer("huggingface", self.initializer_range)
+            logits = Dense(2, jnp.float32, init, name="prediction")(hidden)
         return AnswerLogits(logits[..., 0], logits[..., 1], None)

@@ -72,6 +72,7 @@ PARAMETER_AXES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"heads/[^/]+/copy_head/generate/bias", ("single",)),
     (r"heads/[^/]+/(dense|(end|answerable)_hidden)/kernel", ("embed", "mlp")),
     (r"heads/[^/]+/(dense|(end|answerable)_hidden)/bias", ("mlp",)),
+    (r"heads/[^/]+/layer_norm/scale", ("norm",)),
     (r"heads/[^/]+/codes/embedding", ("single", "embedding")),
     (r"heads/[^/]+/log_scale", ()),
     # Few columns, and rows that are the encoder's width or that of a hidden layer.

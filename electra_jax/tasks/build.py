@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import jax.numpy as jnp
 
-from electra_jax.config.blocks import task_pooling
+from electra_jax.config.blocks import head_style, task_pooling
 from electra_jax.config.ranking_task import RankingConfig
 from electra_jax.config.schema import Config
 from electra_jax.config.seq2seq_task import Seq2SeqConfig
@@ -22,7 +22,7 @@ from electra_jax.config.tasks import (
 )
 from electra_jax.errors import UserError
 from electra_jax.generation.settings import check_vocabulary
-from electra_jax.model.network_config import text_decoder_config
+from electra_jax.model.network_config import output_initializer_range, text_decoder_config
 from electra_jax.model.text_decoder import TextDecoder
 from electra_jax.tasks.classification import ClassificationTask
 from electra_jax.tasks.multi_label import MultiLabelTask
@@ -97,12 +97,13 @@ def build_task(name: str, settings: TaskSettings, config: Config, tokenizer: Tok
 
 def _head_settings(config: Config) -> dict[str, Any]:
     """Return the arguments of the tasks whose heads say something of what is read."""
-    finetune = config.finetune
+    finetune, model = config.finetune, config.model
     return {
-        "head_style": finetune.head_style,
+        "head_style": head_style(finetune, model),
         "head_dropout": finetune.head_dropout,
         "dtype": jnp.dtype(config.compute.dtype),
-        "initializer_range": config.model.initializer_range,
+        "initializer_range": output_initializer_range(model, model.num_layers),
+        "layer_norm_epsilon": model.layer_norm_epsilon,
     }
 
 

@@ -32,11 +32,12 @@ class ClassificationTask:
         metrics: by name; the first selects checkpoints and seeds.
         tokenizer: encodes the texts.
         max_length: of a row, in tokens.
-        head_style: the head of the original or of Hugging Face.
+        head_style: the head of the original, or of Hugging Face's ELECTRA or ModernBERT.
         head_dropout: dropout rate in the head.
         dtype: of the head's matrix products.
         initializer_range: standard deviation of the initial weights of Hugging Face's head.
         pooling: what stands for a text.
+        layer_norm_epsilon: of ModernBERT's head.
         low: the label that is 0 in training, for regression.
         high: the label that is 1.
         swap_pairs: train on every pair in both orders.
@@ -58,6 +59,7 @@ class ClassificationTask:
     dtype: Dtype
     initializer_range: float = 0.02
     pooling: Pooling = "first"
+    layer_norm_epsilon: float = 1e-5
     low: float = 0.0
     high: float = 1.0
     swap_pairs: bool = False
@@ -145,6 +147,7 @@ class ClassificationTask:
             dropout_rate=self.head_dropout,
             initializer_range=self.initializer_range,
             pooling=self.pooling,
+            layer_norm_epsilon=self.layer_norm_epsilon,
         )
 
     def loss(self, head: Any, hidden: Array, batch: TaskBatch, rng: Array | None) -> Array:

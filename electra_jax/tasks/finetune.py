@@ -11,8 +11,10 @@ import jax
 from electra_jax.config.compare import differences, format_differences
 from electra_jax.config.fields import require
 from electra_jax.config.keys import keys
+from electra_jax.config.networks import ModelConfig
 from electra_jax.config.schema import Config
 from electra_jax.config.seq2seq_task import Seq2SeqConfig
+from electra_jax.config.task import TaskConfig
 from electra_jax.distributed.agreement import broadcast_from_host_0, is_host_0, print_on_host_0
 from electra_jax.errors import UserError
 from electra_jax.files.json_files import write_json
@@ -287,23 +289,12 @@ def print_next_steps(data: FineTuningData, root: WorkDir) -> None:
     print_on_host_0(
         f"to use it: python -m electra_jax.predict --workdir {folder} --input FILE (the best seed on dev)"
     )
-    if data.config.model.block == "modern":
-        return  # Hugging Face's ELECTRA has other layers
-    style = data.config.finetune.head_style
-    width = data.config.model.hidden_size
-    sections = data.config.finetune.tasks
-    # What none of its classes has, whatever the head.
-    own = {
-        name: "whose decoder has a copy mechanism"
-        for name, task in sections.items()
-        if isinstance(task, Seq2SeqConfig) and task.decoder.copy_mechanism
-    } | {
-        name: "which reads the mean over the tokens"
-        for name, task in sections.items()
-        if getattr(task, "pooling", None) == "mean" and task.kind != "ranking"
-    }
+    style, model = data.config.finetune.head_style, data.config.model
+    own = {name: why for name, task in data.config.finetune.tasks.items() if (why := _only_here(task, model))}
     theirs = {
-        name: can_be_exported(style, task, width) for name, task in data.settings.items() if name not in own
+        name: can_be_exported(style, task, model.hidden_size, model.block)
+        for name, task in data.settings.items()
+        if name not in own
     }
     if any(theirs.values()):
         named = ", ".join(name for name, shared in theirs.items() if shared)
@@ -318,6 +309,16 @@ def print_next_steps(data: FineTuningData, root: WorkDir) -> None:
         )
     for name, why in own.items():
         print_on_host_0(f"not to be exported to Hugging Face: {name}, {why}")
+
+
+def _only_here(task: TaskConfig, model: ModelConfig) -> str | None:
+    """Return what of a task none of Hugging Face's classes has, whatever its head; None if there is nothing."""
+    if isinstance(task, Seq2SeqConfig):
+        if model.block == "modern":
+            return "whose decoder has modern blocks"
+        return "whose decoder has a copy mechanism" if task.decoder.copy_mechanism else None
+    means = getattr(task, "pooling", None) == "mean" and task.kind != "ranking"
+    return "which reads the mean over the tokens" if means and model.block == "bert" else None
 
 
 def write_submissions(

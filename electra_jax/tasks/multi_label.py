@@ -34,7 +34,7 @@ class MultiLabelTask:
         labels: the classes.
         tokenizer: encodes the texts.
         max_length: of a row, in tokens.
-        head_style: the head of the original or of Hugging Face.
+        head_style: the head of the original, or of Hugging Face's ELECTRA or ModernBERT.
         head_dropout: dropout rate in the head.
         dtype: of the head's matrix products.
         chosen_metric: the metric that selects checkpoints and seeds; None is the first of `METRICS`.
@@ -42,6 +42,7 @@ class MultiLabelTask:
         tune_threshold: whether the best threshold on the dev examples is used.
         initializer_range: standard deviation of the initial weights of Hugging Face's head.
         pooling: what stands for a text.
+        layer_norm_epsilon: of ModernBERT's head.
         swap_pairs: train on every pair in both orders.
         f1_of: None, since F1 is over all classes.
         shares: nothing: its head reads the encoder's states alone.
@@ -62,6 +63,7 @@ class MultiLabelTask:
     tune_threshold: bool = False
     initializer_range: float = 0.02
     pooling: Pooling = "first"
+    layer_norm_epsilon: float = 1e-5
     swap_pairs: bool = False
     f1_of: None = None
     shares: tuple[()] = ()
@@ -127,6 +129,7 @@ class MultiLabelTask:
             dropout_rate=self.head_dropout,
             initializer_range=self.initializer_range,
             pooling=self.pooling,
+            layer_norm_epsilon=self.layer_norm_epsilon,
         )
 
     def loss(self, head: Any, hidden: Array, batch: TaskBatch, rng: Array | None) -> Array:

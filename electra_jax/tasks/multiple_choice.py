@@ -36,11 +36,12 @@ class MultipleChoiceTask:
         name: of the task.
         tokenizer: encodes the texts.
         max_length: of context and option together, in tokens.
-        head_style: the head of the original's shape or of Hugging Face's.
+        head_style: the head of the original's shape, or of Hugging Face's ELECTRA or ModernBERT.
         head_dropout: dropout rate in the head.
         dtype: of the head's matrix products.
         initializer_range: standard deviation of the initial weights of Hugging Face's head.
         pooling: what stands for a text.
+        layer_norm_epsilon: of ModernBERT's head.
         chosen_metric: the metric that selects checkpoints and seeds; None is the accuracy.
         kind: "multiple_choice".
         labels: none: an option is its text.
@@ -59,6 +60,7 @@ class MultipleChoiceTask:
     dtype: Dtype
     initializer_range: float = 0.02
     pooling: Pooling = "first"
+    layer_norm_epsilon: float = 1e-5
     chosen_metric: str | None = None
     kind: str = "multiple_choice"
     labels: tuple[()] = ()
@@ -109,6 +111,7 @@ class MultipleChoiceTask:
             dropout_rate=self.head_dropout,
             initializer_range=self.initializer_range,
             pooling=self.pooling,
+            layer_norm_epsilon=self.layer_norm_epsilon,
         )
 
     def loss(self, head: Any, hidden: Array, batch: TaskBatch, rng: Array | None) -> Array:

@@ -46,12 +46,14 @@ class QuestionAnsweringTask:
         config: its section of the configuration.
         tokenizer: encodes questions and contexts.
         max_length: of a row, in tokens.
-        head_style: "reference" (one or two hidden layers, as ``config`` says) or "huggingface" (one linear layer).
-        head_dropout: not used, since neither original has dropout in this head; all tasks take it.
+        head_style: "reference" (one or two hidden layers, as ``config`` says), "huggingface" (ELECTRA's, one linear
+            layer) or "modernbert" (a hidden layer with a LayerNorm before it).
+        head_dropout: dropout rate in ModernBERT's head; the others have none.
         dtype: of the head's matrix products.
         initializer_range: standard deviation of the initial weights of Hugging Face's head.
         no_answer_threshold: questions with a higher score of "no answer" have none; None answers all of them.
         reference_quirks: see `question_rows`.
+        layer_norm_epsilon: of ModernBERT's head.
         f1_of: None, since F1 is that of words.
         shares: nothing: its head reads the encoder's states alone.
 
@@ -69,6 +71,7 @@ class QuestionAnsweringTask:
     initializer_range: float = 0.02
     no_answer_threshold: float | None = None
     reference_quirks: bool = False
+    layer_norm_epsilon: float = 1e-5
     kind: str = "question_answering"
     labels: tuple[str, ...] = ()
     f1_of: None = None
@@ -104,18 +107,23 @@ class QuestionAnsweringTask:
 
     def head(self) -> nn.Module:
         """Return the reference's head, or Hugging Face's."""
-        if self.head_style == "huggingface":
-            return SpanHead(self.dtype, self.initializer_range)
+        if self.head_style != "reference":
+            return SpanHead(
+                self.dtype,
+                self.initializer_range,
+                style=self.head_style,
+                dropout_rate=self.head_dropout,
+                layer_norm_epsilon=self.layer_norm_epsilon,
+            )
         return QuestionAnsweringHead(
             joint=self.config.joint, answerable=self.config.answerable, dtype=self.dtype
         )
 
     def loss(self, head: Any, hidden: Array, batch: TaskBatch, rng: Array | None) -> Array:
         """Return the cross-entropies of start and end, and of the classifier if there is one; float32 ``[batch]``."""
-        del rng
         start, end = batch.targets["start"], batch.targets["end"]
-        if self.head_style == "huggingface":
-            logits = head(hidden)
+        if self.head_style != "reference":
+            logits = head(hidden, rng)
             return span_loss(logits.start, logits.end, start, end)
         logits = head(hidden, answer_mask(batch.inputs), start)
         return question_answering_loss(
@@ -131,7 +139,7 @@ class QuestionAnsweringTask:
         """
         mask = answer_mask(batch.inputs)
         answerable = None
-        if self.head_style == "huggingface":
+        if self.head_style != "reference":
             logits = head(hidden)
             # Hugging Face's own scripts take the best tokens of the whole row, and discard those of the question.
             forbidden = jnp.where(mask, 0.0, MASKED_ANSWER_LOGIT)

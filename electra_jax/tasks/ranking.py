@@ -41,11 +41,12 @@ class RankingTask:
         tokenizer: encodes the texts.
         max_length: of a context in tokens; of context and candidate together for the cross-encoder.
         hidden_size: of the encoder.
-        head_style: of the cross-encoder, the head of the original's shape or of Hugging Face's.
+        head_style: of the cross-encoder, the head of the original's shape, or of Hugging Face's ELECTRA or ModernBERT.
         head_dropout: dropout rate in that head.
         dtype: of its matrix products.
         initializer_range: standard deviation of the initial weights of Hugging Face's head.
         pooling: what stands for a text.
+        layer_norm_epsilon: of ModernBERT's head.
         kind: "ranking".
         labels: none: a candidate is its text.
         f1_of: None.
@@ -65,6 +66,7 @@ class RankingTask:
     dtype: Dtype
     initializer_range: float = 0.02
     pooling: Pooling = "first"
+    layer_norm_epsilon: float = 1e-5
     kind: str = "ranking"
     labels: tuple[()] = ()
     f1_of: None = None
@@ -133,6 +135,7 @@ class RankingTask:
                 dropout_rate=self.head_dropout,
                 initializer_range=self.initializer_range,
                 pooling=self.pooling,
+                layer_norm_epsilon=self.layer_norm_epsilon,
             )
         usual = _COSINE_SCALE if self.config.similarity == "cosine" else 1 / math.sqrt(self.hidden_size)
         fixed = self.config.temperature

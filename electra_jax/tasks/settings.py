@@ -12,6 +12,7 @@ from electra_jax.config.task import TaskConfig, TaskKind
 from electra_jax.errors import UserError
 from electra_jax.files.file_names import is_file_name
 from electra_jax.files.json_files import write_json
+from electra_jax.model.block import BlockKind
 from electra_jax.tasks.tag_schemes import Scheme, spelling_by_name
 from electra_jax.training.records import read_record
 
@@ -58,15 +59,20 @@ class TaskSettings:
 _SHAPE = TypeAdapter(dict[str, TaskSettings])
 
 
-def can_be_exported(head_style: str, settings: TaskSettings, hidden_size: int) -> bool:
+def can_be_exported(
+    head_style: str, settings: TaskSettings, hidden_size: int, block: BlockKind = "bert"
+) -> bool:
     """Return whether a class of Hugging Face computes the outputs of a head.
 
     It has none for ranking. Otherwise it does if the head has the shape of Hugging Face's; if it is linear for tags, as
     both styles are; if it is a decoder; or if it is linear for classes, options or a number and the encoder is wide
-    enough to write it with a hidden layer (`convert.huggingface_heads.with_hidden_layer`).
+    enough to write it with a hidden layer (`convert.huggingface_heads.with_hidden_layer`). Behind modern blocks it does
+    in the first case alone, and then never for a decoder.
     """
     if settings.kind == "ranking":
         return False
+    if block == "modern":
+        return head_style == "huggingface" and settings.kind != "seq2seq"
     if head_style == "huggingface" or settings.kind in ("tagging", "seq2seq"):
         return True
     outputs = max(1, len(settings.classes))

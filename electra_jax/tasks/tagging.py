@@ -56,10 +56,11 @@ class TaggingTask:
         spelling: how letter and type are joined to a tag in the files.
         tokenizer: encodes the words.
         max_length: of a row, in tokens; longer sentences have several rows.
-        head_style: "reference" or "huggingface".
-        head_dropout: dropout rate in Hugging Face's head; the reference's has none.
+        head_style: the head of the original, or of Hugging Face's ELECTRA or ModernBERT.
+        head_dropout: dropout rate in Hugging Face's heads; the reference's has none.
         dtype: of the head's matrix products.
         initializer_range: standard deviation of the initial weights of Hugging Face's head.
+        layer_norm_epsilon: of ModernBERT's head.
         chosen_metric: the metric that selects checkpoints and seeds; None is f1 for spans, accuracy for plain labels.
         learned_scheme: the scheme of the learned classes, whatever the files have; BIOES as in the reference. "labels"
             takes the labels as they are, for a model that was trained elsewhere; those that are not tags of spans
@@ -80,6 +81,7 @@ class TaggingTask:
     head_dropout: float
     dtype: Dtype
     initializer_range: float = 0.02
+    layer_norm_epsilon: float = 1e-5
     chosen_metric: str | None = None
     spelling: Spelling = STANDARD
     learned_scheme: Scheme | Literal["labels"] = "BIOES"
@@ -221,6 +223,7 @@ class TaggingTask:
             dtype=self.dtype,
             dropout_rate=self.head_dropout,
             initializer_range=self.initializer_range,
+            layer_norm_epsilon=self.layer_norm_epsilon,
         )
 
     def loss(self, head: Any, hidden: Array, batch: TaskBatch, rng: Array | None) -> Array:

@@ -4,7 +4,7 @@ import pytest
 from small_run import small_config
 
 from electra_jax.config import Config
-from electra_jax.config.blocks import task_pooling
+from electra_jax.config.blocks import head_style, task_pooling
 from electra_jax.model.sizes import network_sizes
 
 MODERN = {"block": "modern", "embedding_size": None}
@@ -89,20 +89,30 @@ SEQ2SEQ = {"tasks": {"mine": {"kind": "seq2seq"}}}
             "generator.embedding_size 8 does not go with model.block=modern",
         ),
         ({"model": MODERN, "objective": {"kind": "causal_lm"}}, "does not go with objective.kind=causal_lm"),
-        (
-            {
-                "model": MODERN,
-                "objective": {"kind": "finetune"},
-                "finetune": {"tasks": {"rte": {}}, "head_style": "huggingface"},
-            },
-            "finetune.head_style=huggingface has the heads of Hugging Face's ELECTRA",
-        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_does_not_go_with_the_block(sections, message):
     with pytest.raises(ValueError, match=message):
         small_config(**sections)
+
+
+@pytest.mark.parametrize(
+    ("block", "given", "heads"),
+    [
+        ("modern", "huggingface", "modernbert"),
+        ("modern", "reference", "reference"),
+        ("bert", "huggingface", "huggingface"),
+        ("bert", "reference", "reference"),
+    ],
+)
+def test_the_heads_of_hugging_face_are_the_blocks_own(block, given, heads):
+    config = small_config(
+        model=MODERN if block == "modern" else {},
+        objective={"kind": "finetune"},
+        finetune={"tasks": {"rte": {}}, "head_style": given},
+    )
+    assert head_style(config.finetune, config.model) == heads
 
 
 def test_a_decoder_may_stand_behind_it():

@@ -1,6 +1,7 @@
 """The heads of fine-tuning, figure for figure against the original and Hugging Face, and by themselves."""
 
 import json
+import math
 from functools import partial
 
 import flax.linen as nn
@@ -352,11 +353,14 @@ def test_huggingface_figures(name, shared, within):
 
 # --- by themselves --------------------------------------------------------------------------------------------
 
+STYLES = ("reference", "huggingface", "modernbert")
 HEADS = {
-    **{f"classification-{s}": ClassificationHead(3, s, jnp.float32) for s in ("reference", "huggingface")},
+    **{f"classification-{s}": ClassificationHead(3, s, jnp.float32) for s in STYLES},
     "choice": MultipleChoiceHead("reference", jnp.float32),
-    **{f"tagging-{s}": TaggingHead(5, s, jnp.float32) for s in ("reference", "huggingface")},
+    "choice-modernbert": MultipleChoiceHead("modernbert", jnp.float32),
+    **{f"tagging-{s}": TaggingHead(5, s, jnp.float32) for s in STYLES},
     "span": SpanHead(jnp.float32),
+    "span-modernbert": SpanHead(jnp.float32, style="modernbert"),
     "joint": QuestionAnsweringHead(joint=True, answerable=True, dtype=jnp.float32),
     "independent": QuestionAnsweringHead(joint=False, answerable=True, dtype=jnp.float32),
     "unanswerable-is-not-asked": QuestionAnsweringHead(joint=False, answerable=False, dtype=jnp.float32),
@@ -407,19 +411,22 @@ def test_logits_are_float32_when_the_network_computes_in_bfloat16(name):
         ("classification-huggingface", True),
         ("tagging-reference", False),
         ("tagging-huggingface", True),
+        ("span", False),
+        *((f"{kind}-modernbert", True) for kind in ("classification", "tagging", "choice", "span")),
     ],
 )
 def test_dropout_is_where_each_implementation_has_it(name, drops):
     head, hidden = HEADS[name], _hidden()
     arguments = _arguments(head, hidden)
     variables = head.init(jax.random.key(1), *arguments)
-    plain = head.apply(variables, *arguments)
-    dropped = [head.apply(variables, *arguments, rng=jax.random.key(k)) for k in (2, 3)]
+
+    def logits(rng=None):
+        return np.concatenate([*map(np.ravel, jax.tree.leaves(head.apply(variables, *arguments, rng=rng)))])
+
+    plain, dropped = logits(), [logits(jax.random.key(k)) for k in (2, 3)]
     assert (not np.allclose(plain, dropped[0])) == drops
     assert (not np.allclose(dropped[0], dropped[1])) == drops
-    np.testing.assert_array_equal(
-        dropped[0], head.apply(variables, *arguments, rng=jax.random.key(2)), "same key, same mask"
-    )
+    np.testing.assert_array_equal(dropped[0], logits(jax.random.key(2)), "same key, same mask")
 
 
 def test_dropout_keeps_the_expected_logits():
@@ -432,7 +439,7 @@ def test_dropout_keeps_the_expected_logits():
     np.testing.assert_allclose(dropped.mean(0), head.apply(variables, *arguments), atol=0.05)
 
 
-@pytest.mark.parametrize("style", ["reference", "huggingface"])
+@pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize(
     "make", [partial(ClassificationHead, 3), MultipleChoiceHead], ids=["class", "choice"]
 )
@@ -460,6 +467,66 @@ def test_initial_kernels():
         assert float(kernel.std()) == pytest.approx(deviation, rel=0.02)
         assert (float(abs(kernel).max()) <= 3**0.5 * deviation) == (name == "joint")
         assert not any(leaf.any() for leaf in jax.tree.leaves(params) if leaf.ndim == 1)
+
+
+def _gelu(x):
+    return 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+
+
+def _modernbert(x, params, epsilon):
+    """dense → gelu → LayerNorm → dense of ``[…, hidden]``, in float64."""
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
+    x = _gelu(np.asarray(x, np.float64) @ params["dense"]["kernel"])
+    x = x - x.mean(axis=-1, keepdims=True)
+    x = x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + epsilon) * params["layer_norm"]["scale"]
+    return x @ params["prediction"]["kernel"] + params["prediction"]["bias"]
+
+
+@pytest.mark.parametrize("pooling", ["first", "mean"])
+@pytest.mark.parametrize("kind", ["classification", "choice", "tagging", "span"])
+def test_modernberts_heads_are_its_formula(kind, pooling, within):
+    """Worked out in NumPy, with an epsilon that matters and rows of which some are padded."""
+    head = HEADS[f"{kind}-modernbert"].clone(layer_norm_epsilon=0.5)
+    pools = kind in ("classification", "choice")
+    head = head.clone(pooling=pooling) if pools else head
+    hidden, lengths = _hidden(), np.array([12, 7, 1, 9])
+    real = np.arange(hidden.shape[1]) < lengths[:, None]
+    arguments = (hidden, jnp.asarray(real)) if pools else (hidden,)
+    shapes = jax.eval_shape(head.init, jax.random.key(1), *arguments)["params"]
+    rng = np.random.default_rng(3)
+    params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), shapes)
+    assert {path_name(path) for path, _ in jax.tree.leaves_with_path(params)} == {
+        "dense/kernel",
+        "layer_norm/scale",
+        "prediction/bias",
+        "prediction/kernel",
+    }
+    x = np.asarray(hidden, np.float64)
+    if pools:
+        mean = (x * real[..., None]).sum(axis=1) / lengths[:, None]
+        x = x[:, 0] if pooling == "first" else mean
+    expected = _modernbert(x, params, 0.5)
+    logits = head.apply({"params": params}, *arguments)
+    if kind == "span":
+        logits = np.stack([logits.start, logits.end], axis=-1)
+    elif kind == "choice":
+        logits = logits[..., None]
+    within("ModernBERT's heads: logits by the formula", np.abs(logits - expected).max(), 2e-5)
+
+
+def test_modernberts_initial_kernels():
+    """Normals cut at three deviations: that of the hidden layer as given, of the last 1/√hidden; scales are 1."""
+    hidden = _hidden(size=256)
+    head = ClassificationHead(64, "modernbert", jnp.float32, initializer_range=0.01)
+    params = head.init(jax.random.key(1), *_arguments(head, hidden))["params"]
+    for name, deviation in (("dense", 0.01), ("prediction", 256**-0.5)):
+        kernel = params[name]["kernel"]
+        assert float(kernel.std()) == pytest.approx(
+            0.9866 * deviation, rel=0.02
+        )  # what is left of it by the cut
+        assert 2.5 * deviation < float(abs(kernel).max()) <= 3 * deviation
+    assert not params["prediction"]["bias"].any()
+    assert (params["layer_norm"]["scale"] == 1).all()
 
 
 def test_tagging_at_positions_is_tagging_everywhere_and_then_choosing():
