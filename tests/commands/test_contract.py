@@ -201,6 +201,7 @@ MODES = {
     "warm-up, stable, decay": ["optimizer.schedule=warmup_stable_decay"],
     "inverse square root": ["optimizer.schedule=inverse_sqrt", "optimizer.warmup_steps=2"],
     "accumulation": ["train.accumulation_steps=2"],
+    "growing batches": ["train.batch_size_schedule.to=16", "train.accumulation_steps=2"],
     "sampling": ["objective.disallow_correct=true", "objective.temperature=2"],
     "masked language model": ["objective.kind=masked_lm"],
 }
