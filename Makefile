@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKDIR ?= runs/tiny
-CONFIG ?= configs/pretrain/tiny.yaml
+CONFIG ?= configs/pretrain/modern_tiny.yaml
 # Extra key.path=value overrides, e.g. make train ARGS="train.steps=100"
 ARGS ?=
 
