@@ -21,11 +21,6 @@ class BatchSizes:
         """Return batches that are all of one size."""
         return cls((0,), (rows,))
 
-    @property
-    def largest(self) -> int:
-        """Rows of the largest batch."""
-        return max(self.rows)
-
     def at(self, step: int) -> int:
         """Return the rows of the batch of a step, from 0."""
         return self.rows[bisect_right(self.starts, step) - 1]

@@ -47,7 +47,7 @@ def batch(
     Raises:
         UserError: hosts does not divide batch_size.
     """
-    sizes = BatchSizes.constant(batch_size) if isinstance(batch_size, int) else batch_size
+    sizes = _sizes(batch_size)
     share = _host_share(sizes.at(step), hosts)
     position = sizes.before(step) + host * share
     order = rows_at(position, share, num_rows=rows.num_rows, rows_per_block=rows.rows_per_block, seed=seed)
@@ -81,7 +81,7 @@ def train_batches(
     Raises:
         UserError: hosts does not divide batch_size.
     """
-    sizes = BatchSizes.constant(batch_size) if isinstance(batch_size, int) else batch_size
+    sizes = _sizes(batch_size)
     for size in sizes.rows:
         _host_share(size, hosts)
     steps = _Steps(rows, sizes, seed, start_step, host, hosts)
@@ -144,6 +144,10 @@ class _Steps:
             host=self._host,
             hosts=self._hosts,
         )
+
+
+def _sizes(batch_size: int | BatchSizes) -> BatchSizes:
+    return BatchSizes.constant(batch_size) if isinstance(batch_size, int) else batch_size
 
 
 def _host_share(batch_size: int, hosts: int) -> int:

@@ -22,7 +22,6 @@ def test_rows_before_a_step_are_those_of_all_batches_before_it():
     rows = [8] * 3 + [16] * 7 + [32] * 20
     assert [GROWING.at(step) for step in range(30)] == rows
     assert [GROWING.before(step) for step in range(31)] == [0, *np.cumsum(rows)]
-    assert GROWING.largest == 32
     assert BatchSizes.constant(8).before(10**9) == 8 * 10**9
 
 
