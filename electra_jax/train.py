@@ -118,7 +118,8 @@ def _step_notes(train: TrainConfig, optimizer: OptimizerConfig, start: int) -> l
     """Return notes on the steps that are left, and on the warm-up."""
     steps, warmup = train.total_steps, optimizer.total_warmup
     if start >= steps:
-        return [f"already trained to step {start}; raise train.steps to go on"]
+        grows = train.batch_size_schedule.to is not None  # then train.steps cannot change
+        return [f"already trained to step {start}" + ("" if grows else "; raise train.steps to go on")]
     if warmup >= steps:
         return [
             f"note: optimizer.warmup_steps {warmup} is not below train.steps {steps}: the learning rate never "
@@ -175,7 +176,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "stops.\n\n"
         "The work directory holds config.yaml (resolved; training from it alone reproduces the run), metrics.jsonl "
         "(one JSON object a line), tensorboard/, checkpoints/STEP/ and tokenizer/. Settings that decide the model "
-        "or the data order cannot change once it is there; all others can, such as train.steps.",
+        "or the data order cannot change once it is there; all others can, such as train.steps (but not with "
+        "train.batch_size_schedule).",
         epilog="examples:\n"
         "  python -m electra_jax.train --config tiny --workdir runs/tiny\n"
         "  python -m electra_jax.train --config small --workdir runs/mine \\\n"

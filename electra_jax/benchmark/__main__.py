@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax import __version__, cli
+from electra_jax.answering import check_output
 from electra_jax.benchmark.costs import costs_of
 from electra_jax.benchmark.detection import corrupt_by_generator, detection_auc, errors_auc
 from electra_jax.benchmark.exam import Corrupted, by_frequency, by_the_word_before, corrupt, read_exam
@@ -60,10 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     suite, data = SUITES[args.suite], read_exam_data(args.data)
     parts = chosen_parts(args.only, data)
-    if args.out is not None and args.out.is_dir():
-        raise UserError(f"--out {args.out} is a directory; name a file in it")
     if args.out is not None:
-        check_folder(args.out.absolute().parent, "--out")
+        check_output(args.out, str(args.data), "--out")
     if "finetune" in parts:
         check_folder(args.workdir, "--workdir")
     steps = {run: _checked(run) for run in dict.fromkeys(args.runs)}

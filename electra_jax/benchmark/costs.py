@@ -11,8 +11,10 @@ import jax
 from electra_jax.data.batch_sizes import BatchSizes
 from electra_jax.inference.load import Model
 from electra_jax.objectives import build_objective
+from electra_jax.training.checkpoints import find_checkpoint
 from electra_jax.training.flops import train_step_flops
 from electra_jax.training.pretraining import batch_sizes
+from electra_jax.training.seed_selection import run_directory
 from electra_jax.training.workdir import WorkDir
 
 
@@ -45,7 +47,7 @@ def costs_of(model: Model, run: Path, step: int | None) -> Costs:
     batches, length = batch_sizes(config.train), config.data.sequence_length
     rows = batches.before(step)
     flops = train_step_flops(build_objective(config, model.tokenizer), rows, length)
-    file = WorkDir(run).metrics
+    file = WorkDir(run_directory(find_checkpoint(run)[1])).metrics
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     return Costs(parameters, kept, rows * length, flops, seconds_of(map(json.loads, lines), batches, step))
 

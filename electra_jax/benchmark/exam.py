@@ -160,9 +160,10 @@ def _rewrite(sentence: str, chosen: Sequence[int], replace: Replace, rng: random
     for place, (begin, end) in enumerate(spans):
         word = sentence[begin:end]
         other = replace(words, place, rng) if place in chosen else None
+        new = word if other is None else _with_capitals_of(word, other)
         text += sentence[behind:begin]
-        written.append((len(text), len(text) + len(other or word)))
-        text += word if other is None else _with_capitals_of(word, other)
+        written.append((len(text), len(text) + len(new)))
+        text += new
         wrong.append(other is not None)
         behind = end
     return Corrupted(text + sentence[behind:], tuple(written), tuple(wrong))

@@ -45,7 +45,9 @@ def finetune_and_measure(
     with contextlib.redirect_stdout(sys.stderr):  # what is printed at the end is the benchmark's
         if not train(config, directory):
             raise UserError(f"the fine-tuning in {directory} was stopped; run the same command to go on")
-    finished = finished_seeds(directory, every=True)
+    # Another suite may have trained more of them.
+    wanted = [directory / f"seed-{config.seed + n}" for n in range(seeds)]
+    finished = [only for seed in wanted for only in finished_seeds(seed, every=False)]
     examples = load_split(finished[0], name, "dev")
     read = [read_seed(seed, name, "dev", examples) for seed in finished]
     metric = read[0].task.metric

@@ -129,7 +129,14 @@ def _named(path: Path, values: Mapping[str, Any], part: str, kind: type, what: s
 
 
 def _from(root: Path, key: str, value: Any) -> Any:
-    is_path = key in _TASK_FILES and isinstance(value, str) and not value.startswith("tfds:")
+    """Return the value of a task's key, with the paths in it, one, or those of parallel files, begun at ``root``."""
+    if key not in _TASK_FILES:
+        return value
+    if isinstance(value, dict):
+        return {name: _from(root, key, of_one) for name, of_one in value.items()}
+    if isinstance(value, list):
+        return [_from(root, key, of_one) for of_one in value]
+    is_path = isinstance(value, str) and not value.startswith("tfds:")
     return str(root / local_path(value, key)) if is_path else value
 
 

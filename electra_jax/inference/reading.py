@@ -243,7 +243,7 @@ def _read_objects(lines: Lines, name: str, file_format: TrainingFileFormat, *, m
             continue
         where = f"{name}, line {number}"
         is_object = text.startswith("{") or not may_be_text
-        fields = json_record(text if may_be_text else line, name, number) if is_object else {"text": text}
+        fields = json_record(text if may_be_text else line, name, number) if is_object else {"text": line}
         if isinstance(fields, UserError):
             yield fields
         elif file_format.kind == "question_answering" and is_object:

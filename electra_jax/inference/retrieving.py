@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from electra_jax.config.conversations import ConversationsConfig
@@ -51,12 +52,14 @@ def retrieve(searcher: Searcher, conversations: Sequence[Sequence[Turn]]) -> Ite
     """
     config = conversations_of(searcher.model.config, searcher.task)
     said = [frozenset(_key(turn.text) for turn in turns) for turns in conversations]
+    copies = Counter(_key(candidate.text) for candidate in searcher.index.candidates)
+    said_in_index = [sum(copies[key] for key in keys) for keys in said]
     asked = [(n, text) for n, turns in enumerate(conversations) for text in contexts_of(turns, config)]
     found: list[list[str | None]] = [[None] for _ in conversations]
     done = 0
     for start in range(0, len(asked), _TOGETHER):
         some = asked[start : start + _TOGETHER]
-        most = 1 + max(len(said[number]) for number, _ in some)
+        most = 1 + max(said_in_index[number] for number, _ in some)
         answers = searcher.search([text for _, text in some], most, [])
         for (number, _), best in zip(some, answers, strict=True):
             fresh = (one["candidate"] for one in best if _key(one["candidate"]) not in said[number])

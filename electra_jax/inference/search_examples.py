@@ -90,7 +90,7 @@ def search_scores(
 
 
 def _right_numbers(example: RankingExample, numbers: Mapping[str, int]) -> list[int]:
-    texts = [example.candidates[n] for n in example.relevant or ()]
+    texts = list(dict.fromkeys(example.candidates[n] for n in example.relevant or ()))
     for text in texts:
         if text not in numbers:
             raise UserError(

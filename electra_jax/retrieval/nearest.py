@@ -58,13 +58,14 @@ class NearestVectors:
         Returns:
             float32 and int32 ``[contexts, k]``, the best first.
         """
-        k = min(k, len(self._vectors))
+        wanted = min(k, len(self._vectors))
+        k = min(_power_of_two(k), len(self._vectors))  # so that few programs are compiled
         at_once = max(1, _PRODUCTS // (self._rows * self._codes))
         found = [self._search(contexts[i : i + at_once], k) for i in range(0, len(contexts), at_once)]
         if not found:
-            return np.zeros((0, k), np.float32), np.zeros((0, k), np.int32)
+            return np.zeros((0, wanted), np.float32), np.zeros((0, wanted), np.int32)
         scores, numbers = zip(*found, strict=True)
-        return np.concatenate(scores), np.concatenate(numbers)
+        return np.concatenate(scores)[:, :wanted], np.concatenate(numbers)[:, :wanted]
 
     def _search(self, contexts: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         count = _power_of_two(len(contexts))  # so that few programs are compiled

@@ -38,9 +38,9 @@ def with_negatives(
             raise UserError(
                 f"{where}: the example {example.id!r} has no right candidate to train on; leave it out, or give it one"
             )
-        rights = {example.candidates[n] for n in example.relevant}
-        own = [text for n, text in enumerate(example.candidates) if n not in example.relevant]
-        for right in example.relevant:
+        rights = dict.fromkeys(example.candidates[n] for n in example.relevant)  # a text may be there twice
+        own = [text for text in example.candidates if text not in rights]
+        for right in rights:
             negatives = own if most is None else own[:most]
             if drawn and most is not None and len(negatives) < most:
                 negatives = negatives + drawn_texts(rng, pool, {*rights, *negatives}, most - len(negatives))
@@ -49,7 +49,7 @@ def with_negatives(
                     f"{where}: the example {example.id!r} has no negatives to be told from; give it some, or set "
                     f"{where}.negatives_from to {'drawn' if config.encoder == 'cross' else 'batch or drawn'}"
                 )
-            made.append(replace(example, candidates=(example.candidates[right], *negatives), relevant=(0,)))
+            made.append(replace(example, candidates=(right, *negatives), relevant=(0,)))
             owners.append(owner)
     return made, np.array(owners, np.int32)
 
@@ -68,5 +68,5 @@ def drawn_texts(rng: np.random.Generator, pool: Sequence[str], but: set[str], co
     """Return different texts of a pool, drawn at random, at most ``count`` of them and none of ``but``."""
     tried = rng.permutation(len(pool))[: count + len(but)] if len(pool) <= 4 * (count + len(but)) else None
     if tried is None:
-        tried = rng.choice(len(pool), count + len(but), replace=False, shuffle=False)
+        tried = rng.choice(len(pool), count + len(but), replace=False)
     return [pool[n] for n in tried if pool[n] not in but][:count]

@@ -231,7 +231,7 @@ class RankingTask:
         for example, prediction in zip(examples, predictions, strict=True):
             if isinstance(example, TextExample) or example.relevant is None:
                 raise ValueError("right candidates that are hidden cannot be compared with")
-            ranked.append((np.array(prediction["scores"], np.float64), example.relevant))
+            ranked.append(_each_right_text_once(example, np.array(prediction["scores"], np.float64)))
         return ranking_measures(ranked, [name for name in names if name in self.metrics])
 
     def tune(
@@ -247,6 +247,14 @@ def _with_candidates(example: RankingExample | TextExample) -> RankingExample:
     if isinstance(example, RankingExample):
         return example
     return RankingExample(example.id, example.text, (example.pair or "",))
+
+
+def _each_right_text_once(example: RankingExample, scores: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """Return the scores of an example's candidates and the numbers of the right ones, without copies of right ones."""
+    rights = {example.candidates[n] for n in example.relevant or ()}
+    first = {text: n for n, text in reversed(list(enumerate(example.candidates)))}
+    kept = [n for n, text in enumerate(example.candidates) if text not in rights or first[text] == n]
+    return scores[kept], [place for place, n in enumerate(kept) if example.candidates[n] in rights]
 
 
 def _as_choices(examples: Sequence[RankingExample]) -> list[ChoiceExample]:

@@ -38,8 +38,8 @@ def check_frozen_generator(config: Config) -> None:
     if config.generator.frozen_from is None:
         return
     origin = _find(config.generator.frozen_from)
-    _check_vocabulary_settings(config, origin)
     modules = _modules(origin)
+    _check_vocabulary_settings(config, origin)
     ours, theirs = (network_sizes(c.model, c.generator, vocab_size=1) for c in (config, origin.config))
     alone = modules["generator_encoder"] == "encoder"
     there = theirs.discriminator if alone else theirs.generator
@@ -70,7 +70,7 @@ def check_frozen_generator(config: Config) -> None:
 _SIZES = fields(EncoderSizes)
 # Keys of the section model that decide what both networks compute.
 _SAME = (
-    *("block", "type_vocab_size", "rope_theta", "rope_theta_global"),
+    *("block", "type_vocab_size", "layer_norm_epsilon", "rope_theta", "rope_theta_global"),
     *("local_attention.window", "local_attention.global_every"),
 )
 
@@ -93,8 +93,9 @@ def _check_vocabulary_settings(config: Config, origin: InitialCheckpoint) -> Non
     ]
     if different:
         raise UserError(
-            f"{KEY} {config.generator.frozen_from}: its vocabulary is another, so set {', '.join(different)}, or "
-            f"tokenizer.vocab_file to the one in {origin.tokenizer}"
+            f"{KEY} {config.generator.frozen_from}: its vocabulary is another, so set tokenizer.vocab_file to the one "
+            f"in {origin.tokenizer} and tokenizer.vocab_size=null, or to train it anew from the same text "
+            f"{', '.join(different)}"
         )
 
 

@@ -1,6 +1,6 @@
 """The one training loop, for every objective: step → report → evaluate → save, until the end or a signal."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import closing
 from typing import Any, Protocol
 
@@ -100,6 +100,7 @@ def train_loop(
     clock = SaveClock(settings.checkpoint_minutes)
     metrics: Metrics = {}
     pending: tuple[int, Any] | None = None  # the newest step whose report has not been read
+    compiled: set[Hashable] = set()  # shapes of batches for which there is a program
 
     with (
         StopRequest(program.mesh) as stop,
@@ -123,12 +124,14 @@ def train_loop(
             logs = step % settings.log_every == 0 or step == last
             evaluates = step % settings.evaluation_interval == 0 or step == last
             saves = step % settings.checkpoint_every == 0 or step == last or decision.save
-            if step == start + 1:
+            shapes = _shapes(batch)
+            if shapes not in compiled:  # compilation does not count
                 jax.block_until_ready(report)
-                stop.step_done()
-                watch.restart()  # compilation does not count
+                watch.restart()
+                compiled.add(shapes)
             else:
                 watch.step()
+            stop.step_done()
             if not (logs or evaluates or saves):
                 continue
 
@@ -159,3 +162,8 @@ def train_loop(
                 return state, metrics, decision.stop
         checkpoints.wait()
     return state, metrics, None
+
+
+def _shapes(batch: Any) -> Hashable:
+    leaves, structure = jax.tree.flatten(batch)
+    return structure, tuple(leaf.shape for leaf in leaves)

@@ -77,13 +77,18 @@ def test_seconds_are_those_of_the_steps_that_were_logged():
 def test_paths_begin_where_the_file_is(tmp_path):
     (tmp_path / "benchmark.yaml").write_text(
         "exam: text.txt\npairs: {zorro: z.jsonl}\nerrors: {fce: f.tsv}\nprobes:\n  cola: {data: glue/CoLA}\n"
-        "finetune:\n  mrpc: {data: 'tfds:glue/mrpc', weight: 2.0}\nsettings: [train.batch_size=16]\n"
+        "finetune:\n  mrpc: {data: 'tfds:glue/mrpc', weight: 2.0}\n"
+        "  mt: {train: {source_file: a.en, target_file: [a.de, b.de]}}\nsettings: [train.batch_size=16]\n"
     )
     data = read_exam_data(tmp_path)
     assert (data.exam, data.pairs) == (tmp_path / "text.txt", {"zorro": tmp_path / "z.jsonl"})
     assert data.errors == {"fce": tmp_path / "f.tsv"}
     assert data.probes == {"cola": {"data": str(tmp_path / "glue/CoLA")}}
-    assert data.finetune == {"mrpc": {"data": "tfds:glue/mrpc", "weight": 2.0}}
+    parallel = {
+        "source_file": str(tmp_path / "a.en"),
+        "target_file": [str(tmp_path / "a.de"), str(tmp_path / "b.de")],
+    }
+    assert data.finetune == {"mrpc": {"data": "tfds:glue/mrpc", "weight": 2.0}, "mt": {"train": parallel}}
     assert (data.settings, data.missing()) == (("train.batch_size=16",), [])
 
 

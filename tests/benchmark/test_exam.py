@@ -8,7 +8,14 @@ import pytest
 from small_run import write_corpus
 
 from electra_jax.benchmark.detection import _area
-from electra_jax.benchmark.exam import by_frequency, by_the_word_before, corrupt, fingerprint, read_exam
+from electra_jax.benchmark.exam import (
+    _rewrite,
+    by_frequency,
+    by_the_word_before,
+    corrupt,
+    fingerprint,
+    read_exam,
+)
 from electra_jax.errors import UserError
 from electra_jax.inference.words import word_spans
 
@@ -71,6 +78,11 @@ def test_capitals_are_those_of_the_word_that_was_there(tmp_path):
     (sentence,) = corrupt(some := read_exam(path, 5, 1.0), by_frequency(some))
     assert all(word.istitle() for word in words_of(sentence.text, sentence.words)[:5])
     assert sentence.wrong == (True, True, True, True, True, False)
+
+
+def test_a_capital_that_is_two_letters_is_in_its_word():
+    found = _rewrite("Big dog runs", [0], lambda *_: "ﬁnd", random.Random(0))
+    assert words_of(found.text, found.words) == ["FInd", "dog", "runs"]
 
 
 def test_a_text_without_sentences_is_refused(tmp_path):

@@ -95,8 +95,14 @@ def test_fine_tunings_are_kept_and_read_again(place, workdir, command):
     (kept,) = (place / "kept").iterdir()
     written = contents(kept / "who" / "seed-0" / "predictions")
     assert written
-    again = command(benchmark.main, *argv)
+    # Another suite has more seeds of it, the last of which was not finished.
+    shutil.copytree(kept / "who" / "seed-0", kept / "who" / "seed-1")
+    (kept / "who" / "seed-1" / "result.json").unlink()
+    refused = command(benchmark.main, *argv)
+    assert (refused.status, "--out out.json exists already; name another file" in refused.err) == (2, True)
+    again = command(benchmark.main, *argv[:-1], "again.json")
     assert (again.status, again.out) == (0, first.out)
+    assert (place / "again.json").read_text() == (place / "out.json").read_text()
     assert "already trained" in again.err or contents(kept / "who" / "seed-0" / "predictions") == written
 
 

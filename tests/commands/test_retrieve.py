@@ -61,6 +61,15 @@ def test_the_best_reply_that_is_not_said_there_is_retrieved_for_each_turn_and_th
         assert line["retrieved"] == [None, *expected]
 
 
+def test_a_text_that_was_said_may_be_in_the_index_in_several_spellings(asked):
+    run, model, folder = asked
+    best, *_, last = (one["candidate"] for one in model.rank("- ab", ["cd", "dcba", "hhh", "ef", "gg", "ee"]))
+    model.index([best, best.upper(), best.title(), last], folder / "spelled")
+    (folder / "asked.jsonl").write_text(json.dumps({"turns": ["ab", best]}) + "\n")
+    (line,) = run("--index", str(folder / "spelled"))
+    assert line["retrieved"] == [None, last, last]
+
+
 def test_what_is_read_before_a_turn_is_what_training_reads():
     turns = [Turn("a", "Ann"), Turn("b", "Bob"), Turn("c", "Ann")]
     assert contexts_of(turns, ConversationsConfig(history=2)) == [

@@ -135,6 +135,8 @@ def test_suspicious_words_are_those_of_python_as_json_and_as_text(ask, workdir):
     assert list(found[0]["words"][0]) == ["text", "start", "end", "tokens", "replaced", "suggestions"]
     assert [word["text"] for word in found[0]["words"]] == [word.text for word in words]
     assert [len(word["suggestions"]) for word in found[0]["words"]] == [2] * 6
+    (indented,) = answers(ask([f"  {TEXTS[0]}"], "--review", "2", "--threshold", "0"))
+    assert [word["start"] for word in indented["words"]] == [word.start + 2 for word in words]
     ended = ask(TEXTS[:2], "--review", "0", "--threshold", "0", "--readable")
     assert (ended.status, len(ended.out.splitlines())) == (0, 14)
     assert ended.out.startswith(f"1: {TEXTS[0]}\n    0.")

@@ -41,6 +41,16 @@ def test_the_best_are_those_of_a_sort_of_all(codes, count, k, devices, monkeypat
         assert numbers.tolist() == np.argsort(-expected, axis=1, kind="stable")[:, :k].tolist()
 
 
+def test_a_few_more_answers_need_no_other_program():
+    rng = np.random.default_rng(0)
+    vectors, contexts = rng.normal(size=(40, 4)).astype(np.float32), np.ones((1, 1, 4), np.float32)
+    of_one = NearestVectors(vectors, 1, make_mesh(MeshConfig(), jax.devices()[:3]))
+    before = of_one._merge._cache_size()
+    found = [of_one.search(contexts, k)[1] for k in (9, 11, 13, 16)]
+    assert [numbers.shape for numbers in found] == [(1, 9), (1, 11), (1, 13), (1, 16)]
+    assert of_one._merge._cache_size() <= before + 2  # the best are none at first, then the devices' own
+
+
 def test_no_contexts_have_no_answers():
     found = NearestVectors(np.ones((3, 4), np.float32), 1, make_mesh(MeshConfig(), jax.devices()[:1]))
     scores, numbers = found.search(np.zeros((0, 1, 4), np.float32), 2)

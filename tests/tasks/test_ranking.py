@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections import Counter
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from tiny_task import assert_same_gradient, tiny_task
 from electra_jax.errors import UserError
 from electra_jax.model.ranking_head import PairEncoder, scores_of_all, scores_of_own
 from electra_jax.tasks.metrics import pearson, spearman
-from electra_jax.tasks.negatives import negatives_wanted, with_negatives
+from electra_jax.tasks.negatives import drawn_texts, negatives_wanted, with_negatives
 from electra_jax.tasks.paired_bootstrap import measure_of
 from electra_jax.tasks.protocol import RankingExample, TextExample
 from electra_jax.tasks.rank_metrics import place_measures, ranking_measures
@@ -126,6 +127,27 @@ def test_a_cross_encoder_scores_pairs_and_learns_against_drawn_negatives(rankers
     scores = [predictions[0]["scores"][RESPONSES.index(text)] for text in chosen[1].candidates]
     loss, _ = ranker.gradient(ranker.batch(PAIRS, rows=[1]), data=1)
     np.testing.assert_allclose(loss, np.log(np.exp(scores).sum()) - scores[0], rtol=1e-4)
+
+
+def test_negatives_are_drawn_evenly():
+    pool = [f"{n:03}" for n in range(200)]
+    rng = np.random.default_rng(0)
+    drawn = Counter(text for _ in range(2000) for text in drawn_texts(rng, pool, {"007", "123"}, 12))
+    assert set(drawn) == {*pool} - {"007", "123"}
+    mean = 2000 * 12 / 198
+    assert all(abs(count - mean) < 5 * math.sqrt(mean) for count in drawn.values())
+
+
+def test_a_text_that_is_right_is_right_wherever_it_stands(rankers):
+    example = RankingExample("x", "ab", ("okay", "no", "okay", "why"), (0,))
+    (chosen,), _ = with_negatives([example], task_section(kind="ranking", negatives_from="file"), "mine")
+    assert chosen.candidates == ("okay", "no", "why")
+    both = dataclasses.replace(example, relevant=(0, 2))
+    assert len(with_negatives([both], task_section(kind="ranking"), "mine")[0]) == 1
+    scores = [{"scores": [3.0, 1.0, 3.0, 0.0]}]
+    for one in (example, both):
+        found = rankers["bi"].task.measures([one], scores, ["hits@1", "recall@5", "mrr", "ndcg"])
+        assert {name: found[name](np.arange(1)) for name in found} == dict.fromkeys(found, 100.0)
 
 
 def test_predictions_do_not_depend_on_devices_or_other_rows(rankers):

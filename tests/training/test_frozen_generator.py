@@ -116,7 +116,10 @@ def test_a_vocabulary_that_would_be_trained_otherwise_is_refused_before_it_is(tm
     write_params(tmp_path / "checkpoints", 1, params, identity)
     (tmp_path / "config.yaml").write_text(dump_config(run))
     check_frozen_generator(_electra(tmp_path).model_copy(update={"tokenizer": trained}))
-    with pytest.raises(UserError, match=r"vocabulary is another, so set tokenizer\.vocab_size=400, or"):
+    sentence = (
+        r"another, so set tokenizer\.vocab_file to .*=null, or to train it .* tokenizer\.vocab_size=400$"
+    )
+    with pytest.raises(UserError, match=sentence):
         check_frozen_generator(_electra(tmp_path).model_copy(update={"tokenizer": other}))
 
 
@@ -176,6 +179,10 @@ def test_another_run_than_fits_is_refused_before_the_devices(masked_lm, tmp_path
         check_frozen_generator(_electra(folder, hidden_size=8, num_heads=1, embedding_size=4))
     for part in ("generator.hidden_size=16", "generator.num_heads=2", "generator.embedding_size=8"):
         assert part in str(error.value)
+    ours = _electra(folder)
+    ours = ours.model_copy(update={"model": ours.model.model_copy(update={"layer_norm_epsilon": 0.1})})
+    with pytest.raises(UserError, match=r"so set model\.layer_norm_epsilon=1e-12"):
+        check_frozen_generator(ours)
     with pytest.raises(UserError, match=r"^generator\.frozen_from nowhere"):
         check_frozen_generator(_electra("nowhere"))
     other = tmp_path / "causal"

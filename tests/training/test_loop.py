@@ -21,6 +21,7 @@ from toy import (
 )
 
 import electra_jax.training.loop
+import electra_jax.training.throughput
 from electra_jax import stopping
 from electra_jax.config.machines import MeshConfig
 from electra_jax.data.batches import batch
@@ -205,6 +206,32 @@ def test_batches_grow_on_the_way_and_a_stopped_run_goes_on_with_the_same_rows(mo
     state, _, _ = again()
     _assert_equal(state, expected)
     assert _without_speed(again.workdir) == _without_speed(straight.workdir)
+
+
+def test_compiling_is_in_no_speed(monkeypatch, tmp_path):
+    clock, compiled = [0.0], set()
+
+    def ticking(train_step):
+        def step(state, rows):
+            clock[0] += 1.0 if rows.shape in compiled else 100.0
+            compiled.add(rows.shape)
+            return train_step(state, rows)
+
+        return step
+
+    monkeypatch.setattr(
+        electra_jax.training.throughput, "time", SimpleNamespace(perf_counter=lambda: clock[0])
+    )
+    growing = toy_config(train={"batch_size_schedule": {"to": 24, "over": 0.5}, "accumulation_steps": 1})
+    run = ToyRun(monkeypatch, tmp_path, growing, wrap=ticking)
+    run()
+    assert len(compiled) == 3
+    speeds = {step: line["sequences_per_second"] for step, line in _train_lines(run.workdir).items()}
+    assert speeds == {
+        4: 16,
+        8: 24,
+        12: 24,
+    }  # rows a second: the sizes are 8 8 16 16, 16 24 24 24, 24 24 24 24
 
 
 def test_run_goes_on_with_the_same_rows_on_fewer_devices(monkeypatch, tmp_path):

@@ -71,7 +71,9 @@ def check_examples(splits: Splits, config: TaskConfig, benchmark: Benchmark | No
             source = "known" if config.labels is not None else "in the training examples"
     for split, examples in splits.items():
         if not examples:
-            raise UserError(f"{where}: there are no {split} examples; give a file with examples in it.")
+            raise UserError(
+                f"{where}: there are no {split} examples{_in_files(config, split)}; give a file with examples in it."
+            )
         counts = Counter(example.id for example in examples)
         name, count = counts.most_common(1)[0]
         if count > 1:
@@ -168,3 +170,9 @@ def _answers(examples: Sequence[Example]) -> list[tuple[QuestionExample, Answer]
 
 def _answer_values(answer: Answer) -> list[str | int | None]:
     return [answer.text, answer.start]
+
+
+def _in_files(config: TaskConfig, split: str) -> str:
+    named = getattr(config, split, None) or config.data
+    files = list(named.values()) if isinstance(named, dict) else [named]
+    return f" in {', '.join(map(str, files))}" if named else ""

@@ -337,7 +337,7 @@ WRONG = [
     (C, {"train": (".jsonl", '{"i": 1, "t": 3, "l": 1}')}, "line 1: the field 't' is a whole number and not text"),
     (C, {"train": (".jsonl", '{"i": 1, "t": "a", "l": [1]}')}, "line 1: the label is a list or an object"),
     (C, {"train": (".doc", "a b\n")}, r"not a file classification can be read from; give \.csv, \.tsv, \.txt, \.jsonl"),
-    (C, {"train": (".jsonl", "\n")}, "there are no train examples"),
+    (C, {"train": (".jsonl", "\n")}, r"there are no train examples in \S+\.jsonl; give a file"),
     (R, {"train": (".csv", "t,l\na,many\n")}, "line 2: the label 'many' is not a number"),
     (C, {"train": (".jsonl", '{"i": 1, "t": "a", "l": NaN}')}, "line 1: the label is NaN, which is no class"),
     (C, {"train": (".jsonl", '{"i": 1, "t": "a", "l": -1e999}')}, "line 1: the label is -Infinity, which is no class"),
