@@ -1,7 +1,6 @@
 """What the commands share that ask a model, and answer a file line by line: what is read, written and counted."""
 
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -154,42 +153,3 @@ def open_source(given: str) -> Source:
     if sys.stdin is None:
         raise UserError("--input is -, but there is no standard input: it is closed")
     return sys.stdin.buffer
-
-
-def check_output(output: Path, source: Source | None, option: str = "--output") -> None:
-    """Refuse a file that could not be written, or whose content would be lost.
-
-    Args:
-        output: the file.
-        source: what is read, where it is a file its path.
-        option: of the command that names it.
-
-    Raises:
-        UserError: it says why.
-    """
-    try:
-        parent = output.absolute().parent
-        if not parent.is_dir():
-            raise UserError(
-                f"{option} {output} cannot be written: there is no directory {parent}; make it first"
-            )
-        if output.is_dir():
-            raise UserError(f"{option} {output} is a directory; name a file in it")
-        if output.is_symlink() and not output.exists():
-            raise UserError(
-                f"{option} {output} is a link to nothing, or links go in a circle; name another file"
-            )
-        if not output.exists():
-            place: Path = parent
-        elif isinstance(source, str) and output.samefile(source):
-            raise UserError(f"{option} {output} is the input itself; name another file")
-        elif output.is_file() and output.stat().st_size:
-            raise UserError(f"{option} {output} exists already; name another file, or delete it first")
-        else:
-            place = output
-        if not os.access(place, os.W_OK):
-            raise UserError(f"{option} {output} cannot be written: no permission for {place}")
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{option} {output} cannot be written: {getattr(error, 'strerror', error)}"
-        ) from error

@@ -14,7 +14,6 @@ from electra_jax.answering import (
     LineCounts,
     Output,
     Predictor,
-    check_output,
     load_with_notes,
     open_source,
     predict_chunk,
@@ -23,6 +22,7 @@ from electra_jax.config import Config
 from electra_jax.config.conversations import ConversationsConfig
 from electra_jax.config.loading import with_overrides
 from electra_jax.errors import UserError
+from electra_jax.files.new_files import check_output
 from electra_jax.generation.settings import resolve_method, texts_per_prompt
 from electra_jax.inference.conversations import said_text
 from electra_jax.inference.load import Model, trained_tasks

@@ -9,13 +9,13 @@ from electra_jax.answering import (
     LineCounts,
     Output,
     Predictor,
-    check_output,
     load_with_notes,
     open_source,
     predict_chunk,
 )
 from electra_jax.config.objectives import Objective
 from electra_jax.errors import UserError
+from electra_jax.files.new_files import check_output
 from electra_jax.inference import predictions
 from electra_jax.inference.filling import check_generator, check_k
 from electra_jax.inference.load import Model, trained_tasks

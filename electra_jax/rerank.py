@@ -10,11 +10,12 @@ from typing import Any
 from tqdm import tqdm
 
 from electra_jax import cli
-from electra_jax.answering import check_output, load_with_notes
+from electra_jax.answering import load_with_notes
 from electra_jax.config import Config
 from electra_jax.config.loading import with_overrides
 from electra_jax.config.seq2seq_task import Seq2SeqConfig
 from electra_jax.errors import UserError
+from electra_jax.files.new_files import check_output
 from electra_jax.generation.settings import resolve_method, texts_per_prompt
 from electra_jax.generation.written import Generation
 from electra_jax.inference.judges import JUDGES

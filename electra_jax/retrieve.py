@@ -8,10 +8,11 @@ from typing import Any
 from tqdm import tqdm
 
 from electra_jax import cli
-from electra_jax.answering import Output, check_output, load_with_notes, open_source
+from electra_jax.answering import Output, load_with_notes, open_source
 from electra_jax.config.schema import Config
 from electra_jax.dialogue.turns import Turn, replies, reply_text
 from electra_jax.errors import UserError
+from electra_jax.files.new_files import check_output
 from electra_jax.inference.indexing import build_index, candidates_from
 from electra_jax.inference.load import trained_tasks
 from electra_jax.inference.rankers import searching_task

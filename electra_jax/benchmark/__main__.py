@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from electra_jax import __version__, cli
-from electra_jax.answering import check_output
 from electra_jax.benchmark.costs import costs_of
 from electra_jax.benchmark.detection import corrupt_by_generator, detection_auc, errors_auc
 from electra_jax.benchmark.exam import Corrupted, by_frequency, by_the_word_before, corrupt, read_exam
@@ -23,6 +22,7 @@ from electra_jax.convert.format_detection import detect_format
 from electra_jax.errors import UserError
 from electra_jax.files.json_files import write_json
 from electra_jax.files.local_paths import check_folder
+from electra_jax.files.new_files import check_output
 from electra_jax.inference.error_detection import MarkedSentence, read_marked_sentences
 from electra_jax.inference.load import Model, load, trained_tasks
 from electra_jax.inference.pairs import Pair

@@ -127,7 +127,7 @@ class Config(Section):
         if self.optimizer.generator_apart and self.generator.frozen_from is not None:
             raise ValueError(
                 "optimizer.generator says how the generator learns, which with generator.frozen_from it does not: "
-                "leave one of them out"
+                "leave one of them out (a preset's with optimizer.generator.learning_rate=null)"
             )
         width, heads = self.generator.hidden_size, self.generator.num_heads
         if heads is not None:

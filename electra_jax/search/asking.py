@@ -7,16 +7,9 @@ from typing import Any
 from tqdm import tqdm
 
 from electra_jax import cli
-from electra_jax.answering import (
-    LineCounts,
-    Output,
-    Predictor,
-    check_output,
-    load_with_notes,
-    open_source,
-    predict_chunk,
-)
+from electra_jax.answering import LineCounts, Output, Predictor, load_with_notes, open_source, predict_chunk
 from electra_jax.errors import UserError
+from electra_jax.files.new_files import check_output
 from electra_jax.inference.candidate_files import read_candidates
 from electra_jax.inference.indexing import build_index
 from electra_jax.inference.reading import read_records

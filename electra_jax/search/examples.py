@@ -8,8 +8,9 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from electra_jax import cli
-from electra_jax.answering import Output, check_output, load_with_notes, open_source
+from electra_jax.answering import Output, load_with_notes, open_source
 from electra_jax.errors import UserError
+from electra_jax.files.new_files import check_output
 from electra_jax.inference.indexing import build_index
 from electra_jax.inference.search_examples import (
     METRICS,

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("preset", "steps"), [("modern_tiny", 1900), ("tiny", 2000)])
+@pytest.mark.parametrize(("preset", "steps"), [("modern_tiny", 1350), ("tiny", 2000)])
 def test_the_tiny_presets_learn_from_context(preset, steps, tmp_path):
     settings = [f"data.cache_dir={tmp_path / 'cache'}", f"train.steps={steps}", "train.show_examples=0"]
     command = [sys.executable, "-m", "electra_jax.train", "--config", f"configs/pretrain/{preset}.yaml"]
