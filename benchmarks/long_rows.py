@@ -55,7 +55,7 @@ def measure(config: Config, runs: int) -> tuple[float, float]:
         seconds = []
         for _ in range(1 + runs):  # the first is not counted
             started = time.process_time()
-            state, _ = step(state, batch)
+            state, _ = step(state, batch, cast(Any, program.train_step).seed)
             jax.block_until_ready(state)
             seconds.append(time.process_time() - started)
     return step.memory_analysis().temp_size_in_bytes / 1e6, statistics.median(seconds[1:])

@@ -77,6 +77,11 @@ class WithCompileMessage:
         self._compiled_shapes.add(shapes)
         return value
 
+    @property
+    def seed(self) -> Any:
+        """What the function takes behind the batch where it is called as it was compiled: the run's seed."""
+        return self._function.seed
+
     def trace(self, *args: Any) -> Any:
         """Trace the jitted function without running it, as ``jax.jit(…).trace`` does."""
         return self._function.trace(*args)

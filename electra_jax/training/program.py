@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import jax
 import numpy as np
 from jax import Array
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from electra_jax.config.schema import Config
 from electra_jax.objectives import Objective, PretrainingObjective, build_objective
@@ -62,6 +63,32 @@ class Program(Generic[AnyObjective]):
             rows: An array, or a tree of arrays, ``[rows, …]``.
         """
         return to_global_batch(self.mesh, rows)
+
+
+class WithSeed:
+    """A jitted function whose last argument is the run's seed: another seed needs no other compiled program."""
+
+    def __init__(self, function: Any, seed: int, sharding: NamedSharding):
+        self._function, self._seed, self._sharding = function, np.uint32(seed), sharding
+        self._abstract = jax.ShapeDtypeStruct((), np.uint32, sharding=sharding)
+
+    @cached_property
+    def seed(self) -> Array:
+        """The seed on the devices, uint32 scalar."""
+        with jax.transfer_guard("allow"):  # once, and not by mistake
+            return jax.make_array_from_callback((), self._sharding, lambda _: self._seed)
+
+    def __call__(self, *args: Any) -> Any:
+        """Call the jitted function with the seed behind these arguments."""
+        return self._function(*args, self.seed)
+
+    def trace(self, *args: Any) -> Any:
+        """Trace the jitted function without running it, as ``jax.jit(…).trace`` does; nothing is put on a device."""
+        return self._function.trace(*args, self._abstract)
+
+    def lower(self, *args: Any) -> Any:
+        """Lower the jitted function without compiling it; what it compiles to is called with the seed, too."""
+        return self._function.lower(*args, self._abstract)
 
 
 def build_program(
@@ -121,17 +148,26 @@ def program_for_objective(
     abstract = jax.tree.map(
         lambda s, sharding: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=sharding), shapes, shardings
     )
-    step = make_train_step(
-        objective,
-        optimizer,
-        learning_rate_schedule(config.optimizer, config.train.total_steps),
-        seed=config.seed,
-        accumulation_steps=config.train.accumulation_steps,
-        usual_rows=config.train.batch_size if config.train.batch_size_schedule.to is not None else None,
-        log_every=config.train.log_every,
-        group_schedules=group_schedules(config.optimizer, finetune, config.train.total_steps),
-        total_steps=config.train.total_steps,
-    )
+    schedule = learning_rate_schedule(config.optimizer, config.train.total_steps)
+    schedules = group_schedules(config.optimizer, finetune, config.train.total_steps)
+
+    def train_step(state: TrainState, batch: Array, seed: Array) -> tuple[TrainState, Report]:
+        step = make_train_step(
+            objective,
+            optimizer,
+            schedule,
+            seed=seed,
+            accumulation_steps=config.train.accumulation_steps,
+            usual_rows=config.train.batch_size if config.train.batch_size_schedule.to is not None else None,
+            log_every=config.train.log_every,
+            group_schedules=schedules,
+            total_steps=config.train.total_steps,
+        )
+        return step(state, batch)
+
+    def eval_step(params: Any, batch: Array, number: Array, seed: Array) -> MetricSums:
+        return make_eval_step(objective, seed=seed)(params, batch, number)
+
     jitted = jax.jit(fresh, out_shardings=shardings, compiler_options=run_once_options(mesh))
 
     def init() -> TrainState:
@@ -144,14 +180,23 @@ def program_for_objective(
         abstract=abstract,
         init=init,
         train_step=WithCompileMessage(
-            jax.jit(step, in_shardings=(shardings, rows), out_shardings=(shardings, whole), donate_argnums=0),
+            WithSeed(
+                jax.jit(
+                    train_step,
+                    in_shardings=(shardings, rows, whole),
+                    out_shardings=(shardings, whole),
+                    donate_argnums=0,
+                ),
+                config.seed,
+                whole,
+            ),
             "the training step",
         ),
         eval_step=WithCompileMessage(
-            jax.jit(
-                make_eval_step(objective, seed=config.seed),
-                in_shardings=(shardings.params, rows, whole),
-                out_shardings=whole,
+            WithSeed(
+                jax.jit(eval_step, in_shardings=(shardings.params, rows, whole, whole), out_shardings=whole),
+                config.seed,
+                whole,
             ),
             "the evaluation",
         ),

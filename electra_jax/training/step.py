@@ -23,7 +23,7 @@ Report = dict[str, Array]
 INIT_STREAM, TRAIN_STREAM, EVAL_STREAM, EXAMPLES_STREAM = range(4)
 
 
-def stream_key(seed: int, which: int) -> Array:
+def stream_key(seed: int | Array, which: int) -> Array:
     """Return the key of one of the independent streams."""
     return jax.random.fold_in(jax.random.key(seed), which)
 
@@ -33,7 +33,7 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
     *,
-    seed: int,
+    seed: int | Array,
     accumulation_steps: int,
     log_every: int,
     usual_rows: int | None = None,
@@ -129,7 +129,7 @@ def _accumulate(
 
 
 def make_eval_step(
-    objective: Objective[Any, Any, Any], *, seed: int
+    objective: Objective[Any, Any, Any], *, seed: int | Array
 ) -> Callable[[Any, Array, Array], MetricSums]:
     """Return the metric sums of one held-out batch; its masks depend on the seed and the batch's number alone.
 

@@ -69,10 +69,11 @@ def test_a_second_start_compiles_no_step_and_computes_the_same(tmp_path, cache_s
     config = small_config(model={"num_layers": 1}, compute={"compilation_cache": str(tmp_path)})
     use_compilation_cache(config.compute, config.data, "cpu")
 
-    def start():
+    def start(seed=0):
         jax.clear_caches()
         seen.clear()
-        program = build_program(config, SmallVocabulary(), make_mesh(MeshConfig(), jax.devices()[:1]))
+        of_seed = config.model_copy(update={"seed": seed})
+        program = build_program(of_seed, SmallVocabulary(), make_mesh(MeshConfig(), jax.devices()[:1]))
         with program.on_mesh():
             state, report = program.train_step(program.init(), padded_rows())
         return jax.device_get((state.params, report))
@@ -83,6 +84,10 @@ def test_a_second_start_compiles_no_step_and_computes_the_same(tmp_path, cache_s
     assert seen.count(HIT) == len(files)
     assert sorted(tmp_path.glob("jaxlib-*/*")) == files
     jax.tree.map(np.testing.assert_array_equal, first, second)
+    _, report = start(seed=1)  # nor does another seed, as those of a fine-tuning
+    assert seen.count(HIT) == len(files)
+    assert sorted(tmp_path.glob("jaxlib-*/*")) == files
+    assert report["loss"] != first[1]["loss"]
 
 
 def test_a_damaged_program_is_compiled_again(tmp_path, cache_settings, monkeypatch, seen, recwarn):

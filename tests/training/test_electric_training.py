@@ -103,7 +103,7 @@ def test_a_step_on_a_mesh_is_the_step_on_one_device():
             )
             state = jax.device_put(first, jax.tree.map(lambda s: s.sharding, program.abstract))
             batch = program.to_global_batch(padded_rows())
-            state, report = compiled(program.train_step, state, batch)(state, batch)
+            state, report = compiled(program.train_step, state, batch)(state, batch, program.train_step.seed)
             reports.append(jax.device_get(report))
     kernel = state.params["generator_rtl"]["layers"]["intermediate"]["kernel"]
     assert {shard.data.shape for shard in kernel.addressable_shards} == {(1, 8, 32)}

@@ -62,7 +62,9 @@ def _run(mesh):
         step = compiled(program.train_step, state, batch)
         reports = []
         for number in range(STEPS):
-            state, report = step(state, program.to_global_batch(padded_rows(seed=number)))
+            state, report = step(
+                state, program.to_global_batch(padded_rows(seed=number)), program.train_step.seed
+            )
             reports.append(jax.device_get(report))
     return SimpleNamespace(
         program=program,
@@ -185,6 +187,6 @@ def test_evaluation_does_not_depend_on_the_mesh():
         with program.on_mesh():
             params = jax.device_put(first.params, jax.tree.map(lambda s: s.sharding, program.abstract.params))
             arguments = params, program.to_global_batch(padded_rows()), np.int32(3)
-            sums = compiled(program.eval_step, *arguments)(*arguments)
+            sums = compiled(program.eval_step, *arguments)(*arguments, program.eval_step.seed)
         metrics.append(program.objective.summarize(jax.device_get(sums)))
     _assert_close(*metrics)
