@@ -122,7 +122,8 @@ class Config(Section):
         if self.optimizer.generator_apart and self.generator.sharing == "all":
             raise ValueError(
                 "optimizer.generator sets the generator's parameters apart, but with generator.sharing=all it has its "
-                "encoder in common with the discriminator: leave one of them out"
+                "encoder in common with the discriminator: leave one of them out (a preset's with "
+                "optimizer.generator.learning_rate=null)"
             )
         if self.optimizer.generator_apart and self.generator.frozen_from is not None:
             raise ValueError(
