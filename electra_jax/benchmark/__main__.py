@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RUN",
         help="a frozen generator that replaces words in the exam, too; the same for all runs",
     )
-    parser.add_argument("--out", type=cli.path, metavar="FILE", help="where to write everything as JSON")
+    parser.add_argument("--out", type=cli.path, metavar="FILE", help="a new file for everything as JSON")
     parser.add_argument(
         "--workdir",
         type=cli.path,

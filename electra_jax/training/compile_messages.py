@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,6 +55,12 @@ def compile_message(
         write(f"compiled {what} in {time.perf_counter() - started:.0f} s")
 
 
+def shapes_of(arguments: Any) -> Hashable:
+    """Return what decides, with the same function, whether another program is compiled for a tree of arrays."""
+    leaves, structure = jax.tree.flatten(arguments)
+    return structure, tuple(np.shape(leaf) for leaf in leaves)
+
+
 class WithCompileMessage:
     """A jitted function of (parameters, batch, …) that says so when it compiles: once for each shape of the batch.
 
@@ -68,19 +74,13 @@ class WithCompileMessage:
 
     def __call__(self, params: Any, *rest: Any) -> Any:
         """Call the jitted function, within `compile_message` where these shapes are new."""
-        leaves, structure = jax.tree.flatten(rest)
-        shapes = structure, tuple(np.shape(leaf) for leaf in leaves)
+        shapes = shapes_of(rest)
         if shapes in self._compiled_shapes:
             return self._function(params, *rest)
         with compile_message(self.what):
             value = self._function(params, *rest)
         self._compiled_shapes.add(shapes)
         return value
-
-    @property
-    def seed(self) -> Any:
-        """What the function takes behind the batch where it is called as it was compiled: the run's seed."""
-        return self._function.seed
 
     def trace(self, *args: Any) -> Any:
         """Trace the jitted function without running it, as ``jax.jit(…).trace`` does."""

@@ -9,6 +9,7 @@ import jax
 from electra_jax.config.training import TrainConfig
 from electra_jax.runtime.profiling import Profile
 from electra_jax.training.checkpoints import CheckpointWriter, RunIdentity
+from electra_jax.training.compile_messages import shapes_of
 from electra_jax.training.health import read_report
 from electra_jax.training.interrupt import StopRequest
 from electra_jax.training.logs import format_metrics, open_console, open_writer
@@ -124,14 +125,13 @@ def train_loop(
             logs = step % settings.log_every == 0 or step == last
             evaluates = step % settings.evaluation_interval == 0 or step == last
             saves = step % settings.checkpoint_every == 0 or step == last or decision.save
-            shapes = _shapes(batch)
-            if shapes not in compiled:  # compilation does not count
-                jax.block_until_ready(report)
-                watch.restart()
-                compiled.add(shapes)
-            else:
+            if (shapes := shapes_of(batch)) in compiled:
                 watch.step()
-            stop.step_done()
+            else:
+                jax.block_until_ready(report)
+                stop.step_done()
+                watch.restart()  # compilation does not count
+                compiled.add(shapes)
             if not (logs or evaluates or saves):
                 continue
 
@@ -162,8 +162,3 @@ def train_loop(
                 return state, metrics, decision.stop
         checkpoints.wait()
     return state, metrics, None
-
-
-def _shapes(batch: Any) -> Hashable:
-    leaves, structure = jax.tree.flatten(batch)
-    return structure, tuple(leaf.shape for leaf in leaves)

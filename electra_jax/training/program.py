@@ -179,25 +179,25 @@ def program_for_objective(
         objective=objective,
         abstract=abstract,
         init=init,
-        train_step=WithCompileMessage(
-            WithSeed(
+        train_step=WithSeed(
+            WithCompileMessage(
                 jax.jit(
                     train_step,
                     in_shardings=(shardings, rows, whole),
                     out_shardings=(shardings, whole),
                     donate_argnums=0,
                 ),
-                config.seed,
-                whole,
+                "the training step",
             ),
-            "the training step",
+            config.seed,
+            whole,
         ),
-        eval_step=WithCompileMessage(
-            WithSeed(
+        eval_step=WithSeed(
+            WithCompileMessage(
                 jax.jit(eval_step, in_shardings=(shardings.params, rows, whole, whole), out_shardings=whole),
-                config.seed,
-                whole,
+                "the evaluation",
             ),
-            "the evaluation",
+            config.seed,
+            whole,
         ),
     )
