@@ -6,7 +6,6 @@ line sets the loader against the step: how many times faster batches come than t
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import itertools
 import statistics
@@ -124,9 +123,13 @@ class Sample:
 
     def documents(self) -> Iterator[str]:
         """Yield documents until there is enough text."""
+        return (text for _, text in self.divided(0.0))
+
+    def divided(self, fraction: float) -> Iterator[tuple[bool, str]]:
+        """Yield documents with which of them are held out, until there is enough text; see `TextSource.divided`."""
         characters = 0
-        for text in self._source.documents():
-            yield text
+        for held_out, text in self._source.divided(fraction):
+            yield held_out, text
             characters += len(text)
             if characters >= _SAMPLE_CHARACTERS:
                 return
@@ -134,12 +137,10 @@ class Sample:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a table of the measurements."""
-    parser = argparse.ArgumentParser(
-        "python -m benchmarks.data", description="Measure prepare, the loader and the step."
-    )
+    parser = cli.bare_parser("benchmarks.data", "Measure prepare, the loader and the step.")
     parser.add_argument("--config", type=Path, default=_PRESET, metavar="FILE", help="default: %(default)s")
     parser.add_argument("--runs", type=int, default=5, help="of which the median is shown")
-    cli.add_overrides(parser)
+    cli.add_overrides(parser, "settings over the file's, such as train.batch_size=8")
     args = parser.parse_args(argv)
     config = load_config(args.config, args.overrides)
     prepared = prepare(config.data, config.tokenizer)

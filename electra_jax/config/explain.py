@@ -111,7 +111,12 @@ def _unknown(name: str, kind: str | None) -> str:
         near = _closest(leaf, _siblings(section, own), 0.75)
         meant = f"; did you mean {near[0]}?" if near else ""
         return f"unknown key {name}: it belongs to {_chosen_by(section, known[name])}, not to {kind}{meant}"
-    near = _closest(leaf, _siblings(section, own), 0.75) or _closest(leaf, _siblings(section, known), 0.75)
+    near = _elsewhere(leaf, own)
+    near = (
+        near
+        or _closest(leaf, _siblings(section, own), 0.75)
+        or _closest(leaf, _siblings(section, known), 0.75)
+    )
     near = near or (_nearest(name, own) if name.count(".") < 2 else _closest(leaf, own, 0.6))
     others = set(known) - set(own)
     named = (
@@ -120,6 +125,28 @@ def _unknown(name: str, kind: str | None) -> str:
     return f"unknown key {name}; " + (
         f"did you mean {' or '.join(named)}?" if near else "python -m electra_jax.config lists them all"
     )
+
+
+# What other trainers call the same.
+_OTHER_NAMES = {
+    "lr": "optimizer.learning_rate",
+    "max_steps": "train.steps",
+    "num_train_epochs": "finetune.epochs",
+    "path": "data.source",
+    "precision": "compute.dtype",
+    "save_every": "train.checkpoint_every",
+    "save_steps": "train.checkpoint_every",
+}
+
+
+def _elsewhere(leaf: str, known: Mapping[str, Key]) -> list[str]:
+    """Return the key of another section that has this last part, or what other trainers call so, or none."""
+    if _OTHER_NAMES.get(leaf) in known:
+        return [_OTHER_NAMES[leaf]]
+    same = [key for key in known if key.rpartition(".")[2] == leaf]
+    outermost = min((key.count(".") for key in same), default=0)
+    same = [key for key in same if key.count(".") == outermost]
+    return same if len(same) == 1 else []
 
 
 def _siblings(section: str, known: Mapping[str, Key]) -> list[str]:

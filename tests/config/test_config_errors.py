@@ -35,12 +35,27 @@ def empty(tmp_path):
         ("model.hidden=3", "model.hidden_size"),
         ("objective.mask_prob=.1", "objective.mask_rate"),
         ("objective.discriminator_wieght=.1", "objective.discriminator_weight"),
+        ("model.vocab_size=3", "tokenizer.vocab_size"),
+        ("train.seed=3", "seed"),
+        ("data.seed=3", "seed"),
+        ("optimizer.lr=3", "optimizer.learning_rate"),
+        ("lr=3", "optimizer.learning_rate"),
+        ("finetune.lr=3", "optimizer.learning_rate"),
+        ("train.save_every=3", "train.checkpoint_every"),
+        ("compute.precision=3", "compute.dtype"),
+        ("train.max_steps=3", "train.steps"),
+        ("data.path=x", "data.source"),
         ("kind=3", "tokenizer.kind or objective.kind or optimizer.kind"),
     ],
 )
 def test_unknown_key_names_the_nearest_right_one(override, suggestion, empty):
     key = override.partition("=")[0]
     assert message(empty, [override]).endswith(f"unknown key {key}; did you mean {suggestion}?")
+
+
+@pytest.mark.parametrize("name", ["epochs", "num_train_epochs"])
+def test_the_key_that_a_finetuning_has_is_named_in_one(name, empty):
+    assert "did you mean finetune.epochs?" in message(empty, ["objective.kind=finetune", f"train.{name}=3"])
 
 
 def test_unknown_key_like_no_other(empty):
