@@ -70,7 +70,8 @@ HUGGINGFACE_TESTS := tests/convert/test_huggingface_live.py tests/convert/test_h
 	tests/inference/test_huggingface_generate_live.py tests/convert/test_causal_lm_live.py \
 	tests/convert/test_encoder_decoder_live.py tests/convert/test_sentence_transformers_live.py \
 	tests/model/test_decoder_live.py tests/convert/test_modernbert_heads_live.py \
-	tests/convert/files/test_torch_weights.py tests/convert/test_state_dicts_live.py tests/convert/test_tokenizer_agreement.py
+	tests/convert/files/test_torch_weights.py tests/convert/test_state_dicts.py tests/convert/test_state_dicts_live.py \
+	tests/convert/test_tokenizer_agreement.py tests/convert/test_modernbert_live.py tests/model/test_modern_live.py
 
 test-huggingface: $(VENV)/.installed-huggingface  ## install transformers and PyTorch, and test against them
 	$(BIN)/python -m pytest $(HUGGINGFACE_TESTS) $(ARGS)

@@ -29,6 +29,9 @@ class _Parser(argparse.ArgumentParser):
         return self.parse_intermixed_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
+        takes_overrides = any(action.dest == "overrides" for action in self._actions)
+        if takes_overrides and message.startswith("unrecognized arguments: --"):
+            message += "; settings are given as key=value, such as train.steps=1000"
         raise UserError(f"{message} ({self.prog} --help explains)")
 
 

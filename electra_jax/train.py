@@ -6,6 +6,7 @@ A run from top to bottom: check → prepare → run (`training.run`: program →
 Fine-tuning does the same for each of its seeds (`tasks.finetune`).
 """
 
+import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -202,6 +203,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 class _Callable(ModuleType):
     """Makes ``electra_jax.train`` callable, whether it is asked for before or after this module was imported."""
+
+    __signature__ = inspect.signature(run)
 
     def __call__(self, *args: Any, **options: Any) -> dict[str, Any]:
         return run(*args, **options)

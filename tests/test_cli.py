@@ -71,7 +71,15 @@ def test_help_shows_the_examples_as_written(capsys):
 
 @pytest.mark.parametrize(
     ("argv", "expected"),
-    [([], "required: --config"), (["--config"], "expected one argument"), (["--config", "a", "--b"], "--b")],
+    [
+        ([], "required: --config"),
+        (["--config"], "expected one argument"),
+        (["--config", "a", "--b"], "--b"),
+        (
+            ["--config", "a", "--steps", "5"],
+            "arguments: --steps; settings are given as key=value, such as train.steps=1000",
+        ),
+    ],
 )
 def test_wrong_arguments_exit_with_2(argv, expected, capsys):
     status, printed = _end(lambda _: cli.parser("electra_jax.x", "Does x.").parse_args(argv), capsys)

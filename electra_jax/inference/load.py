@@ -756,6 +756,11 @@ class Model:
         fitting = [known for known, task in self.tasks.items() if task.kind in kinds]
         if name is None and len(fitting) == 1:
             name = fitting[0]
+        if not self.tasks:
+            prompts = ", or classify by prompts with classify_zero_shot" if "classification" in kinds else ""
+            raise UserError(
+                f"the model is pre-trained and has no task, so none of kind {' or '.join(kinds)}: fine-tune it{prompts}"
+            )
         if name not in fitting:
             there = ", ".join(fitting) or "none"
             wanted = f"no task {name!r}" if name else "no single task"

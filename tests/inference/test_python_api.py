@@ -103,9 +103,24 @@ def test_what_there_is_is_shown_and_needs_no_jax_to_be_listed():
     assert ended.stdout == "[]\n"
 
 
+def test_a_pretrained_model_says_that_it_has_no_task(pretrained):
+    with pytest.raises(
+        electra_jax.UserError, match=r"is pre-trained and has no task.*fine-tune it, or classify by prompts"
+    ):
+        pretrained.classify("a cat")
+    with pytest.raises(electra_jax.UserError, match=r"none of kind tagging: fine-tune it$"):
+        pretrained.tag("a cat")
+
+
 def test_train_is_both_a_function_and_the_module_of_the_command():
     assert callable(electra_jax.train)
     assert callable(electra_jax.train.main)
+    assert list(inspect.signature(electra_jax.train).parameters) == [
+        "config",
+        "workdir",
+        "overrides",
+        "submission",
+    ]
     with pytest.raises(electra_jax.UserError, match="nowhere"):
         electra_jax.train("nowhere.yaml", "runs/x")
 

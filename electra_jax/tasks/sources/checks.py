@@ -85,9 +85,10 @@ def check_examples(splits: Splits, config: TaskConfig, benchmark: Benchmark | No
                 [c for c in example.classes if c not in known] if isinstance(example, TextExample) else []
             )
             if unknown:
+                files = f" ({found.strip()})" if (found := _in_files(config, split)) else ""
                 raise UserError(
                     f"{where}: the {split} example {example.id!r} has the label {unknown[0]!r}, which is not "
-                    f"{source}; the labels are {quoted(known)}."
+                    f"{source}; the labels are {quoted(known)}{files}."
                 )
 
 

@@ -33,6 +33,12 @@ def test_labels_are_configured_or_the_benchmarks_or_those_of_train():
         collect_labels(["a", "b", "a"], None, TEXTS)
 
 
+def test_a_label_that_is_not_known_names_the_file():
+    config = task_section(labels=["yes"], train="mine.tsv")
+    with pytest.raises(UserError, match=r"has the label 'no', .* 'yes' \(in mine.tsv\)"):
+        check_examples({"train": TEXTS}, config, None, "here")
+
+
 def test_configured_labels_are_all_there_are():
     config = task_section(labels=["yes"])
     with pytest.raises(
