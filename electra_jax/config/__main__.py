@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from electra_jax import cli
+from electra_jax.config.compare import recipe_keys
 from electra_jax.config.fields import FINETUNING, PRETRAINING, key_metadata
 from electra_jax.config.keys import NAME, Key, entry_keys, keys
 from electra_jax.config.yaml_format import show
@@ -32,7 +33,8 @@ def _type(key: Key) -> str:
     if "in_finetuning" in (extra := key_metadata(key.field)):
         parts[-1] += f", in fine-tuning {show(extra['in_finetuning'])}"
     if key.free_on_resume:
-        parts.append("may change on resume")
+        recipe = key.name in recipe_keys() and {*FINETUNING} <= {*key.runs}
+        parts.append("may change on resume" + (" (not in fine-tuning)" if recipe else ""))
     if key.runs != Key.runs and not key.in_objective and NAME not in key.name:
         parts.append(_RUNS.get(key.runs) or f"objective.kind={'|'.join(key.runs)} only")
     if key.kinds != key.all_kinds:

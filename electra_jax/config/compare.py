@@ -60,7 +60,7 @@ def _bound(old: Config, new: Config) -> frozenset[str]:
     if not (old.finetuning or new.finetuning):
         grows = any(config.train.batch_size_schedule.to is not None for config in (old, new))
         return frozenset({"train.steps"} if grows else ())
-    recipe = {key.name for key in keys() if key.name.startswith("optimizer.")} | {"train.steps"}
+    recipe = set(recipe_keys())
     selects = (old.finetune.select, new.finetune.select)
     if "average" in selects:
         recipe |= {"train.eval_every"}
@@ -68,6 +68,11 @@ def _bound(old: Config, new: Config) -> frozenset[str]:
         recipe |= {"train.eval_every", *(key.name for key in entry_keys() if key.affects_score)}
         recipe |= {key.name for key in keys() if key.name.startswith("generation.")}
     return frozenset(recipe)
+
+
+def recipe_keys() -> frozenset[str]:
+    """Return the keys that all seeds of a fine-tuning have in common, though pre-training may change some of them."""
+    return frozenset({"train.steps", *(key.name for key in keys() if key.name.startswith("optimizer."))})
 
 
 def _task_differences(

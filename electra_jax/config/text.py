@@ -32,7 +32,7 @@ class DataConfig(Section):
         "documents",
         "documents: contiguous text, several documents a row, attention kept inside each; "
         "segment_pairs: the reference's [CLS] A [SEP] B [SEP] examples; continuous: for language models, as "
-        "documents, with [SEP] only where a document ends, not where a row does.",
+        "documents, with [SEP] only where a document ends, not where a row does (the default of causal_lm).",
         kinds=PRETRAINING,
     )
     text_field: str = field(
@@ -99,7 +99,7 @@ class TokenizerConfig(Section):
     )
     character_coverage: float = field(
         0.9995,
-        "sentencepiece only: share of the corpus's characters that get a piece of their own.",
+        "sentencepiece only: share of the corpus's characters that get a piece of their own, to train from .98 on.",
         gt=0.0,
         le=1.0,
     )

@@ -60,6 +60,11 @@ def test_reference_lists_every_key_with_type_default_and_meaning(capsys):
     assert entries["train.keep_checkpoints"] == (
         "int, at least 1, default 2, in fine-tuning 1, may change on resume"
     )
+    assert entries["optimizer.schedule"].endswith("may change on resume (not in fine-tuning)")
+    assert "may change on resume (not in fine-tuning)" in entries["train.steps"]
+    assert (
+        "not in fine-tuning" not in entries["optimizer.generator.learning_rate"]
+    )  # which fine-tuning has not
     assert entries["generator.sharing"].endswith(", objective.kind=electra|electric only")
     assert entries["finetune.tasks.NAME.n_best"].endswith("NAME.kind=question_answering only")
     assert entries["objective.kind"] == "electra|masked_lm|electric|causal_lm|finetune, default electra"
