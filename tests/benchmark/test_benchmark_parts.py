@@ -71,6 +71,9 @@ def test_seconds_are_those_of_the_steps_that_were_logged():
     assert seconds_of(records, BatchSizes.constant(8), 20) == pytest.approx(
         (10 * 8 / 5 + 5 * 8 / 10) * 20 / 15
     )
+    assert seconds_of(records, BatchSizes.constant(8), 25) == pytest.approx(
+        (10 * 8 / 5 + 5 * 8 / 10) * 25 / 15
+    )
     assert seconds_of([], BatchSizes.constant(8), 20) is None
 
 
