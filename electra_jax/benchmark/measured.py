@@ -1,5 +1,6 @@
 """A figure of a run as a function of which items it is measured on, and two runs compared on the same items."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,8 +39,11 @@ class Measured:
 
     @property
     def deviation(self) -> float | None:
-        """The standard deviation over the seeds; None of one."""
-        return statistics.stdev(self.by_seed) if len(self.measures) > 1 else None
+        """The standard deviation over the seeds; None of one, not a number where a figure is none."""
+        found = self.by_seed
+        if len(found) < 2:
+            return None
+        return statistics.stdev(found) if all(map(math.isfinite, found)) else math.nan
 
 
 def compare(first: Measured, second: Measured, samples: int) -> Comparison | None:

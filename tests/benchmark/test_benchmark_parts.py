@@ -1,14 +1,16 @@
 """What a benchmark is made of besides its exam: probes, comparisons, costs, the data file and the table."""
 
+import json
+
 import numpy as np
 import pytest
 
-from electra_jax.benchmark.costs import seconds_of
+from electra_jax.benchmark.costs import Costs, seconds_of
 from electra_jax.benchmark.logistic import fit_logistic, logits, softmax
 from electra_jax.benchmark.measured import Measured, compare
 from electra_jax.benchmark.minimal_pairs import first_of_each_group, mean_over_groups
 from electra_jax.benchmark.probes import spread_layers
-from electra_jax.benchmark.report import as_table
+from electra_jax.benchmark.report import Examined, as_json, as_table
 from electra_jax.benchmark.suite import chosen_parts, read_exam_data
 from electra_jax.data.batch_sizes import BatchSizes
 from electra_jax.errors import UserError
@@ -127,6 +129,18 @@ def test_parts_without_data_are_left_out(tmp_path):
         chosen_parts("exam,exams", data)
     with pytest.raises(UserError, match="names nothing for pairs, so there is nothing to run"):
         chosen_parts("pairs", data)
+
+
+def test_what_is_not_defined_is_null_in_json():
+    """An area without a wrong word, on all sentences or in every draw; NaN is no JSON."""
+    nothing = Measured("area", [lambda _: float("nan")] * 2, 4, "abc")
+    costs = Costs(parameters=1, kept=1, tokens=None, flops=None, seconds=None)
+    runs = [Examined(name, name, None, costs, [nothing], {}) for name in "ab"]
+    results = json.loads(json.dumps(as_json(runs, samples=5), allow_nan=False))
+    score = results["runs"][0]["scores"]["area"]
+    assert (score["value"], score["deviation"], score["by_seed"]) == (None, None, [None, None])
+    assert [results["comparisons"][0][name] for name in ("difference", "low", "high")] == [None] * 3
+    assert as_table(results).splitlines()[-1].split() == ["area", "-", "-"]
 
 
 def test_the_table_has_a_line_a_figure_and_a_column_a_run():
