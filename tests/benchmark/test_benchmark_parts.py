@@ -9,13 +9,14 @@ from electra_jax.benchmark.costs import Costs, seconds_of
 from electra_jax.benchmark.logistic import fit_logistic, logits, softmax
 from electra_jax.benchmark.measured import Measured, compare
 from electra_jax.benchmark.minimal_pairs import first_of_each_group, mean_over_groups
-from electra_jax.benchmark.probes import spread_layers
+from electra_jax.benchmark.probes import some_of, spread_layers
 from electra_jax.benchmark.report import Examined, as_json, as_table
 from electra_jax.benchmark.suite import chosen_parts, read_exam_data
 from electra_jax.data.batch_sizes import BatchSizes
 from electra_jax.errors import UserError
 from electra_jax.inference.pairs import Pair
 from electra_jax.tasks.measures import mean_of
+from electra_jax.tasks.protocol import TextExample
 
 
 def test_logistic_regression_is_at_its_minimum():
@@ -35,6 +36,17 @@ def test_logistic_regression_is_at_its_minimum():
 )  # fmt: skip
 def test_layers_are_spread_up_to_the_last(depth, most, layers):
     assert spread_layers(depth, most) == layers
+
+
+def test_examples_of_a_probe_are_of_all_classes_whatever_the_order_of_the_file():
+    by_class = [TextExample(str(n), f"text {n}", label="good" if n < 500 else "bad") for n in range(1000)]
+    some = some_of(by_class, 200)
+    assert some == [example for example in by_class if example in some]
+    # Of 200 out of 1,000, a half of them good, 100 are expected with a standard deviation of 6.3.
+    assert len(some) == 200
+    assert 75 < sum(example.label == "good" for example in some) < 125
+    assert some_of(by_class[::-1], 200) == some[::-1]
+    assert some_of(by_class, 1000) == some_of(by_class, 5000) == by_class
 
 
 def test_figures_of_other_items_are_not_compared():
