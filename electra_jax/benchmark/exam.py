@@ -127,14 +127,6 @@ def by_the_word_before(exam: Exam) -> Replace:
     return replace
 
 
-def fingerprint(sentences: Iterable[Corrupted]) -> str:
-    """Return a hash of corrupted sentences: two figures compare only where it is the same."""
-    digest = hashlib.sha256()
-    for sentence in sentences:
-        digest.update(repr(sentence).encode())
-    return digest.hexdigest()[:16]
-
-
 def _sentences(path: Path) -> Iterable[str]:
     for _, line in raise_errors(read_lines(str(path))):
         yield from (part for part in map(str.strip, _SENTENCE_END.split(line)) if part)
@@ -147,7 +139,9 @@ def _which_words(path: Path) -> Callable[[str], bool]:
     """
     words = marked = 0
     for sentence in _sentences(path):
-        found = [word for word in _lower_words(sentence, word_spans(sentence)) if _has_letters_and_marks(word)]
+        found = [
+            word for word in _lower_words(sentence, word_spans(sentence)) if _has_letters_and_marks(word)
+        ]
         words, marked = words + len(found), marked + sum(not word.isalpha() for word in found)
     return _has_letters_and_marks if marked > _STRAYS * words else str.isalpha
 

@@ -64,6 +64,7 @@ def _score(measured: Measured) -> dict[str, Any]:
         "by_seed": [value_in_json(value) for value in measured.by_seed],
         "items": measured.items,
         "of": measured.of_what,
+        "truncated": measured.truncated,
     }
 
 
@@ -95,7 +96,13 @@ def as_table(results: Mapping[str, Any]) -> str:
     skipped = [
         f"{run['label']} skipped {part}: {why}" for run in runs for part, why in run["skipped"].items()
     ]
-    return "\n".join([*shown, *notes, *skipped])
+    cut = [
+        f"{run['label']} cut {score['truncated']:,} texts of {name}, which are longer than it reads"
+        for run in runs
+        for name, score in run["scores"].items()
+        if score["truncated"]
+    ]
+    return "\n".join([*shown, *notes, *cut, *skipped])
 
 
 def _leaves_out_zero(compared: Mapping[str, Any]) -> bool:

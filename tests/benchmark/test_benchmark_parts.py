@@ -1,10 +1,13 @@
 """What a benchmark is made of besides its exam: probes, comparisons, costs, the data file and the table."""
 
 import json
+import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from electra_jax.benchmark import minimal_pairs
 from electra_jax.benchmark.costs import Costs, seconds_of
 from electra_jax.benchmark.logistic import fit_logistic, logits, softmax
 from electra_jax.benchmark.measured import Measured, compare
@@ -15,6 +18,7 @@ from electra_jax.benchmark.suite import chosen_parts, read_exam_data
 from electra_jax.data.batch_sizes import BatchSizes
 from electra_jax.errors import UserError
 from electra_jax.inference.pairs import Pair
+from electra_jax.inference.scoring import TextScore
 from electra_jax.tasks.measures import mean_of
 from electra_jax.tasks.protocol import TextExample
 
@@ -71,6 +75,25 @@ def test_groups_weigh_alike_and_are_cut_to_their_first_pairs(tmp_path):
     measure = mean_over_groups(np.array([1.0, 0.0, 1.0]), three)
     assert measure(np.arange(3)) == 75.0
     assert measure(np.array([0, 0, 1])) == pytest.approx(200 / 3)
+
+
+def test_pairs_are_known_by_their_texts_and_say_what_was_cut(monkeypatch):
+    """A good text of three is too long; a pair without a token on either side is a tie."""
+    scores = {"good": 1.0, "bad": 0.0, "": math.nan}
+
+    def score_texts(model, texts, method, cut):
+        cut += [text == "good" for text in texts]
+        return [TextScore(scores[text], 1) for text in texts]
+
+    monkeypatch.setattr(minimal_pairs, "score_texts", score_texts)
+    monkeypatch.setattr(minimal_pairs, "usable_methods", lambda *_: ("rtd",))
+    model = SimpleNamespace(config=SimpleNamespace(objective=None), _params=None)
+    pairs = [Pair("good", "bad"), Pair("", ""), Pair("bad", "good")]
+    (found,) = minimal_pairs.pairs_accuracies(model, "mine", pairs)
+    assert (found.value, found.truncated) == (50.0, 2)
+    (again,) = minimal_pairs.pairs_accuracies(model, "mine", list(pairs))
+    (others,) = minimal_pairs.pairs_accuracies(model, "mine", pairs[::-1])
+    assert found.of_what == again.of_what != others.of_what
 
 
 def test_seconds_are_those_of_the_steps_that_were_logged():
@@ -157,14 +180,11 @@ def test_what_is_not_defined_is_null_in_json():
 
 def test_the_table_has_a_line_a_figure_and_a_column_a_run():
     costs = {"parameters": 1_420_000, "kept": 900, "tokens": None, "flops": 4.6e13, "seconds": 90.0}
+    first = {"value": 61.25, "deviation": None, "truncated": None}
+    second = {"value": 70.0, "deviation": 1.0, "truncated": 2}
     runs = [
-        {"label": "a", **costs, "scores": {"x": {"value": 61.25, "deviation": None}}, "skipped": {}},
-        {
-            "label": "b",
-            **costs,
-            "scores": {"x": {"value": 70.0, "deviation": 1.0}},
-            "skipped": {"exam": "no"},
-        },
+        {"label": "a", **costs, "scores": {"x": first}, "skipped": {}},
+        {"label": "b", **costs, "scores": {"x": second}, "skipped": {"exam": "no"}},
     ]
     sure = {"run": "b", "measure": "x", "low": 1.0, "high": 9.0}
     lines = as_table({"runs": runs, "comparisons": [sure]}).splitlines()
@@ -181,5 +201,6 @@ def test_the_table_has_a_line_a_figure_and_a_column_a_run():
     ]
     assert lines[7:] == [
         "* differs from a: 0 is not in the 95 % interval of the difference",
+        "b cut 2 texts of x, which are longer than it reads",
         "b skipped exam: no",
     ]

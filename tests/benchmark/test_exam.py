@@ -14,9 +14,9 @@ from electra_jax.benchmark.exam import (
     by_frequency,
     by_the_word_before,
     corrupt,
-    fingerprint,
     read_exam,
 )
+from electra_jax.benchmark.measured import fingerprint
 from electra_jax.errors import UserError
 from electra_jax.inference.words import word_spans
 
