@@ -189,6 +189,7 @@ def _labels(runs: Sequence[Path]) -> list[str]:
 def _examine(run: Path, step: int | None, label: str, asked: Questions) -> Examined:
     """Ask a run everything."""
     model = _load(run)
+    costs = costs_of(model, run, step)
     methods = usable_methods(model.config.objective, model._params)
     measured: list[Measured] = []
     skipped: dict[str, str] = {}
@@ -221,7 +222,7 @@ def _examine(run: Path, step: int | None, label: str, asked: Questions) -> Exami
         for name, section in sections.items():
             progress(f"{part}, {name}")
             measured += _task_figures(part, model, run, step, name, section, asked)
-    return Examined(str(run), label, step, costs_of(model, run, step), measured, skipped)
+    return Examined(str(run), label, step, costs, measured, skipped)
 
 
 def _task_figures(

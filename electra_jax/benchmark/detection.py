@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from electra_jax.benchmark.exam import Corrupted, Exam, Replace, corrupt, fingerprint
-from electra_jax.benchmark.measured import Measured
+from electra_jax.benchmark.exam import Corrupted, Exam, Replace, corrupt
+from electra_jax.benchmark.measured import Measured, fingerprint
 from electra_jax.inference.error_detection import MarkedSentence, area_under_roc
 from electra_jax.inference.load import Model
 from electra_jax.inference.reviewing import check_reviewer, room_of_training, word_suspicions

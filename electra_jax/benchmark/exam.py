@@ -7,6 +7,7 @@ discriminator. Here the wrong words are the same for every run, and words, whate
 import hashlib
 import random
 import re
+import unicodedata
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,9 +19,10 @@ from electra_jax.data.sources.text import raise_errors, read_lines
 from electra_jax.errors import UserError
 from electra_jax.inference.words import Span, word_spans
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
+_SENTENCE_END = re.compile(r"(?<=[.!?؟۔।॥])\s+|(?<=[。！？])")
 _SHORTEST, _LONGEST = 5, 30  # words of a sentence
 _ATTEMPTS = 20
+_STRAYS = 0.01  # a smaller share of words with marks is words of another language
 
 # (the words of a sentence, lower case; the place of one; a random number generator) → another word, or None.
 Replace = Callable[[Sequence[str], int, random.Random], str | None]
@@ -48,7 +50,7 @@ class Exam:
     Attributes:
         sentences: the texts.
         chosen: numbers of the words that are replaced, of each sentence.
-        counts: how often each word of letters is in the text, lower case.
+        counts: how often each word of letters, or of letters and marks, is in the text, lower case.
         followers: the same of the words behind each word.
     """
 
@@ -69,16 +71,17 @@ def read_exam(path: Path, sentences: int, share: float) -> Exam:
     Raises:
         UserError: it cannot be read, or has too few sentences.
     """
+    is_word = _which_words(path)
     counts: Counter[str] = Counter()
     followers: dict[str, Counter[str]] = defaultdict(Counter)
     found: dict[str, bytes] = {}
     for sentence in _sentences(path):
         words = _lower_words(sentence, word_spans(sentence))
-        counts.update(filter(str.isalpha, words))
+        counts.update(filter(is_word, words))
         for word, following in pairwise(words):
-            if following.isalpha():
+            if is_word(following):
                 followers[word][following] += 1
-        if _SHORTEST <= len(words) <= _LONGEST and sum(map(str.isalpha, words)) >= _SHORTEST:
+        if _SHORTEST <= len(words) <= _LONGEST and sum(map(is_word, words)) >= _SHORTEST:
             found[sentence] = hashlib.sha256(sentence.encode()).digest()
     if not found:
         raise UserError(
@@ -89,7 +92,7 @@ def read_exam(path: Path, sentences: int, share: float) -> Exam:
     chosen = []
     for sentence in chosen_sentences:
         words = _lower_words(sentence, word_spans(sentence))
-        places = [place for place, word in enumerate(words) if word.isalpha()]
+        places = [place for place, word in enumerate(words) if is_word(word)]
         number = max(1, round(share * len(places)))
         ranked = sorted(places, key=lambda _: rng.random())
         chosen.append(tuple(sorted(ranked[:number])))
@@ -124,17 +127,28 @@ def by_the_word_before(exam: Exam) -> Replace:
     return replace
 
 
-def fingerprint(sentences: Iterable[Corrupted]) -> str:
-    """Return a hash of corrupted sentences: two figures compare only where it is the same."""
-    digest = hashlib.sha256()
-    for sentence in sentences:
-        digest.update(repr(sentence).encode())
-    return digest.hexdigest()[:16]
-
-
 def _sentences(path: Path) -> Iterable[str]:
     for _, line in raise_errors(read_lines(str(path))):
         yield from (part for part in map(str.strip, _SENTENCE_END.split(line)) if part)
+
+
+def _which_words(path: Path) -> Callable[[str], bool]:
+    """Return which words are counted and replaced: those of letters, and of letters with marks unless these are strays.
+
+    So an exam is of Hindi or of vowelled Arabic, and in English a few names in other scripts are left as they are.
+    """
+    words = marked = 0
+    for sentence in _sentences(path):
+        found = [
+            word for word in _lower_words(sentence, word_spans(sentence)) if _has_letters_and_marks(word)
+        ]
+        words, marked = words + len(found), marked + sum(not word.isalpha() for word in found)
+    return _has_letters_and_marks if marked > _STRAYS * words else str.isalpha
+
+
+def _has_letters_and_marks(word: str) -> bool:
+    """Return whether a word is letters, with or without marks on them."""
+    return word[:1].isalpha() and all(unicodedata.category(some)[0] in "LM" for some in word)
 
 
 def _lower_words(text: str, spans: Sequence[Span]) -> list[str]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from electra_jax.benchmark.measured import Measured
+from electra_jax.benchmark.measured import Measured, fingerprint
 from electra_jax.inference.load import Model
-from electra_jax.inference.pairs import Pair, read_pairs
+from electra_jax.inference.pairs import Pair, points_of_pair, read_pairs
 from electra_jax.inference.scoring import score_texts
 from electra_jax.scoring.methods import usable_methods
 from electra_jax.tasks.measures import Measure
@@ -33,10 +33,11 @@ def pairs_accuracies(model: Model, name: str, pairs: Sequence[Pair]) -> list[Mea
     found = []
     texts = [pair.good for pair in pairs] + [pair.bad for pair in pairs]
     for method in usable_methods(model.config.objective, model._params):
-        scores = np.array([some.score for some in score_texts(model, texts, method, cut=[])])
-        good, bad = scores[: len(pairs)], scores[len(pairs) :]
-        points = np.where(good == bad, 0.5, good > bad)
-        found.append(Measured(f"{name}, {method}", [mean_over_groups(points, pairs)], len(pairs), name))
+        cut: list[bool] = []
+        scores = [some.score for some in score_texts(model, texts, method, cut=cut)]
+        points = np.array(list(map(points_of_pair, scores[: len(pairs)], scores[len(pairs) :])))
+        measure = mean_over_groups(points, pairs)
+        found.append(Measured(f"{name}, {method}", [measure], len(pairs), fingerprint(pairs), sum(cut)))
     return found
 
 

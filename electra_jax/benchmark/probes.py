@@ -33,7 +33,7 @@ def probe(
         name: of the task.
         section: of the task, as ``finetune.tasks`` has it.
         layers: how many, at most.
-        most: examples that it learns from, the first ones.
+        most: examples that it learns from; see `some_of`.
 
     Raises:
         UserError: the task is no classification into one class, or has no train and dev examples.
@@ -43,7 +43,7 @@ def probe(
     train, dev = (
         [some for some in examples[split] if isinstance(some, TextExample)] for split in ("train", "dev")
     )
-    train = train[:most]
+    train = some_of(train, most)
     rows = {split: task.encode(some, training=False) for split, some in (("train", train), ("dev", dev))}
     depths = spread_layers(model.config.model.num_layers, layers)
     states = {split: pooled_states(model, some, depths, "mean") for split, some in rows.items()}
@@ -80,6 +80,20 @@ def read_probe(
     if not isinstance(task, ClassificationTask) or task.kind != "classification":
         raise UserError(f"probes.{name} is {task.kind}: a probe is for classification into one class")
     return task, data.examples[name]
+
+
+def some_of(examples: Sequence[TextExample], most: int) -> list[TextExample]:
+    """Return the ``most`` examples whose texts have the smallest hashes, in their order; all, where there are no more.
+
+    So they are the same for every run, and of all classes, though the file may have one class behind the other.
+    """
+    ranked = sorted(
+        range(len(examples)),
+        key=lambda number: hashlib.sha256(
+            repr((examples[number].text, examples[number].pair)).encode()
+        ).digest(),
+    )
+    return [examples[number] for number in sorted(ranked[:most])]
 
 
 def spread_layers(depth: int, most: int) -> list[int]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from electra_jax.benchmark.costs import Costs
 from electra_jax.benchmark.measured import Measured, compare
+from electra_jax.training.logs import in_json, value_in_json
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,14 @@ class Examined:
 
 
 def as_json(runs: Sequence[Examined], samples: int) -> dict[str, Any]:
-    """Return the figures of all runs, and every later run compared with the first."""
+    """Return the figures of all runs, and every later run compared with the first; what is not defined is None."""
     first = {some.name: some for some in runs[0].measured}
     comparisons = []
     for other in runs[1:]:
         for some in other.measured:
             compared = compare(first[some.name], some, samples) if some.name in first else None
             if compared is not None:
-                record = asdict(compared)
+                record = in_json(asdict(compared))
                 comparisons.append(
                     {"run": other.label, "with": runs[0].label, "measure": some.name, **record}
                 )
@@ -48,16 +49,7 @@ def as_json(runs: Sequence[Examined], samples: int) -> dict[str, Any]:
                 "label": one.label,
                 "step": one.step,
                 **asdict(one.costs),
-                "scores": {
-                    some.name: {
-                        "value": some.value,
-                        "deviation": some.deviation,
-                        "by_seed": some.by_seed,
-                        "items": some.items,
-                        "of": some.of_what,
-                    }
-                    for some in one.measured
-                },
+                "scores": {some.name: _score(some) for some in one.measured},
                 "skipped": dict(one.skipped),
             }
             for one in runs
@@ -66,10 +58,20 @@ def as_json(runs: Sequence[Examined], samples: int) -> dict[str, Any]:
     }
 
 
+def _score(measured: Measured) -> dict[str, Any]:
+    return {
+        **in_json({"value": measured.value, "deviation": measured.deviation}),
+        "by_seed": [value_in_json(value) for value in measured.by_seed],
+        "items": measured.items,
+        "of": measured.of_what,
+        "truncated": measured.truncated,
+    }
+
+
 def as_table(results: Mapping[str, Any]) -> str:
     """Return a table with a line for each figure and a column for each run; * where it differs from the first run."""
     runs = results["runs"]
-    sure = {(some["run"], some["measure"]): some["low"] * some["high"] > 0 for some in results["comparisons"]}
+    sure = {(some["run"], some["measure"]): _leaves_out_zero(some) for some in results["comparisons"]}
     lines = [["", *(run["label"] for run in runs)]]
     for title, name, show in _COSTS:
         lines.append([title, *(show(run[name]) for run in runs)])
@@ -94,10 +96,23 @@ def as_table(results: Mapping[str, Any]) -> str:
     skipped = [
         f"{run['label']} skipped {part}: {why}" for run in runs for part, why in run["skipped"].items()
     ]
-    return "\n".join([*shown, *notes, *skipped])
+    cut = [
+        f"{run['label']} cut {score['truncated']:,} texts of {name}, which are longer than it reads"
+        for run in runs
+        for name, score in run["scores"].items()
+        if score["truncated"]
+    ]
+    return "\n".join([*shown, *notes, *cut, *skipped])
+
+
+def _leaves_out_zero(compared: Mapping[str, Any]) -> bool:
+    low, high = compared["low"], compared["high"]
+    return low is not None and high is not None and low * high > 0
 
 
 def _figure(score: Mapping[str, Any], sure: bool) -> str:
+    if score["value"] is None:
+        return "- "
     deviation = "" if score["deviation"] is None else f" ± {score['deviation']:.1f}"
     return f"{score['value']:.1f}{deviation}{'*' if sure else ' '}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from electra_jax.config.fields import MAX_LAYERS, MAX_SIZE, Section, field
+from electra_jax.config.fields import MAX_LAYERS, MAX_SIZE, WITH_GENERATOR, Section, field
 
 
 class LocalAttentionConfig(Section):
@@ -43,6 +43,17 @@ def default_intermediate(width: int, block: str) -> int:
     4 x ``width`` (bert); the multiple of 64 from 8/3 x ``width`` on (modern), whose three products cost what two do.
     """
     return 4 * width if block == "bert" else -(-8 * width // 3 // 64) * 64
+
+
+def default_heads(width: int) -> int:
+    """Return the number of heads of width 64, as the reference has them; else the next fewer that divide ``width``."""
+    return next(heads for heads in range(max(1, width // 64), 0, -1) if width % heads == 0)
+
+
+def default_decoder_heads(width: int, model: Any) -> int:
+    """Return the heads of a decoder of ``width``: as wide as those of the section ``model``, where that divides it."""
+    head = model.hidden_size // model.num_heads
+    return width // head if width % head == 0 else default_heads(width)
 
 
 def block_problem(model: Any) -> str | None:
@@ -127,9 +138,11 @@ def modern_problem(config: Any) -> str | None:
             f"generator.embedding_size {generator.embedding_size} does not go with model.block=modern, whose "
             f"embeddings are as wide as the encoder, and the generator's is {width}: leave it out"
         )
-    if generator.num_heads is not None and width // generator.num_heads % 2:
+    heads = generator.num_heads or default_heads(width)
+    apart = config.objective.kind in WITH_GENERATOR and generator.sharing != "all"
+    if apart and width // heads % 2:
         return (
-            f"model.block=modern turns pairs of features, and the generator's heads are "
-            f"{width // generator.num_heads} wide ({width} / generator.num_heads {generator.num_heads}): make that even"
+            f"model.block=modern turns pairs of features, and the generator's heads are {width // heads} wide "
+            f"({width} / {heads}): set generator.num_heads or generator.hidden_size so that they are even"
         )
     return None

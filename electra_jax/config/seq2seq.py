@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, model_validator
 
-from electra_jax.config.blocks import default_intermediate
+from electra_jax.config.blocks import default_decoder_heads, default_intermediate
 from electra_jax.config.fields import MAX_LAYERS, MAX_SIZE, LocalPath, Section, checked_path, field
 from electra_jax.config.yaml_format import show
 
@@ -158,4 +158,13 @@ def decoder_problem(decoder: DecoderConfig, model: Any, max_target_tokens: int |
     width, heads = sizes["hidden_size"] or own["hidden_size"], sizes["num_heads"]
     if heads is not None and width % heads:
         return f"the decoder's width {width} is not divisible by decoder.num_heads {heads}"
+    not_known_yet = heads is None and decoder.init == "generator"
+    if model.block == "bert" or not_known_yet:
+        return None
+    heads = heads or default_decoder_heads(width, model)
+    if width // heads % 2:
+        return (
+            f"model.block=modern turns pairs of features, and the decoder's heads are {width // heads} wide "
+            f"({width} / {heads}): set decoder.num_heads or decoder.hidden_size so that they are even"
+        )
     return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from electra_jax.config.blocks import default_heads
 from electra_jax.convert.huggingface_config import check_numbers
 from electra_jax.convert.modernbert_config import MODEL_TYPE as MODERNBERT
 from electra_jax.convert.modernbert_config import read_modernbert_settings
@@ -16,7 +17,6 @@ from electra_jax.convert.weight_files import has_weights, is_weight_file, read_f
 from electra_jax.convert.weights import FlatParams
 from electra_jax.errors import UserError
 from electra_jax.files.json_files import read_object
-from electra_jax.model.sizes import default_heads
 
 CONFIG = "config.json"
 # The defaults of `transformers` for keys that config.json lacks.

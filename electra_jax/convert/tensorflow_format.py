@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from electra_jax.config.blocks import default_heads
 from electra_jax.config.fields import MAX_SIZE
 from electra_jax.config.loading import validate, with_overrides
 from electra_jax.config.networks import ModelConfig
@@ -39,7 +40,7 @@ from electra_jax.convert.weights import (
 from electra_jax.errors import UserError, listed
 from electra_jax.files.file_names import is_file_name
 from electra_jax.files.regular_files import read_regular
-from electra_jax.model.sizes import default_heads, network_sizes
+from electra_jax.model.sizes import network_sizes
 from electra_jax.objectives.kinds import is_causal
 from electra_jax.training.checkpoints import MAX_STEPS
 

@@ -81,13 +81,21 @@ class PairAccuracy:
         accuracy: the mean over groups, as BLiMP reports it; over pairs where there are no groups.
         over_pairs: over all pairs alike.
         groups: of each, in the order of the file.
-        ties: pairs with equal scores.
+        ties: pairs of which neither text has the larger score.
     """
 
     accuracy: float
     over_pairs: float
     groups: Mapping[str, float]
     ties: int
+
+
+def points_of_pair(good: float, bad: float) -> float:
+    """Return 1 where the good text has the larger score, 0 where the bad one has; ½ where neither has.
+
+    A text without tokens has a score that is not a number, which is neither larger nor smaller than another.
+    """
+    return (1 + int(good > bad) - int(good < bad)) / 2
 
 
 def pair_accuracy(pairs: Sequence[Pair], good: Iterable[float], bad: Iterable[float]) -> PairAccuracy:
@@ -100,8 +108,7 @@ def pair_accuracy(pairs: Sequence[Pair], good: Iterable[float], bad: Iterable[fl
     """
     by_group: dict[str | None, list[float]] = {}
     for pair, better, worse in zip(pairs, good, bad, strict=True):
-        points = 0.5 if better == worse else float(better > worse)
-        by_group.setdefault(pair.group, []).append(points)
+        by_group.setdefault(pair.group, []).append(points_of_pair(better, worse))
     everything = [points for some in by_group.values() for points in some]
     means = {name: sum(some) / len(some) for name, some in by_group.items()}
     return PairAccuracy(

@@ -20,7 +20,8 @@ def word_spans(text: str, offsets: Sequence[Span] = ()) -> list[Span]:
     """Return (begin, end) of every word of a text in order, in its characters.
 
     A word is letters, digits and marks, with the apostrophes and hyphens between them; any other character that is no
-    blank is a word of its own. In scripts without blanks between words each token is one.
+    blank is a word of its own, with the marks behind it. In scripts without blanks between words each token is one. No
+    word begins with a mark.
 
     Args:
         text: of a user.
@@ -30,14 +31,21 @@ def word_spans(text: str, offsets: Sequence[Span] = ()) -> list[Span]:
     spans: list[Span] = []
     begin: int | None = None
     for place, character in enumerate(text):
-        inside = _is_letter(character) or (begin is not None and _joins(text, place))
-        cut = begin is not None and place in starts and _UNSPACED.match(text[place])
+        kind = unicodedata.category(character)[0]
+        if begin is None:
+            inside = kind != "M" and _is_letter(character)
+        else:
+            inside = _is_letter(character) or _joins(text, place)
+        cut = begin is not None and place in starts and kind != "M" and _UNSPACED.match(character)
         if begin is not None and (cut or not inside):
             spans.append((begin, place))
             begin = None
         if inside:
             begin = place if begin is None else begin
-        elif unicodedata.category(character)[0] not in "ZC":
+        elif kind == "M":
+            if spans and spans[-1][1] == place:
+                spans[-1] = (spans[-1][0], place + 1)
+        elif kind not in "ZC":
             spans.append((place, place + 1))
     return spans if begin is None else [*spans, (begin, len(text))]
 

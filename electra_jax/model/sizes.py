@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from electra_jax.config.blocks import default_intermediate
+from electra_jax.config.blocks import default_decoder_heads, default_heads, default_intermediate
 from electra_jax.config.networks import GeneratorConfig, ModelConfig
 from electra_jax.config.seq2seq import DecoderConfig
 
@@ -34,11 +34,6 @@ class NetworkSizes:
 def round_up(n: int, multiple: int) -> int:
     """Return the smallest multiple of ``multiple`` that is at least ``n``."""
     return -(-n // multiple) * multiple
-
-
-def default_heads(width: int) -> int:
-    """Return the number of heads of width 64, as the reference has them; else the next fewer that divide ``width``."""
-    return next(heads for heads in range(max(1, width // 64), 0, -1) if width % heads == 0)
 
 
 def network_sizes(model: ModelConfig, generator: GeneratorConfig, vocab_size: int) -> NetworkSizes:
@@ -75,16 +70,14 @@ def network_sizes(model: ModelConfig, generator: GeneratorConfig, vocab_size: in
 def decoder_sizes(model: ModelConfig, decoder: DecoderConfig) -> EncoderSizes:
     """Resolve the sizes of a decoder behind the encoder.
 
-    What is not set is the encoder's; in a decoder of another width, heads are as wide as the encoder's where that
-    divides it, and feed-forward layers in the same proportion.
+    What is not set is the encoder's; in a decoder of another width, heads are as `default_decoder_heads` says, and
+    feed-forward layers in the same proportion.
     """
     hidden = decoder.hidden_size or model.hidden_size
     wide = model.intermediate_size or default_intermediate(model.hidden_size, model.block)
-    head = model.hidden_size // model.num_heads
-    heads = hidden // head if hidden % head == 0 else default_heads(hidden)
     return EncoderSizes(
         hidden,
         decoder.num_layers or model.num_layers,
-        decoder.num_heads or heads,
+        decoder.num_heads or default_decoder_heads(hidden, model),
         decoder.intermediate_size or max(1, round(wide * hidden / model.hidden_size)),
     )

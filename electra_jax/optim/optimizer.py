@@ -65,7 +65,9 @@ def build_optimizer(
     if config.generator_apart:
         own = config.generator.clip_norm
         limits = {"discriminator": config.clip_norm, "generator": config.clip_norm if own is None else own}
-        steps.insert(0, clip_by_group_norms(limits, network_group))
+        # Without a limit the state is that of a run without a rate of the generator's own, which may be set on resume.
+        if any(limit is not None for limit in limits.values()):
+            steps.insert(0, clip_by_group_norms(limits, network_group))
     elif config.clip_norm is not None:
         steps.insert(0, optax.clip_by_global_norm(config.clip_norm))
     return optax.masked(optax.chain(*steps), trained) if frozen_generator else optax.chain(*steps)

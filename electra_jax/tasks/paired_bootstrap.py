@@ -36,10 +36,11 @@ class Comparison:
         first: the metric of the first on all examples.
         second: that of the second.
         difference: second minus first.
-        low: the 2.5th percentile of the difference over the draws.
+        low: the 2.5th percentile of the difference over the draws in which both models have the metric (an area under
+            a curve needs examples on both sides); not a number where there is no such draw.
         high: the 97.5th; between the two lies the 95 % interval (the percentile interval of Efron & Tibshirani 1993,
             chapter 13).
-        p: (1 + the number of draws in which the difference is zero or of the other sign) / (1 + the number of draws):
+        p: (1 + the number of these draws in which the difference is zero or of the other sign) / (1 + their number):
             one-sided, never 0, and 1 where the two are equal on all examples.
     """
 
@@ -93,7 +94,8 @@ def paired_bootstrap(
     scores = both(np.arange(examples))
     difference = scores[1] - scores[0]
     found = np.array([second_score - first_score for first_score, second_score in map(both, drawn)])
-    low, high = np.quantile(found, [0.025, 0.975])
+    found = found[~np.isnan(found)]
+    low, high = np.quantile(found, [0.025, 0.975]) if len(found) else (np.nan, np.nan)
     sign = np.sign(difference) if abs(difference) > TIE else 0.0
     same = int((found * sign > TIE).sum())
     p = (1 + len(found) - same) / (1 + len(found))

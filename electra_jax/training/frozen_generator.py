@@ -59,6 +59,7 @@ def check_frozen_generator(config: Config) -> None:
             f"model.{key}": (attrgetter(key)(config.model), attrgetter(key)(origin.config.model))
             for key in _SAME
         },
+        **_positions(config, origin.config),
     }
     different = [f"{key}={show(there)}" for key, (here, there) in wanted.items() if here != there]
     if different:
@@ -73,6 +74,17 @@ _SAME = (
     *("block", "type_vocab_size", "layer_norm_epsilon", "rope_theta", "rope_theta_global"),
     *("local_attention.window", "local_attention.global_every"),
 )
+
+
+def _positions(config: Config, origin: Config) -> dict[str, tuple[int, int]]:
+    """Return by key what the run reads of learned positions and how many there are, where these are too few."""
+    known = origin.model.max_positions
+    wanted = {
+        "model.max_positions": config.model.max_positions,
+        "data.sequence_length": config.data.sequence_length,
+    }
+    learned = config.model.block == "bert"
+    return {key: (here, known) for key, here in wanted.items() if learned and here > known}
 
 
 def _check_vocabulary_settings(config: Config, origin: InitialCheckpoint) -> None:

@@ -118,7 +118,8 @@ def check_initial_checkpoint(config: Config, init_from: str) -> None:
     """Refuse a checkpoint of another model.
 
     Raises:
-        UserError: The encoders differ, or it has a generator and that differs.
+        UserError: The encoders differ, or it has a generator and that differs; or it has none, and the run learns the
+            differences to one's tables.
     """
     origin = find_initial_checkpoint(init_from)
     ours, theirs = (network_sizes(c.model, c.generator, vocab_size=1) for c in (config, origin.config))
@@ -136,13 +137,20 @@ def check_initial_checkpoint(config: Config, init_from: str) -> None:
     )
     # Fine-tuning has no generator, whose depth follows from the encoder's.
     same_generator |= first is not None
-    if _has_our_generator(config.objective, origin) and not same_generator:
+    has_generator = _has_our_generator(config.objective, origin)
+    if has_generator and not same_generator:
         keys = (*_MODEL_SIZES, "generator.")
     if keys:
         changes = [change for change in differences(origin.config, config) if change.key.startswith(keys)]
         raise UserError(
             f"init_from {init_from}: {origin.path} has the parameters of another model: "
             f"{format_differences(changes)}; set them as they were there"
+        )
+    if is_disentangled(config) and not has_generator:
+        instead = "embeddings" if config.generator.frozen_from is None else "none"
+        raise UserError(
+            f"init_from {init_from}: {origin.path} has no generator of objective.kind=electra, to whose tables those "
+            f"of generator.sharing=gdes are the differences: set generator.sharing={instead}"
         )
 
 

@@ -46,10 +46,12 @@ class MetricsWriter:
 
 def in_json(metrics: Metrics) -> dict[str, Any]:
     """Return metrics as JSON can hold them: a number that it does not know (NaN, infinity) becomes null."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in metrics.items()
-    }
+    return {name: value_in_json(value) for name, value in metrics.items()}
+
+
+def value_in_json(value: float | str | None) -> float | str | None:
+    """Return the value of a metric as JSON can hold it; see `in_json`."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_metrics_line(file: TextIO, step: int, split: str, metrics: Metrics) -> None:

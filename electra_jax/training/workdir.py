@@ -3,6 +3,7 @@
 import time
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from electra_jax.config import dump_config, load_config
 from electra_jax.config.compare import differences, format_differences
@@ -99,12 +100,19 @@ class WorkDir:
 
     def truncate_metrics(self, step: int) -> None:
         """Drop the lines of steps after ``step``, which a resumed run will write again."""
-        if not self.metrics.exists():
-            return
-        lines = self.metrics.read_text(encoding="utf-8", errors="replace").splitlines()
-        kept = [line for line in lines if _step_of(line) is not None and _step_of(line) <= step]  # type: ignore[operator]
+        lines = self._metrics_lines()
+        kept = [line for line in lines if (record := _record_of(line)) is not None and record["step"] <= step]
         if kept != lines:
             write_atomically(self.metrics, "".join(line + "\n" for line in kept))
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Return the lines of metrics.jsonl, without what was cut short when its writer was killed."""
+        return [record for line in self._metrics_lines() if (record := _record_of(line)) is not None]
+
+    def _metrics_lines(self) -> list[str]:
+        if not self.metrics.exists():
+            return []
+        return self.metrics.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def _load_saved_config(path: Path) -> Config:
@@ -117,10 +125,10 @@ def _load_saved_config(path: Path) -> Config:
         ) from None
 
 
-def _step_of(line: str) -> int | None:
-    """Return the step of a line of metrics; None for one cut short when its writer was killed."""
+def _record_of(line: str) -> dict[str, Any] | None:
+    """Return a line of metrics; None for one cut short when its writer was killed."""
     try:
-        step = parse_json(line.encode(), "metrics", "")["step"]
-    except (UserError, LookupError, TypeError):
+        record = parse_json(line.encode(), "metrics", "")
+    except UserError:
         return None
-    return step if type(step) is int else None
+    return record if isinstance(record, dict) and type(record.get("step")) is int else None

@@ -1,19 +1,26 @@
 """What a benchmark is made of besides its exam: probes, comparisons, costs, the data file and the table."""
 
+import json
+import math
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from electra_jax.benchmark.costs import seconds_of
+from electra_jax.benchmark import minimal_pairs
+from electra_jax.benchmark.costs import Costs, seconds_of
 from electra_jax.benchmark.logistic import fit_logistic, logits, softmax
 from electra_jax.benchmark.measured import Measured, compare
 from electra_jax.benchmark.minimal_pairs import first_of_each_group, mean_over_groups
-from electra_jax.benchmark.probes import spread_layers
-from electra_jax.benchmark.report import as_table
+from electra_jax.benchmark.probes import some_of, spread_layers
+from electra_jax.benchmark.report import Examined, as_json, as_table
 from electra_jax.benchmark.suite import chosen_parts, read_exam_data
 from electra_jax.data.batch_sizes import BatchSizes
 from electra_jax.errors import UserError
 from electra_jax.inference.pairs import Pair
+from electra_jax.inference.scoring import TextScore
 from electra_jax.tasks.measures import mean_of
+from electra_jax.tasks.protocol import TextExample
 
 
 def test_logistic_regression_is_at_its_minimum():
@@ -33,6 +40,17 @@ def test_logistic_regression_is_at_its_minimum():
 )  # fmt: skip
 def test_layers_are_spread_up_to_the_last(depth, most, layers):
     assert spread_layers(depth, most) == layers
+
+
+def test_examples_of_a_probe_are_of_all_classes_whatever_the_order_of_the_file():
+    by_class = [TextExample(str(n), f"text {n}", label="good" if n < 500 else "bad") for n in range(1000)]
+    some = some_of(by_class, 200)
+    assert some == [example for example in by_class if example in some]
+    # Of 200 out of 1,000, a half of them good, 100 are expected with a standard deviation of 6.3.
+    assert len(some) == 200
+    assert 75 < sum(example.label == "good" for example in some) < 125
+    assert some_of(by_class[::-1], 200) == some[::-1]
+    assert some_of(by_class, 1000) == some_of(by_class, 5000) == by_class
 
 
 def test_figures_of_other_items_are_not_compared():
@@ -59,6 +77,25 @@ def test_groups_weigh_alike_and_are_cut_to_their_first_pairs(tmp_path):
     assert measure(np.array([0, 0, 1])) == pytest.approx(200 / 3)
 
 
+def test_pairs_are_known_by_their_texts_and_say_what_was_cut(monkeypatch):
+    """A good text of three is too long; a pair without a token on either side is a tie."""
+    scores = {"good": 1.0, "bad": 0.0, "": math.nan}
+
+    def score_texts(model, texts, method, cut):
+        cut += [text == "good" for text in texts]
+        return [TextScore(scores[text], 1) for text in texts]
+
+    monkeypatch.setattr(minimal_pairs, "score_texts", score_texts)
+    monkeypatch.setattr(minimal_pairs, "usable_methods", lambda *_: ("rtd",))
+    model = SimpleNamespace(config=SimpleNamespace(objective=None), _params=None)
+    pairs = [Pair("good", "bad"), Pair("", ""), Pair("bad", "good")]
+    (found,) = minimal_pairs.pairs_accuracies(model, "mine", pairs)
+    assert (found.value, found.truncated) == (50.0, 2)
+    (again,) = minimal_pairs.pairs_accuracies(model, "mine", list(pairs))
+    (others,) = minimal_pairs.pairs_accuracies(model, "mine", pairs[::-1])
+    assert found.of_what == again.of_what != others.of_what
+
+
 def test_seconds_are_those_of_the_steps_that_were_logged():
     records = [
         {"step": 10, "split": "train", "sequences_per_second": 5.0},
@@ -70,6 +107,9 @@ def test_seconds_are_those_of_the_steps_that_were_logged():
     records[1] = {"step": 15, "split": "train", "sequences_per_second": None}
     assert seconds_of(records, BatchSizes.constant(8), 20) == pytest.approx(
         (10 * 8 / 5 + 5 * 8 / 10) * 20 / 15
+    )
+    assert seconds_of(records, BatchSizes.constant(8), 25) == pytest.approx(
+        (10 * 8 / 5 + 5 * 8 / 10) * 25 / 15
     )
     assert seconds_of([], BatchSizes.constant(8), 20) is None
 
@@ -126,16 +166,25 @@ def test_parts_without_data_are_left_out(tmp_path):
         chosen_parts("pairs", data)
 
 
+def test_what_is_not_defined_is_null_in_json():
+    """An area without a wrong word, on all sentences or in every draw; NaN is no JSON."""
+    nothing = Measured("area", [lambda _: float("nan")] * 2, 4, "abc")
+    costs = Costs(parameters=1, kept=1, tokens=None, flops=None, seconds=None)
+    runs = [Examined(name, name, None, costs, [nothing], {}) for name in "ab"]
+    results = json.loads(json.dumps(as_json(runs, samples=5), allow_nan=False))
+    score = results["runs"][0]["scores"]["area"]
+    assert (score["value"], score["deviation"], score["by_seed"]) == (None, None, [None, None])
+    assert [results["comparisons"][0][name] for name in ("difference", "low", "high")] == [None] * 3
+    assert as_table(results).splitlines()[-1].split() == ["area", "-", "-"]
+
+
 def test_the_table_has_a_line_a_figure_and_a_column_a_run():
     costs = {"parameters": 1_420_000, "kept": 900, "tokens": None, "flops": 4.6e13, "seconds": 90.0}
+    first = {"value": 61.25, "deviation": None, "truncated": None}
+    second = {"value": 70.0, "deviation": 1.0, "truncated": 2}
     runs = [
-        {"label": "a", **costs, "scores": {"x": {"value": 61.25, "deviation": None}}, "skipped": {}},
-        {
-            "label": "b",
-            **costs,
-            "scores": {"x": {"value": 70.0, "deviation": 1.0}},
-            "skipped": {"exam": "no"},
-        },
+        {"label": "a", **costs, "scores": {"x": first}, "skipped": {}},
+        {"label": "b", **costs, "scores": {"x": second}, "skipped": {"exam": "no"}},
     ]
     sure = {"run": "b", "measure": "x", "low": 1.0, "high": 9.0}
     lines = as_table({"runs": runs, "comparisons": [sure]}).splitlines()
@@ -152,5 +201,6 @@ def test_the_table_has_a_line_a_figure_and_a_column_a_run():
     ]
     assert lines[7:] == [
         "* differs from a: 0 is not in the 95 % interval of the difference",
+        "b cut 2 texts of x, which are longer than it reads",
         "b skipped exam: no",
     ]

@@ -1,6 +1,7 @@
 """The exam of frozen corruptions: the same for everyone, wrong words where it says so, and the area by word."""
 
 import random
+import unicodedata
 from itertools import pairwise
 
 import numpy as np
@@ -13,9 +14,9 @@ from electra_jax.benchmark.exam import (
     by_frequency,
     by_the_word_before,
     corrupt,
-    fingerprint,
     read_exam,
 )
+from electra_jax.benchmark.measured import fingerprint
 from electra_jax.errors import UserError
 from electra_jax.inference.words import word_spans
 
@@ -70,6 +71,33 @@ def test_the_exam_is_frozen(exam, tmp_path):
     (tmp_path / "shuffled.txt").write_text("\n".join(lines))
     shuffled = read_exam(tmp_path / "shuffled.txt", 50, 0.25)
     assert fingerprint(corrupt(shuffled, by_frequency(shuffled))) == "16ad1dad66587aaa"
+
+
+@pytest.mark.parametrize(
+    ("line", "sentences"),
+    [
+        ("लड़का घर में सेब खाता है। लड़की नदी को देखती रही है।", 2),
+        (unicodedata.normalize("NFD", "Le bébé déjà passé était très doux."), 1),
+        ("كَتَبَ الوَلَدُ الدَّرسَ فِي البَيتِ؟ نَعَم كَتَبَهُ اليَومَ فِي البَيتِ۔", 2),
+    ],
+    ids=["hindi", "french", "arabic"],
+)
+def test_words_have_their_marks(line, sentences, tmp_path):
+    """Vowels, and the accents of text that was taken apart."""
+    (tmp_path / "text.txt").write_text(line, encoding="utf-8")
+    some = read_exam(tmp_path / "text.txt", 5, 1.0)
+    assert len(some.sentences) == sentences
+    assert some.counts.keys() == {word.strip("؟۔।.").lower() for word in line.split()}
+    for sentence in corrupt(some, by_frequency(some)):
+        assert sentence.wrong == (True,) * (len(sentence.wrong) - 1) + (False,)
+        assert sentence.words == tuple(word_spans(sentence.text))
+
+
+def test_a_few_words_of_another_language_are_no_part_of_it(tmp_path):
+    text = write_corpus(tmp_path / "corpus.txt").read_text()
+    (tmp_path / "strays.txt").write_text(f"{text}\nलड़की नदी देखती है।\n", encoding="utf-8")
+    some = read_exam(tmp_path / "strays.txt", 50, 0.25)
+    assert fingerprint(corrupt(some, by_frequency(some))) == "16ad1dad66587aaa"  # as without
 
 
 def test_capitals_are_those_of_the_word_that_was_there(tmp_path):

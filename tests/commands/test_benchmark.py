@@ -75,6 +75,23 @@ def test_runs_are_asked_the_same_and_compared(place, workdir, command):
     assert contents(workdir) == before
 
 
+def test_what_is_not_known_of_the_costs_is_left_out(place, workdir, command):
+    """A line of metrics that was cut short when its writer was killed; a checkpoint of converted weights."""
+    shutil.copytree(workdir, "killed")
+    with (place / "killed" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 6, "split": "tr')
+    shutil.copytree(workdir, "converted")
+    for progress in (place / "converted").glob("checkpoints/*/progress"):
+        shutil.rmtree(progress)
+    argv = ("work", "killed", "converted", "--data", ".", "--only", "errors", "--out", "out.json")
+    ended = command(benchmark.main, *argv)
+    assert ended.status == 0, ended.err
+    names = ("tokens", "flops", "seconds")
+    costs = [[run[name] for name in names] for run in json.loads((place / "out.json").read_text())["runs"]]
+    assert costs[0] == costs[1]
+    assert costs[2] == [None] * 3
+
+
 def test_fine_tunings_are_kept_and_read_again(place, workdir, command):
     argv = (
         "work",

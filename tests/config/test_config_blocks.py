@@ -82,7 +82,19 @@ SEQ2SEQ = {"tasks": {"mine": {"kind": "seq2seq"}}}
         ),
         (
             {"model": MODERN, "generator": {"num_heads": 16}},
-            "generator's heads are 1 wide .16 / generator.num_heads 16.",
+            "generator's heads are 1 wide .16 / 16.: set generator.num_heads or generator.hidden_size",
+        ),
+        (
+            {"model": MODERN, "generator": {"hidden_size": 15}},
+            "generator's heads are 15 wide .15 / 1.: set generator.num_heads or generator.hidden_size",
+        ),
+        (
+            {
+                "model": MODERN,
+                "objective": {"kind": "finetune"},
+                "finetune": {"tasks": {"mine": {"kind": "seq2seq", "decoder": {"hidden_size": 15}}}},
+            },
+            "mine: .* decoder's heads are 15 wide .15 / 1.: set decoder.num_heads or decoder.hidden_size",
         ),
         (
             {"model": MODERN, "generator": {"sharing": "none", "embedding_size": 8}},
@@ -118,6 +130,20 @@ def test_the_heads_of_hugging_face_are_the_blocks_own(block, given, heads):
 def test_a_decoder_may_stand_behind_it():
     config = small_config(model=MODERN, objective={"kind": "finetune"}, finetune=SEQ2SEQ)
     assert config.finetune.tasks["mine"].kind == "seq2seq"
+
+
+def test_heads_of_a_decoder_that_starts_from_the_generator_are_not_known_yet():
+    decoder = {"init": "generator", "hidden_size": 15}
+    tasks = {"mine": {"kind": "seq2seq", "decoder": decoder}}
+    kept = {"objective": {"kind": "finetune"}, "finetune": {"tasks": tasks}, "init_from": "runs/mine"}
+    assert small_config(model=MODERN, **kept).finetune.tasks["mine"].decoder.num_heads is None
+
+
+def test_heads_that_no_network_has_may_be_of_any_width():
+    """A masked language model has no generator; one encoder for both has the heads of `model`, two here."""
+    small_config(model={**MODERN, "hidden_size": 36}, objective={"kind": "masked_lm"})
+    single = {"sharing": "all", "size_fraction": 1.0}
+    small_config(model={**MODERN, "hidden_size": 130, "num_heads": 5}, generator=single)
 
 
 def test_tables_that_were_shared_may_be_the_generators_own():

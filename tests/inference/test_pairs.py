@@ -1,6 +1,7 @@
 """Minimal pairs: files as BLiMP and others have them, and accuracy by group."""
 
 import lzma
+import math
 
 import pytest
 
@@ -71,3 +72,9 @@ def test_the_published_sets_are_read_as_they_stand(shared, name, groups, pairs):
     assert len(found) == groups * pairs
     assert len({pair.group for pair in found}) == groups
     assert sum(pair.good == pair.bad for pair in found) < 0.01 * len(found)
+
+
+def test_a_score_that_is_no_number_is_neither_larger_nor_smaller():
+    pairs = [Pair("", "")] * 4
+    found = pair_accuracy(pairs, [math.nan, math.nan, 1.0, 2.0], [math.nan, 1.0, math.nan, 1.0])
+    assert (found.accuracy, found.ties) == (2.5 / 4, 3)

@@ -201,6 +201,36 @@ def test_a_run_that_starts_from_it_takes_the_sum_unless_it_is_such_a_run_itself(
         check_initial_checkpoint(_config("embeddings"), str(workdir))
 
 
+def _without_generator(folder, **config):
+    """A run's directory with the encoder, its embeddings and the heads that such a run has; none of a generator."""
+    config = _config("embeddings", **config)
+    kept = {"embeddings", "encoder", "discriminator_head"}
+    if config.objective.kind == "masked_lm":
+        kept = {"embeddings", "encoder", "generator_head"}
+    shapes = jax.eval_shape(build_objective(config, TOKENIZER).init, jax.random.key(0))
+    params = {
+        name: jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), tree)
+        for name, tree in shapes.items()
+        if name in kept
+    }
+    write_native(Weights(config, flatten(params, VOCABULARY), VOCABULARY, TOKENIZER), folder, folder)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["masked_lm", "electra"])
+def test_tables_that_stand_for_themselves_are_no_differences(kind, tmp_path):
+    """A masked language model, and a discriminator alone: whole tables, which a generator's would be added to."""
+    origin = str(_without_generator(tmp_path, objective={"kind": kind}))
+    with pytest.raises(UserError, match=r"has no generator of .* set generator\.sharing=embeddings$"):
+        check_initial_checkpoint(_config(), origin)
+    frozen = _config()
+    network = frozen.generator.model_copy(update={"frozen_from": origin})
+    with pytest.raises(UserError, match=r"set generator\.sharing=none$"):
+        check_initial_checkpoint(frozen.model_copy(update={"generator": network}), origin)
+    check_initial_checkpoint(_config("embeddings"), origin)
+    check_initial_checkpoint(_config(objective={"kind": "masked_lm"}), origin)
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [

@@ -75,6 +75,17 @@ def test_what_is_null_is_the_runs_own():
     assert not np.allclose(*(some["generator_head"]["dense"]["kernel"] for some in (one, apart)), rtol=1e-3)
 
 
+@pytest.mark.parametrize("clip_norm", [0.5, None])
+@pytest.mark.parametrize("kind", ["electra_adam", "stable_adamw", "muon"])
+def test_a_rate_that_is_set_on_resume_finds_the_state_as_it_was(kind, clip_norm):
+    settings = {"kind": kind, "clip_norm": clip_norm}
+    joint, state = _trained(PARAMS, **settings)
+    apart, other = _trained(PARAMS, generator={"learning_rate": 0.01}, **settings)
+    assert jax.tree.structure(state) == jax.tree.structure(other)
+    if clip_norm is None:  # the same rate, and no norm that could be parted
+        _same(joint, apart)
+
+
 def test_rates_are_reported_by_network():
     config = _config(generator={"learning_rate": 0.03})
     rates = group_schedules(config.optimizer, None, TOTAL)

@@ -66,6 +66,23 @@ def test_many_examples_as_the_normal_distribution_has_it():
     )
 
 
+def test_draws_without_the_metric_are_left_out():
+    """This one needs the first of two examples, which one of the four draws, (1, 1), does not have."""
+
+    def needs_the_first(values):
+        mean = mean_of(values)
+        return lambda chosen: mean(chosen) if 0 in chosen else float("nan")
+
+    found = paired_bootstrap([needs_the_first([0, 0])], [needs_the_first([1, 0])], 2, _all_draws(2))
+    assert (found.first, found.second, found.difference) == (0.0, 50.0, 50.0)
+    # Of the three that are left the differences are 100, 50 and 50.
+    assert (found.low, found.high) == pytest.approx((50.0, 50 + 50 * 0.95))
+    assert found.p == (1 + 0) / (1 + 3)
+    never = paired_bootstrap([needs_the_first([0, 0])], [needs_the_first([1, 0])], 2, [np.array([1, 1])])
+    assert np.isnan([never.low, never.high]).all()
+    assert never.p == 1.0
+
+
 def test_draws_are_those_of_their_seed():
     some = list(draws(7, 5, seed=1))
     assert [len(chosen) for chosen in some] == [7] * 5

@@ -196,6 +196,25 @@ def test_another_run_than_fits_is_refused_before_the_devices(masked_lm, tmp_path
     check_frozen_vocabulary(None, TOKENIZER)
 
 
+def test_it_needs_every_position_that_the_run_reads(masked_lm):
+    folder, given = masked_lm
+    known = len(given["embeddings/position/embedding"])
+    longer = _electra(folder)
+    longer = longer.model_copy(update={"model": longer.model.model_copy(update={"max_positions": 2 * known})})
+    with pytest.raises(UserError, match=rf"so set model\.max_positions={known}$"):
+        check_frozen_generator(longer)
+    rows = longer.model_copy(update={"data": longer.data.model_copy(update={"sequence_length": known + 1})})
+    with pytest.raises(
+        UserError, match=rf"so set model\.max_positions={known}, data\.sequence_length={known}$"
+    ):
+        check_frozen_generator(rows)
+    fewer = _electra(folder)
+    fewer = fewer.model_copy(update={"model": fewer.model.model_copy(update={"max_positions": known - 1})})
+    _, _, params = _started(fewer)
+    found = flatten(params, VOCABULARY)["generator_embeddings/position/embedding"]
+    np.testing.assert_array_equal(found, given["embeddings/position/embedding"][: known - 1])
+
+
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
