@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 from electra_jax.chat.answers import tokens_of
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, visible
 from electra_jax.inference.chatting import Conversation
 from electra_jax.inference.load import Model
 from electra_jax.inference.replying import Proposal, Reply
@@ -51,7 +51,7 @@ def converse(
                 raise
             print(f"error: {error}", file=sys.stderr)
             continue
-        print(reply.text if typed else " ".join(reply.text.split()), flush=True)
+        print(visible(reply.text if typed else " ".join(reply.text.split())), flush=True)
         if reasons is not None:
             print(reasons(reply, len(conversation.turns) - 1), file=sys.stderr, flush=True)
 
@@ -72,7 +72,7 @@ def reasons_text(reply: Reply, turns: int, discriminator: Model | None = None) -
         (tokens,) = tokens_of(discriminator, [reply.text])
         doubted = [f"{token.text} {token.replaced:.2f}" for token in tokens if token.replaced > 0.5]
         lines.append(f"    the discriminator doubts: {', '.join(doubted) or 'nothing'}")
-    return "\n".join(lines)
+    return visible("\n".join(lines))
 
 
 def _line(proposal: Proposal) -> str:

@@ -1,6 +1,7 @@
 """Conversations in Python: what a model reads of the turns, and what it replies."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from small_run import small_config
@@ -12,10 +13,11 @@ from writers import causal_model
 import electra_jax
 from electra_jax import UserError
 from electra_jax.chat.answers import answers
-from electra_jax.chat.terminal import reasons_text
+from electra_jax.chat.terminal import converse, reasons_text
 from electra_jax.dialogue.turns import Turn, alternating, reply_text
+from electra_jax.inference.chatting import Conversation
 from electra_jax.inference.reply_roles import reply_roles
-from electra_jax.inference.replying import Reading
+from electra_jax.inference.replying import Proposal, Reading, Reply
 from electra_jax.inference.source_scorer import score_for_sources
 from electra_jax.inference.writing import generate, writer_of
 
@@ -58,6 +60,11 @@ def test_a_bi_encoder_finds_candidates_by_their_vectors_in_memory_or_in_an_index
     assert {one.text for one in bi.chat(candidates).say("Abc").proposals} == {"b", "cab", "dd"}
     bi.index(candidates, tmp_path / "index")
     assert bi.chat(tmp_path / "index").say("a h") == found
+    spelled = ["fed", "Fed", "fEd", "feD", "FEd", "FeD", "fED", "FED"]
+    ranked = [one["candidate"] for one in bi.rank("fed", [*spelled, "ha", "h"])]
+    assert {*ranked[:6]} < {*spelled}  # so many are looked at first
+    assert {one.text for one in bi.chat([*spelled, "ha", "h"]).say("fed").proposals} == {"h", "ha"}
+    assert [bi.chat(some).say("ab").truncated for some in (["abc", "b"], ["abcde", "b"])] == [False, True]
     with pytest.raises(UserError, match="was built by another model"):
         ranker("bi", 1).chat(tmp_path / "index")
     with pytest.raises(UserError, match="the task ranker is a cross-encoder"):
@@ -170,6 +177,20 @@ def test_the_page_shows_what_the_discriminator_makes_of_both_turns(model, tmp_pa
     ]
     assert "the discriminator doubts: " in reasons_text(reply, 1, discriminator)
     assert "said" not in answers(talk.replier, None)(["abc"])
+
+
+def test_a_terminal_is_shown_control_characters(capsys):
+    proposals = (Proposal("\x1b]0;a\x07b", 1.0, 0), Proposal("c\x90\r\x00", 0.0, 1))
+    reply = Reply(proposals[0].text, proposals, 2, 1)
+    assert reasons_text(reply, 1).splitlines()[1:] == [
+        r"        1.000  #1  \x1b]0;a\x07b",
+        r"        0.000  #2  c\x90 \x00",
+    ]
+    for typed in (True, False):
+        replier = SimpleNamespace(reply=lambda turns: reply)
+        converse(Conversation(replier), ["a"], typed=typed)
+        assert capsys.readouterr().out == "\\x1b]0;a\\x07b\n"
+    assert json.dumps(answers(replier, None)(["a"])["text"]) == r'"\u001b]0;a\u0007b"'
 
 
 def _with_blanks(tokens):
