@@ -101,7 +101,8 @@ class Ranker:
         if self._searcher is not None:
             cut: list[bool] = []
             (found,) = self._searcher.search([text], most, cut)
-            return [Proposal(one["candidate"], one["score"], one["number"]) for one in found], cut[0] or self._has_cut
+            is_cut = cut[0] or self._has_cut
+            return [Proposal(one["candidate"], one["score"], one["number"]) for one in found], is_cut
         (answer,) = self._model.rank_all([(text, self._candidates)], self._task)  # type: ignore[list-item]
         scores = answer["scores"]
         order = sorted(range(len(scores)), key=lambda number: -scores[number])

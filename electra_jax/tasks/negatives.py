@@ -69,7 +69,8 @@ def _how_to_have_negatives(config: RankingConfig, where: str) -> str:
         return f"raise {where}.negatives_per_example, which is 0, or leave it out"
     if _are_drawn(config):
         return "give it some, or more examples: no other has another right candidate that could be drawn"
-    return f"give it some, or set {where}.negatives_from to {'drawn' if config.encoder == 'cross' else 'batch or drawn'}"
+    others = "drawn" if config.encoder == "cross" else "batch or drawn"
+    return f"give it some, or set {where}.negatives_from to {others}"
 
 
 def _are_drawn(config: RankingConfig) -> bool:

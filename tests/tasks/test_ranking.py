@@ -120,9 +120,9 @@ def test_what_is_right_after_a_context_is_no_negative_of_it():
         for row, one in enumerate(some):
             for place, text in enumerate(one.candidates):
                 candidates[row, place] = [text in right[context] for context in right]
-        pairs = EncodedPairs(jnp.asarray(contexts), jnp.asarray(candidates), jnp.float32(1))
         batch = made.batch(examples, rows=list(chosen))
-        pairs = dataclasses.replace(pairs, candidates=pairs.candidates[:, : batch.targets["candidate"].shape[1]])
+        own = batch.targets["candidate"].shape[1]
+        pairs = EncodedPairs(jnp.asarray(contexts), jnp.asarray(candidates[:, :own]), jnp.float32(1))
         losses = made.task.loss(lambda hidden, segments, own, pairs=pairs: pairs, None, batch, None)
         np.testing.assert_allclose(losses, 0, atol=1e-6, err_msg=str(list(chosen)))
     batch = made.batch(examples, rows=[*range(5), -1, -1, -1])
