@@ -774,7 +774,6 @@ class Model:
         task: str = "",
         most_rows: int | None = None,
         rows_per_device: int = ROWS_PER_DEVICE,
-        first_number: int = 0,
     ) -> dict[str, np.ndarray]:
         """Compute ``outputs`` (parameters, batch) of all rows in order; the program is kept by the name ``what``.
 
@@ -797,7 +796,6 @@ class Model:
             buckets=usable_buckets(inference_buckets(), self.max_length),
             pad_id=self.tokenizer.pad_id,
             targets=not task,
-            first_number=first_number,
         )
 
 

@@ -183,8 +183,8 @@ class TurnWriter:
     def _write(self, text: str, retrieved: str | None, number: int) -> list[Generation]:
         writer, what = self._writer, "the last turn"
         if isinstance(writer, Writer):
-            return writer.write([writer.prompt(text, what)], number)[0]
-        return writer.write([writer.prompt(text, what, retrieved)], number, most_rows=1)[0]
+            return writer.write([writer.prompt(text, what)], [number])[0]
+        return writer.write([writer.prompt(text, what, retrieved)], [number], most_rows=1)[0]
 
 
 def _proposal(written: Generation) -> Proposal:

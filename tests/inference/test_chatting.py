@@ -99,7 +99,7 @@ def test_what_is_retrieved_is_read_and_what_is_written_is_judged(model, tmp_path
     ]
     writer = writer_of(refiner, {}, "refiner")
     sources = (("- abc", reply.retrieved[0].text), "- abc")
-    written = [writer.write([source], 1, most_rows=1)[0][0] for source in sources]
+    written = [writer.write([source], [1], most_rows=1)[0][0] for source in sources]
     assert [reply.text, reply.proposals[0].number] == [written[0].text.strip(), None]
     assert written[0].log_probs != written[1].log_probs
     assert refiner.chat().say("abc").text == written[1].text.strip()  # nothing retrieved
