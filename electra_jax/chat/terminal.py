@@ -57,7 +57,7 @@ def converse(
 
 
 def reasons_text(reply: Reply, turns: int, discriminator: Model | None = None) -> str:
-    """Return what was read for a reply, what it was chosen from, the best first, and what of it is doubted, as lines.
+    """Return what was read for a reply, what it was chosen from, and what of it is doubted, as lines.
 
     Args:
         reply: of the model.
@@ -89,7 +89,8 @@ def _heading(reply: Reply) -> str:
         return f"chosen from {reply.compared:,} candidates, by score"
     if reply.compared == 1:
         return "written, by log p"
-    return f"{reply.compared:,} were written, {'by what judges say' if reply.proposals[0].judged else 'by score'}"
+    order = "in the order of drawing" if reply.drawn else "by score"
+    return f"{reply.compared:,} were written, {'by what judges say' if reply.proposals[0].judged else order}"
 
 
 def _turns_read(reply: Reply, turns: int) -> str:

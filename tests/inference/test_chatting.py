@@ -1,6 +1,7 @@
 """Conversations in Python: what a model reads of the turns, and what it replies."""
 
 import json
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -14,12 +15,15 @@ import electra_jax
 from electra_jax import UserError
 from electra_jax.chat.answers import answers
 from electra_jax.chat.terminal import converse, reasons_text
+from electra_jax.config.generation import GenerationConfig
 from electra_jax.dialogue.turns import Turn, alternating, reply_text
+from electra_jax.generation.stream import TextStream
 from electra_jax.inference.chatting import Conversation
 from electra_jax.inference.reply_roles import reply_roles
-from electra_jax.inference.replying import Proposal, Reading, Reply
+from electra_jax.inference.replying import Proposal, Reading, Reply, turn_stops
 from electra_jax.inference.source_scorer import score_for_sources
 from electra_jax.inference.writing import generate, writer_of
+from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
 
 CANDIDATES = ["bad head", "a cab", "fed", "", "a cab"]
 
@@ -84,6 +88,9 @@ def test_a_task_that_writes_reads_the_turns(model, recwarn):
         (texts[0].text.strip(), 2, None) for texts in written
     ]
     assert not recwarn.list
+    assert reasons_text(replies[0], 1).startswith("    2 were written, by score; ")
+    first, second = replies[0].proposals
+    assert first.score >= second.score
 
 
 def test_what_is_retrieved_is_read_and_what_is_written_is_judged(model, tmp_path):
@@ -162,6 +169,35 @@ def test_a_language_model_goes_on_from_the_turns_and_draws_anew_at_every_turn():
     settings["stop_strings"] = ["\n"]
     first = generate(model, ["you: abc\nme:"], settings, 1)[0]
     assert replies[0] == first.text.strip() != ""
+    drawn = model.chat(n=3, **settings).say("abc")
+    assert reasons_text(drawn, 1).startswith("    3 were written, in the order of drawing; read the turn\n")
+    assert [one.text for one in drawn.proposals] == [
+        text.text.strip() for text in generate(model, ["you: abc\nme:"], settings | {"n": 3}, 1)[0]
+    ]
+
+
+def test_a_reply_ends_where_the_vocabulary_would_write_the_next_turn():
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"ab:?", "you", "me", "hi", "there"]
+    lower = WordPieceTokenizer("\n".join(words).encode(), lowercase=True, strip_accents=True)
+    settings = GenerationConfig()
+    for marks, said, stops in (
+        ("sides", "hi there? you: hi", [" you:", " me:"]),
+        ("names", "hi there? a: hi", [" a:", " b:"]),
+        ("none", "hi there? hi", []),
+    ):
+        assert turn_stops(marks, settings, lower) == stops
+        stream = TextStream(lower.detokenize, stops)
+        stream.add(lower.encode(said))
+        assert stream.text == ("hi there?" if stops else said)
+    written = turn_stops("names", settings.model_copy(update={"stop_strings": ["?"]}), lower)
+    assert written == ["?", " a:", " b:"]
+    few = causal_model(words=True, devices=1)
+    with pytest.warns(UserWarning, match="nothing ends a reply where the next turn would begin") as caught:
+        few.chat()
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        few.chat(stop_strings=["ann"])
 
 
 def test_the_page_shows_what_the_discriminator_makes_of_both_turns(model, tmp_path):
