@@ -36,12 +36,15 @@ class LineCounts:
         truncated: those of them that were too long for the model.
         skipped: lines that could not be read.
         tokens_cut: of the sources of texts that were written, not read.
+        asked: the numbers, from 0, among all lines of those that are being predicted: what is drawn for a line does not
+            depend on whether others could be read.
     """
 
     answered: int = 0
     truncated: int = 0
     skipped: int = 0
     tokens_cut: int = 0
+    asked: Sequence[int] = ()
 
     def skip(self, error: UserError) -> None:
         """Count a line that was skipped, and print the error of the first ones."""
@@ -120,6 +123,8 @@ def predict_chunk(
     if errors and on_error == "stop":
         found = found[: found.index(errors[0])]
     good = [item for item in found if not isinstance(item, UserError)]
+    first = counts.answered + counts.skipped
+    counts.asked = [first + place for place, item in enumerate(found) if not isinstance(item, UserError)]
     if good:
         answers = predictor.predict([what for _, what in good])
         output.write(

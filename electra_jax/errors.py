@@ -25,6 +25,14 @@ def one_line(text: str) -> str:
     return _without_middle(visible, MAX_MESSAGE_LENGTH)
 
 
+def visible(text: str) -> str:
+    r"""Return a text whose control characters are spelled out (``\x1b``), so that a terminal shows and obeys none.
+
+    Line ends and tabs stay.
+    """
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: _spelled(found[0]), text)
+
+
 def _spelled(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 

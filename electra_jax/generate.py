@@ -186,7 +186,7 @@ def _write_one(model: Model, args: argparse.Namespace) -> int:
     """Write on from --prompt, as plain text."""
     settings = _settings(model.config, args)
     if "refine" in abilities(model.config.objective):
-        texts = [line["text"] for line in _refine(model, args, [args.prompt], 0)]
+        texts = [line["text"] for line in _refine(model, args, [args.prompt], [0])]
     else:
         writer = _writer(model, settings, args)
         prompt = writer.prompt(_said(model.config, args), "--prompt")
@@ -218,12 +218,12 @@ def _write_all(model: Model, args: argparse.Namespace, chunks: Iterator[list[Any
     counts = LineCounts()
     with tqdm(unit=" prompts", disable=not sys.stderr.isatty(), leave=False) as bar:
         if "refine" in abilities(model.config.objective):
-            predictor = Predictor(_prompt_of, lambda texts: _refine(model, args, texts, counts.answered))
+            predictor = Predictor(_prompt_of, lambda texts: _refine(model, args, texts, counts.asked))
         else:
             writer = _writer(model, settings, args)
             predictor = Predictor(
                 lambda record: _prompt_for(writer, record),
-                lambda prompts: list(map(prediction_of, writer.write(prompts, counts.answered, bar.update))),
+                lambda prompts: list(map(prediction_of, writer.write(prompts, counts.asked, bar.update))),
             )
         try:
             with Output(args.output) as output:
@@ -267,7 +267,9 @@ def _prompt_for(writer: Any, record: Record) -> Any:
     )
 
 
-def _refine(model: Model, args: argparse.Namespace, texts: list[str], first: int) -> list[dict[str, Any]]:
+def _refine(
+    model: Model, args: argparse.Namespace, texts: list[str], numbers: Sequence[int]
+) -> list[dict[str, Any]]:
     """Fill the gaps of texts, or rewrite those without.
 
     The score is the discriminator's mean log(1 - p replaced), the last of the trace of passes.
@@ -276,7 +278,7 @@ def _refine(model: Model, args: argparse.Namespace, texts: list[str], first: int
     section = _settings(model.config, args).generation
     given = {**section.refine.model_dump(), "seed": section.seed}
     cut: list[bool] = []
-    found = refine_texts(model, texts, True, given, cut, first)
+    found = refine_texts(model, texts, True, given, cut, numbers)
     return [
         {"text": one.text, "score": one.trace[-1], "trace": one.trace}
         | ({"truncated": True} if is_cut else {})

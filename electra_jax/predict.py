@@ -237,7 +237,7 @@ def _task_name(tasks: Collection[str], args: argparse.Namespace) -> str:
 def _make_predictor(
     model: Model, args: argparse.Namespace, file_format: TrainingFileFormat, counts: LineCounts
 ) -> Predictor:
-    """Return how the model predicts each record; ``counts`` says how many were answered before."""
+    """Return how the model predicts each record; ``counts`` says which are asked."""
     if args.detect:
         return Predictor(lambda record: record.text("text"), lambda texts: predictions.detected(model, texts))
     if args.encode:
@@ -284,7 +284,7 @@ def _make_predictor(
             writer = SourceWriter(model, model.config.generation, task)
             return Predictor(
                 lambda record: writer.prompt_of(record, record.text("text")),
-                lambda texts: list(map(prediction_of, writer.write(texts, counts.answered))),
+                lambda texts: list(map(prediction_of, writer.write(texts, counts.asked))),
             )
         case "multiple_choice":
             return Predictor(_choice, lambda choices: model.choose_all(choices, task))

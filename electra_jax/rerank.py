@@ -228,7 +228,7 @@ def _judged(
                 writer.prompt(example.source, f"the {split} example {example.id}", retrieved_for(example))
                 for example in some
             ]
-            texts += writer.write(sources, start, bar.update)
+            texts += writer.write(sources, range(start, start + len(some)), bar.update)
     return judge_texts(reranker, examples, texts, metric, language)
 
 

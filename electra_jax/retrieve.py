@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from electra_jax import cli
 from electra_jax.answering import Output, load_with_notes, open_source
+from electra_jax.config.conversations import ConversationsConfig
 from electra_jax.config.schema import Config
 from electra_jax.dialogue.turns import Turn, replies, reply_text
 from electra_jax.errors import UserError
@@ -64,9 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     model = model or load_with_notes(args.workdir)
     index: Any = args.index
     if candidates is not None:
-        texts = [reply_text(reply) for one in candidates for _, _, reply in replies(one.turns)]
-        if not texts:
-            raise UserError(f"--candidates: {args.candidates} has no conversation of two turns: give others")
+        texts = learned_replies(candidates, conversations_of(config, name), args.candidates)
         cut: list[bool] = []
         index = build_index(model, candidates_from(texts), None, name, cut=cut)
         if any(cut):
@@ -89,6 +88,23 @@ def _read(path: Path, config: Config, task: str, where: str) -> list[Conversatio
     )
     extension = checked_extension(path, "conversations", EXTENSIONS, where)
     return list(reader.records(path, extension))
+
+
+def learned_replies(found: Sequence[Conversation], config: ConversationsConfig, path: Path) -> list[str]:
+    """Return the replies that the task would learn.
+
+    Raises:
+        UserError: there are none.
+    """
+    turns = [reply for one in found for _, _, reply in replies(one.turns)]
+    texts = [reply_text(reply) for reply in turns if config.replies_by in (None, reply.speaker)]
+    if not turns:
+        raise UserError(f"--candidates: {path} has no conversation of two turns: give others")
+    if not texts:
+        raise UserError(
+            f"--candidates: {path} has no reply by {config.replies_by!r}, whose replies the task learned: give others"
+        )
+    return texts
 
 
 def _written(turn: Turn) -> Any:

@@ -1,5 +1,6 @@
 """A task that writes with a network of random weights, so that it says something else for every source."""
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -69,16 +70,16 @@ class TinyWriter:
                 lambda array, spec: jax.device_put(array, NamedSharding(mesh, spec)), params, specs
             )
         rows = self.task.encode(examples, training=False)
+        numbered = dataclasses.replace(rows, example_index=rows.example_index + first_number)
         outputs = predict_rows(
             make_predict_step(self.objective, mesh),
             mesh,
             params,
             "mine",
-            rows,
+            numbered,
             batch_size=batch_size,
             buckets=buckets,
             pad_id=self.task.tokenizer.pad_id,
-            first_number=first_number,
         )
         return self.task.texts(len(examples), rows, outputs), outputs
 

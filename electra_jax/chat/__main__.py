@@ -57,7 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.history,
         None if judges is None else _reranker(judges, model),
     )
-    replier = make_replier(model, wanted, settings)
+    notes: list[str] = []
+    replier = make_replier(model, wanted, settings, notes)
+    for line in notes:
+        cli.note(line)
     if server is not None:
         print(server.url, flush=True)
         server.serve(answers(replier, discriminator))

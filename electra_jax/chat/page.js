@@ -1,6 +1,7 @@
 "use strict";
 // All text is put in as text (textContent), never as markup.
 
+const MOST_BYTES = 1 << 20; // as web.py has it
 const turns = [];
 const list = document.getElementById("turns");
 const form = document.getElementById("say");
@@ -64,11 +65,11 @@ function why(item, answer, before) {
 }
 
 async function ask(said) {
-  const response = await fetch("reply", {
-    method: "POST",
-    headers: {"Content-Type": "application/json"},
-    body: JSON.stringify({turns: [...turns, said]}),
-  });
+  const body = JSON.stringify({turns: [...turns, said]});
+  if (new TextEncoder().encode(body).length > MOST_BYTES) {
+    throw new Error("The turns are too long to be sent: begin another conversation, or say less.");
+  }
+  const response = await fetch("reply", {method: "POST", headers: {"Content-Type": "application/json"}, body});
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.error);
   return answer;

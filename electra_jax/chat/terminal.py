@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 from electra_jax.chat.answers import tokens_of
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, visible
 from electra_jax.inference.chatting import Conversation
 from electra_jax.inference.load import Model
 from electra_jax.inference.replying import Proposal, Reply
@@ -51,13 +51,13 @@ def converse(
                 raise
             print(f"error: {error}", file=sys.stderr)
             continue
-        print(reply.text if typed else " ".join(reply.text.split()), flush=True)
+        print(visible(reply.text if typed else " ".join(reply.text.split())), flush=True)
         if reasons is not None:
             print(reasons(reply, len(conversation.turns) - 1), file=sys.stderr, flush=True)
 
 
 def reasons_text(reply: Reply, turns: int, discriminator: Model | None = None) -> str:
-    """Return what was read for a reply, what it was chosen from, the best first, and what of it is doubted, as lines.
+    """Return what was read for a reply, what it was chosen from, and what of it is doubted, as lines.
 
     Args:
         reply: of the model.
@@ -72,7 +72,7 @@ def reasons_text(reply: Reply, turns: int, discriminator: Model | None = None) -
         (tokens,) = tokens_of(discriminator, [reply.text])
         doubted = [f"{token.text} {token.replaced:.2f}" for token in tokens if token.replaced > 0.5]
         lines.append(f"    the discriminator doubts: {', '.join(doubted) or 'nothing'}")
-    return "\n".join(lines)
+    return visible("\n".join(lines))
 
 
 def _line(proposal: Proposal) -> str:
@@ -89,7 +89,8 @@ def _heading(reply: Reply) -> str:
         return f"chosen from {reply.compared:,} candidates, by score"
     if reply.compared == 1:
         return "written, by log p"
-    return f"{reply.compared:,} were written, {'by what judges say' if reply.proposals[0].judged else 'by score'}"
+    order = "in the order of drawing" if reply.drawn else "by score"
+    return f"{reply.compared:,} were written, {'by what judges say' if reply.proposals[0].judged else order}"
 
 
 def _turns_read(reply: Reply, turns: int) -> str:

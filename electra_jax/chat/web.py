@@ -23,7 +23,9 @@ from electra_jax.files.json_files import parse_json
 
 ADDRESS = "127.0.0.1"
 _NAMES = {"127.0.0.1", "localhost", "::1"}
-_MAX_BODY = 1 << 20
+_MAX_BODY = 1 << 20  # as page.js has it
+# Of a request that is refused so much is read, so that a browser which is still sending it reads the answer, too.
+_MAX_UNREAD = 1 << 26
 _FILES = {
     "/": ("page.html", "text/html; charset=utf-8"),
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),
@@ -112,19 +114,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Send the reply to the turns of a conversation."""
-        if not self._is_own():
-            return self._refuse(
-                HTTPStatus.FORBIDDEN, "this server answers the browser of its own machine alone"
-            )
-        if self.path != "/reply":
-            return self._refuse(HTTPStatus.NOT_FOUND, "there is no such page")
-        if self.headers.get_content_type() != "application/json":
-            return self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "turns are sent as application/json")
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > _MAX_BODY:
-            return self._refuse(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"turns have {_MAX_BODY:,} bytes at most: begin another"
-            )
+        if refused := self._problem(length):
+            self._refuse(*refused)
+            self._read_unread(length)
+            return
         try:
             said = parse_json(self.rfile.read(int(length)), "the request", "send turns")
             if not isinstance(said, dict) or not isinstance(said.get("turns"), list):
@@ -132,6 +126,31 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_json(HTTPStatus.OK, self.server.answer(said["turns"]))  # type: ignore[attr-defined]
         except UserError as error:
             self._refuse(HTTPStatus.BAD_REQUEST, str(error))
+
+    def _problem(self, length: str) -> tuple[HTTPStatus, str] | None:
+        """Return what is wrong with a request to reply whose body is said to have this length."""
+        if not self._is_own():
+            return HTTPStatus.FORBIDDEN, "this server answers the browser of its own machine alone"
+        if self.path != "/reply":
+            return HTTPStatus.NOT_FOUND, "there is no such page"
+        if self.headers.get_content_type() != "application/json":
+            return HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "turns are sent as application/json"
+        if not length.isdecimal() or len(length) > len(str(_MAX_BODY)) or int(length) > _MAX_BODY:
+            return (
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"turns have {_MAX_BODY:,} bytes at most: begin another conversation",
+            )
+        return None
+
+    def _read_unread(self, length: str) -> None:
+        """Read the body of a request that is answered already."""
+        unread = min(int(length), _MAX_UNREAD) if length.isdecimal() and len(length) < 20 else _MAX_UNREAD
+        self.connection.settimeout(5)  # seconds
+        try:
+            while unread > 0 and (piece := self.rfile.read1(1 << 16)):  # type: ignore[attr-defined]
+                unread -= len(piece)
+        except OSError:  # it is gone, or says no more
+            pass
 
     def _is_own(self) -> bool:
         """Return whether a request is for this machine by name, and from no other site's page."""

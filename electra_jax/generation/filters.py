@@ -90,8 +90,9 @@ def filter_logits(
     if filters.no_repeat_source_ngram and source is not None:
         n = filters.no_repeat_source_ngram
         left = _keep(left, ~source_ngrams(source, tokens, used, n, given.shape[-1]))
+    is_left = left > NEVER / 2
     if filters.temperature is not None:
-        left = left / filters.temperature
+        left = _keep(left / filters.temperature, is_left)
     if filters.top_k is not None:
         left = top_k(left, filters.top_k)
     if filters.top_p is not None:
@@ -100,8 +101,7 @@ def filter_logits(
         left = min_p(left, filters.min_p)
     if filters.typical_p is not None:
         left = typical_p(left, filters.typical_p)
-    nothing = (left <= NEVER / 2).all(axis=-1, keepdims=True)
-    left = jnp.where(nothing, _only(given, filters.ends), left)
+    left = jnp.where(is_left.any(axis=-1, keepdims=True), left, _only(given, filters.ends))
     if filters.forced is not None and filters.forced.size:
         number = jnp.minimum(written, filters.forced.size - 1)
         forced = jnp.arange(given.shape[-1]) == filters.forced[number]  # [rows, vocab]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,18 @@ from electra_jax.inference.choosing import Candidates, Ranker, open_candidates
 from electra_jax.inference.items import text_of
 from electra_jax.inference.rankers import ranking_task
 from electra_jax.inference.reply_roles import Roles, reply_roles
-from electra_jax.inference.replying import Marks, Reading, Replier, Reply, TurnWriter
+from electra_jax.inference.replying import Marks, Reading, Replier, Reply, TurnWriter, turn_stops
 from electra_jax.inference.reranking import Reranker, check_several
 from electra_jax.inference.writing import generation_settings
 
 if TYPE_CHECKING:
     from electra_jax.inference.load import Model
+
+
+_NO_STOPS = (
+    "nothing ends a reply where the next turn would begin, since the vocabulary writes no newlines and no marks of who "
+    "speaks: mark turns otherwise (speakers), or set generation.stop_strings"
+)
 
 
 class Conversation:
@@ -109,13 +116,16 @@ def begin(
     return Conversation(make_replier(model, wanted, generation_settings(model.config, generation)))
 
 
-def make_replier(model: Model, wanted: ReplySettings, generation: GenerationConfig) -> Replier:
+def make_replier(
+    model: Model, wanted: ReplySettings, generation: GenerationConfig, notes: list[str] | None = None
+) -> Replier:
     """Return what replies with a model.
 
     Args:
         model: with a task that ranks or writes, or a causal language model.
         wanted: how.
         generation: to write by.
+        notes: where replies may go on with the next turn it is appended; None: there is a warning.
 
     Raises:
         UserError: the model cannot reply so, or the index of the candidates is another's.
@@ -127,6 +137,8 @@ def make_replier(model: Model, wanted: ReplySettings, generation: GenerationConf
     roles = reply_roles(model.config, wanted.task, **given)
     if roles.goes_on:
         reading = Reading(wanted.speakers or "sides", history, begins_reply=True)
+        if not turn_stops(reading.marks, generation, model.tokenizer):
+            _note(_NO_STOPS, notes)
         return TurnWriter(model, None, generation, reading, reranker=wanted.reranker)
     reading = _reading(model.config, roles.writes or roles.ranks or "", wanted)
     if roles.writes is None:
@@ -143,6 +155,13 @@ def make_replier(model: Model, wanted: ReplySettings, generation: GenerationConf
         name = ranking_task(retrieves.config, retrieves.tasks, roles.ranks)
         retriever = Ranker(retrieves, name, candidates, _reading(retrieves.config, name, ReplySettings()))
     return TurnWriter(model, roles.writes, generation, reading, retriever, wanted.reranker)
+
+
+def _note(text: str, notes: list[str] | None) -> None:
+    if notes is not None:
+        notes.append(text)
+    else:
+        warnings.warn(text, stacklevel=5)  # points at the caller of the method
 
 
 def check_reranked(config: Config, roles: Roles, generation: GenerationConfig) -> None:

@@ -63,14 +63,16 @@ class Ranker:
         self._candidates = candidates
         self._room = known.max_length - 2
         self._searcher: Searcher | None = None
+        is_cut: list[bool] = []
         if known.config.encoder != "cross" or isinstance(candidates, CandidateIndex):
             if not isinstance(candidates, CandidateIndex):
                 numbered = [Candidate(number, text) for number, text in enumerate(candidates)]
-                candidates = build_index(model, numbered, None, task, cut=[])
+                candidates = build_index(model, numbered, None, task, cut=is_cut)
             self._searcher = Searcher(model, candidates, task)
         else:  # a candidate is in the same row
             longest = max(map(len, model.tokenizer.encode_batch(list(candidates))))
             self._room -= 1 + min(longest, (self._room - 1) // 2)
+        self._has_cut = any(is_cut)
 
     def find(self, turns: Sequence[Turn]) -> tuple[Proposal, ...]:
         """Return the best candidates that were not said in the conversation, the best first; of those said none."""
@@ -84,21 +86,28 @@ class Ranker:
         """Return the best candidates; of those that were said none, or with ``repeats`` where there are no others."""
         text, read = self._reading.read(turns, self._room, self._length)
         said = {_key(turn.text) for turn in turns}
-        ranked, cut = self._ranked(text, KEPT + len(said))
-        fresh = [one for one in ranked if _key(one.text) not in said]
+        most = KEPT + len(said)
+        while True:
+            ranked, cut = self._ranked(text, most)
+            fresh = [one for one in ranked if _key(one.text) not in said]
+            if len(fresh) >= KEPT or len(ranked) == len(self._candidates):
+                break
+            most *= 2  # what was said is there several times, in other cases and with other blanks
         best = tuple((fresh or (ranked if repeats else []))[:KEPT])
         return Reply(best[0].text if best else "", best, len(self._candidates), len(read), cut)
 
     def _ranked(self, text: str, most: int) -> tuple[list[Proposal], bool]:
+        """Return the best candidates, so many or all of them, and whether anything was cut."""
         if self._searcher is not None:
             cut: list[bool] = []
             (found,) = self._searcher.search([text], most, cut)
-            return [Proposal(one["candidate"], one["score"], one["number"]) for one in found], cut[0]
+            is_cut = cut[0] or self._has_cut
+            return [Proposal(one["candidate"], one["score"], one["number"]) for one in found], is_cut
         (answer,) = self._model.rank_all([(text, self._candidates)], self._task)  # type: ignore[list-item]
         scores = answer["scores"]
         order = sorted(range(len(scores)), key=lambda number: -scores[number])
         texts: Any = self._candidates
-        return [Proposal(texts[n], scores[n], n) for n in order[:most]], bool(answer.get("truncated"))
+        return [Proposal(texts[n], scores[n], n) for n in order], bool(answer.get("truncated"))
 
     def _length(self, text: str) -> int:
         return len(self._model.tokenizer.encode(text))

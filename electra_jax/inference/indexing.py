@@ -11,7 +11,7 @@ import numpy as np
 
 from electra_jax.config.ranking_task import RankingConfig
 from electra_jax.errors import UserError
-from electra_jax.inference.items import as_items, text_of
+from electra_jax.inference.items import as_items, full_text_of
 from electra_jax.inference.rankers import fingerprint, searching_task, side_vectors
 from electra_jax.retrieval.candidates import Candidate
 from electra_jax.retrieval.index import CandidateIndex, Description, check_new, new_vectors, open_index
@@ -89,10 +89,10 @@ def candidates_from(given: Any) -> list[Candidate]:
     """Return texts as candidates whose ids are their places, from 0; of equal texts the first alone.
 
     Raises:
-        UserError: no list of texts, or something in it that is not a text.
+        UserError: no list of texts, or something in it that is not a text, or empty.
     """
     items, _ = as_items(given, "index", "a text")
     texts: dict[str, int] = {}
     for number, text in enumerate(items):
-        texts.setdefault(text_of(text, f"index: candidate {number}"), number)
+        texts.setdefault(full_text_of(text, f"index: candidate {number}"), number)
     return [Candidate(number, text) for text, number in texts.items()]

@@ -40,6 +40,18 @@ def text_of(item: Any, where: str) -> str:
     return without_surrogates(str(item))
 
 
+def full_text_of(item: Any, where: str) -> str:
+    """Return the item if it is a text that is more than blanks.
+
+    Raises:
+        UserError: it is not; ``where`` begins the message.
+    """
+    text = text_of(item, where)
+    if not text.strip():
+        raise UserError(f"{where} is empty: leave it out, or give it a text")
+    return text
+
+
 def pair_of(item: Any, where: str) -> tuple[str, str]:
     """Return the item if it is a pair of texts.
 
@@ -83,7 +95,7 @@ def choice_of(item: Any, where: str) -> tuple[str, tuple[str, ...], str]:
 
 
 def candidates_of(item: Any, where: str) -> tuple[str, tuple[str, ...]]:
-    """Return the item if it is a context with candidates.
+    """Return the item if it is a context with candidates, which may be empty.
 
     Raises:
         UserError: it is not; ``where`` begins the message.
@@ -96,6 +108,18 @@ def candidates_of(item: Any, where: str) -> tuple[str, tuple[str, ...]]:
     context, candidates = item
     checked = tuple(text_of(text, f"{where}, candidate {number}") for number, text in enumerate(candidates))
     return text_of(context, f"{where}, its context"), checked
+
+
+def full_candidates_of(item: Any, where: str) -> tuple[str, tuple[str, ...]]:
+    """Return the item if it is a context with candidates of which none is empty.
+
+    Raises:
+        UserError: it is not; ``where`` begins the message.
+    """
+    context, candidates = candidates_of(item, where)
+    for number, text in enumerate(candidates):
+        full_text_of(text, f"{where}, candidate {number}")
+    return context, candidates
 
 
 def words_of(item: Any, where: str) -> tuple[str, ...]:

@@ -39,8 +39,8 @@ from electra_jax.inference.detecting import Token
 from electra_jax.inference.filling import Filling
 from electra_jax.inference.items import (
     as_items,
-    candidates_of,
     choice_of,
+    full_candidates_of,
     pair_of,
     text_or_pair,
     words_of,
@@ -430,12 +430,12 @@ class Model:
             ``truncated`` where something was cut.
 
         Raises:
-            UserError: the model has no such task; something that is not a context with candidates.
+            UserError: the model has no such task; something that is not a context with candidates; one that is empty.
         """
         task = rankers.ranking_task(self.config, self.tasks, task)
         items, one = as_items(contexts, "rank_all", "a context with its candidates")
         examples = [
-            RankingExample(str(i), *candidates_of(item, f"rank_all: item {i}"))
+            RankingExample(str(i), *full_candidates_of(item, f"rank_all: item {i}"))
             for i, item in enumerate(items)
         ]
         return _unwrap_single(self._predict(examples, task, ("ranking",)), one)
@@ -779,7 +779,6 @@ class Model:
         task: str = "",
         most_rows: int | None = None,
         rows_per_device: int = ROWS_PER_DEVICE,
-        first_number: int = 0,
     ) -> dict[str, np.ndarray]:
         """Compute ``outputs`` (parameters, batch) of all rows in order; the program is kept by the name ``what``.
 
@@ -802,7 +801,6 @@ class Model:
             buckets=usable_buckets(inference_buckets(), self.max_length),
             pad_id=self.tokenizer.pad_id,
             targets=not task,
-            first_number=first_number,
         )
 
 

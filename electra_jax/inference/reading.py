@@ -152,7 +152,7 @@ def read_records(source: Source, file_format: TrainingFileFormat = TrainingFileF
     else:
         found = _read_objects(lines, name, file_format, may_be_text=True)
     if file_format.conversations is not None:
-        names = ("text", "prompt") if file_format.choices is None else ("context", "text")
+        names = ("context", "text") if file_format.kind == "ranking" else ("text", "prompt")
         found = with_sources(found, file_format.conversations, names)
     if file_format.choices is not None:
         found = _each_choice(found, file_format.choices)

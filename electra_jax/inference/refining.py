@@ -109,7 +109,7 @@ def refine_texts(
     draft: bool,
     settings: Mapping[str, Any],
     cut: list[bool] | None,
-    first: int = 0,
+    numbers: Sequence[int] | None = None,
 ) -> Any:
     """Refine one text or many; see `Model.refine`.
 
@@ -119,7 +119,7 @@ def refine_texts(
         draft: whether a text without a gap may be rewritten anywhere.
         settings: keys of ``generation.refine``, and ``seed``.
         cut: if given, whether each text was cut is appended, and there is no warning.
-        first: number of the first text, on which its random numbers depend.
+        numbers: of each text, on which its random numbers depend; None: from 0 on.
 
     Raises:
         UserError: the model is no pair; a text has no gap and is no draft; a setting that does not fit.
@@ -139,7 +139,7 @@ def refine_texts(
     rows = GappedRows(
         [np.array([tokenizer.cls_id, *e.ids[:room], tokenizer.sep_id], np.int32) for e in encodings],
         [np.array([False, *_may_change(tokenizer, e)[:room], False]) for e in encodings],
-        first + np.arange(len(encodings), dtype=np.int32),
+        np.array(range(len(encodings)) if numbers is None else numbers, np.int32),
     )
     _say_what_is_cut([len(encoding.ids) > room for encoding in encodings], room, cut)
     # Where all gaps are behind the model's length nothing may change, and the text is judged as a draft is.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from electra_jax.config.generation import GenerationConfig
 from electra_jax.dialogue.turns import ME, YOU, Turn, last, reply_text, turns_text
 from electra_jax.errors import UserError
-from electra_jax.generation.settings import check_stop_strings
+from electra_jax.generation.settings import check_stop_strings, resolve_method
 from electra_jax.generation.written import Generation
 from electra_jax.inference.reranking import Reranker, number_or_none, writer_of_several
 from electra_jax.inference.writer import Writer
@@ -21,7 +21,7 @@ from electra_jax.tokenizers import Tokenizer
 if TYPE_CHECKING:
     from electra_jax.inference.load import Model
 
-# Proposals of a reply that are kept, the best ones.
+# Proposals of a reply that are kept, the first ones.
 KEPT = 5
 
 Marks = Literal["sides", "names", "none", "plain"]
@@ -50,11 +50,13 @@ class Reply:
 
     Attributes:
         text: it.
-        proposals: the best of what it was chosen from, the reply itself first.
+        proposals: of what it was chosen from, the reply itself first: the best, or of texts that were drawn and not
+            judged the first.
         compared: how many there were.
         turns_read: how many of the last turns were read.
         truncated: whether part of the last turn, or of a candidate, was not read.
         retrieved: the best of the candidates, of which the first was read by the task that wrote.
+        drawn: whether the proposals are in the order of drawing, and not the best first.
     """
 
     text: str
@@ -63,6 +65,7 @@ class Reply:
     turns_read: int
     truncated: bool = False
     retrieved: tuple[Proposal, ...] = ()
+    drawn: bool = False
 
 
 class Retriever(Protocol):
@@ -153,8 +156,9 @@ class TurnWriter:
         self._retriever, self._reranker = retriever, reranker
         if task is None:
             settings = settings.model_copy(
-                update={"stop_strings": _stops(reading.marks, settings, self._tokenizer)}
+                update={"stop_strings": turn_stops(reading.marks, settings, self._tokenizer)}
             )
+        self._drawn = reranker is None and resolve_method(settings, is_pair=False) == "sample"
         self._writer = build_writer(model, settings, task)
         if reranker is not None:
             writer_of_several(self._writer)
@@ -178,13 +182,14 @@ class TurnWriter:
             (found,) = self._reranker.reorder([text if first is None else (text, first)], [found])
         proposals = tuple(map(_proposal, found))
         cut = bool(found[0].source_tokens_cut)
-        return Reply(proposals[0].text, proposals[:KEPT], len(proposals), len(read), cut, retrieved)
+        kept, compared = proposals[:KEPT], len(proposals)
+        return Reply(proposals[0].text, kept, compared, len(read), cut, retrieved, self._drawn)
 
     def _write(self, text: str, retrieved: str | None, number: int) -> list[Generation]:
         writer, what = self._writer, "the last turn"
         if isinstance(writer, Writer):
-            return writer.write([writer.prompt(text, what)], number)[0]
-        return writer.write([writer.prompt(text, what, retrieved)], number, most_rows=1)[0]
+            return writer.write([writer.prompt(text, what)], [number])[0]
+        return writer.write([writer.prompt(text, what, retrieved)], [number], most_rows=1)[0]
 
 
 def _proposal(written: Generation) -> Proposal:
@@ -198,17 +203,25 @@ def _count(tokenizer: Tokenizer, text: str) -> int:
     return len(tokenizer.encode(text))
 
 
-def _stops(marks: Marks, settings: GenerationConfig, tokenizer: Tokenizer) -> list[str]:
+def turn_stops(marks: Marks, settings: GenerationConfig, tokenizer: Tokenizer) -> list[str]:
     """Return the user's stop strings, and those of a language model: where it would write the next turn, too.
 
-    Of the latter those that the vocabulary can write: where it has no newlines, the marks alone tell turns apart.
+    Of the latter those that the vocabulary can write, as it writes them: where it has no newlines, the marks alone tell
+    turns apart.
     """
     marked = {"sides": (f" {YOU}:", f" {ME}:"), "names": (" A:", " B:")}.get(marks, ())
     found = list(settings.stop_strings)
-    for stop in ("\n", *marked):
+    for stop in ("\n", *(_as_written(mark, tokenizer) for mark in marked)):
         try:
             check_stop_strings(settings.model_copy(update={"stop_strings": [stop]}), tokenizer)
         except UserError:
             continue
         found.append(stop)
     return found
+
+
+def _as_written(mark: str, tokenizer: Tokenizer) -> str:
+    """Return the mark of a speaker, with a blank before it, in lower case where the vocabulary has no capitals."""
+    ids = tokenizer.encode(mark)
+    written = tokenizer.detokenize(ids).strip()
+    return f" {written}" if written and tokenizer.unk_id not in ids else mark

@@ -240,12 +240,12 @@ class RerankingWriter:
     def write(
         self,
         sources: Sequence[Source],
-        first: int = 0,
+        numbers: Sequence[int] | None = None,
         done: Callable[[int], Any] = lambda count: None,
         most_rows: int | None = None,
     ) -> list[list[Generation]]:
         """Return the texts for each source, the best first; see `SourceWriter.write`."""
-        return self._reranker.reorder(sources, self._writer.write(sources, first, done, most_rows))
+        return self._reranker.reorder(sources, self._writer.write(sources, numbers, done, most_rows))
 
     def stream(self, source: str) -> Iterator[str]:
         """Refuse: see `SourceWriter.stream`."""

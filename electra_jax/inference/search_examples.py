@@ -80,9 +80,10 @@ def search_scores(
     places = []
     for start in range(0, len(examples), _CHUNK):
         some = examples[start : start + _CHUNK]
-        scores, found, _ = searcher.nearest([example.context for example in some], _FOUND)
+        # One more, by which it is seen whether what follows has the score of the last.
+        scores, found, _ = searcher.nearest([example.context for example in some], _FOUND + 1)
         for row, wanted in enumerate(right[start : start + _CHUNK]):
-            places.append(_places(scores[row], found[row], wanted))
+            places.append(_places(scores[row], found[row], wanted, len(searcher.index)))
         if progress is not None:
             progress(len(some))
     every = np.arange(len(examples))
@@ -100,8 +101,19 @@ def _right_numbers(example: RankingExample, numbers: Mapping[str, int]) -> list[
     return [numbers[text] for text in texts]
 
 
-def _places(scores: np.ndarray, found: np.ndarray, wanted: Sequence[int]) -> np.ndarray:
+def _places(scores: np.ndarray, found: np.ndarray, wanted: Sequence[int], count: int) -> np.ndarray:
+    """Return the places of right candidates, from 1, of equal scores behind the others; infinity: it was not found.
+
+    Args:
+        scores: float ``[found]``, the best first.
+        found: int ``[found]``, their numbers.
+        wanted: numbers of the right ones.
+        count: of all candidates: where there are more than were found, those with the last score may have others before
+            them.
+    """
     is_right = np.isin(found, wanted)
+    if len(found) < count:
+        is_right &= scores > scores[-1]
     order = np.lexsort((is_right, -scores))
     places = np.full(len(wanted), np.inf)
     there = 1 + np.flatnonzero(is_right[order])

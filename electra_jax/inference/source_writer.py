@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from electra_jax.config.generation import GenerationConfig
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError, listed
@@ -120,7 +122,7 @@ class SourceWriter:
     def write(
         self,
         sources: Sequence[Source],
-        first: int = 0,
+        numbers: Sequence[int] | None = None,
         done: Callable[[int], Any] = lambda count: None,
         most_rows: int | None = None,
     ) -> list[list[Generation]]:
@@ -128,7 +130,7 @@ class SourceWriter:
 
         Args:
             sources: the texts that are read, or pairs of them with what was retrieved for each.
-            first: number of the first.
+            numbers: of each, increasing, from which its random numbers follow; None: from 0 on.
             done: called with the number of sources that are finished.
             most_rows: of a batch; None: as many as are efficient where there are many sources.
 
@@ -136,15 +138,18 @@ class SourceWriter:
             UserError: a source that is too long, with ``long: error``.
         """
         task = self._task
-        examples = [example_of(str(first + number), source, task) for number, source in enumerate(sources)]
+        numbers = range(len(sources)) if numbers is None else numbers
+        examples = [
+            example_of(str(number), source, task) for number, source in zip(numbers, sources, strict=True)
+        ]
         rows = task.encode(examples, training=False)
+        numbered = replace(rows, example_index=np.array(numbers, np.int32)[rows.example_index])
         outputs = self._model._run(
             f"task {task.name} {self.config.model_dump_json()}",
             FineTuning(self._model._network, {task.name: task}, {}).outputs,
-            rows,
+            numbered,
             task.name,
             most_rows=most_rows,
-            first_number=first,
         )
         found = task.texts(len(examples), rows, outputs)
         done(len(sources))

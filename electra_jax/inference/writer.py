@@ -95,23 +95,24 @@ class Writer:
     def write(
         self,
         prompts: Sequence[Sequence[int]],
-        first: int = 0,
+        numbers: Sequence[int] | None = None,
         done: Callable[[int], Any] = lambda count: None,
     ) -> list[list[Generation]]:
         """Return the texts behind each prompt.
 
         Args:
             prompts: ids, as `prompt` returns them.
-            first: number of the first.
+            numbers: of each, from which its random numbers follow; None: from 0 on.
             done: called with the number of prompts that are finished, as they are.
         """
+        numbers = range(len(prompts)) if numbers is None else numbers
         found: list[list[Generation]] = [[] for _ in prompts]
         for batch in self.buckets.batches([len(ids) for ids in prompts]):
-            some = [prompts[number] for number in batch]
-            numbers = [first + number for number in batch]
-            texts = self._search(some) if self.method == "beam" else self._decode(some, numbers)
-            for number, written in zip(batch, texts, strict=True):
-                found[number] = written
+            some = [prompts[place] for place in batch]
+            drawn_by = [numbers[place] for place in batch]
+            texts = self._search(some) if self.method == "beam" else self._decode(some, drawn_by)
+            for place, written in zip(batch, texts, strict=True):
+                found[place] = written
             done(len(batch))
         return found
 

@@ -44,7 +44,7 @@ def generate(
     if reranker is not None:
         writer = _reranking(writer, reranker)
     rows = [_prompt(writer, item, f"item {i}") for i, item in enumerate(items)]
-    found = writer.write(rows, first)
+    found = writer.write(rows, range(first, first + len(rows)))
     several = writer.texts_per_prompt > 1
     results: list[Any] = list(found) if several else [texts[0] for texts in found]
     return results[0] if one else results

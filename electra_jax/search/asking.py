@@ -2,17 +2,20 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from tqdm import tqdm
 
 from electra_jax import cli
 from electra_jax.answering import LineCounts, Output, Predictor, load_with_notes, open_source, predict_chunk
-from electra_jax.errors import UserError
+from electra_jax.config.ranking_task import RankingConfig
+from electra_jax.errors import UserError, visible
 from electra_jax.files.new_files import check_output
 from electra_jax.inference.candidate_files import read_candidates
+from electra_jax.inference.conversations import said_text
 from electra_jax.inference.indexing import build_index
-from electra_jax.inference.reading import read_records
+from electra_jax.inference.reading import TrainingFileFormat, read_records, training_file_format
 from electra_jax.inference.records import Record, begun, chunk_records
 from electra_jax.inference.searching import Searcher, check_k
 from electra_jax.retrieval.index import check_new, read_description
@@ -60,7 +63,8 @@ def ask(argv: Sequence[str]) -> int:
         "With --query there is a line for each, the best first: its score, a tab, its text. With --input there is one "
         "JSON object for each line of the file: id, and answers, a list of candidate, id, number (its place in the "
         "index) and score. The file has a text a line; or JSON objects, or a table with named columns, with context "
-        "(or the column that the task was trained on) or text.",
+        "(or the column that the task was trained on) or text. For a task on conversations objects may have their "
+        "turns, and a text is all that was said.",
     )
     add_model(parser)
     parser.add_argument(
@@ -83,14 +87,18 @@ def ask(argv: Sequence[str]) -> int:
     source = None if args.input is None else open_source(args.input)
     if args.output is not None:
         check_output(args.output, source)
-    _, section = check_model(args)
+    name, section = check_model(args)
     if source is None:
         searcher = Searcher(load_with_notes(args.workdir), args.index, args.task)
-        (answers,) = searcher.search([args.query], args.k)
+        asked = args.query if section.conversations is None else said_text(args.query, section.conversations)
+        cut: list[bool] = []
+        (answers,) = searcher.search([asked], args.k, cut)
+        if any(cut):
+            cli.note("--query is longer than the task reads: its start was not read")
         with Output(args.output) as output:
-            output.write([f"{one['score']:.4f}\t{' '.join(one['candidate'].split())}" for one in answers])
+            output.write([_shown(one) for one in answers])
         return 0
-    read = begun(chunk_records(read_records(source)), args.on_error)
+    read = begun(chunk_records(read_records(source, _asked_format(name, section))), args.on_error)
     searcher = Searcher(load_with_notes(args.workdir), args.index, args.task)
     column = section.context or "context"
     predictor = Predictor(
@@ -101,6 +109,17 @@ def ask(argv: Sequence[str]) -> int:
         for chunk in read:
             predict_chunk(chunk, predictor, args.on_error, output, counts)
     return counts.status()
+
+
+def _asked_format(name: str, section: RankingConfig) -> TrainingFileFormat:
+    """Return how --input is read: turns as the task reads them, but without candidates."""
+    if section.conversations is None:
+        return TrainingFileFormat()
+    return replace(training_file_format(name, section, ()), choices=None)
+
+
+def _shown(answer: dict[str, Any]) -> str:
+    return f"{answer['score']:.4f}\t{visible(' '.join(answer['candidate'].split()))}"
 
 
 def _context_of(record: Record, column: str) -> str:

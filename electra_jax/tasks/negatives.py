@@ -19,7 +19,7 @@ def with_negatives(
     """Return an example for each right candidate, the right one first, and the numbers of the examples they are of.
 
     Of the file's own negatives the first are kept, as many as there may be. With ``negatives_from: drawn`` those that
-    are missing are right candidates of other examples, drawn once, the same in every run.
+    are missing are right candidates of examples with other contexts, drawn once, the same in every run.
 
     Args:
         examples: as they were read.
@@ -31,6 +31,9 @@ def with_negatives(
     """
     drawn, most = _are_drawn(config), negatives_wanted(config)
     pool = sorted({e.candidates[n] for e in examples for n in e.relevant or ()})
+    right_after: dict[str, set[str]] = {}
+    for e in examples:  # a context may be there several times
+        right_after.setdefault(e.context, set()).update(e.candidates[n] for n in e.relevant or ())
     rng = np.random.default_rng(0)
     made, owners = [], []
     for owner, example in enumerate(examples):
@@ -43,11 +46,12 @@ def with_negatives(
         for right in rights:
             negatives = own if most is None else own[:most]
             if drawn and most is not None and len(negatives) < most:
-                negatives = negatives + drawn_texts(rng, pool, {*rights, *negatives}, most - len(negatives))
+                but = {*right_after[example.context], *negatives}
+                negatives = negatives + drawn_texts(rng, pool, but, most - len(negatives))
             if not negatives and not config.negatives_of_batch:
                 raise UserError(
-                    f"{where}: the example {example.id!r} has no negatives to be told from; give it some, or set "
-                    f"{where}.negatives_from to {'drawn' if config.encoder == 'cross' else 'batch or drawn'}"
+                    f"{where}: the example {example.id!r} has no negatives to be told from; "
+                    f"{_how_to_have_negatives(config, where)}"
                 )
             made.append(replace(example, candidates=(right, *negatives), relevant=(0,)))
             owners.append(owner)
@@ -58,6 +62,15 @@ def negatives_wanted(config: RankingConfig) -> int | None:
     """Return the negatives of an example's own, at most; None is all there are."""
     own = config.negatives_per_example
     return _DRAWN if own is None and _are_drawn(config) else own
+
+
+def _how_to_have_negatives(config: RankingConfig, where: str) -> str:
+    if config.negatives_per_example == 0:
+        return f"raise {where}.negatives_per_example, which is 0, or leave it out"
+    if _are_drawn(config):
+        return "give it some, or more examples: no other has another right candidate that could be drawn"
+    others = "drawn" if config.encoder == "cross" else "batch or drawn"
+    return f"give it some, or set {where}.negatives_from to {others}"
 
 
 def _are_drawn(config: RankingConfig) -> bool:

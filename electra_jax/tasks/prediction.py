@@ -36,7 +36,6 @@ def predict_rows(
     buckets: Sequence[int],
     pad_id: int,
     targets: bool = False,
-    first_number: int = 0,
 ) -> dict[str, np.ndarray]:
     """Return the outputs of every row in order, ``[rows, …]``.
 
@@ -53,7 +52,6 @@ def predict_rows(
         buckets: lengths that rows are padded to, longer ones where some do not fit.
         pad_id: the id of [PAD].
         targets: whether the step is given the rows' targets.
-        first_number: of the rows, from which their random numbers follow.
     """
     lengths = rows.lengths
     if not len(lengths):
@@ -63,7 +61,6 @@ def predict_rows(
     with jax.set_mesh(mesh):
         for plan in plans:
             batch = make_batch(task, rows, plan, pad_id, targets=targets)
-            batch = batch.replace(numbers=batch.numbers + np.int32(first_number))  # type: ignore[attr-defined]
             mine = share_of(batch, *host_shard(mesh))
             outputs = step(params, to_global_batch(mesh, mine))
             whole = multihost_utils.process_allgather(outputs, tiled=True)

@@ -151,7 +151,7 @@ class RankingTask:
         """Return the cross-entropy of the right candidate, float32 ``[batch]``.
 
         The others are the row's own, and with ``negatives_from: batch`` all of the batch, over all devices, but those
-        that are the same text as the right one.
+        that are right after the same context.
         """
         numbers = batch.targets["candidate"]
         if self._crosses:
@@ -164,12 +164,12 @@ class RankingTask:
         pairs = head(hidden, batch.inputs.segment_ids, own)
         if not self.config.negatives_of_batch:
             scores, right = scores_of_own(pairs.contexts, pairs.candidates), jnp.zeros(rows, jnp.int32)
-            others = numbers
+            others, known = numbers, numbers[:, :1]
         else:
             scores = scores_of_all(pairs.contexts, pairs.candidates.reshape(rows * own, -1))
             right = jnp.arange(rows, dtype=jnp.int32) * own
-            others = jnp.broadcast_to(numbers.reshape(1, -1), scores.shape)
-        is_wrong = (others != 0) & (others != numbers[:, :1])
+            others, known = jnp.broadcast_to(numbers.reshape(1, -1), scores.shape), batch.targets["right"]
+        is_wrong = (others != 0) & ~(others[:, :, None] == known[:, None, :]).any(axis=-1)
         is_right = jnp.arange(scores.shape[1]) == right[:, None]
         logits = jnp.where(is_wrong | is_right, scores * pairs.scale, _NO_CANDIDATE)
         return softmax_cross_entropy(logits, right)

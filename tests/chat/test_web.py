@@ -8,6 +8,7 @@ import pytest
 from chat_server import serving
 
 from electra_jax import UserError
+from electra_jax.chat import web
 from electra_jax.chat.answers import pieces
 from electra_jax.chat.web import ChatServer
 from electra_jax.inference.detecting import Token
@@ -64,6 +65,9 @@ def test_turns_are_answered_and_what_is_refused_is_a_sentence(server):
         ("POST", "/reply", '{"turns": ["a"]}', {"Content_Type": JSON, "Origin": "null"}, 403),
         ("POST", "/reply", '{"turns": ["a"]}', {"Content_Type": "text/plain"}, 415),
         ("POST", "/reply", None, {"Content_Type": JSON, "Content_Length": str(2**20 + 1)}, 413),
+        ("POST", "/reply", None, {"Content_Type": JSON, "Content_Length": "9" * 5000}, 413),
+        ("POST", "/reply", json.dumps({"turns": ["a" * 2**22]}), {"Content_Type": JSON}, 413),
+        ("POST", "/reply", json.dumps({"turns": ["a" * 2**22]}), {"Content_Type": "text/plain"}, 415),
         ("POST", "/reply", "{", {"Content_Type": JSON}, 400),
         ("POST", "/reply", '{"turns": "a"}', {"Content_Type": JSON}, 400),
         ("POST", "/other", '{"turns": ["a"]}', {"Content_Type": JSON}, 404),
@@ -72,6 +76,14 @@ def test_turns_are_answered_and_what_is_refused_is_a_sentence(server):
 )
 def test_other_requests_are_refused(server, method, path, body, headers, status):
     assert _ask(server, method, path, body, **headers)[0] == status
+
+
+def test_the_page_sends_no_more_than_the_server_reads(server):
+    script = _ask(server, "GET", "/page.js")[2].decode()
+    assert f"const MOST_BYTES = 1 << {web._MAX_BODY.bit_length() - 1};" in script
+    longest = json.dumps({"turns": ["a" * (web._MAX_BODY - len('{"turns": [""]}'))]})
+    assert _ask(server, "POST", "/reply", longest, Content_Type=JSON)[0] == 200
+    assert _ask(server, "POST", "/reply", longest + " ", Content_Type=JSON)[0] == 413
 
 
 def test_a_port_that_is_in_use_or_none_is_one_sentence(server):

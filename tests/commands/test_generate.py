@@ -81,6 +81,10 @@ def test_a_line_that_is_too_long_ends_the_command_or_is_skipped(ask, tmp_path):
     assert len(ended.out.splitlines()) == 1
     skipped = ask("--input", tmp_path / "in.txt", "--on-error", "skip", *SHORT)
     assert (skipped.status, len(skipped.out.splitlines())) == (65, 2)
+    (tmp_path / "good.txt").write_text("abc\nbad\nbad\n")
+    good = ask("--input", tmp_path / "good.txt", *SHORT).out.splitlines()
+    assert skipped.out.splitlines() == [good[0], good[2]]  # drawn by the number in the file
+    assert json.loads(good[1])["text"] != json.loads(good[2])["text"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What a ranker retrieves for conversations: the best that is not said there, as a decoder's files have it."""
 
 import json
+from pathlib import Path
 
 import pytest
 from tiny_ranker import ranker
@@ -11,6 +12,7 @@ from electra_jax.dialogue.turns import Turn
 from electra_jax.errors import UserError
 from electra_jax.inference.load import Model
 from electra_jax.inference.retrieving import contexts_of
+from electra_jax.tasks.sources.conversations import Conversation
 
 TALKS = [["ab", "Cd", "ef"], ["gh"], ["CD", "DCBA", "HHH", "EF"]]
 OTHERS = [["xx", "cd", "dcba"], ["yy", "hhh", "EF"], ["ee", "gg"]]
@@ -68,6 +70,18 @@ def test_a_text_that_was_said_may_be_in_the_index_in_several_spellings(asked):
     (folder / "asked.jsonl").write_text(json.dumps({"turns": ["ab", best]}) + "\n")
     (line,) = run("--index", str(folder / "spelled"))
     assert line["retrieved"] == [None, last, last]
+
+
+def test_candidates_are_the_replies_that_the_task_learned():
+    def talk(*turns):
+        return Conversation("0", "line 1", tuple(Turn(text, speaker) for speaker, text in turns))
+
+    talks = [talk(("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")), talk(("user", "e"))]
+    for replier, expected in ((None, ["b", "c", "d"]), ("assistant", ["b", "d"]), ("user", ["c"])):
+        config = ConversationsConfig(replies_by=replier)
+        assert retrieve.learned_replies(talks, config, Path("talks.jsonl")) == expected
+    with pytest.raises(UserError, match=r"talks.jsonl has no reply by 'Eve', whose replies the task learned"):
+        retrieve.learned_replies(talks, ConversationsConfig(replies_by="Eve"), Path("talks.jsonl"))
 
 
 def test_what_is_read_before_a_turn_is_what_training_reads():

@@ -2,16 +2,23 @@
 
 import gzip
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from tiny_ranker import ranker, write_ranker
 
+from electra_jax.config.conversations import ConversationsConfig
 from electra_jax.config.ranking_task import RankingConfig
 from electra_jax.errors import UserError
-from electra_jax.inference.search_examples import read_examples
+from electra_jax.inference.load import Model
+from electra_jax.inference.search_examples import METRICS, read_examples, search_scores
 from electra_jax.partitioning import mesh
+from electra_jax.retrieval.candidates import Candidate
 from electra_jax.search import __main__ as search
 from electra_jax.search import asking, examples
+from electra_jax.search import model as checked
+from electra_jax.tasks.protocol import RankingExample
 
 TEXTS = ["abc", "h", "gfed", "ab"]
 
@@ -60,6 +67,69 @@ def test_an_index_is_built_and_asked(bi, command, tmp_path):
     assert [len(line["answers"]) for line in (one, two)] == [5, 5]
     assert one["answers"][0]["candidate"] == ranked[0]["candidate"]
     assert one["answers"][0]["id"] == str(2 * one["answers"][0]["number"] + 1)  # the line in the file
+
+
+def test_what_is_said_is_asked_as_a_task_on_conversations_was_trained(command, tmp_path, monkeypatch):
+    plain = ranker("bi")
+    (section,) = plain.config.finetune.tasks.values()
+    talks = section.model_copy(update={"conversations": ConversationsConfig(speakers="none", history=1)})
+    finetune = plain.config.finetune.model_copy(update={"tasks": {"reply": talks}})
+    config = plain.config.model_copy(update={"finetune": finetune})
+    of_talks = Model(config, plain.tokenizer, plain._params, plain.tasks)
+    of_talks.index(TEXTS, tmp_path / "index")
+    monkeypatch.setattr(checked, "trained_tasks", lambda path: (config, of_talks.tasks))
+    monkeypatch.setattr(asking, "load_with_notes", lambda path: of_talks)
+    ask = ("ask", "--workdir", tmp_path, "--index", tmp_path / "index")
+    expected = [(f"{one['score']:.4f}", one["candidate"]) for one in of_talks.rank("- cab", TEXTS)]
+    assert expected != [(f"{one['score']:.4f}", one["candidate"]) for one in of_talks.rank("cab", TEXTS)]
+    asked = command(search.main, *ask, "--query", "cab")
+    assert [tuple(line.split("\t")) for line in asked.out.splitlines()] == expected, asked.err
+    lines = [{"turns": ["ab", "cab"]}, {"id": "x", "context": "cab"}, {"text": "cab"}]
+    (tmp_path / "asked.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "asked.json").write_text(json.dumps(lines))
+    (tmp_path / "asked.txt").write_text("cab\n")
+    for name, count in (("asked.jsonl", 3), ("asked.json", 3), ("asked.txt", 1)):
+        asked = command(search.main, *ask, "--input", tmp_path / name)
+        found = [json.loads(line)["answers"] for line in asked.out.splitlines()]
+        assert len(found) == count, asked.err
+        for answers in found:
+            assert [(f"{one['score']:.4f}", one["candidate"]) for one in answers] == expected
+
+
+def test_a_terminal_is_shown_control_characters_and_it_is_said_what_was_cut(bi, command, tmp_path):
+    ranker("bi").index(["\x1ba\x9bc"], tmp_path / "index")
+    ask = ("ask", "--workdir", bi / "work", "--index", tmp_path / "index")
+    asked = command(search.main, *ask, "--query", "ab" * 9)
+    assert asked.out.split("\t")[1] == r"\x1ba\x9bc" + "\n"
+    assert "note: --query is longer than the task reads: its start was not read\n" in asked.err
+    assert "--query is longer" not in command(search.main, *ask, "--query", "ab").err
+    (tmp_path / "asked.txt").write_text("ab\n")
+    asked = command(search.main, *ask, "--input", tmp_path / "asked.txt")
+    assert json.loads(asked.out)["answers"][0]["candidate"] == "\x1ba\x9bc"
+
+
+def test_of_equal_scores_what_is_right_is_found_last_where_the_search_ends_too():
+    def found(scores, right):
+        candidates = [Candidate(n, str(n)) for n in range(len(scores))]
+
+        def nearest(contexts, k):
+            best = np.argsort(-scores, kind="stable")[:k]
+            return np.tile(scores[best], (len(contexts), 1)), np.tile(best, (len(contexts), 1)), []
+
+        class Index(list):
+            candidates = property(lambda self: self)
+
+        searcher = SimpleNamespace(index=Index(candidates), nearest=nearest)
+        return search_scores(searcher, [RankingExample("x", "a", (str(right),), (0,))])
+
+    none = dict.fromkeys(METRICS, 0.0)
+    falling = -np.arange(200.0)
+    for right in (0, 5, 99, 150):
+        assert found(np.zeros(200), right) == none
+    assert found(falling, 99) == {**none, "recall@100": 100.0}
+    assert found(falling, 100) == none
+    assert found(np.maximum(falling, -99.0), 99) == none
+    assert found(np.zeros(100), 0) == {**none, "recall@100": 100.0}
 
 
 def test_candidates_are_read_from_objects_with_their_ids(bi, command, tmp_path):

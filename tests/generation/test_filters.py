@@ -176,6 +176,13 @@ def test_where_nothing_is_left_the_text_ends(bad):
     all_banned = filters_for(VOCAB, bans=jnp.arange(1, VOCAB)[:, None], min_new_tokens=jnp.int32(9))
     found = left(filtered(all_banned, jnp.asarray(LOGITS[:3]), tokens, used, jnp.int32(0)))
     assert (found == (np.arange(VOCAB) == 0)).all()
+    for temperature in (2.5, 50.0, 1.9, 0.1):
+        hot = dataclasses.replace(all_banned, temperature=jnp.float32(temperature))
+        assert (left(filtered(hot, jnp.asarray(LOGITS[:3]), tokens, used, jnp.int32(0))) == found).all()
+        some = filters_for(VOCAB, can_end=False, temperature=jnp.float32(temperature))
+        scaled = filtered(some, jnp.asarray(LOGITS[:3]), tokens, used, jnp.int32(0))
+        expected = np.where(np.arange(VOCAB) == 0, NEVER, LOGITS[:3] / np.float32(temperature))
+        np.testing.assert_allclose(scaled, expected, rtol=1e-6)
 
 
 def test_infinite_and_missing_logits_are_no_trouble_beside_others():

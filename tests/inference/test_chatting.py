@@ -1,6 +1,8 @@
 """Conversations in Python: what a model reads of the turns, and what it replies."""
 
 import json
+import warnings
+from types import SimpleNamespace
 
 import pytest
 from small_run import small_config
@@ -12,12 +14,16 @@ from writers import causal_model
 import electra_jax
 from electra_jax import UserError
 from electra_jax.chat.answers import answers
-from electra_jax.chat.terminal import reasons_text
+from electra_jax.chat.terminal import converse, reasons_text
+from electra_jax.config.generation import GenerationConfig
 from electra_jax.dialogue.turns import Turn, alternating, reply_text
+from electra_jax.generation.stream import TextStream
+from electra_jax.inference.chatting import Conversation
 from electra_jax.inference.reply_roles import reply_roles
-from electra_jax.inference.replying import Reading
+from electra_jax.inference.replying import Proposal, Reading, Reply, turn_stops
 from electra_jax.inference.source_scorer import score_for_sources
 from electra_jax.inference.writing import generate, writer_of
+from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
 
 CANDIDATES = ["bad head", "a cab", "fed", "", "a cab"]
 
@@ -58,6 +64,11 @@ def test_a_bi_encoder_finds_candidates_by_their_vectors_in_memory_or_in_an_index
     assert {one.text for one in bi.chat(candidates).say("Abc").proposals} == {"b", "cab", "dd"}
     bi.index(candidates, tmp_path / "index")
     assert bi.chat(tmp_path / "index").say("a h") == found
+    spelled = ["fed", "Fed", "fEd", "feD", "FEd", "FeD", "fED", "FED"]
+    ranked = [one["candidate"] for one in bi.rank("fed", [*spelled, "ha", "h"])]
+    assert {*ranked[:6]} < {*spelled}  # so many are looked at first
+    assert {one.text for one in bi.chat([*spelled, "ha", "h"]).say("fed").proposals} == {"h", "ha"}
+    assert [bi.chat(some).say("ab").truncated for some in (["abc", "b"], ["abcde", "b"])] == [False, True]
     with pytest.raises(UserError, match="was built by another model"):
         ranker("bi", 1).chat(tmp_path / "index")
     with pytest.raises(UserError, match="the task ranker is a cross-encoder"):
@@ -77,6 +88,9 @@ def test_a_task_that_writes_reads_the_turns(model, recwarn):
         (texts[0].text.strip(), 2, None) for texts in written
     ]
     assert not recwarn.list
+    assert reasons_text(replies[0], 1).startswith("    2 were written, by score; ")
+    first, second = replies[0].proposals
+    assert first.score >= second.score
 
 
 def test_what_is_retrieved_is_read_and_what_is_written_is_judged(model, tmp_path):
@@ -92,7 +106,7 @@ def test_what_is_retrieved_is_read_and_what_is_written_is_judged(model, tmp_path
     ]
     writer = writer_of(refiner, {}, "refiner")
     sources = (("- abc", reply.retrieved[0].text), "- abc")
-    written = [writer.write([source], 1, most_rows=1)[0][0] for source in sources]
+    written = [writer.write([source], [1], most_rows=1)[0][0] for source in sources]
     assert [reply.text, reply.proposals[0].number] == [written[0].text.strip(), None]
     assert written[0].log_probs != written[1].log_probs
     assert refiner.chat().say("abc").text == written[1].text.strip()  # nothing retrieved
@@ -155,6 +169,35 @@ def test_a_language_model_goes_on_from_the_turns_and_draws_anew_at_every_turn():
     settings["stop_strings"] = ["\n"]
     first = generate(model, ["you: abc\nme:"], settings, 1)[0]
     assert replies[0] == first.text.strip() != ""
+    drawn = model.chat(n=3, **settings).say("abc")
+    assert reasons_text(drawn, 1).startswith("    3 were written, in the order of drawing; read the turn\n")
+    assert [one.text for one in drawn.proposals] == [
+        text.text.strip() for text in generate(model, ["you: abc\nme:"], settings | {"n": 3}, 1)[0]
+    ]
+
+
+def test_a_reply_ends_where_the_vocabulary_would_write_the_next_turn():
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"ab:?", "you", "me", "hi", "there"]
+    lower = WordPieceTokenizer("\n".join(words).encode(), lowercase=True, strip_accents=True)
+    settings = GenerationConfig()
+    for marks, said, stops in (
+        ("sides", "hi there? you: hi", [" you:", " me:"]),
+        ("names", "hi there? a: hi", [" a:", " b:"]),
+        ("none", "hi there? hi", []),
+    ):
+        assert turn_stops(marks, settings, lower) == stops
+        stream = TextStream(lower.detokenize, stops)
+        stream.add(lower.encode(said))
+        assert stream.text == ("hi there?" if stops else said)
+    written = turn_stops("names", settings.model_copy(update={"stop_strings": ["?"]}), lower)
+    assert written == ["?", " a:", " b:"]
+    few = causal_model(words=True, devices=1)
+    with pytest.warns(UserWarning, match="nothing ends a reply where the next turn would begin") as caught:
+        few.chat()
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        few.chat(stop_strings=["ann"])
 
 
 def test_the_page_shows_what_the_discriminator_makes_of_both_turns(model, tmp_path):
@@ -170,6 +213,20 @@ def test_the_page_shows_what_the_discriminator_makes_of_both_turns(model, tmp_pa
     ]
     assert "the discriminator doubts: " in reasons_text(reply, 1, discriminator)
     assert "said" not in answers(talk.replier, None)(["abc"])
+
+
+def test_a_terminal_is_shown_control_characters(capsys):
+    proposals = (Proposal("\x1b]0;a\x07b", 1.0, 0), Proposal("c\x90\r\x00", 0.0, 1))
+    reply = Reply(proposals[0].text, proposals, 2, 1)
+    assert reasons_text(reply, 1).splitlines()[1:] == [
+        r"        1.000  #1  \x1b]0;a\x07b",
+        r"        0.000  #2  c\x90 \x00",
+    ]
+    for typed in (True, False):
+        replier = SimpleNamespace(reply=lambda turns: reply)
+        converse(Conversation(replier), ["a"], typed=typed)
+        assert capsys.readouterr().out == "\\x1b]0;a\\x07b\n"
+    assert json.dumps(answers(replier, None)(["a"])["text"]) == r'"\u001b]0;a\u0007b"'
 
 
 def _with_blanks(tokens):

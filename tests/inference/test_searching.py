@@ -57,6 +57,11 @@ def test_what_cannot_be_searched_is_one_sentence(tmp_path):
         model.index([])
     with pytest.raises(UserError, match=r"index: candidate 1 is int .3. and not a text"):
         model.index(["a", 3])
+    for empty in ("", " \n"):
+        with pytest.raises(UserError, match="index: candidate 1 is empty: leave it out, or give it a text"):
+            model.index(["a", empty])
+        with pytest.raises(UserError, match="rank_all: item 0, candidate 1 is empty: leave it out"):
+            model.rank("a", ["b", empty])
     with pytest.raises(UserError, match="index takes a text, or a list of them, and not None"):
         model.index(None)
     assert len(model.index("abc")) == 1  # and not a candidate for each letter

@@ -53,7 +53,7 @@ def test_a_model_writes_what_its_task_writes_in_evaluation(writer, model):
 
 
 def test_lines_of_a_file_are_drawn_for_by_their_numbers(model, monkeypatch, tmp_path, capsys):
-    """However many are answered together."""
+    """However many are answered together, and whether those before them can be read."""
     (tmp_path / "sources.txt").write_text("\n".join(SOURCES) + "\n")
     for name, stub in (
         ("one_device_per_core", lambda: None),
@@ -69,6 +69,13 @@ def test_lines_of_a_file_are_drawn_for_by_their_numbers(model, monkeypatch, tmp_
     assert [(line["text"], line["others"][0]["text"]) for line in lines] == [
         tuple(text.text for text in texts) for texts in model.generate(SOURCES)
     ]
+    first, *others = SOURCES
+    (tmp_path / "skipped.txt").write_text("\n".join([first, '{"a": 1}', *others]) + "\n")
+    arguments = ["--workdir", str(tmp_path), "--input", str(tmp_path / "skipped.txt"), "--on-error", "skip"]
+    assert predict.main(arguments) == 65
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    expected, _, *later = model.generate([first, "a", *others])
+    assert [line["text"] for line in lines] == [texts[0].text for texts in (expected, *later)]
 
 
 def test_what_was_retrieved_is_read_with_a_conversation(monkeypatch, tmp_path, capsys):

@@ -57,7 +57,7 @@ def test_a_prompt_alone_is_the_prompt_in_any_batch_and_on_any_number_of_devices(
     assert texts(on_eight.generate(PROMPTS, **settings)) == texts(whole)
     of_model = Writer(model, generation_settings(model.config, settings))
     for number in (0, 3, 5):
-        (alone,) = of_model.write([of_model.prompt(PROMPTS[number], "")], first=number)
+        (alone,) = of_model.write([of_model.prompt(PROMPTS[number], "")], [number])
         assert alone[0].text == texts(whole)[number]
         assert alone[0].score == pytest.approx(first(whole)[number].score, abs=1e-4)
     backwards = model.generate(PROMPTS[::-1], **settings) if "seed" not in settings else whole[::-1]

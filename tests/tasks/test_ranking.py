@@ -14,7 +14,7 @@ from task_sections import task_section
 from tiny_task import assert_same_gradient, tiny_task
 
 from electra_jax.errors import UserError
-from electra_jax.model.ranking_head import PairEncoder, scores_of_all, scores_of_own
+from electra_jax.model.ranking_head import EncodedPairs, PairEncoder, scores_of_all, scores_of_own
 from electra_jax.tasks.metrics import pearson, spearman
 from electra_jax.tasks.negatives import drawn_texts, negatives_wanted, with_negatives
 from electra_jax.tasks.paired_bootstrap import measure_of
@@ -101,6 +101,34 @@ def test_the_loss_is_against_all_responses_of_the_batch_but_the_same_text(ranker
     np.testing.assert_allclose(loss, -np.diag(logs).mean(), rtol=1e-4)
 
 
+def test_what_is_right_after_a_context_is_no_negative_of_it():
+    """A ranker that puts all that is right after a context first has no loss, whatever else is in the batch."""
+    examples = [
+        RankingExample("0", "ab", ("c", "d", "e"), (0, 1)),
+        RankingExample("1", "b", ("d", "f"), (0,)),
+        RankingExample("2", "ab", ("g",), (0,)),  # the first one's context
+        RankingExample("3", "b", ("h",), (0,)),
+    ]
+    right = {"ab": set("cdg"), "b": set("dh")}
+    made = tiny_task({"kind": "ranking", "encoder": "bi"}, examples)
+    rows, owners = with_negatives(examples, made.task.config, "mine")
+    assert owners.tolist() == [0, 0, 1, 2, 3]
+    for chosen in (range(5), (0, 2), (1, 3), (3, 4)):
+        some = [rows[n] for n in chosen]
+        contexts = np.stack([[[50.0 * (c == one.context) for c in right]] for one in some])
+        candidates = np.zeros((len(some), 3, 2), np.float32)
+        for row, one in enumerate(some):
+            for place, text in enumerate(one.candidates):
+                candidates[row, place] = [text in right[context] for context in right]
+        batch = made.batch(examples, rows=list(chosen))
+        own = batch.targets["candidate"].shape[1]
+        pairs = EncodedPairs(jnp.asarray(contexts), jnp.asarray(candidates[:, :own]), jnp.float32(1))
+        losses = made.task.loss(lambda hidden, segments, own, pairs=pairs: pairs, None, batch, None)
+        np.testing.assert_allclose(losses, 0, atol=1e-6, err_msg=str(list(chosen)))
+    batch = made.batch(examples, rows=[*range(5), -1, -1, -1])
+    assert_same_gradient(made.gradient(batch, data=4, fsdp=2), made.gradient(batch, data=1))
+
+
 @pytest.mark.parametrize("encoder", SECTIONS)
 def test_devices_give_the_loss_and_gradient_of_the_whole_batch(rankers, encoder):
     """Rows that only fill the batch are no negatives, either."""
@@ -136,6 +164,13 @@ def test_negatives_are_drawn_evenly():
     assert set(drawn) == {*pool} - {"007", "123"}
     mean = 2000 * 12 / 198
     assert all(abs(count - mean) < 5 * math.sqrt(mean) for count in drawn.values())
+
+
+def test_what_is_right_after_a_context_is_not_drawn_for_it():
+    examples = [RankingExample(str(n), "a" if n < 4 else "b", (str(n),), (0,)) for n in range(8)]
+    for one in with_negatives(examples, task_section(kind="ranking", negatives_from="drawn"), "mine")[0]:
+        there = range(4, 8) if one.context == "a" else range(4)
+        assert set(one.candidates[1:]) == set(map(str, there))
 
 
 def test_a_text_that_is_right_is_right_wherever_it_stands(rankers):
@@ -246,6 +281,14 @@ def test_what_cannot_be_trained_on(rankers):
     section = task_section(kind="ranking", negatives_from="file")
     with pytest.raises(UserError, match=r"'0' has no negatives to be told from.*to batch or drawn"):
         with_negatives(PAIRS, section, "mine")
+    alike = [RankingExample(str(n), "ab"[n], ("c",), (0,)) for n in range(2)]
+    drawn = {"kind": "ranking", "negatives_from": "drawn"}
+    for section, advice in (
+        (drawn, "more examples: no other has another right candidate that could be drawn"),
+        (drawn | {"negatives_per_example": 0}, "raise mine.negatives_per_example, which is 0"),
+    ):
+        with pytest.raises(UserError, match=rf"'0' has no negatives to be told from; .*{advice}"):
+            with_negatives(alike, task_section(**section), "mine")
     with pytest.raises(UserError, match="metric is 'accuracy', but for ranking it must be one of: hits@1"):
         tiny_task({"kind": "ranking", "metric": "accuracy"}, PAIRS)
 

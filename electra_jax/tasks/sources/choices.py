@@ -247,7 +247,7 @@ def answer_number(value: Any, name: str, count: int, place: str, may_be_hidden: 
     if isinstance(value, str):
         text = value.strip()
         number = int(text) if text.isdecimal() and len(text) < 9 else None
-        if len(text) == 1 and "A" <= text.upper() <= "Z":
+        if len(text) == 1 and text.isascii() and text.isalpha():
             number = ord(text.upper()) - ord("A")
     if type(number) is not int or not 0 <= number < count:
         last = chr(ord("A") + count - 1) if count <= 26 else "…"

@@ -19,7 +19,7 @@ from electra_jax.tasks.sources.choices import (
 )
 from electra_jax.tasks.sources.files import json_field
 from electra_jax.tasks.sources.records import records_of
-from electra_jax.tasks.sources.scored_pairs import read_scored_pairs
+from electra_jax.tasks.sources.scored_pairs import number_of, read_scored_pairs
 from electra_jax.tasks.sources.texts_alone import read_texts_alone
 
 
@@ -77,6 +77,8 @@ class RankingReader:
         if response_name in record:
             response = json_field(record, response_name, str, place)
             negatives = record.get(config.negatives or "negatives")
+            if not negatives and not may_be_hidden:
+                self._refuse_score(record, place)
             candidates = _texts(
                 [response, *_list(negatives or [], config.negatives or "negatives", place)], place
             )
@@ -92,6 +94,16 @@ class RankingReader:
                 f"them (it has {quoted(record)}); name its column in {self.where}.response or candidates."
             )
         yield RankingExample(identifier(record, config.id, count, place), context, candidates, relevant)
+
+    def _refuse_score(self, record: Mapping[str, Any], place: str) -> None:
+        """Refuse a pair with a number that says how right it is, which would be learned as right whatever that is."""
+        for name in (self.config.label or "label", "score"):
+            if isinstance(record.get(name), bool) or number_of(record.get(name)) is not None:
+                raise UserError(
+                    f"{place} has {name!r} ({record[name]}) beside a response, and every response is learned as right: "
+                    "keep the pairs that are, without that column, or give wrong candidates as negatives; pairs with "
+                    f"scores are for dev and test, where {self.where}.metric is spearman or pearson."
+                )
 
 
 def read_rankings(
@@ -132,7 +144,9 @@ def with_our_names(record: Mapping[str, Any]) -> Mapping[str, Any]:
     if "context" in record or not record.keys() >= {"anchor", "positive"}:
         return record
     negatives = [
-        record[name] for name in record if re.fullmatch(r"negative(_\d+)?", name) and record[name] != ""
+        record[name]
+        for name in record
+        if re.fullmatch(r"negative(_\d+)?", name) and record[name] not in ("", None)
     ]
     return {**record, "context": record["anchor"], "response": record["positive"], "negatives": negatives}
 
@@ -151,8 +165,10 @@ def _relevant(
 
 
 def _check_count(candidates: tuple[str, ...], place: str, least: int) -> None:
-    if len(candidates) < least:
+    if len(set(candidates)) < least:
         many = "1 candidate" if len(candidates) == 1 else "no candidates"
+        if len(candidates) > 1:
+            many = f"{len(candidates)} candidates that are the same text"
         raise UserError(
             f"{place} has {many}, so there is nothing to rank; give it negatives, or a list of candidates."
         )

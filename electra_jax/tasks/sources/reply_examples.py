@@ -40,7 +40,7 @@ def reply_examples(
         config: section of the task.
         conversations: its section ``conversations``.
         where: name of the task's section, for messages.
-        notes: which conversations were left out is appended.
+        notes: which conversations were left out, and where there are fewer distractors than are wanted, is appended.
 
     Raises:
         UserError: a file that cannot be read; a conversation of one turn; nothing that is left to evaluate on.
@@ -58,7 +58,7 @@ def reply_examples(
             check_retrieved(replied, retrieval, where, paths[split])
         if isinstance(config, RankingConfig):
             count = 0 if split == "train" else config.distractors or _DISTRACTORS
-            examples[split] = list(_ranked(replied, count, f"{where}.{split}"))
+            examples[split] = list(_ranked(replied, count, where, split, notes))
         else:
             examples[split] = list(replied)
         if some and not examples[split]:
@@ -91,7 +91,9 @@ def _examples(conversation: Conversation, config: ConversationsConfig) -> Iterat
                 yield Seq2SeqExample(*known)
 
 
-def _ranked(replied: Sequence[Seq2SeqExample], distractors: int, where: str) -> Iterator[RankingExample]:
+def _ranked(
+    replied: Sequence[Seq2SeqExample], distractors: int, where: str, split: str, notes: list[str]
+) -> Iterator[RankingExample]:
     """Yield each reply as the right candidate, the first, among so many others of the same split.
 
     Raises:
@@ -100,7 +102,12 @@ def _ranked(replied: Sequence[Seq2SeqExample], distractors: int, where: str) -> 
     pool = sorted({text for example in replied for text in example.targets or ()})
     if distractors and len(pool) < 2:
         raise UserError(
-            f"{where} has no two replies that differ, so there is nothing to rank; give more of them."
+            f"{where}.{split} has no two replies that differ, so there is nothing to rank; give more of them."
+        )
+    if len(pool) <= distractors:
+        notes.append(
+            f"the {split} conversations have {len(pool):,} replies that differ, so each stands among {len(pool):,} "
+            f"candidates and not {distractors + 1:,} ({where}.distractors)"
         )
     rng = np.random.default_rng(0)
     for example in replied:

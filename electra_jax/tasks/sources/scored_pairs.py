@@ -59,7 +59,7 @@ def _records(path: Path, extension: str) -> Iterable[tuple[str, Mapping[str, Any
         return records_of(path, extension)
     cells = read_cells(path)
     first = cells[0][1]
-    if len(first) == 3 and _number(first[0]) is not None:
+    if len(first) == 3 and number_of(first[0]) is not None:
         names: tuple[str, ...] = ("score", "sentence1", "sentence2")
     else:
         table = table_with_header(path, cells)
@@ -89,7 +89,7 @@ def _pair(
             f"{place} has an empty text, which is like nothing: mend the file, or leave the pair out"
         )
     value = record.get(score)
-    number = _number(value)
+    number = number_of(value)
     if number is None and not (may_be_hidden and value in (None, "")):
         raise UserError(
             f"{place}: {score} is {value!r:.60} and not a number that says how alike the texts are"
@@ -97,7 +97,8 @@ def _pair(
     return TextExample(identifier(record, name, count, place), texts[0], texts[1], number)
 
 
-def _number(value: Any) -> float | None:
+def number_of(value: Any) -> float | None:
+    """Return a score, which may be in digits; None where a value is none."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

@@ -102,6 +102,8 @@ def test_answers_of_a_test_file_may_be_hidden(tmp_path):
         ),
         ({"label": "C"}, "which is none of the 2 options"),
         ({"label": True}, "which is none of the 2 options"),
+        ({"label": "ß"}, "'label' is 'ß', which is none of the 2 options"),
+        ({"label": "ı", "options": [*"abcdefghij"]}, "'label' is 'ı', which is none of the 10 options"),
         ({"options": ["b"]}, "has 1 option, so there is nothing to choose"),
         ({"options": []}, "has no options"),
         ({"options": ["b", " "]}, "option 1 is empty"),

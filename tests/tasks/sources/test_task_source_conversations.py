@@ -112,8 +112,9 @@ def test_for_a_ranker_each_reply_of_dev_stands_among_others(tmp_path):
 
     def load(**task):
         section = task_section(kind="ranking", conversations={}, **files, **task)
-        return load_examples("mine", section, needs=("train", "dev"))
+        return load_examples("mine", section, needs=("train", "dev"), notes=notes)
 
+    notes: list[str] = []
     found = load()
     assert found["train"] == [RankingExample("0:1", "you: Bye.", ("So soon?",), (0,))]
     assert load() == found
@@ -123,6 +124,13 @@ def test_for_a_ranker_each_reply_of_dev_stands_among_others(tmp_path):
         assert example.candidates[0] == f"{number}."
         assert len({*example.candidates} & replies) == len(example.candidates) == 20
     assert {len(example.candidates) for example in load(distractors=4)["dev"]} == {5}
+    assert not notes
+    (tmp_path / "dev.txt").write_text("\n\n".join([_talks(3)] * 2))
+    assert {len(example.candidates) for example in load()["dev"]} == {3}
+    (note,) = notes
+    assert note.startswith(
+        "the dev conversations have 3 replies that differ, so each stands among 3 candidates and not 20"
+    )
     (tmp_path / "dev.txt").write_text(_talks(1))
     with pytest.raises(UserError, match=r"mine\.dev has no two replies that differ"):
         load()

@@ -48,6 +48,8 @@ def test_columns_of_sentence_transformers(tmp_path):
     triple, pair = {"anchor": "a", "positive": "b", "negative": "c"}, {"anchor": "e", "positive": "f"}
     found = _load(tmp_path, ".jsonl", triple, pair)
     assert [example.candidates for example in found] == [("b", "c"), ("f",)]
+    padded = {"anchor": "a", "positive": "b", "negative_1": "c", "negative_2": None}
+    assert _load(tmp_path, ".jsonl", padded)[0].candidates == ("b", "c")
 
 
 def test_texts_alone_are_their_own_right_candidates(tmp_path):
@@ -78,6 +80,29 @@ def test_scored_pairs_where_the_metric_is_of_such(tmp_path):
     assert _load(tmp_path, ".jsonl", line, split="test", metric="pearson")[0].hidden
 
 
+@pytest.mark.parametrize(
+    ("line", "section", "name"),
+    [
+        ({"context": "a", "response": "b", "label": 0.0}, {}, "label"),
+        ({"context": "a", "response": "b", "label": True}, {}, "label"),
+        ({"context": "a", "response": "b", "alike": "4.5"}, {"label": "alike"}, "alike"),
+        ({"anchor": "a", "positive": "b", "score": 1}, {}, "score"),
+        (
+            {"sentence1": "a", "sentence2": "b", "score": 1},
+            {"context": "sentence1", "response": "sentence2", "metric": "spearman"},
+            "score",
+        ),
+    ],
+)
+def test_pairs_with_scores_are_nothing_to_train_on(tmp_path, line, section, name):
+    with pytest.raises(UserError, match=f"train.jsonl, line 1 has '{name}' .* keep the pairs that are"):
+        _load(tmp_path, ".jsonl", line, **section)
+    told = {"context": "a", "response": "b", "negatives": ["c"], "label": 0, "score": 3}
+    assert _load(tmp_path, ".jsonl", told) == [RankingExample("0", "a", ("b", "c"), (0,))]
+    named = {"context": "a", "response": "b", "label": "small talk"}
+    assert _load(tmp_path, ".jsonl", named) == [RankingExample("0", "a", ("b",), (0,))]
+
+
 def test_right_candidates_of_a_test_file_may_be_hidden(tmp_path):
     (example,) = _load(tmp_path, ".jsonl", {"context": "a", "candidates": ["b", "c"]}, split="test")
     assert example.hidden
@@ -95,6 +120,8 @@ def test_right_candidates_of_a_test_file_may_be_hidden(tmp_path):
         ({"label": [0, 2]}, "'label' is '2', which is none of the 2 options"),
         ({"label": []}, "'label' names no right candidate"),
         ({"label": None}, "has no 'label', the right option"),
+        ({"candidates": ["b", "b"]}, "has 2 candidates that are the same text, so there is nothing to rank"),
+        ({"response": "b", "negatives": ["b", "b"]}, "has 3 candidates that are the same text"),
         ({"response": 3}, "the field 'response' is a whole number"),
         ({"response": "b", "negatives": "c"}, "'negatives' is text and not a list"),
         ({"context": None}, "the field 'context' is null"),
