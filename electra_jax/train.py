@@ -178,7 +178,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "The work directory holds config.yaml (resolved; training from it alone reproduces the run), metrics.jsonl "
         "(one JSON object a line), tensorboard/, checkpoints/STEP/ and tokenizer/. Settings that decide the model "
         "or the data order cannot change once it is there; all others can, such as train.steps (but not with "
-        "train.batch_size_schedule). All seeds of a fine-tuning have one recipe, so its train.steps and optimizer cannot change.",
+        "train.batch_size_schedule). All seeds of a fine-tuning have one recipe, so "
+        "its train.steps and optimizer cannot change.",
         epilog="examples:\n"
         "  python -m electra_jax.train --config tiny --workdir runs/tiny\n"
         "  python -m electra_jax.train --config small --workdir runs/mine \\\n"

@@ -17,7 +17,7 @@ from electra_jax.tasks.sources.records import records_of
 from electra_jax.tasks.sources.retrieved import retrieved_by_turn
 
 EXTENSIONS = (".jsonl", ".json", ".txt")
-_TURNS = ("turns", "utterances", "messages")
+TURNS = ("turns", "utterances", "messages")
 _TEXT, _SPEAKER = ("text", "content"), ("speaker", "role")
 _NAMED_LINE = re.compile(r"\s*([^\s:][^:]{0,39}):\s+(.*\S)\s*")
 
@@ -58,7 +58,7 @@ class ConversationReader:
 
     def field(self, record: Mapping[str, Any]) -> str | None:
         """Return the name of the field with the turns; None where there is none."""
-        names = _TURNS if self.config.turns is None else (self.config.turns,)
+        names = TURNS if self.config.turns is None else (self.config.turns,)
         return next((name for name in names if name in record), None)
 
     def turns(self, record: Mapping[str, Any], place: str) -> tuple[Turn, ...]:

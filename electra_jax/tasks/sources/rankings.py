@@ -17,6 +17,7 @@ from electra_jax.tasks.sources.choices import (
     identifier,
     recognised_format,
 )
+from electra_jax.tasks.sources.conversations import TURNS
 from electra_jax.tasks.sources.files import json_field
 from electra_jax.tasks.sources.records import records_of
 from electra_jax.tasks.sources.scored_pairs import number_of, read_scored_pairs
@@ -67,9 +68,11 @@ class RankingReader:
         record = record if config.names_columns else with_our_names(record)
         context_name = config.context or "context"
         if context_name not in record:
+            turns = record.keys() & {*TURNS}
             raise UserError(
-                f"{place} has no field {context_name!r}, the context (it has {quoted(record)}); name its column in "
-                f"{self.where}.context, or mend the file."
+                f"{place} has no field {context_name!r}, the context (it has {quoted(record)}); "
+                + (f"of conversations set {self.where}.conversations={{}}; else " if turns else "")
+                + f"name its column in {self.where}.context, or mend the file."
             )
         context = json_field(record, context_name, str, place)
         response_name, list_name = config.response or "response", config.candidates or "candidates"

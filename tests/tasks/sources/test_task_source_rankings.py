@@ -133,3 +133,11 @@ def test_what_is_no_example(tmp_path, change, message):
         del record["candidates"]
     with pytest.raises(UserError, match=f"dev.jsonl, line 1.*{message}"):
         _load(tmp_path, ".jsonl", record, split="dev")
+
+
+def test_conversations_are_told_how_they_are_read(tmp_path):
+    said = {"turns": ["Hello", "Hi"]}
+    with pytest.raises(
+        UserError, match=r"has no field 'context'.*of conversations set .*mine\.conversations=\{\}; else name"
+    ):
+        _load(tmp_path, ".jsonl", said)
