@@ -40,8 +40,7 @@ def costs_of(model: Model, run: Path, step: int | None) -> Costs:
     """Return what a run cost up to a step; what it started from (``init_from``) is not counted."""
     sizes = {name: sum(leaf.size for leaf in jax.tree.leaves(part)) for name, part in model._params.items()}
     parameters, kept = sum(sizes.values()), sizes["embeddings"] + sizes["encoder"]
-    directory = None if step is None else find_checkpoint(run)[1]
-    if step is None or directory is None or not has_progress(directory, step):
+    if step is None or not has_progress(directory := find_checkpoint(run)[1], step):
         return Costs(parameters, kept, None, None, None)
     config = model.config
     batches, length = batch_sizes(config.train), config.data.sequence_length

@@ -151,7 +151,7 @@ class RankingTask:
         """Return the cross-entropy of the right candidate, float32 ``[batch]``.
 
         The others are the row's own, and with ``negatives_from: batch`` all of the batch, over all devices, but those
-        that are right after the same context.
+        that a row of the batch has as right after the same context.
         """
         numbers = batch.targets["candidate"]
         if self._crosses:
@@ -164,12 +164,11 @@ class RankingTask:
         pairs = head(hidden, batch.inputs.segment_ids, own)
         if not self.config.negatives_of_batch:
             scores, right = scores_of_own(pairs.contexts, pairs.candidates), jnp.zeros(rows, jnp.int32)
-            others, known = numbers, numbers[:, :1]
+            is_wrong = (numbers != 0) & (numbers != numbers[:, :1])
         else:
             scores = scores_of_all(pairs.contexts, pairs.candidates.reshape(rows * own, -1))
             right = jnp.arange(rows, dtype=jnp.int32) * own
-            others, known = jnp.broadcast_to(numbers.reshape(1, -1), scores.shape), batch.targets["right"]
-        is_wrong = (others != 0) & ~(others[:, :, None] == known[:, None, :]).any(axis=-1)
+            is_wrong = (numbers.reshape(1, -1) != 0) & ~_right_in_batch(numbers, batch.targets["context"])
         is_right = jnp.arange(scores.shape[1]) == right[:, None]
         logits = jnp.where(is_wrong | is_right, scores * pairs.scale, _NO_CANDIDATE)
         return softmax_cross_entropy(logits, right)
@@ -259,3 +258,15 @@ def _each_right_text_once(example: RankingExample, scores: np.ndarray) -> tuple[
 
 def _as_choices(examples: Sequence[RankingExample]) -> list[ChoiceExample]:
     return [ChoiceExample(example.id, example.context, example.candidates) for example in examples]
+
+
+def _right_in_batch(numbers: Array, contexts: Array) -> Array:
+    """Return which candidates of the batch a row with the same context has as the right one, bool ``[rows, all]``.
+
+    Args:
+        numbers: int32 ``[rows, candidates]``, equal for equal texts, the right one first.
+        contexts: int32 ``[rows]``, equal for equal contexts.
+    """
+    same = contexts[:, None] == contexts  # [rows, rows]
+    is_right = numbers[:, :1] == numbers.reshape(1, -1)  # [rows, all]
+    return same.astype(jnp.float32) @ is_right.astype(jnp.float32) > 0

@@ -26,8 +26,7 @@ def training_rows(
     """Encode each example as ``[CLS] context [SEP] [CLS] candidate [SEP] …``, the right candidate first.
 
     The target ``candidate`` is int32 ``[rows, candidates]``: a number for each text, the same for the same text, and 0
-    where an example has fewer candidates than another. ``right``, int32 ``[rows, right]``, has those of all texts that
-    are right after the example's context in any of the examples, filled up with 0.
+    where an example has fewer candidates than another. ``context``, int32 ``[rows]``, is a number for each context.
 
     Args:
         tokenizer: encodes the texts.
@@ -50,7 +49,9 @@ def training_rows(
     rows, _ = _packed(
         tokenizer, examples, chosen, range(len(examples)), max_length, max_candidate, keeps_start
     )
-    return Rows(**rows, targets={"candidate": targets, "right": _right_after(examples, targets[:, 0])})
+    known: dict[str, int] = {}
+    contexts = [known.setdefault(example.context, len(known) + 1) for example in examples]
+    return Rows(**rows, targets={"candidate": targets, "context": np.array(contexts, np.int32)})
 
 
 def prediction_rows(
@@ -103,23 +104,6 @@ def text_rows(tokenizer: Tokenizer, texts: Sequence[str], side: Side, longest: i
         details=[len(some) < len(ids) for some, ids in zip(kept, encoded, strict=True)],
         segment_ids=[np.full_like(row, 1 if is_context else 2) for row in rows],
     )
-
-
-def _right_after(examples: Sequence[RankingExample], numbers: np.ndarray) -> np.ndarray:
-    """Return int32 ``[examples, right]``: the numbers of all that is right after each one's context, filled up with 0.
-
-    Args:
-        examples: with their contexts.
-        numbers: int32 ``[examples]``, of the right candidate of each.
-    """
-    after: dict[str, dict[int, None]] = {}
-    for example, number in zip(examples, numbers.tolist(), strict=True):
-        after.setdefault(example.context, {})[number] = None
-    found = np.zeros((len(examples), max(map(len, after.values()), default=1)), np.int32)
-    for row, example in enumerate(examples):
-        right = list(after[example.context])
-        found[row, : len(right)] = right
-    return found
 
 
 def _packed(
