@@ -9,6 +9,7 @@ from small_run import small_config
 from tiny_writer import MODEL, NO_DROPOUT, letters
 
 from electra_jax.config import dump_config
+from electra_jax.config.conversations import ConversationsConfig
 from electra_jax.inference.load import Model
 from electra_jax.tasks.build import build_task
 from electra_jax.tasks.settings import TaskSettings, write_settings
@@ -47,6 +48,16 @@ def ranker(encoder: str, seed: int = 0) -> Model:
     tokenizer = letters()
     task = build_task("reply", TaskSettings(kind="ranking"), config, tokenizer)
     return Model(config, tokenizer, params, {"reply": task})
+
+
+def ranker_of_conversations(encoder: str) -> Model:
+    """Return the same ranker with a task ``reply`` on conversations, whose last turn it reads, without names."""
+    model = ranker(encoder)
+    (section,) = model.config.finetune.tasks.values()
+    section = section.model_copy(update={"conversations": ConversationsConfig(speakers="none", history=1)})
+    finetune = model.config.finetune.model_copy(update={"tasks": {"reply": section}})
+    config = model.config.model_copy(update={"finetune": finetune})
+    return Model(config, model.tokenizer, model._params, model.tasks)
 
 
 def write_ranker(folder: Path, encoder: str) -> Path:

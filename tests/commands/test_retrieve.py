@@ -4,13 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_ranker import ranker
+from tiny_ranker import ranker, ranker_of_conversations
 
 from electra_jax import retrieve
 from electra_jax.config.conversations import ConversationsConfig
 from electra_jax.dialogue.turns import Turn
 from electra_jax.errors import UserError
-from electra_jax.inference.load import Model
 from electra_jax.inference.retrieving import contexts_of
 from electra_jax.tasks.sources.conversations import Conversation
 
@@ -21,12 +20,7 @@ OTHERS = [["xx", "cd", "dcba"], ["yy", "hhh", "EF"], ["ee", "gg"]]
 @pytest.fixture
 def asked(monkeypatch, tmp_path, capsys):
     """Runs the command with a ranker of conversations, or one that was trained on something else."""
-    model = ranker("poly")
-    (section,) = model.config.finetune.tasks.values()
-    section = section.model_copy(update={"conversations": ConversationsConfig(speakers="none", history=1)})
-    finetune = model.config.finetune.model_copy(update={"tasks": {"reply": section}})
-    config = model.config.model_copy(update={"finetune": finetune})
-    of_talks = Model(config, model.tokenizer, model._params, model.tasks)
+    model, of_talks = ranker("poly"), ranker_of_conversations("poly")
     for name, talks in (("asked", TALKS), ("others", OTHERS)):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"turns": some}) + "\n" for some in talks))
 

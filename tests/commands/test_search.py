@@ -6,12 +6,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tiny_ranker import ranker, write_ranker
+from tiny_ranker import ranker, ranker_of_conversations, write_ranker
 
-from electra_jax.config.conversations import ConversationsConfig
 from electra_jax.config.ranking_task import RankingConfig
 from electra_jax.errors import UserError
-from electra_jax.inference.load import Model
 from electra_jax.inference.search_examples import METRICS, read_examples, search_scores
 from electra_jax.partitioning import mesh
 from electra_jax.retrieval.candidates import Candidate
@@ -70,14 +68,9 @@ def test_an_index_is_built_and_asked(bi, command, tmp_path):
 
 
 def test_what_is_said_is_asked_as_a_task_on_conversations_was_trained(command, tmp_path, monkeypatch):
-    plain = ranker("bi")
-    (section,) = plain.config.finetune.tasks.values()
-    talks = section.model_copy(update={"conversations": ConversationsConfig(speakers="none", history=1)})
-    finetune = plain.config.finetune.model_copy(update={"tasks": {"reply": talks}})
-    config = plain.config.model_copy(update={"finetune": finetune})
-    of_talks = Model(config, plain.tokenizer, plain._params, plain.tasks)
+    of_talks = ranker_of_conversations("bi")
     of_talks.index(TEXTS, tmp_path / "index")
-    monkeypatch.setattr(checked, "trained_tasks", lambda path: (config, of_talks.tasks))
+    monkeypatch.setattr(checked, "trained_tasks", lambda path: (of_talks.config, of_talks.tasks))
     monkeypatch.setattr(asking, "load_with_notes", lambda path: of_talks)
     ask = ("ask", "--workdir", tmp_path, "--index", tmp_path / "index")
     expected = [(f"{one['score']:.4f}", one["candidate"]) for one in of_talks.rank("- cab", TEXTS)]
