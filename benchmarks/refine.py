@@ -23,7 +23,8 @@ from electra_jax import cli
 from electra_jax.config.generation import RefineConfig
 from electra_jax.data.sources import open_source
 from electra_jax.errors import UserError
-from electra_jax.inference.load import Model, load
+from electra_jax.inference.load import load
+from electra_jax.inference.model import Model
 from electra_jax.inference.refining import GappedRows, check_is_pair, refine_rows
 
 

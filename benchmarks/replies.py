@@ -19,7 +19,8 @@ from typing import Any
 
 from electra_jax import cli
 from electra_jax.errors import UserError
-from electra_jax.inference.load import Model, load
+from electra_jax.inference.load import load
+from electra_jax.inference.model import Model
 from electra_jax.inference.source_scorer import score_for_sources
 from electra_jax.inference.source_writer import named_task, retrieved_for, source_of
 from electra_jax.inference.writing import writer_of

@@ -11,7 +11,7 @@ from electra_jax.errors import UserError
 
 if TYPE_CHECKING:
     from electra_jax import train
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
     from electra_jax.inference.reranking import Reranker
 
 from electra_jax.stopping import watch_command
@@ -49,7 +49,7 @@ def __getattr__(name: str) -> Any:
     """Import what needs jax only when it is asked for: some commands do without."""
     match name:
         case "Model":
-            return importlib.import_module("electra_jax.inference.load").Model
+            return importlib.import_module("electra_jax.inference.model").Model
         case "Reranker":
             return importlib.import_module("electra_jax.inference.reranking").Reranker
         case "train":  # a module that can be called: python -m electra_jax.train is the same as a command

@@ -10,7 +10,8 @@ from typing import Any, TextIO
 from electra_jax import cli
 from electra_jax.data.sources.compressed import Source, open_bytes
 from electra_jax.errors import UserError
-from electra_jax.inference.load import Model, load
+from electra_jax.inference.load import load
+from electra_jax.inference.model import Model
 from electra_jax.inference.predictions import Predictions
 from electra_jax.inference.records import Record, extract_inputs
 

@@ -28,11 +28,12 @@ from electra_jax.inference.error_detection import (
     suspicions_of_words,
     wrong_words,
 )
-from electra_jax.inference.load import Model, trained_tasks
+from electra_jax.inference.model import Model
 from electra_jax.inference.pairs import pair_accuracy, read_pairs
 from electra_jax.inference.reviewing import check_reviewer, check_threshold
 from electra_jax.inference.scoring import score_texts
 from electra_jax.inference.similarity import layers_named, sts_figures
+from electra_jax.inference.trained import trained_tasks
 from electra_jax.objectives.kinds import is_causal
 from electra_jax.partitioning.mesh import check_batch, make_mesh
 from electra_jax.runtime.compilation_cache import use_compilation_cache

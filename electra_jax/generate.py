@@ -25,13 +25,14 @@ from electra_jax.errors import UserError
 from electra_jax.files.new_files import check_output
 from electra_jax.generation.settings import resolve_method, texts_per_prompt
 from electra_jax.inference.conversations import said_text
-from electra_jax.inference.load import Model, trained_tasks
+from electra_jax.inference.model import Model
 from electra_jax.inference.reading import TrainingFileFormat, read_records, training_file_format
 from electra_jax.inference.records import Record, begun, chunk_records
 from electra_jax.inference.refining import check_is_pair, refine_texts
 from electra_jax.inference.reranker_file import check_models, load_reranker, read_judges
 from electra_jax.inference.reranking import RerankingWriter, check_several
 from electra_jax.inference.source_writer import SourceWriter, writing_tasks
+from electra_jax.inference.trained import trained_tasks
 from electra_jax.inference.writing import build_writer, check_can_write, not_written
 from electra_jax.objectives.kinds import abilities
 from electra_jax.runtime.cpu_devices import one_device_per_core

@@ -18,7 +18,7 @@ from electra_jax.errors import UserError
 from electra_jax.files.new_files import check_output
 from electra_jax.inference import predictions
 from electra_jax.inference.filling import check_generator, check_k
-from electra_jax.inference.load import Model, trained_tasks
+from electra_jax.inference.model import Model
 from electra_jax.inference.predictions import text_with_gaps
 from electra_jax.inference.prompts import check_labels_fit, check_prompter, check_prompts
 from electra_jax.inference.reading import TrainingFileFormat, read_records, training_file_format
@@ -26,6 +26,7 @@ from electra_jax.inference.records import Record, begun, chunk_records
 from electra_jax.inference.reranker_file import judges_of_task, load_reranker
 from electra_jax.inference.reviewing import check_reviewer, check_threshold, readable_review
 from electra_jax.inference.source_writer import SourceWriter
+from electra_jax.inference.trained import trained_tasks
 from electra_jax.inference.vectors import check_layer
 from electra_jax.runtime.cpu_devices import one_device_per_core
 from electra_jax.runtime.malloc import keep_freed_memory

@@ -19,7 +19,7 @@ from electra_jax.files.new_files import check_output
 from electra_jax.generation.settings import resolve_method, texts_per_prompt
 from electra_jax.generation.written import Generation
 from electra_jax.inference.judges import JUDGES
-from electra_jax.inference.load import Model, trained_tasks
+from electra_jax.inference.model import Model
 from electra_jax.inference.rerank_tuning import JudgedTexts, judge_texts
 from electra_jax.inference.reranker_file import (
     JudgeSetting,
@@ -30,6 +30,7 @@ from electra_jax.inference.reranker_file import (
 )
 from electra_jax.inference.reranking import Reranker, check_several
 from electra_jax.inference.source_writer import SourceWriter, retrieved_for, writing_tasks
+from electra_jax.inference.trained import trained_tasks
 from electra_jax.runtime.cpu_devices import one_device_per_core
 from electra_jax.runtime.malloc import keep_freed_memory
 from electra_jax.tasks.protocol import Seq2SeqExample

@@ -15,10 +15,10 @@ from electra_jax.dialogue.turns import Turn, replies, reply_text
 from electra_jax.errors import UserError
 from electra_jax.files.new_files import check_output
 from electra_jax.inference.indexing import build_index, candidates_from
-from electra_jax.inference.load import trained_tasks
 from electra_jax.inference.rankers import searching_task
 from electra_jax.inference.retrieving import conversations_of, retrieve
 from electra_jax.inference.searching import Searcher
+from electra_jax.inference.trained import trained_tasks
 from electra_jax.retrieval.index import read_description
 from electra_jax.runtime.cpu_devices import one_device_per_core
 from electra_jax.runtime.malloc import keep_freed_memory

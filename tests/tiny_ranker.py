@@ -10,7 +10,7 @@ from tiny_writer import MODEL, NO_DROPOUT, letters
 
 from electra_jax.config import dump_config
 from electra_jax.config.conversations import ConversationsConfig
-from electra_jax.inference.load import Model
+from electra_jax.inference.model import Model
 from electra_jax.tasks.build import build_task
 from electra_jax.tasks.settings import TaskSettings, write_settings
 from electra_jax.training.checkpoints import RunIdentity, write_params

@@ -24,8 +24,10 @@ from electra_jax.files.json_files import write_json
 from electra_jax.files.local_paths import check_folder
 from electra_jax.files.new_files import check_output
 from electra_jax.inference.error_detection import MarkedSentence, read_marked_sentences
-from electra_jax.inference.load import Model, load, trained_tasks
+from electra_jax.inference.load import load
+from electra_jax.inference.model import Model
 from electra_jax.inference.pairs import Pair
+from electra_jax.inference.trained import trained_tasks
 from electra_jax.runtime.malloc import keep_freed_memory
 from electra_jax.scoring.methods import usable_methods
 from electra_jax.training.checkpoints import find_checkpoint

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from electra_jax.data.batch_sizes import BatchSizes
-from electra_jax.inference.load import Model
+from electra_jax.inference.model import Model
 from electra_jax.objectives import build_objective
 from electra_jax.training.checkpoints import find_checkpoint, has_progress
 from electra_jax.training.flops import train_step_flops

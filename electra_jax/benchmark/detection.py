@@ -7,7 +7,7 @@ import numpy as np
 from electra_jax.benchmark.exam import Corrupted, Exam, Replace, corrupt
 from electra_jax.benchmark.measured import Measured, fingerprint
 from electra_jax.inference.error_detection import MarkedSentence, area_under_roc
-from electra_jax.inference.load import Model
+from electra_jax.inference.model import Model
 from electra_jax.inference.reviewing import check_reviewer, room_of_training, word_suspicions
 from electra_jax.inference.suggesting import Suspect, suggest
 from electra_jax.inference.words import tokens_of_words, word_spans, write_words

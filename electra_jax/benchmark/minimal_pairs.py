@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from electra_jax.benchmark.measured import Measured, fingerprint
-from electra_jax.inference.load import Model
+from electra_jax.inference.model import Model
 from electra_jax.inference.pairs import Pair, points_of_pair, read_pairs
 from electra_jax.inference.scoring import score_texts
 from electra_jax.scoring.methods import usable_methods

@@ -15,7 +15,7 @@ from electra_jax.benchmark.logistic import fit_logistic, logits, softmax
 from electra_jax.benchmark.measured import Measured
 from electra_jax.benchmark.tasks_of_data import read_task
 from electra_jax.errors import UserError
-from electra_jax.inference.load import Model
+from electra_jax.inference.model import Model
 from electra_jax.inference.vectors import pooled_states
 from electra_jax.tasks.classification import ClassificationTask
 from electra_jax.tasks.paired_bootstrap import measure_of

@@ -18,12 +18,13 @@ from electra_jax.config.loading import with_overrides
 from electra_jax.errors import UserError
 from electra_jax.inference.chatting import Conversation, ReplySettings, check_reranked, make_replier
 from electra_jax.inference.choosing import open_candidates
-from electra_jax.inference.load import Model, trained_tasks
+from electra_jax.inference.model import Model
 from electra_jax.inference.rankers import ranking_task
 from electra_jax.inference.reply_roles import reply_roles
 from electra_jax.inference.replying import Marks
 from electra_jax.inference.reranker_file import JudgeSetting, check_models, load_reranker, read_judges
 from electra_jax.inference.reranking import Reranker
+from electra_jax.inference.trained import trained_tasks
 from electra_jax.runtime.cpu_devices import one_device_per_core
 from electra_jax.runtime.malloc import keep_freed_memory
 from electra_jax.scoring.methods import usable_methods

@@ -9,7 +9,7 @@ from typing import Any
 from electra_jax.chat.web import Answer
 from electra_jax.inference.chatting import reply_to
 from electra_jax.inference.detecting import Token, detect
-from electra_jax.inference.load import Model
+from electra_jax.inference.model import Model
 from electra_jax.inference.replying import Replier
 from electra_jax.inference.reranking import number_or_none
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from electra_jax.chat.answers import tokens_of
 from electra_jax.errors import UserError, visible
 from electra_jax.inference.chatting import Conversation
-from electra_jax.inference.load import Model
+from electra_jax.inference.model import Model
 from electra_jax.inference.replying import Proposal, Reply
 
 _RESTART = "/new"

@@ -22,7 +22,7 @@ from electra_jax.inference.reranking import Reranker, check_several
 from electra_jax.inference.writing import generation_settings
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 
 _NO_STOPS = (

@@ -19,7 +19,7 @@ from electra_jax.retrieval.index import CandidateIndex, open_index
 from electra_jax.tasks.ranking import RankingTask
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 # Texts, each once; or these with their vectors.
 Candidates = Sequence[str] | CandidateIndex

@@ -13,7 +13,7 @@ from electra_jax.inference.items import as_items, text_of
 from electra_jax.tasks.protocol import TaskBatch
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 
 @dataclass(frozen=True)

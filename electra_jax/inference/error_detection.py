@@ -19,7 +19,7 @@ from electra_jax.inference.words import write_words
 from electra_jax.tasks.sources.word_columns import read_word_columns
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 _RIGHT, _WRONG = "c", "i"
 _BETA = 0.5  # a false alarm costs more than a miss

@@ -24,7 +24,7 @@ from electra_jax.tokenizers import Tokenizer
 from electra_jax.tokenizers.text_ids import whole_text_ids
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 
 @dataclass(frozen=True)

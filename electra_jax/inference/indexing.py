@@ -17,7 +17,7 @@ from electra_jax.retrieval.candidates import Candidate
 from electra_jax.retrieval.index import CandidateIndex, Description, check_new, new_vectors, open_index
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 # Candidates that are encoded, sorted by length, and written together.
 _CHUNK = 1 << 14

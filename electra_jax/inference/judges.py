@@ -17,7 +17,7 @@ from electra_jax.inference.source_writer import Source, text_of_source, writing_
 from electra_jax.scoring.methods import SCORES, choose_method
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 # (source, candidate) of each, none of which is blank. What was retrieved for a source is for decoders that read it.
 Pairs = Sequence[tuple[Source, str]]

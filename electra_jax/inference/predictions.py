@@ -7,7 +7,7 @@ from typing import Any
 from electra_jax.errors import UserError
 from electra_jax.inference.filling import check_gaps
 from electra_jax.inference.items import candidates_of
-from electra_jax.inference.load import Model
+from electra_jax.inference.model import Model
 from electra_jax.inference.records import Record
 from electra_jax.inference.reranking import Reranker
 from electra_jax.inference.scoring import score_texts

@@ -26,7 +26,7 @@ from electra_jax.tasks.protocol import Rows, TaskBatch
 from electra_jax.tokenizers import Tokenizer
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 _TEXT, _LABEL = "{text}", "{label}"
 _PLACES = re.compile(f"({_TEXT}|{_LABEL})".replace("{", r"\{"))

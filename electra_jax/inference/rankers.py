@@ -19,7 +19,7 @@ from electra_jax.tasks.ranking_rows import Side
 from electra_jax.tasks.ranking_vectors import VectorsOf
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 # Rows of up to so many tokens are little work: a batch of them has more for each device than one of longer rows.
 _SHORT, _SHORT_ROWS, _LONG_ROWS = 48, 128, 32

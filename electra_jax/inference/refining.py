@@ -30,7 +30,7 @@ from electra_jax.tokenizers.protocol import Encoding
 from electra_jax.tokenizers.text_ids import whole_text_ids
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 # Logits of a batch, for each accelerator or for all CPU devices together: 128 MB.
 _MAX_LOGITS = 1 << 25

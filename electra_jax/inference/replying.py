@@ -19,7 +19,7 @@ from electra_jax.tasks.seq2seq import Seq2SeqTask
 from electra_jax.tokenizers import Tokenizer
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 # Proposals of a reply that are kept, the first ones.
 KEPT = 5

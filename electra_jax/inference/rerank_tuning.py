@@ -20,7 +20,7 @@ from electra_jax.tasks.protocol import Seq2SeqExample
 from electra_jax.tasks.text_metrics import check_selecting, check_text_metrics, text_measures
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 # How often one text is drawn for each source, to say what choosing blindly reaches.
 _DRAWS = 20

@@ -12,8 +12,10 @@ from electra_jax.errors import UserError
 from electra_jax.files.json_files import read_object, write_json
 from electra_jax.files.local_paths import local_path
 from electra_jax.inference.judges import JUDGES, check_judge
-from electra_jax.inference.load import Model, load, trained_tasks
+from electra_jax.inference.load import load
+from electra_jax.inference.model import Model
 from electra_jax.inference.reranking import Reranker, check_judges
+from electra_jax.inference.trained import trained_tasks
 
 _REMEDY = "mend it, or have electra_jax.rerank write it anew"
 

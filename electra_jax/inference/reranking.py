@@ -19,7 +19,7 @@ from electra_jax.inference.source_writer import Source, SourceWriter
 from electra_jax.inference.writer import Writer
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 
 class Reranker:

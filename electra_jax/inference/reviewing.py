@@ -26,7 +26,7 @@ from electra_jax.tasks.word_windows import word_windows
 from electra_jax.tokenizers.protocol import Encoding
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 
 @dataclass(frozen=True)

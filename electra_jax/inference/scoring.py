@@ -17,7 +17,7 @@ from electra_jax.scoring.pll import masked_log_probs
 from electra_jax.tasks.protocol import Rows, TaskBatch
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 # Tokens of the rows that are made at once, where each text is as many rows as it has tokens.
 _MAX_MASKED_TOKENS = 1 << 22

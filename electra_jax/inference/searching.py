@@ -18,7 +18,7 @@ from electra_jax.retrieval.nearest import NearestVectors
 from electra_jax.tasks.ranking import RankingTask
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 Index = CandidateIndex | str | Path
 

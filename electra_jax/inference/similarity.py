@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax.errors import UserError
-from electra_jax.inference.load import Model
+from electra_jax.inference.model import Model
 from electra_jax.inference.vectors import check_layer, pooled_states
 from electra_jax.model.pooling import Pooling
 from electra_jax.tasks.metrics import spearman

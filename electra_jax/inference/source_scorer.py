@@ -16,7 +16,7 @@ from electra_jax.tasks.protocol import NO_TARGET, Rows, TaskBatch
 from electra_jax.tasks.teacher_forcing import token_log_probs
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 # Texts are padded to one of these, since for each and each length of sources a program is compiled.
 _WIDTHS = np.array([16 << (2 * step) for step in range(8)])

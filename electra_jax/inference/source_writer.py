@@ -21,7 +21,7 @@ from electra_jax.tasks.seq2seq import Seq2SeqTask
 from electra_jax.tasks.sources.retrieved import retrieved_text
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 
 # A text that is read, or that with what was retrieved for it.

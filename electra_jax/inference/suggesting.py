@@ -22,7 +22,7 @@ from electra_jax.tokenizers.protocol import Encoding
 from electra_jax.tokenizers.text_ids import whole_text_ids
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 _SPACE = "\u2581"  # how SentencePiece writes the space before a word
 # What a token may be: no word; the beginning of one; behind another without a blank, with letters or without.

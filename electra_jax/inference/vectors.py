@@ -21,7 +21,7 @@ from electra_jax.model.text_encoder import TextEncoder
 from electra_jax.tasks.protocol import Rows, TaskBatch
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 
 def encode(

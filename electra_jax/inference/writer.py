@@ -30,7 +30,7 @@ from electra_jax.model.sizes import round_up
 from electra_jax.tokenizers.text_ids import text_ids
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 # Tokens that are written before stop strings are looked for, and between the pieces of a stream.
 _TOKENS_BETWEEN_LOOKS = 16

@@ -19,7 +19,7 @@ from electra_jax.tokenizers import Tokenizer
 from electra_jax.tokenizers.notes import what_is_lost
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 
 def generate(

@@ -21,7 +21,7 @@ from electra_jax.partitioning.mesh import batch_sharding
 from electra_jax.training.compile_messages import WithCompileMessage
 
 if TYPE_CHECKING:
-    from electra_jax.inference.load import Model
+    from electra_jax.inference.model import Model
 
 # Texts of a batch per accelerator; for all CPU devices together, since they are one machine.
 ROWS_PER_DEVICE = 32

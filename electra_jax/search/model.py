@@ -6,8 +6,8 @@ from typing import cast
 from electra_jax import cli
 from electra_jax.answering import load_with_notes
 from electra_jax.config.ranking_task import RankingConfig
-from electra_jax.inference.load import trained_tasks
 from electra_jax.inference.rankers import searching_task
+from electra_jax.inference.trained import trained_tasks
 from electra_jax.runtime.cpu_devices import one_device_per_core
 from electra_jax.runtime.malloc import keep_freed_memory
 

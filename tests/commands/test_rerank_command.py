@@ -9,7 +9,7 @@ from tiny_writer import EXAMPLES, tiny_writer
 from electra_jax import generate, predict, rerank
 from electra_jax.config.loading import validate
 from electra_jax.inference import reranker_file
-from electra_jax.inference.load import Model
+from electra_jax.inference.model import Model
 from electra_jax.partitioning import mesh
 
 SOURCES = [example.source for example in EXAMPLES]

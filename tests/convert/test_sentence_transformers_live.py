@@ -11,7 +11,7 @@ from small_run import SmallVocabulary
 
 from electra_jax.convert.flat_parameters import unflatten
 from electra_jax.convert.sentence_transformers_writing import write_sentence_transformers
-from electra_jax.inference.load import Model
+from electra_jax.inference.model import Model
 from electra_jax.partitioning import mesh
 from electra_jax.tokenizers.build import KINDS
 

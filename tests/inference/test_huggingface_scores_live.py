@@ -7,7 +7,7 @@ from huggingface_folder import TINY, random_tensors, words, write_folder
 
 import electra_jax
 from electra_jax.config.schema import Config
-from electra_jax.inference.load import Model
+from electra_jax.inference.model import Model
 from electra_jax.partitioning import mesh
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[huggingface]'")

@@ -15,7 +15,7 @@ from tiny_models import write_fine_tuned, write_pre_trained
 from writers import causal_model
 
 import electra_jax
-from electra_jax.inference.load import Model
+from electra_jax.inference.model import Model
 from electra_jax.partitioning import mesh
 
 

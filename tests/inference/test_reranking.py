@@ -11,7 +11,7 @@ from tiny_writer import EXAMPLES, MODEL, letters, tiny_writer
 
 from electra_jax.errors import UserError
 from electra_jax.inference import reranker_file, source_scorer
-from electra_jax.inference.load import Model
+from electra_jax.inference.model import Model
 from electra_jax.inference.rerank_tuning import JudgedTexts, tune_reranker
 from electra_jax.inference.reranking import Reranker
 from electra_jax.inference.source_scorer import score_for_sources

@@ -10,7 +10,7 @@ from tiny_writer import EXAMPLES, tiny_writer
 
 from electra_jax import generate, predict
 from electra_jax.errors import UserError
-from electra_jax.inference.load import Model
+from electra_jax.inference.model import Model
 from electra_jax.inference.source_writer import SourceWriter
 from electra_jax.partitioning import mesh
 

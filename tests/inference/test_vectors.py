@@ -6,7 +6,7 @@ import pytest
 from small_run import small_config
 
 from electra_jax.errors import UserError
-from electra_jax.inference.load import Model
+from electra_jax.inference.model import Model
 from electra_jax.inference.similarity import layers_named, sts_figures
 from electra_jax.model.text_encoder import init_params
 from electra_jax.objectives import build_network

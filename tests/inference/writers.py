@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small_run import small_config
 
-from electra_jax.inference.load import Model
+from electra_jax.inference.model import Model
 from electra_jax.model.inputs import EncoderInputs
 from electra_jax.model.text_encoder import init_params
 from electra_jax.objectives import build_network
