@@ -12,6 +12,7 @@ from typing import Any
 from electra_jax.config.schema import Config
 from electra_jax.config.yaml_format import show
 from electra_jax.errors import UserError
+from electra_jax.model.disentangled import is_disentangled
 from electra_jax.model.sizes import EncoderSizes, network_sizes
 from electra_jax.objectives.kinds import is_causal
 from electra_jax.optim.groups import network_group
@@ -31,6 +32,8 @@ KEY = "generator.frozen_from"
 
 def check_frozen_generator(config: Config) -> None:
     """Refuse, without the devices, a run that has no generator, one of other sizes, or of another kind of vocabulary.
+
+    And one to whose tables those of ``init_from`` are not the differences.
 
     Raises:
         UserError: it names the key to set.
@@ -66,6 +69,14 @@ def check_frozen_generator(config: Config) -> None:
         raise UserError(
             f"{KEY} {config.generator.frozen_from}: its generator is another, so set {', '.join(different)}"
         )
+    if is_disentangled(config) and config.init_from is not None:
+        start = find_initial_checkpoint(config.init_from)
+        if start.path.resolve() != origin.path.resolve():
+            raise UserError(
+                f"init_from {config.init_from}: its discriminator's tables are the differences to those of its own "
+                f"generator, not of {KEY} {config.generator.frozen_from}: name one checkpoint in both, or start from "
+                "a run with generator.sharing=none"
+            )
 
 
 _SIZES = fields(EncoderSizes)

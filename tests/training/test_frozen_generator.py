@@ -132,6 +132,18 @@ def test_so_is_the_generator_of_a_pair(sharing, tmp_path):
     _check_taken(fresh, params, given, {**modules, "generator_embeddings": tables})
 
 
+def test_differences_to_another_generator_are_refused(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        _write(_electra(sharing="gdes", embedding_size=None), tmp_path / name)
+    config = _electra(tmp_path / "one", sharing="gdes", embedding_size=None)
+    check_frozen_generator(config.model_copy(update={"init_from": str(tmp_path / "one")}))
+    with pytest.raises(
+        UserError, match=r"^init_from .*other: its discriminator's tables are the differences"
+    ):
+        check_frozen_generator(config.model_copy(update={"init_from": str(tmp_path / "other")}))
+
+
 def _moments(program):
     leaves = jax.tree_util.tree_leaves_with_path(program.abstract.opt_state)
     return {path_name(path): leaf for path, leaf in leaves if leaf.ndim > 1 or "bias" in path_name(path)}
