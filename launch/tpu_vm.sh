@@ -136,6 +136,9 @@ run() {
     elif ((status == 0)); then
       say "trained to the last step; 'launch/tpu_vm.sh delete $name' ends the bill"
       return
+    elif ((status == 76)); then
+      say "stopped, as 'launch/tpu_vm.sh stop $name' asked; 'run' goes on, and 'delete' ends the bill"
+      exit 75
     elif ((status == 2)); then
       say "what is said above must be put right first; '$name' is still there"
       exit 2
@@ -216,7 +219,7 @@ case $verb in
     install || say "not every worker could be reached"
     run "$@"
     ;;
-  stop) on_all_workers stop ;;
+  stop) on_all_workers stop for_good ;;
   delete) delete ;;
   *) die "no such command: $verb (see --help)" ;;
 esac

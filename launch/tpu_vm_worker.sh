@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # What tpu_vm.sh runs on each worker of a TPU VM; not meant to be called by hand.
-# Use: tpu_vm_worker.sh install SHARE | start NAME CONFIG [key.path=value ...] | follow | stop
-# `follow` ends with the exit status of launch/train.py: 0 done, 2 a mistake in the settings, 75 (or unknown) try again.
+# Use: tpu_vm_worker.sh install SHARE | start NAME CONFIG [key.path=value ...] | follow | stop [for_good]
+# `follow` ends with the exit status of launch/train.py: 0 done, 2 a mistake in the settings, 75 (or unknown) try again;
+# or with 76: stopped before the end, because the user said so (stop for_good).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 share=${ELECTRA_SHARE:-/mnt/electra}
 log=$HOME/electra_jax.log
 ended=$HOME/electra_jax.status
 process=$HOME/electra_jax.pid
+for_good=$HOME/electra_jax.stopped
 
 running() { [[ -f $process ]] && kill -0 "$(cat "$process")" 2>/dev/null; }
 
@@ -52,7 +54,7 @@ start() {
   fi
   local name=$1 config=$2
   shift 2
-  rm -f "$ended"
+  rm -f "$ended" "$for_good"
   # On its own, so that it survives the connection; the shell around it writes down how it ended.
   # shellcheck disable=SC2016
   setsid bash -c 'status=0; "${@:2}" || status=$?; echo "$status" >"$1"' bash "$ended" \
@@ -68,10 +70,14 @@ follow() {
   fi
   tail --pid="$(cat "$process")" -n +1 -s 0.2 -f "$log"
   if [[ ! -f $ended ]]; then return 75; fi # ended with the machine
-  return "$(cat "$ended")"
+  local status
+  status=$(cat "$ended")
+  if ((status == 75)) && [[ -f $for_good ]]; then status=76; fi
+  return "$status"
 }
 
 stop() {
+  if [[ ${1:-} == for_good ]]; then touch "$for_good"; fi
   running || return 0
   local shell waited
   shell=$(cat "$process")

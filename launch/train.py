@@ -32,7 +32,10 @@ def finished(workdir: WorkDir) -> bool:
     """
     config = workdir.load_config()
     if config.finetuning:
-        return (workdir.root / "results.json").is_file()  # written after the last seed
+        seeds = range(config.seed, config.seed + config.finetune.seeds)
+        of_seeds = [workdir.root / f"seed-{seed}" / "result.json" for seed in seeds]
+        # The table is written after the last seed; more seeds may have been asked for since.
+        return all(path.is_file() for path in (*of_seeds, workdir.root / "results.json"))
     saved = [int(path.name) for path in workdir.checkpoints.glob("*") if path.name.isdigit()]
     return max(saved, default=0) >= config.train.total_steps
 

@@ -4,7 +4,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
 
 import jax
 
@@ -25,8 +24,8 @@ def joined(config: HostsConfig) -> Iterator[None]:
     """Make this process one of the run's hosts while entered; must come before any device is touched.
 
     Raises:
-        UserError: the hosts did not all meet in time.
-        HostLost: one of them was lost.
+        UserError: the hosts cannot meet.
+        HostLost: they did not all meet in time, or one of them was lost.
     """
     cluster = detect_cluster(config, os.environ, on_tpu=has_tpu())
     if cluster is None or cluster.num_processes == 1:
@@ -75,21 +74,23 @@ def _join(config: HostsConfig, cluster: ClusterInfo, ended: Callable[[], None]) 
     thread = threading.Thread(target=initialize, daemon=True)
     thread.start()
     thread.join(config.join_timeout)
-    if thread.is_alive() or failure:
-        leave_at_once(ended, UserError.status)
     if thread.is_alive():
-        _fail_to_join(cluster, f"not all were there within hosts.join_timeout={config.join_timeout} seconds")
+        # One that comes late, as a machine that takes another's place may, is there when it is tried again.
+        late = f"not all were there within hosts.join_timeout={config.join_timeout} seconds"
+        leave_at_once(ended, HostLost.status)
+        raise HostLost(_failed_to_join(cluster, late))
     if failure:
-        _fail_to_join(cluster, str(failure[0]).strip().splitlines()[0][:300])
+        leave_at_once(ended, UserError.status)
+        raise UserError(_failed_to_join(cluster, str(failure[0]).strip().splitlines()[0][:300]))
 
 
-def _fail_to_join(cluster: ClusterInfo, why: str) -> NoReturn:
+def _failed_to_join(cluster: ClusterInfo, why: str) -> str:
     where = (
         f"host {cluster.process_id} of {cluster.num_processes}, with host 0 at {cluster.coordinator}"
         if cluster.coordinator
         else "one of the hosts of a TPU"
     )
-    raise UserError(
+    return (
         f"joining the other hosts failed: {why}; this is {where}, as {cluster.source} said. Start the same command on "
         "all of them and see that they reach that address; hosts.join=off trains on this machine alone"
     )

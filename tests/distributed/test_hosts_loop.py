@@ -134,7 +134,7 @@ def test_host_that_is_left_alone_says_so_in_time(tmp_path):
         "hosts.join_timeout=3", devices=1,
     )  # fmt: skip
     (ended,) = hosts.ended()
-    assert ended.status == 2
+    assert ended.status == 75  # the other may only be late
     assert (
         "error: joining the other hosts failed: not all were there within hosts.join_timeout=3" in ended.err
     )

@@ -1,6 +1,7 @@
 """The launchers' files: scripts by shellcheck, the Dockerfile by hadolint, manifests by schema, and that all fits."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -35,6 +36,28 @@ def checked(*command):
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_scripts_are_clean(script):
     checked(tool("shellcheck"), script)
+
+
+@pytest.mark.parametrize(
+    ("saves", "queued"),
+    [("checkpoints/20", True), ("seed-1/checkpoints/5", True), ("seed-0/result.json", True), ("log", False)],
+)
+def test_slurm_queues_what_came_further_again(tmp_path, saves, queued):
+    """Pre-training and fine-tuning, whose seeds save below; not what stops where it stopped before."""
+    for program, does in {
+        "srun": f"mkdir -p run/$(dirname {saves}); touch run/{saves}; exit 75",
+        "scontrol": 'echo "$@" >queued',
+    }.items():
+        (tmp_path / program).write_text(f"#!/bin/bash\n{does}\n")
+        (tmp_path / program).chmod(0o755)
+    for there in ("checkpoints/10", "seed-0/checkpoints/9"):
+        (tmp_path / "run" / there).mkdir(parents=True)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
+    ended = subprocess.run(
+        ["bash", str(LAUNCH / "slurm.sbatch"), "config.yaml", "run"], cwd=tmp_path, env=environment
+    )
+    assert ended.returncode == 75
+    assert (tmp_path / "queued").exists() is queued
 
 
 def test_dockerfile_is_clean_and_copies_what_is_let_through():

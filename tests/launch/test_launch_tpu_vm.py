@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,23 @@ def test_a_run_that_is_there_is_not_started_twice_and_stops_when_told(cloud):
     assert cloud("stop", "mine").returncode == 0
     assert (worker / "electra_jax.status").read_text() == "75\n"
     assert int((cloud.fake / "share" / "step").read_text()) < 40
+
+
+def test_stopping_ends_the_watcher_too_and_nothing_starts_again(cloud):
+    (cloud.fake / "slow").touch()
+    with ThreadPoolExecutor() as pool:
+        watcher = pool.submit(cloud, "up", "mine", "configs/pretrain/tiny.yaml")
+        deadline = time.monotonic() + 30
+        while not (cloud.fake / "share" / "step").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert cloud("stop", "mine").returncode == 0
+        ended = watcher.result()
+    assert ended.returncode == 75
+    assert "stopped, as 'launch/tpu_vm.sh stop mine' asked" in ended.stderr
+    assert in_short(calls(cloud)).count("ssh start") == 1
+    assert int((cloud.fake / "share" / "step").read_text()) < 40
+    (cloud.fake / "slow").unlink()
+    assert cloud("run", "mine", "configs/pretrain/tiny.yaml").returncode == 0  # which may be said again
 
 
 def test_request_that_fails_or_is_refused_is_said(cloud):

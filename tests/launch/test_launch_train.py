@@ -42,11 +42,15 @@ def test_finetuning_is_finished_when_its_results_are_there(launch, tmp_path):
     run = work_directory(
         tmp_path / "run",
         objective={"kind": "finetune"},
-        finetune={"tasks": {"mrpc": {"data": "glue/MRPC"}}},
+        finetune={"seeds": 2, "tasks": {"mrpc": {"data": "glue/MRPC"}}},
         init_from="somewhere",
     )
     assert not launch.finished(run)
     (run.root / "results.json").write_text("{}")
+    assert not launch.finished(run)  # of fewer seeds
+    for seed in (0, 1):
+        (run.root / f"seed-{seed}").mkdir()
+        (run.root / f"seed-{seed}" / "result.json").write_text("{}")
     assert launch.finished(run)
 
 
