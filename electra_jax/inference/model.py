@@ -66,6 +66,7 @@ from electra_jax.tasks.protocol import (
     TextExample,
     WordsExample,
 )
+from electra_jax.tasks.text_rows import check_token_types
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.compile_messages import WithCompileMessage
 
@@ -689,6 +690,7 @@ class Model:
             raise UserError(f"the model has {wanted} of kind {' or '.join(kinds)}; there is: {there}")
         task = self.tasks[name]
         rows = task.encode(examples, training=False)
+        check_token_types(name, rows, self.config.model)
         objective = FineTuning(self._network, self.tasks, {})
         outputs = self._run(f"task {name}", objective.outputs, rows, name)
         return task.predictions(examples, rows, outputs)

@@ -47,9 +47,10 @@ from electra_jax.tasks.results import (
 )
 from electra_jax.tasks.settings import can_be_exported, write_settings
 from electra_jax.tasks.starting_point import starting_point
-from electra_jax.tasks.submission import write_submission
+from electra_jax.tasks.submission import check_submission, write_submission
 from electra_jax.tasks.workload import FineTuningWorkload
 from electra_jax.training.checkpoints import saved_steps
+from electra_jax.training.initialisation import resolve_checkpoint
 from electra_jax.training.run import Experiment, run_experiment
 from electra_jax.training.seed_selection import RESULTS, started_seeds
 from electra_jax.training.start import check_data, check_run, check_tokenizer, initialize_workdir
@@ -86,7 +87,12 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
     changes = workdir.check_usable(config, free=free_paths | free_writing)
     check_tokenizer(config.init_from, workdir, tokenizer)
     data = read_finetuning_data(config, tokenizer, notes, free_paths)
-    data = replace(data, free_writing=free_writing)
+    start = (
+        None if config.init_from is None else resolve_checkpoint(f"start of {workdir.root}", config.init_from)
+    )
+    data = replace(data, free_writing=free_writing, start=start)
+    if submission is not None:
+        check_submission(data.examples, data.tasks)
     inputs = _check_inputs(data, workdir, begun, notes)
     for number in range(config.finetune.seeds):
         check_seed(data, workdir, config.seed + number)
@@ -155,7 +161,7 @@ def _check_inputs(
     classes = {name: task.labels for name, task in data.tasks.items()}
 
     def compare() -> dict[str, Any]:
-        now = current_inputs(data.config.init_from, data.examples, classes)
+        now = current_inputs(data.start, data.examples, classes)
         if begun is not None:
             check_inputs(workdir.root, begun, now)
         return asdict(now)
@@ -243,6 +249,7 @@ def seed_experiment(
     """Return the run of one seed, in a directory of its own."""
     saved_config, tokenizer = seed_config(data, seed), data.tokenizer
     config = with_derived_steps(saved_config, data.order(seed).steps_per_epoch)
+    config = config.model_copy(update={"init_from": data.start})
     workdir = WorkDir(root.root / f"seed-{seed}")
     network = build_network(config, tokenizer.vocab_size, mesh.devices.flat[0].platform)
     objective = FineTuning(
@@ -332,4 +339,5 @@ def write_submissions(
         for split in data.examples[name]:
             if split.startswith("test"):
                 splits[split] = read_predictions(folder / f"{name}.{split}.jsonl")
-        write_submission(directory, name, splits)
+        for path in write_submission(directory, name, splits):
+            print_on_host_0(f"for gluebenchmark.com: {path}")

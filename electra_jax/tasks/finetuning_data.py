@@ -11,6 +11,7 @@ from electra_jax.tasks.build import build_task, learn_settings
 from electra_jax.tasks.protocol import Example, Rows, Task, TaskBatch
 from electra_jax.tasks.settings import TaskSettings
 from electra_jax.tasks.sources import examples_fingerprint, load_examples
+from electra_jax.tasks.text_rows import check_token_types
 from electra_jax.tokenizers import Tokenizer
 
 Splits = Mapping[str, Sequence[Example]]
@@ -36,6 +37,7 @@ class FineTuningData:
             same.
         free_writing: keys of the section ``generation`` that may change since every seed is trained, even where what
             was written on dev decided which parameters are the best.
+        start: the checkpoint that ``init_from`` named when the command began, which every seed starts from.
     """
 
     config: Config
@@ -47,6 +49,7 @@ class FineTuningData:
     fingerprint: str
     free_paths: frozenset[str] = frozenset()
     free_writing: frozenset[str] = frozenset()
+    start: str | None = None
 
     @property
     def free(self) -> frozenset[str]:
@@ -100,7 +103,12 @@ def read_finetuning_data(
     for name, task in config.finetune.tasks.items():
         left_out: list[str] = []
         examples[name] = load_examples(
-            name, task, tfds_data_dir=config.data.tfds_data_dir, needs=("train", "dev"), notes=left_out
+            name,
+            task,
+            tfds_data_dir=config.data.tfds_data_dir,
+            needs=("train", "dev"),
+            notes=left_out,
+            sequence_length=config.data.sequence_length,
         )
         notes += [f"note: finetune.tasks.{name}: {line}" for line in left_out]
     settings: dict[str, TaskSettings] = {}
@@ -112,12 +120,13 @@ def read_finetuning_data(
         tasks[name] = build_task(name, settings[name], config, tokenizer)
         settings[name] = replace(settings[name], classes=tasks[name].labels)
         rows[name] = tasks[name].encode(splits["train"], training=True)
+        check_token_types(name, rows[name], config.model)
         notes += [_noted(name, "train", line) for line in rows[name].notes]
         for split in splits:
             if split != "train":
-                encoded = tasks[name].encode(
-                    splits[split], training=False
-                )  # finds unknown labels now, not at the end
+                # Finds unknown labels now, not at the end.
+                encoded = tasks[name].encode(splits[split], training=False)
+                check_token_types(name, encoded, config.model)
                 notes += [_noted(name, split, line) for line in encoded.notes]
         notes.append(
             f"{name}: "

@@ -4,10 +4,46 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, listed
+from electra_jax.tasks.multi_label import MultiLabelTask
+from electra_jax.tasks.protocol import Task
 from electra_jax.tasks.sources.benchmarks import BENCHMARKS, Benchmark
 
 _LOW, _HIGH = 0.0, 5.0  # STS-B's scale.
+
+
+def check_submission(examples: Mapping[str, Mapping[str, Any]], tasks: Mapping[str, Task]) -> None:
+    """Refuse, before training, tasks of which no file could be written.
+
+    Args:
+        examples: by task and split.
+        tasks: by name.
+
+    Raises:
+        UserError: none is GLUE's with test examples, or one has other answers than GLUE wants.
+    """
+    written = [
+        name
+        for name in tasks
+        if name in BENCHMARKS and BENCHMARKS[name].submission.keys() & examples[name].keys()
+    ]
+    if not written:
+        known = listed((name for name, benchmark in BENCHMARKS.items() if benchmark.submission), 20)
+        raise UserError(
+            f"--submission writes the answers to test examples of GLUE's tasks ({known}), and {listed(tasks)} is none "
+            "that has test examples: leave it out, or name the task so and its test file."
+        )
+    for name in written:
+        benchmark, labels = BENCHMARKS[name], tasks[name].labels
+        if benchmark.kind != tasks[name].kind or isinstance(tasks[name], MultiLabelTask):
+            raise UserError(
+                f"{name}: GLUE wants one label of each text; leave multi_label or --submission out."
+            )
+        if other := [label for label in labels if label not in benchmark.labels]:
+            raise UserError(
+                f"{name} has the class {other[0]!r}, but GLUE's labels are {', '.join(benchmark.labels)}; train on the "
+                "official files, or leave --submission out."
+            )
 
 
 def write_submission(

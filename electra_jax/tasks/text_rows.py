@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from electra_jax.config.networks import ModelConfig
+from electra_jax.errors import UserError
 from electra_jax.tasks.protocol import Rows, TextExample
 from electra_jax.tokenizers import Tokenizer
 
@@ -42,6 +44,20 @@ def text_rows(
         example_index=np.array([number for number, *_ in rows], np.int32),
         details=is_cut,
     )
+
+
+def check_token_types(name: str, rows: Rows, model: ModelConfig) -> None:
+    """Refuse pairs of texts for a model without a token type for the second, whose embedding would be no number.
+
+    Raises:
+        UserError: a row has one.
+    """
+    known = model.type_vocab_size
+    if model.block == "bert" and known < 2 and any((types >= known).any() for types in rows.token_type_ids):
+        raise UserError(
+            f"{name} has pairs of texts, and the model knows one token type: they need a model of "
+            "model.type_vocab_size=2 or more"
+        )
 
 
 def _row(

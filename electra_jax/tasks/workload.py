@@ -8,25 +8,18 @@ from typing import Any
 import numpy as np
 
 from electra_jax.config.schema import Config
-from electra_jax.distributed.agreement import broadcast_from_host_0, is_host_0, print_on_host_0
-from electra_jax.errors import UserError
-from electra_jax.files.json_files import write_json
+from electra_jax.distributed.agreement import is_host_0, print_on_host_0
 from electra_jax.tasks.averaging import average_of_recent, keep_recent
 from electra_jax.tasks.batches import make_batch, share_of
+from electra_jax.tasks.best_parameters import best_parameters, keep_best
 from electra_jax.tasks.finetuning_data import FineTuningData
 from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.prediction import make_predict_step, predict_rows
 from electra_jax.tasks.protocol import Rows, Task, TaskBatch
-from electra_jax.tasks.results import (
-    BEST,
-    PREDICTIONS,
-    read_best,
-    write_jsonl,
-)
-from electra_jax.training.checkpoints import RunIdentity, restore_params, saved_steps, write_params
+from electra_jax.tasks.results import PREDICTIONS, write_jsonl
+from electra_jax.training.checkpoints import RunIdentity
 from electra_jax.training.loop import Metrics
 from electra_jax.training.program import Program
-from electra_jax.training.seed_selection import nan_as_worst
 from electra_jax.training.workdir import WorkDir
 
 
@@ -85,7 +78,7 @@ class FineTuningWorkload:
             primary.append(scores[task.metric])
             metrics |= {f"{name}_{metric}" if several else metric: v for metric, v in scores.items()}
         if self._config.finetune.select == "best":
-            self._keep_if_best(params, step, float(np.mean(primary)))
+            keep_best(self._workdir.root, step, float(np.mean(primary)), params, self._identity)
         elif self._config.finetune.select == "average":
             keep_recent(self._workdir.root, step, params, self._identity, self._config.finetune.average_last)
         return metrics
@@ -94,18 +87,6 @@ class FineTuningWorkload:
     def _identity(self) -> RunIdentity:
         """What parameters that are kept beside the checkpoints belong to."""
         return RunIdentity(self._data.tokenizer.fingerprint, None, self._saved_config.model_dump())
-
-    def _keep_if_best(self, params: Any, step: int, value: float) -> None:
-        best = self._workdir.root / "best"
-        kept, saved = broadcast_from_host_0(
-            f"step {step} of {best}", lambda: (read_best(best), saved_steps(best / "checkpoints"))
-        )
-        if kept is not None and kept["step"] < step and nan_as_worst(kept["value"]) >= nan_as_worst(value):
-            return
-        if step not in saved:
-            write_params(best / "checkpoints", step, params, self._identity)
-        if is_host_0():
-            write_json(best / BEST, {"step": step, "value": value})
 
     def selected(self, params: Any) -> Any:
         """Return the parameters to keep (``finetune.select``): those given, the best on the dev examples, or a mean."""
@@ -117,14 +98,7 @@ class FineTuningWorkload:
             return average_of_recent(
                 self._workdir.root, last, finetune.average_last, self._identity, abstract
             )
-        best = self._workdir.root / "best"
-        kept = broadcast_from_host_0(f"best step of {best}", lambda: read_best(best))
-        if kept is None:
-            raise UserError(
-                f"{best / BEST} is gone, so which parameters were the best is not known: restore it from a copy, or "
-                f"delete {self._workdir.root} to train this seed anew"
-            )
-        return restore_params(best / "checkpoints", kept["step"], abstract)
+        return best_parameters(self._workdir.root, abstract)
 
     def _outputs(self, params: Any, task: Task, split: str) -> tuple[Rows, dict[str, np.ndarray]]:
         """Return the rows of a split, and the head's outputs for each row."""

@@ -9,7 +9,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -130,6 +130,15 @@ def write_params(
                 params=ocp.args.StandardSave(params), run=ocp.args.JsonSave(asdict(identity))
             ),
         )
+
+
+def remove_steps(directory: Path, unwanted: Callable[[int], bool]) -> None:
+    """Remove checkpoints by their step; each is gone at once, or there."""
+    for step in filter(unwanted, saved_steps(directory)):
+        aside = directory.parent / f".removed-{step}"
+        shutil.rmtree(aside, ignore_errors=True)
+        (directory / str(step)).rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 from electra_jax.config.schema import Config
 from electra_jax.config.yaml_format import show
+from electra_jax.distributed.agreement import broadcast_from_host_0
 from electra_jax.errors import UserError
 from electra_jax.model.disentangled import is_disentangled
 from electra_jax.model.sizes import EncoderSizes, network_sizes
@@ -162,7 +163,7 @@ def with_frozen_generator(
     frozen_from = config.generator.frozen_from
     if frozen_from is None:
         return params, []
-    path = _find(frozen_from).path
+    path = broadcast_from_host_0(KEY, lambda: str(_find(frozen_from).path))
 
     def adapt(
         origin: InitialCheckpoint, saved: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]
@@ -177,7 +178,7 @@ def with_frozen_generator(
             raise UserError(f"{KEY} {frozen_from}: its generator is another network: {missing[0]} is missing")
         return Adaptation(frozenset(wanted) - sources.keys(), sources)
 
-    found, _ = initial_params(config.objective, str(path), tokenizer, program, params, adapt)
+    found, _ = initial_params(config.objective, path, tokenizer, program, params, adapt)
     return found, [f"the generator is that of {path}, and is not trained"]
 
 

@@ -14,6 +14,7 @@ from electra_jax.config.fields import Section
 from electra_jax.config.loading import validate
 from electra_jax.config.networks import GeneratorConfig
 from electra_jax.config.schema import Config
+from electra_jax.distributed.agreement import broadcast_from_host_0
 from electra_jax.errors import UserError
 from electra_jax.model.disentangled import TABLES, is_disentangled
 from electra_jax.model.sizes import NetworkSizes, network_sizes
@@ -112,6 +113,21 @@ def find_initial_checkpoint(init_from: str) -> InitialCheckpoint:
         ) from None
     identity = read_identity(directory, step)
     return InitialCheckpoint(step, directory, identity, validate(identity.config, str(directory / str(step))))
+
+
+def resolve_checkpoint(name: str, init_from: str) -> str:
+    """Return the path of the checkpoint that ``init_from`` names now, the same on every host.
+
+    A run that is still training may save another one before it is read.
+
+    Args:
+        name: names this exchange between hosts; used once in a run.
+        init_from: a work directory or one of its checkpoints.
+
+    Raises:
+        UserError: There is none, or it cannot be read.
+    """
+    return broadcast_from_host_0(name, lambda: str(find_initial_checkpoint(init_from).path))
 
 
 def check_initial_checkpoint(config: Config, init_from: str) -> None:

@@ -31,6 +31,7 @@ from electra_jax.training.initialisation import (
     check_vocabulary,
     find_initial_checkpoint,
     initial_params,
+    resolve_checkpoint,
 )
 from electra_jax.training.program import Program
 from electra_jax.training.state import TrainState
@@ -70,7 +71,8 @@ def restore_or_initialize(
         state = program.init()
     if init_from is None:
         return 0, state, []
-    params, notes = initial_params(objective, init_from, tokenizer, program, state.params, adapt)
+    origin = resolve_checkpoint(f"init_from of {workdir.root}", init_from)
+    params, notes = initial_params(objective, origin, tokenizer, program, state.params, adapt)
     return 0, replace(state, params=params), notes
 
 

@@ -17,7 +17,7 @@ import electra_jax
 from electra_jax import compare, evaluate, predict, prepare, train
 from electra_jax.convert import __main__ as convert
 from electra_jax.partitioning import mesh
-from electra_jax.tasks import workload
+from electra_jax.tasks import finetune, workload
 from electra_jax.training.checkpoints import find_checkpoint, read_params
 
 RECIPE = Path(__file__).resolve().parents[2] / "configs" / "finetune" / "recipe.yaml"
@@ -220,6 +220,28 @@ def test_run_again_otherwise_is_refused_key_by_key_before_anything_is_written(
     assert ended.err.count("\n") == 1
     assert all(word in ended.err for word in words), ended.err
     assert contents(moved) == kept
+
+
+def test_all_seeds_start_from_what_was_there_when_the_command_began(finished, tmp_path, command, monkeypatch):
+    """Another checkpoint of a run that is still training may appear between two of them."""
+    shutil.copytree(finished / "work", tmp_path / "work")
+    run_seed = finetune.run_seed
+
+    def and_then_another_checkpoint(*arguments):
+        result = run_seed(*arguments)
+        checkpoints = tmp_path / "work" / "checkpoints"
+        shutil.copytree(checkpoints / "6", checkpoints / "9", dirs_exist_ok=True)
+        return result
+
+    monkeypatch.setattr(finetune, "run_seed", and_then_another_checkpoint)
+    more = (f"init_from={tmp_path / 'work'}", "finetune.seeds=2", "finetune.epochs=0.1")
+    ended = command(train.main, *_arguments(finished, tmp_path, "tuned", *more))
+    assert ended.status == 0, ended.err
+    assert ended.err.count(f"parameters from {tmp_path / 'work' / 'checkpoints' / '6'},") == 2
+    for seed in (0, 1):  # as it was given
+        assert (
+            f"init_from: {tmp_path / 'work'}\n" in (tmp_path / f"tuned/seed-{seed}/config.yaml").read_text()
+        )
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """GLUE's submission files, byte for byte."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from electra_jax.errors import UserError
 from electra_jax.tasks.sources import BENCHMARKS
-from electra_jax.tasks.submission import write_submission
+from electra_jax.tasks.submission import check_submission, write_submission
 
 
 def test_rows_are_in_the_order_of_their_index(tmp_path):
@@ -53,6 +55,16 @@ def test_labels_that_glue_does_not_have(tmp_path):
         UserError, match="rte: 'yes' is predicted, but GLUE's labels are entailment, not_entail"
     ):
         write_submission(tmp_path, "rte", {"test": [{"id": "0", "label": "yes"}]})
+
+
+def test_what_could_not_be_written_is_refused_before_training():
+    task = SimpleNamespace(kind="classification", labels=("0", "1"))
+    check_submission({"cola": {"test": []}}, {"cola": task})
+    with pytest.raises(UserError, match=r"cola, mine is none that has test examples"):
+        check_submission({"cola": {"dev": []}, "mine": {"test": []}}, {"cola": task, "mine": task})
+    task.labels = ("0", "bad")
+    with pytest.raises(UserError, match="cola has the class 'bad', but GLUE's labels are 0, 1"):
+        check_submission({"cola": {"test": []}}, {"cola": task})
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
