@@ -26,7 +26,7 @@ class Run:
 
 
 def read_run(workdir: WorkDir) -> Run:
-    """Read metrics.jsonl; a line cut short at the end of the file, of a run that was killed, is left out.
+    """Read metrics.jsonl; a line cut short, of a run that was killed, is left out.
 
     Evaluations on another text than the run's own (``electra_jax.evaluate`` with data.eval_source) get curves of
     their own.
@@ -47,8 +47,9 @@ def read_run(workdir: WorkDir) -> Run:
             record: dict[str, Any] = parse_json(line, f"{workdir.metrics} line {number}", "remove it")
             step, split = int(record.pop("step")), one_line(str(record.pop("split")))
         except (UserError, ValueError, OverflowError, KeyError, TypeError, AttributeError):
-            if number == len(lines):
-                break
+            cut = line.startswith(b'{"step"') and not line.endswith(b"}")  # and another was appended
+            if cut or number == len(lines):
+                continue
             raise UserError(f"{workdir.metrics} line {number} is not a line of metrics: remove it") from None
         if source := record.pop("eval_source", None):
             split = f"{split} on {source}"

@@ -47,7 +47,7 @@ from electra_jax.training.workdir import WorkDir
 
 
 def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
-    """Pre-train (or go on training) in ``workdir`` and return the last held-out metrics.
+    """Pre-train (or go on training) in ``workdir`` and return the last held-out metrics, {} before there are any.
 
     Raises:
         UserError: Anything the user can put right; nothing already written is lost.
@@ -112,7 +112,15 @@ def train(config: Config, workdir: WorkDir) -> dict[str, float | None]:
     if finished.stop_signal is None and config.train.show_examples:
         params, count = finished.state.params, config.train.show_examples
         show_examples(finished.program, params, prepared, count=count, seed=config.seed)
-    return finished.metrics
+    return finished.metrics or _last_held_out(workdir)
+
+
+def _last_held_out(workdir: WorkDir) -> dict[str, float | None]:
+    """Return the last held-out metrics that an earlier start of the run wrote; {} where it came to none."""
+    for line in reversed(workdir.read_metrics()):
+        if line.get("split") == "eval" and "eval_source" not in line:  # those are electra_jax.evaluate's
+            return {name: value for name, value in line.items() if name not in ("step", "split")}
+    return {}
 
 
 def _step_notes(train: TrainConfig, optimizer: OptimizerConfig, start: int) -> list[str]:
@@ -144,7 +152,8 @@ def run(
         submission: Where to write GLUE's submission files, in fine-tuning.
 
     Returns:
-        The last held-out metrics; of a fine-tuning, its results over all seeds.
+        The last held-out metrics, also those of a run that was finished before; of a fine-tuning, its results over
+        all seeds. {} where a signal stopped it before there were any.
 
     Raises:
         UserError: Anything the user can put right; nothing already written is lost.
@@ -172,19 +181,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     parser = cli.parser(
         "electra_jax.train",
-        "Pre-trains ELECTRA: prepares tokenizer and tokens where they are missing, trains, evaluates on held-out "
-        "text and saves. Run again on the same --workdir, it goes on where it stopped; Ctrl-C saves before it "
-        "stops.\n\n"
+        "Pre-trains ELECTRA, or fine-tunes it: prepares tokenizer and tokens where they are missing, trains, "
+        "evaluates on held-out text and saves. Run again on the same --workdir, it goes on where it stopped; Ctrl-C "
+        "saves before it stops.\n\n"
         "The work directory holds config.yaml (resolved; training from it alone reproduces the run), metrics.jsonl "
-        "(one JSON object a line), tensorboard/, checkpoints/STEP/ and tokenizer/. Settings that decide the model "
-        "or the data order cannot change once it is there; all others can, such as train.steps (but not with "
-        "train.batch_size_schedule). All seeds of a fine-tuning have one recipe, so "
-        "its train.steps and optimizer cannot change.",
+        "(one JSON object a line), tensorboard/, checkpoints/STEP/ and tokenizer/; that of a fine-tuning seed-N/, a "
+        "run each, and results.json. Settings that decide the model or the data order cannot change once it is "
+        "there; all others can, such as train.steps (but not with train.batch_size_schedule). All seeds of a "
+        "fine-tuning have one recipe, so its train.steps and optimizer cannot change.",
         epilog="examples:\n"
         "  python -m electra_jax.train --config tiny --workdir runs/tiny\n"
         "  python -m electra_jax.train --config small --workdir runs/mine \\\n"
         "      'data.source=text:corpus/*.txt' train.steps=100000\n"
-        "  python -m electra_jax.train --config runs/mine/config.yaml --workdir runs/mine train.steps=200000\n",
+        "  python -m electra_jax.train --config runs/mine/config.yaml --workdir runs/mine train.steps=200000\n"
+        "  python -m electra_jax.train --config finetune/mrpc --workdir runs/mrpc init_from=runs/mine \\\n"
+        "      finetune.tasks.mrpc.data=glue/MRPC\n",
     )
     parser.add_argument(
         "--workdir", type=cli.path, metavar="DIR", help="directory of the run; created, or resumed"

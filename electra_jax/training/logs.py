@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -62,6 +63,10 @@ def write_metrics_line(file: TextIO, step: int, split: str, metrics: Metrics) ->
 
 def append_metrics_line(path: Path, step: int, split: str, metrics: Metrics) -> None:
     """Append one line to a metrics.jsonl that is not open."""
+    with path.open("a+b") as there:
+        end = there.seek(0, os.SEEK_END)
+        if end and (there.seek(end - 1), there.read())[1] != b"\n":  # its writer was killed
+            there.write(b"\n")
     with path.open("a") as file:
         write_metrics_line(file, step, split, metrics)
 

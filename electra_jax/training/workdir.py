@@ -1,5 +1,6 @@
 """The work directory: what it holds, whether it may be used, and its log of metrics."""
 
+import re
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -61,7 +62,7 @@ class WorkDir:
             raise UserError(f"--workdir {self.root} is a file, not a directory")
         check_folder(self.root, "--workdir")
         if not self.config.exists():
-            if self.root.is_dir() and any(self.root.iterdir()):
+            if self.root.is_dir() and not all(map(self._is_partial_config, self.root.iterdir())):
                 raise UserError(
                     f"--workdir {self.root} is not empty and holds no run (no config.yaml): choose another directory"
                 )
@@ -75,6 +76,10 @@ class WorkDir:
                 "another --workdir, or set them back"
             )
         return [format_differences([change]) for change in changes]
+
+    def _is_partial_config(self, path: Path) -> bool:
+        """Return whether a file is what a process left that was killed while it wrote the first config.yaml."""
+        return re.fullmatch(rf"\.{self.config.stem}\.[0-9a-f]{{16}}\.yaml", path.name) is not None
 
     def write_config(self, config: Config) -> None:
         """Create the directory and write config.yaml, whole or not at all.
@@ -100,19 +105,23 @@ class WorkDir:
 
     def truncate_metrics(self, step: int) -> None:
         """Drop the lines of steps after ``step``, which a resumed run will write again."""
-        lines = self._metrics_lines()
-        kept = [line for line in lines if (record := _record_of(line)) is not None and record["step"] <= step]
-        if kept != lines:
-            write_atomically(self.metrics, "".join(line + "\n" for line in kept))
+        text = self._metrics_text()
+        records = ((line, _record_of(line)) for line in text.splitlines())
+        kept = "".join(
+            line + "\n" for line, record in records if record is not None and record["step"] <= step
+        )
+        if kept != text:
+            write_atomically(self.metrics, kept)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the lines of metrics.jsonl, without what was cut short when its writer was killed."""
-        return [record for line in self._metrics_lines() if (record := _record_of(line)) is not None]
+        lines = self._metrics_text().splitlines()
+        return [record for line in lines if (record := _record_of(line)) is not None]
 
-    def _metrics_lines(self) -> list[str]:
+    def _metrics_text(self) -> str:
         if not self.metrics.exists():
-            return []
-        return self.metrics.read_text(encoding="utf-8", errors="replace").splitlines()
+            return ""
+        return self.metrics.read_text(encoding="utf-8", errors="replace")
 
 
 def _load_saved_config(path: Path) -> Config:

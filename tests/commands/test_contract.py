@@ -64,6 +64,8 @@ def test_config_of_a_run_alone_reproduces_it_bit_for_bit_started_in_python(finis
     assert metrics["loss"] == metrics_of(again)[-1]["loss"]
     assert metrics_of(again) == metrics_of(workdir)
     assert (again / "config.yaml").read_bytes() == (workdir / "config.yaml").read_bytes()
+    # A cell of a notebook that is run twice trains once, and says the same.
+    assert electra_jax.train(workdir / "config.yaml", again) == metrics
 
 
 def test_the_example_in_the_docstring_of_train(finished, workdir, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import pytest
 
 from electra_jax import plot
 from electra_jax.errors import UserError
+from electra_jax.training.logs import append_metrics_line
 from electra_jax.training.workdir import WorkDir
 
 
@@ -22,7 +23,14 @@ LINES = [
 
 
 def test_curves_are_what_the_file_says(tmp_path):
-    run = plot.read_run(WorkDir(_run(tmp_path / "a", LINES, tail='{"step": 30, "spl')))
+    folder = _run(tmp_path / "a", LINES[:1], tail='{"step": 15, "spl')
+    for line in LINES[1:]:  # as electra_jax.evaluate does, behind what a run left that was killed
+        metrics = {key: value for key, value in line.items() if key not in ("step", "split")}
+        append_metrics_line(folder / "metrics.jsonl", line["step"], line["split"], metrics)
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 30, "spl')
+    assert WorkDir(folder).read_metrics() == LINES
+    run = plot.read_run(WorkDir(folder))
     assert run.name == "a"
     assert run.curves == {
         "train": {"loss": [(10, 3.0), (20, 2.0)], "disc_auc": [(10, 0.5), (20, 0.6)]},

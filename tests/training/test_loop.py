@@ -30,6 +30,8 @@ from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.training import save_clock
 from electra_jax.training.checkpoints import restore_state, saved_steps
 from electra_jax.training.interrupt import StopRequest
+from electra_jax.training.logs import append_metrics_line
+from electra_jax.training.workdir import WorkDir
 
 
 def _lines(workdir):
@@ -309,6 +311,24 @@ def test_finished_run_started_again_does_nothing(monkeypatch, tmp_path):
     state, _, _ = ToyRun(monkeypatch, tmp_path, toy_config())()
     _assert_equal(state, expected)
     assert _lines(first.workdir) == before
+
+
+def test_lines_that_were_cut_are_dropped_and_none_is_lost_with_them(tmp_path):
+    workdir = WorkDir(tmp_path)
+    workdir.metrics.write_text('{"step": 1, "split": "train"}\n{"step": 2, "split": "tr')
+    append_metrics_line(workdir.metrics, 1, "eval", {})
+    assert [line["split"] for line in workdir.read_metrics()] == ["train", "eval"]
+    workdir.metrics.write_text('{"step": 1, "split": "train"}')  # whole, but for the end of its line
+    workdir.truncate_metrics(1)
+    assert workdir.metrics.read_text() == '{"step": 1, "split": "train"}\n'
+
+
+def test_what_a_killed_process_left_of_the_first_config_is_no_other_run(tmp_path):
+    (tmp_path / ".config.0123456789abcdef.yaml").write_text("seed: 0")
+    assert WorkDir(tmp_path).check_usable(toy_config()) == []
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(UserError, match="is not empty and holds no run"):
+        WorkDir(tmp_path).check_usable(toy_config())
 
 
 def test_more_steps_go_on_from_the_end(monkeypatch, tmp_path):
