@@ -13,12 +13,14 @@ from electra_jax import cli
 from electra_jax.answering import load_with_notes
 from electra_jax.config.compare import Difference, differences, format_differences
 from electra_jax.config.schema import Config
+from electra_jax.config.text import DataConfig
+from electra_jax.config.yaml_format import show
 from electra_jax.convert.format_detection import detect_format
 from electra_jax.data.prepare import check_prepare_eval, prepare_eval_rows
 from electra_jax.distributed.agreement import broadcast_from_host_0, host_0_first, is_host_0
 from electra_jax.distributed.common_settings import common_settings
 from electra_jax.distributed.joining import joined
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, listed
 from electra_jax.inference.error_detection import (
     area_under_roc,
     average_precision,
@@ -52,6 +54,9 @@ from electra_jax.training.workdir import WorkDir
 
 # Minimal pairs that are scored before the progress line moves.
 _PAIRS_AT_ONCE = 2048
+
+# Keys of the section data that say where a document ends, and so which are held out.
+_CUT_DOCUMENTS = ("document_separator", "text_field", "encoding")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -165,10 +170,33 @@ def _evaluate_run(args: argparse.Namespace) -> int:
             f"the model in {workdir.root} cannot be evaluated as another: {format_differences(model)}; "
             "leave these settings out"
         )
+    _check_held_out(trained.data, config.data, workdir.root)
     if args.stride is not None:
         _check_stride(config, args.stride)
     with joined(config.hosts):
         return _evaluate(common_settings(config), workdir, args.step, args.stride)
+
+
+def _check_held_out(trained: DataConfig, data: DataConfig, root: Path) -> None:
+    """Refuse to hold out of the run's own text what it was trained on.
+
+    Raises:
+        UserError: it names the settings.
+    """
+    if data.eval_source is not None or data.source != trained.source:
+        return
+    changes = {key: (getattr(trained, key), getattr(data, key)) for key in _CUT_DOCUMENTS}
+    changes = {key: values for key, values in changes.items() if values[0] != values[1]}
+    if trained.eval_source is not None:
+        changes["eval_source"] = (trained.eval_source, None)
+    if data.eval_fraction > trained.eval_fraction:
+        changes["eval_fraction"] = (trained.eval_fraction, data.eval_fraction)
+    if changes:
+        given = listed(f"data.{key}: {show(old)} -> {show(new)}" for key, (old, new) in changes.items())
+        raise UserError(
+            f"what would be held out now, the run in {root} was trained on: {given}; leave this out, or name other "
+            "text by data.eval_source"
+        )
 
 
 def _check_belongs(args: argparse.Namespace, what: str, names: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from electra_jax.data.prepared_rows import RowsJob, prepare_rows, print_progress
 from electra_jax.data.sources import TextSource, check_source, open_source
 from electra_jax.data.token_rows import TokenRows
 from electra_jax.errors import UserError
-from electra_jax.files.local_paths import check_folder
+from electra_jax.files.local_paths import check_folder, local_path
 from electra_jax.tokenizers import (
     Tokenizer,
     build_tokenizer,
@@ -197,4 +197,4 @@ def _save(tokenizer: Tokenizer, directory: Path) -> None:
 
 
 def _cache(data: DataConfig) -> Path:
-    return Path(data.cache_dir).expanduser()
+    return local_path(data.cache_dir, "data.cache_dir")

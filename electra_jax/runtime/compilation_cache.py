@@ -21,6 +21,7 @@ from electra_jax.config.machines import ComputeConfig
 from electra_jax.config.text import DataConfig
 from electra_jax.distributed.agreement import print_on_host_0
 from electra_jax.files.atomic import write_atomically
+from electra_jax.files.local_paths import local_path
 
 # Bytes of all programs together, of every version and processor. One of a CPU takes up to a few megabytes. JAX's own
 # setting, JAX_COMPILATION_CACHE_MAX_SIZE, is followed where it is given.
@@ -69,7 +70,7 @@ def cache_root(compute: ComputeConfig, data: DataConfig) -> Path | None:
     if requested != "auto":
         return Path(requested).expanduser()
     set_in_jax = jax.config.values["jax_compilation_cache_dir"]
-    root = Path(data.cache_dir).expanduser() / "compiled"
+    root = local_path(data.cache_dir, "data.cache_dir") / "compiled"
     return root if set_in_jax is None or Path(set_in_jax).parent == root else None
 
 

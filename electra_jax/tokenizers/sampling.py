@@ -38,13 +38,17 @@ def sentences(documents: Iterable[str], *, keep_blanks: bool = False) -> Iterato
     for document in documents:
         for line in document.splitlines():
             line = line if keep_blanks else line.strip()
-            while len(line) > SENTENCE_CHARACTERS:
-                cut = line.rfind(" ", 1, SENTENCE_CHARACTERS)
-                cut = cut if cut > 0 else SENTENCE_CHARACTERS
-                yield line[:cut]
-                line = line[cut:] if keep_blanks else line[cut:].lstrip()
-            if line and not line.isspace():
-                yield line
+            start = 0  # what is left is not copied each time: a line may be a whole corpus
+            while len(line) - start > SENTENCE_CHARACTERS:
+                cut = line.rfind(" ", start + 1, start + SENTENCE_CHARACTERS)
+                cut = cut if cut > start else start + SENTENCE_CHARACTERS
+                yield line[start:cut]
+                start = cut
+                while not keep_blanks and line[start].isspace():  # its last character is none
+                    start += 1
+            rest = line[start:]
+            if rest and not rest.isspace():
+                yield rest
 
 
 def sample_sentences(

@@ -309,6 +309,12 @@ PAIRS = ["--workdir", "work", "--pairs"]
         (["--workdir", "work", "generator.size_fraction=1.0"], ["cannot be evaluated as another"]),
         (["--workdir", "work", "tokenizer.lowercase=false"], ["cannot be evaluated as another"]),
         (["--workdir", "work", "data.eval_source=text:nowhere.txt"], ["text:nowhere.txt matches no file"]),
+        (
+            ["--workdir", "work", "data.eval_fraction=0.49", "data.document_separator=line"],
+            [
+                "the run in work was trained on: data.document_separator: blank_line -> line, data.eval_fraction: "
+            ],
+        ),
         (["--workdir", "work", "data.eval_sorce=text:x"], ["did you mean data.eval_source?"]),
         (["--workdir", "work", "--score", "pll"], ["--score says how to evaluate --pairs, which is missing"]),
         (["--workdir", "work", "--group", "uid"], ["--group says how to evaluate --pairs"]),

@@ -99,6 +99,25 @@ def test_sentences_lose_nothing_and_are_short(corpus):
     assert "".join("".join(cut).split()) == "".join("".join(documents).split())
 
 
+@pytest.mark.parametrize("keep_blanks", [False, True])
+def test_long_lines_are_cut_at_the_last_space_that_leaves_them_short_enough(keep_blanks):
+    rng = random.Random(0)
+    line = "".join(rng.choice(["word", "x" * rng.randrange(1200), " ", "  ", "\t"]) + " " for _ in range(900))
+
+    def as_defined(rest):
+        """What is left, and not a position in it, each time."""
+        rest = rest if keep_blanks else rest.strip()
+        while len(rest) > SENTENCE_CHARACTERS:
+            cut = rest.rfind(" ", 1, SENTENCE_CHARACTERS)
+            cut = cut if cut > 0 else SENTENCE_CHARACTERS
+            yield rest[:cut]
+            rest = rest[cut:] if keep_blanks else rest[cut:].lstrip()
+        if rest and not rest.isspace():
+            yield rest
+
+    assert list(sentences([line], keep_blanks=keep_blanks)) == list(as_defined(line))
+
+
 def sample(items, max_sentences=10**9, max_characters=10**9):
     return sample_sentences(items, max_sentences, max_characters, lambda read: None)
 

@@ -54,7 +54,9 @@ def check_source(spec: str, config: DataConfig) -> None:
 
 
 def _unknown(spec: str) -> UserError:
-    hint = f"; did you mean text:{spec}?" if os.path.exists(os.path.expanduser(spec)) else ""
+    path = os.path.expanduser(spec)
+    meant = f"text:{spec.rstrip('/')}/**/*.txt" if os.path.isdir(path) else f"text:{spec}"
+    hint = f"; did you mean {meant}?" if os.path.exists(path) else ""
     return UserError(
         f"{spec!r} is not a source of text: write embedded:python-docs, text:GLOB or tfds:NAME[/CONFIG][:SPLIT]{hint}"
     )

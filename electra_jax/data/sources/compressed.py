@@ -18,6 +18,7 @@ Source = str | IO[bytes]
 
 BLOCK_BYTES = 1 << 18
 COMPRESSIONS = (".gz", ".xz", ".zst", ".bz2")
+_OTHER_EXTENSIONS = {".gzip": ".gz", ".bgz": ".gz", ".zstd": ".zst", ".bzip2": ".bz2"}
 
 _INPUT_BYTES = 1 << 16
 _ZSTD_INPUT_BYTES = 1 << 9  # All that it expands to is in memory at once, at most 16 MB.
@@ -37,6 +38,7 @@ _SHELL_PATHS = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 def split_extension(path: str) -> tuple[str, str]:
     """Return the extension that says the format and the one that says the compression, "" for none."""
     stem, last = os.path.splitext(path.lower())
+    last = _OTHER_EXTENSIONS.get(last, last)
     if last in COMPRESSIONS:
         return os.path.splitext(stem)[1], last
     return last, ""

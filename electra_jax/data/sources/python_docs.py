@@ -86,7 +86,7 @@ def prepare_python_docs(cache_dir: Path) -> Path:
     if _is_complete(data_dir):
         return data_dir
     print("Building the embedded corpus from installed documentation, once ...", file=sys.stderr, flush=True)
-    if data_dir.is_dir():
+    if data_dir.is_dir() and not _is_complete(data_dir):
         shutil.rmtree(data_dir)  # what a cleaner of old files has left of an earlier one
     with new_directory(data_dir) as building, cache_errors(data_dir.parent):
         _build(building)

@@ -159,7 +159,7 @@ def _decoded(source: Source, encoding: str, errors: str, position: _Position) ->
         except UnicodeDecodeError as error:
             # What the decoder had kept of earlier blocks is part of error.object, but for a carriage return.
             before = "\r" * (decoder.getstate()[1] & 1)
-            before += error.object[: error.start].decode(error.encoding, "replace")
+            before += error.object[: error.start].decode(encoding, "replace")
             if start_of_file:
                 before = before.removeprefix(_BYTE_ORDER_MARK)
             before = before.replace("\r\n", "\n").replace("\r", "\n")

@@ -133,7 +133,9 @@ def _matching_files(pattern: str) -> tuple[str, ...]:
         if os.path.exists(expanded)
         else _glob(expanded) or _glob(_escape_existing_folders(expanded))
     )
-    files = tuple(path for path in matches if os.path.isfile(path))
+    files = tuple(
+        path for path in matches if not os.path.isdir(path)
+    )  # what cannot be read is said when it is
     if files:
         return files
     if matches and all(os.path.isdir(path) for path in matches):

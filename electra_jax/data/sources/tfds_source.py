@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,6 +182,9 @@ def _not_found(name: str, dataset: str, data_dir: str | None) -> UserError:
         if entry.is_dir() and not entry.name.startswith(".")
     )
     there = f" (of {base}, {', '.join(prepared)} is there)" if prepared else ""
+    without, _, last = dataset.rpartition("/")
+    if re.fullmatch(r"\d+\.\d+\.\d+", last):
+        return UserError(f"{name} names a version: leave it out, as in tfds:{without}; the newest is taken.")
     where = f" --data_dir={data_dir}" if data_dir else ""
     return UserError(
         f"{name} is not prepared in {', '.join(folders)}{there}; run: pip install 'electra_jax[tfds-prepare]' && "
@@ -209,12 +213,12 @@ def check_format(name: str, builder: Any) -> None:
 def _split_info(name: str, builder: Any, split: str) -> Any:
     try:
         info = builder.info.splits[split]
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, NotImplementedError) as error:
         splits = ", ".join(sorted(builder.info.splits))
         raise UserError(
             f"{name}: {split!r} is not a split or a slice of one; the splits are: {splits}."
         ) from error
-    if not info.num_examples:
+    if info.num_examples <= 0:  # of a slice that ends before it begins, fewer
         raise UserError(f"{name}: the split {split!r} is empty; name another after the colon.")
     return info
 

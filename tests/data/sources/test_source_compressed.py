@@ -149,6 +149,8 @@ def test_missing_zstandard_says_what_to_install(tmp_path, monkeypatch):
         ("a.b/c", ("", "")),
         ("c.xz", ("", ".xz")),
         ("c.tsv.bz2", (".tsv", ".bz2")),
+        ("c.jsonl.gzip", (".jsonl", ".gz")),
+        ("c.jsonl.zstd", (".jsonl", ".zst")),
     ],
 )
 def test_extensions(path, expected):

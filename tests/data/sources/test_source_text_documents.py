@@ -88,6 +88,7 @@ def test_one_endless_line_is_not_held_in_memory():
         ("utf-8", "a\n\n日本".encode() + b"\xe9", 3, 3, "0xe9"),
         ("ascii", "abcä".encode(), 1, 4, "0xc3"),
         ("utf-16-le", "a\nb".encode("utf-16-le") + b"\x00\xdc", 2, 2, "0x00"),
+        ("unicode_escape", b"a\nb\\xz", 2, 2, "0x5c"),
     ],
 )
 @pytest.mark.parametrize("block_bytes", [1, 4, 1 << 18])

@@ -218,3 +218,13 @@ def test_what_matches_and_is_no_file_says_what_it_is(tmp_path, config):
     os.mkfifo(tmp_path / "pipe.txt")
     with pytest.raises(UserError, match=r"pipe\.txt cannot be read: it is a pipe"):
         open_source(f"text:{tmp_path}/pipe.txt", config)
+
+
+def test_matches_that_cannot_be_read_are_not_left_out(tmp_path, config):
+    (tmp_path / "a.txt").write_text("some text")
+    (tmp_path / "b.txt").symlink_to(tmp_path / "moved away")
+    (tmp_path / "c.txt").mkdir()
+    with pytest.raises(UserError, match=r"b\.txt cannot be read: No such file"):
+        open_source(f"text:{tmp_path}/*.txt", config)
+    (tmp_path / "b.txt").unlink()
+    assert list(open_source(f"text:{tmp_path}/*.txt", config).documents()) == ["some text"]

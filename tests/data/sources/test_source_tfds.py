@@ -107,6 +107,9 @@ def test_fingerprint_tells_splits_and_fields_apart(config):
         ("letter_source/plain:train[", {}, "the splits are"),
         ("letter_source/plain:train[9999:]", {}, "the splits are"),
         ("letter_source/plain:train[:0]", {}, "is empty"),
+        ("letter_source/plain:train[5:2]", {}, "is empty"),
+        ("letter_source/plain:all[:10%]", {}, "'all.:10%.' is not a split or a slice of one"),
+        ("letter_source/1.2.3", {}, "names a version: leave it out, as in tfds:letter_source;"),
         ("letter_source/plain:blank", {}, "has no text"),
         (
             "letter_source/plain",
