@@ -21,8 +21,8 @@ from electra_jax.tasks.finished_seeds import (
 )
 from electra_jax.tasks.measures import Measure
 from electra_jax.tasks.paired_bootstrap import Comparison, draws, measure_of, paired_bootstrap
-from electra_jax.tasks.protocol import Example, Seq2SeqExample, Task
-from electra_jax.tasks.text_metrics import LOWER_IS_BETTER, NOT_RESAMPLED, signatures
+from electra_jax.tasks.protocol import ChoiceExample, Example, RankingExample, Signed, Task
+from electra_jax.tasks.text_metrics import LOWER_IS_BETTER, NOT_RESAMPLED
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "p": compared.p,
         "samples": args.samples,
         "seed": args.seed,
-        **_signature(metric, examples),
+        **_signature(metric, name, [seed.task for run in read for seed in run], examples),
     }
     if args.json:
         print(json.dumps(record, indent=2, ensure_ascii=False))
@@ -144,7 +144,16 @@ def _examples(first: FinishedSeed, second: FinishedSeed, name: str, split: str) 
             raise UserError(
                 f"{differ}: the right answer of {one.id!r} is {one.gold!r} in one, {other.gold!r} in the other"
             )
+        if _alternatives(one) != _alternatives(other):
+            raise UserError(f"{differ}: {one.id!r} is chosen among others in one than in the other")
     return examples
+
+
+def _alternatives(example: Example) -> tuple[str, ...]:
+    """Return what an answer is chosen among, where it is."""
+    if isinstance(example, RankingExample):
+        return example.candidates
+    return example.options if isinstance(example, ChoiceExample) else ()
 
 
 def _where(seed: FinishedSeed, name: str) -> tuple[Any, str | None]:
@@ -177,13 +186,19 @@ def _described(root: Path, seeds: Sequence[FinishedSeed], score: float) -> dict[
     return {"run": str(root), "seeds": [seed.config.seed for seed in seeds], "score": score}
 
 
-def _signature(metric: str, examples: Sequence[Example]) -> dict[str, str]:
-    """Return how a metric of written texts was computed, where a library computes it."""
-    references = [
-        example.gold for example in examples if isinstance(example, Seq2SeqExample) and example.gold
-    ]
-    found = signatures([metric], references) if references else {}
-    return {"signature": found[metric]} if metric in found else {}
+def _signature(metric: str, name: str, tasks: Sequence[Task], examples: Sequence[Example]) -> dict[str, str]:
+    """Return how a metric of written texts was computed, where a library computes it.
+
+    Raises:
+        UserError: not all seeds compute it alike.
+    """
+    found = {task.signatures(examples).get(metric) for task in tasks if isinstance(task, Signed)} - {None}
+    if len(found) > 1:
+        ways = " and ".join(sorted(map(str, found)))
+        raise UserError(
+            f"{metric} of {name} is computed as {ways}: set finetune.tasks.{name}.language alike and run one again"
+        )
+    return {"signature": str(*found)} if found else {}
 
 
 def _print(record: dict[str, Any], compared: Comparison) -> None:

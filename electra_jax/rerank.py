@@ -166,7 +166,12 @@ def _examples(
         section = section.model_copy(update=dict.fromkeys({"train", "dev", "test"} - read))
     notes: list[str] = []
     found: dict[str, Any] = load_examples(
-        name, section, tfds_data_dir=config.data.tfds_data_dir, needs=splits, notes=notes
+        name,
+        section,
+        tfds_data_dir=config.data.tfds_data_dir,
+        needs=splits,
+        notes=notes,
+        sequence_length=config.data.sequence_length,
     )
     for line in notes:
         cli.note(line.removeprefix("note: "))

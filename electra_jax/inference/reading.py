@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain, dropwhile
+from itertools import chain, count, dropwhile
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -136,7 +136,7 @@ def read_records(source: Source, file_format: TrainingFileFormat = TrainingFileF
         )
     elif (
         extension == ".json"
-        and (file_format.choices or file_format.conversations)
+        and (file_format.choices or file_format.conversations or (head and head[0].startswith("[")))
         and isinstance(source, str)
     ):
         objects = json_objects(read_json(Path(source)), name)
@@ -145,9 +145,10 @@ def read_records(source: Source, file_format: TrainingFileFormat = TrainingFileF
         found = _read_objects(lines, name, file_format, may_be_text=False)
     elif is_tagging and looks_like_columns(head, file_format.labels):
         found = _read_words(lines, name)
-    elif file_format.kind in ("classification", "regression", "seq2seq") and _header_has_text(
-        head, file_format
-    ):
+    elif (
+        file_format.kind in ("classification", "regression", "seq2seq")
+        and _header_has_text(head, file_format)
+    ) or (file_format.choices is not None and file_format.conversations is None and _is_header(head)):
         found = _read_table(lines, name, tabs=True)
     else:
         found = _read_objects(lines, name, file_format, may_be_text=True)
@@ -169,8 +170,12 @@ def _each_choice(records: Records, reader: ChoiceReader | RankingReader) -> Reco
         column = reader.config.id if isinstance(reader, RankingReader) else reader.columns.id
         own = column is None and not isinstance(record.fields.get("questions"), list)
         given = {"id": record.fields["id"]} if own and "id" in record.fields else {}
+        several = isinstance(record.fields.get("questions"), list) and "id" not in record.fields
+        numbers = count()
         try:
             for found in reader.read(record.fields, record.where, record.number, may_be_hidden=True):
+                if several:
+                    given = {"id": f"{record.number}-{next(numbers)}"}
                 fields: dict[str, Any] = {"id": found.id, "context": found.context}
                 if isinstance(found, RankingExample):
                     fields["candidates"] = list(found.candidates)
@@ -212,6 +217,10 @@ def _header_has_text(head: list[str], file_format: TrainingFileFormat) -> bool:
     """Return whether the first line names the column of the text, beside others or as the only column."""
     cells = head[0].split("\t") if head else []
     return file_format.names.get("text") in cells and (len(cells) > 1 or not file_format.takes_pairs)
+
+
+def _is_header(head: list[str]) -> bool:
+    return bool(head) and "\t" in head[0] and not head[0].startswith("{")
 
 
 def _header_has_words(head: list[str], file_format: TrainingFileFormat) -> bool:

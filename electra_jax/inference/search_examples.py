@@ -26,7 +26,9 @@ _FORMATS = (".jsonl", ".json", ".csv", ".tsv")
 _CHUNK = 1 << 10
 
 
-def read_examples(path: Path, section: RankingConfig, task: str) -> list[RankingExample]:
+def read_examples(
+    path: Path, section: RankingConfig, task: str, sequence_length: int | None = None
+) -> list[RankingExample]:
     """Read examples as the section of a task says; the right candidate is enough. Of conversations each reply is one.
 
     Raises:
@@ -35,7 +37,9 @@ def read_examples(path: Path, section: RankingConfig, task: str) -> list[Ranking
     where = f"finetune.tasks.{task}"
     examples: list[RankingExample] = []
     if section.conversations is not None:
-        read = reply_examples({"train": path}, section, section.conversations, where, [])["train"]
+        read = reply_examples({"train": path}, section, section.conversations, where, [], sequence_length)[
+            "train"
+        ]
         examples += [example for example in read if isinstance(example, RankingExample)]
     else:
         extension = split_extension(str(path))[0]

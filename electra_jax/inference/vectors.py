@@ -18,6 +18,7 @@ from electra_jax.errors import UserError
 from electra_jax.inference.items import as_items, text_of
 from electra_jax.model.pooling import Pooling, pooled
 from electra_jax.model.text_encoder import TextEncoder
+from electra_jax.objectives.kinds import is_causal
 from electra_jax.tasks.protocol import Rows, TaskBatch
 
 if TYPE_CHECKING:
@@ -61,7 +62,15 @@ def pooled_states(model: Model, rows: Rows, layers: Sequence[int], pooling: Pool
     """Return of each row the pooled states behind some layers, float32 ``[rows, layers, hidden]``.
 
     The state behind a layer is what an encoder that ends with it would give; 0 are the embeddings, as wide as a layer.
+
+    Raises:
+        UserError: the model is a causal language model.
     """
+    if is_causal(model.config.objective):
+        raise UserError(
+            "a causal language model sees only what is before a token, and has no vectors of texts: fine-tune it, "
+            "which lets it see both sides, or load an encoder"
+        )
     encoder = model._network.config.encoder
     networks = [
         TextEncoder(replace(model._network.config, encoder=replace(encoder, num_layers=layer)))

@@ -87,7 +87,7 @@ def ask(argv: Sequence[str]) -> int:
     source = None if args.input is None else open_source(args.input)
     if args.output is not None:
         check_output(args.output, source)
-    name, section = check_model(args)
+    name, section, _ = check_model(args)
     if source is None:
         searcher = Searcher(load_with_notes(args.workdir), args.index, args.task)
         asked = args.query if section.conversations is None else said_text(args.query, section.conversations)

@@ -43,8 +43,8 @@ def score(argv: Sequence[str]) -> int:
     prepare()
     read_description(args.index)
     open_source(str(args.input))
-    name, section = check_model(args)
-    examples = read_examples(args.input, section, name)
+    name, section, length = check_model(args)
+    examples = read_examples(args.input, section, name, length)
     searcher = Searcher(load_with_notes(args.workdir), args.index, args.task)
     with _bar(len(examples)) as bar:
         print(json.dumps({"examples": len(examples), **search_scores(searcher, examples, bar.update)}))
@@ -94,8 +94,8 @@ def mine(argv: Sequence[str]) -> int:
         raise UserError(
             f"--output {args.output} is JSON lines, and read as such by its name: call it FILE.jsonl"
         )
-    name, section = check_model(args)
-    examples = read_examples(args.input, section, name)
+    name, section, length = check_model(args)
+    examples = read_examples(args.input, section, name, length)
     model = load_with_notes(args.workdir)
     with _bar(len(examples)) as bar:
         index = args.index or build_index(model, candidates_of_examples(examples), None, name, cut=[])

@@ -26,11 +26,11 @@ def prepare() -> None:
     one_device_per_core()
 
 
-def check_model(args: argparse.Namespace) -> tuple[str, RankingConfig]:
+def check_model(args: argparse.Namespace) -> tuple[str, RankingConfig, int]:
     """Refuse a model that makes no vectors of candidates; of ours it is known before their parameters are read.
 
     Returns:
-        the task, and its section.
+        the task, its section, and how many tokens of a text it reads.
 
     Raises:
         UserError: it has no task that does.
@@ -41,4 +41,4 @@ def check_model(args: argparse.Namespace) -> tuple[str, RankingConfig]:
         known = model.config, {}
     config, tasks = known
     name = searching_task(config, tasks, args.task)
-    return name, cast(RankingConfig, config.finetune.tasks[name])
+    return name, cast(RankingConfig, config.finetune.tasks[name]), config.data.sequence_length

@@ -92,7 +92,8 @@ def load_split(seed: FinishedSeed, name: str, split: str) -> list[Example]:
         UserError: they cannot be read, there is no such split, or its right answers are hidden.
     """
     task = seed.config.finetune.tasks[name]
-    splits = load_examples(name, task, tfds_data_dir=seed.config.data.tfds_data_dir)
+    data = seed.config.data
+    splits = load_examples(name, task, tfds_data_dir=data.tfds_data_dir, sequence_length=data.sequence_length)
     if split not in splits:
         raise UserError(f"{name} has no {split} examples in {seed.root}; there are: {', '.join(splits)}")
     if any(example.hidden for example in splits[split]):
@@ -144,7 +145,7 @@ def read_seed(seed: FinishedSeed, name: str, split: str, examples: Sequence[Exam
         raise UserError(
             f"{name} cannot be scored here ({error}): python -m pip install 'electra_jax[generation]'"
         ) from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise UserError(
             f"{file} cannot be scored ({type(error).__name__}: {error}): delete the seed's {RESULT} to predict anew"
         ) from None

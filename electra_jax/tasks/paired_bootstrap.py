@@ -5,6 +5,7 @@ section 3): examples are drawn with replacement, as many as there are; both mode
 how often the one that is better on all examples is better again says how sure one may be of it.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -63,7 +64,10 @@ def measure_of(
 
     def score(chosen: np.ndarray) -> float:
         numbers = chosen.tolist()
-        return task.score([examples[i] for i in numbers], [predictions[i] for i in numbers])[metric]
+        scores = task.score([examples[i] for i in numbers], [predictions[i] for i in numbers])
+        return scores.get(
+            metric, math.nan
+        )  # such as that of questions without an answer, where none was drawn
 
     return score
 

@@ -25,7 +25,13 @@ from electra_jax.tasks.answers import best_answers
 from electra_jax.tasks.losses import question_answering_loss, span_loss
 from electra_jax.tasks.measures import Measure, mean_of
 from electra_jax.tasks.protocol import QuestionExample, Rows, TaskBatch, TunedTask
-from electra_jax.tasks.squad_metrics import squad1_each, squad1_scores, squad2_each, squad2_scores
+from electra_jax.tasks.squad_metrics import (
+    find_threshold,
+    squad1_each,
+    squad1_scores,
+    squad2_each,
+    squad2_scores,
+)
 from electra_jax.tasks.windows import ContextWindow, check_question_fits, question_rows
 from electra_jax.tokenizers.protocol import Tokenizer
 
@@ -252,7 +258,9 @@ class QuestionAnsweringTask:
         """Return the best threshold for the task's metric on these (dev) examples; None if all have an answer."""
         if all(example.answers for example in examples):
             return None
-        return self.score(examples, predictions)[f"best_{self.metric}_thresh"]
+        golds = [[answer.text for answer in example.answers] for example in examples]
+        no_answer = [prediction["no_answer_score"] for prediction in predictions]
+        return find_threshold(golds, _if_answered(predictions), no_answer, self.metric)
 
     def tune(self, dev: Sequence[QuestionExample], predictions: Sequence[Mapping[str, Any]]) -> TunedTask:
         """Return the task with the best threshold for "no answer" on the dev examples."""

@@ -188,7 +188,7 @@ class Seq2SeqTask:
         ids = outputs["tokens"][row, number, :count].tolist()
         ended = bool(ids) and ids[-1] in ends
         stream = TextStream(self.tokenizer.detokenize, self.generation.stop_strings)
-        stream.add(ids[:-1] if ended else ids)
+        stream.add(ids)  # an end that is text is part of it; [SEP] has none
         finish: Finish = "stop" if stream.stopped else "end" if ended else "length"
         ids = stream.ids if stream.stopped else ids
         log_probs = outputs["log_probs"][row, number, : len(ids)].tolist()

@@ -1,5 +1,6 @@
 """SQuAD's official metrics, versions 1.1 and 2.0: exact match, F1 of words, and the best threshold for "no answer"."""
 
+import math
 import re
 import string
 from collections import Counter
@@ -24,7 +25,11 @@ def token_f1(gold: str, prediction: str) -> float:
 
     It is 0.0 where no word is shared, as in SQuAD 1.1.
     """
-    wanted, given = normalize_answer(gold).split(), normalize_answer(prediction).split()
+    return words_f1(normalize_answer(gold).split(), normalize_answer(prediction).split())
+
+
+def words_f1(wanted: Sequence[str], given: Sequence[str]) -> float:
+    """Return F1 of words, each as often as it occurs; 0.0 where none is shared."""
     shared = sum((Counter(wanted) & Counter(given)).values())
     if shared == 0:
         return 0.0
@@ -82,13 +87,13 @@ def squad2_scores(
     """
     has_answer = [bool(answers) for answers in golds]
     raw = _squad2_answered(golds, predictions)
+    if threshold is None:
+        threshold = find_threshold(golds, predictions, no_answer_scores, threshold_for)
     best: dict[str, float] = {}
     for name, scores in raw.items():
         best[f"best_{name}"], best[f"best_{name}_thresh"] = best_threshold(
             scores, predictions, no_answer_scores, has_answer
         )
-    if threshold is None:
-        threshold = best[f"best_{threshold_for}_thresh"]
     final = _at_threshold(raw, no_answer_scores, has_answer, threshold)
     result = {name: _percent(scores) for name, scores in final.items()}
     for prefix, wanted in (("HasAns", True), ("NoAns", False)):
@@ -97,6 +102,26 @@ def squad2_scores(
                 chosen = [score for score, answerable in zip(scores, has_answer) if answerable is wanted]
                 result[f"{prefix}_{name}"] = _percent(chosen)
     return result | best
+
+
+def find_threshold(
+    golds: Sequence[Sequence[str]],
+    predictions: Sequence[str],
+    no_answer_scores: Sequence[float],
+    metric: str,
+) -> float:
+    """Return the threshold at which a metric (``exact`` or ``f1``) is best; see `squad2_scores`.
+
+    It is that of the official script, except where no question is better answered: the script's 0.0, which is below
+    all scores that are probabilities, is above some that are not, and would answer their questions.
+    """
+    has_answer = [bool(answers) for answers in golds]
+    scores = _squad2_answered(golds, predictions)[metric]
+    best, threshold = best_threshold(scores, predictions, no_answer_scores, has_answer)
+    unanswered = best_threshold([0.0] * len(scores), predictions, no_answer_scores, has_answer)[0]
+    return (
+        threshold if best > unanswered else min(threshold, math.nextafter(min(no_answer_scores), -math.inf))
+    )
 
 
 def squad2_each(

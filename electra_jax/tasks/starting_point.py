@@ -113,9 +113,14 @@ def _own_vocabulary(config: Config, saved: Path | None) -> tuple[Tokenizer, list
         return load_tokenizer(saved), []
     examples: list[Any] = []
     for name, task in writers.items():
-        examples += load_examples(name, task, tfds_data_dir=config.data.tfds_data_dir, needs=("train",))[
-            "train"
-        ]
+        found = load_examples(
+            name,
+            task,
+            tfds_data_dir=config.data.tfds_data_dir,
+            needs=("train",),
+            sequence_length=config.data.sequence_length,
+        )
+        examples += found["train"]
     try:
         tokenizer = build_tokenizer(config.tokenizer, training_texts(examples))
     except UserError as error:

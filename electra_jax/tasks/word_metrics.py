@@ -5,14 +5,16 @@ alike whether or not they were tokenised before.
 """
 
 import re
+import string
 from collections.abc import Sequence
 
 import numpy as np
 
 from electra_jax.tasks.measures import Measure, mean_of, ratio_of
-from electra_jax.tasks.squad_metrics import token_f1
+from electra_jax.tasks.squad_metrics import words_f1
 
 _WORD = re.compile(r"\w+|[^\w\s]")
+_PUNCTUATION = re.compile(f"[{re.escape(string.punctuation)}]")
 Ngram = tuple[str, ...]
 
 
@@ -40,14 +42,18 @@ def exact_match(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) 
 def word_f1(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Measure:
     """Return the mean F1 of words, of several references the best, in percent, as ParlAI reports of dialogue.
 
-    As there, words are normalised as SQuAD's are: lower case, neither punctuation nor articles.
+    As there (parlai/core/metrics.py), case and articles are left out, and punctuation parts words: "don't" is two.
     """
     return mean_of(
         [
-            max(token_f1(reference, hypothesis) for reference in some)
+            max(words_f1(_parlai_words(reference), _parlai_words(hypothesis)) for reference in some)
             for hypothesis, some in zip(hypotheses, references, strict=True)
         ]
     )
+
+
+def _parlai_words(text: str) -> list[str]:
+    return re.sub(r"\b(a|an|the)\b", " ", _PUNCTUATION.sub(" ", text.lower())).split()
 
 
 def length_ratio(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Measure:

@@ -4,12 +4,14 @@ import json
 import re
 import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
 from command_runs import contents
 from compared_runs import KINDS, write_examples, write_fine_tuning
 
 from electra_jax import compare
+from electra_jax.errors import UserError
 from electra_jax.tasks.results import RESULT
 
 
@@ -85,6 +87,18 @@ def test_metrics_of_texts_have_their_signature_and_need_their_library(runs, comm
     assert "electra_jax[generation]" in said.err
 
 
+def test_a_metric_that_is_computed_in_two_ways_is_not_compared():
+    tasks = [
+        SimpleNamespace(signatures=lambda _, way=way: {"bleu": f"tok:{way}"}) for way in ("en", "en", "de")
+    ]
+    assert compare._signature("bleu", "w", tasks[:2], []) == {"signature": "tok:en"}
+    assert compare._signature("chrf", "w", tasks, []) == {}
+    with pytest.raises(
+        UserError, match=r"bleu of w is computed as tok:de and tok:en: set finetune\.tasks\.w\."
+    ):
+        compare._signature("bleu", "w", tasks, [])
+
+
 def _other_file(runs, change):
     lines = (runs / "texts.csv").read_text().splitlines()
     (runs / "other.csv").write_text("\n".join(change(lines)) + "\n")
@@ -104,6 +118,14 @@ def _other_ids(runs):
 
 def _other_labels(runs):
     _other_file(runs, lambda lines: [*lines[:4], lines[4].replace(",yes", ",no"), *lines[5:]])
+
+
+def _other_candidates(runs):
+    lines = (runs / "ranked.jsonl").read_text()
+    (runs / "fewer.jsonl").write_text(lines.replace('["a", "b", "c"]', '["a", "b", "c", "d"]'))
+    for file in ("b/config.yaml", "b/seed-3/config.yaml"):
+        text = (runs / file).read_text()
+        (runs / file).write_text(text.replace("dev: ranked.jsonl", "dev: fewer.jsonl"))
 
 
 def _relabelled_since(runs):
@@ -172,6 +194,11 @@ TEXTS = ("a", "b", "--task", "texts")
         (_fewer, TEXTS, "not the same in a/seed-0 and b/seed-3: 12 and 11"),
         (_other_ids, TEXTS, "number 1 has the id '0' in one, '90' in the other"),
         (_other_labels, TEXTS, "the right answer of '3' is 'yes' in one, 'no' in the other"),
+        (
+            _other_candidates,
+            ("a", "b", "--task", "ranked"),
+            "'0' is chosen among others in one than in the other",
+        ),
         (_relabelled_since, TEXTS, "restore the examples, or delete the seed's result.json"),
         (_cut_since, TEXTS, "has 12 predictions, but texts now has 11 dev examples"),
         (_other_positive, TEXTS, "f1 of texts is that of 'no' and 'yes'"),

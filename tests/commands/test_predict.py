@@ -139,6 +139,7 @@ def _squad(*questions, context="c", **more):
 
 TABLE = "key\tbody\treply\tclass\n1\ta\tb\tx\n2\tc\t\ty\n"
 PAIRS = [("1", ["a", "b"]), ("2", ["c", ""])]
+LISTED = [{"key": "1", "body": "a", "reply": "b"}, {"key": "2", "body": "c", "reply": ""}]
 SENTENCES = "New York\tB-LOC\nis\tO\n\nEU\tB-ORG\n"
 TAGGED = [("1", ["New York", "is"]), ("4", ["EU"])]
 ASKED = [("q1", ["Who?", "c"]), ("q2", ["Why?", "c"])]
@@ -165,6 +166,9 @@ LOOSE = {"question": "Who?", "context": "c"}
         # The columns of official files.
         (("mrpc", {"data": "glue"}), "in.txt", "index\t#1 String\t#2 String\n7\ta\tb\n", [("7", ["a", "b"])]),
         (("cola", {"data": "glue"}), "in.tsv", "index\tsentence\tpair\n7\ta\tb\n", [("7", "a")]),
+        # A list of objects is one where the file is called so.
+        (CONFIG, "in.json", json.dumps(LISTED), PAIRS),
+        (CONFIG, "in.json", json.dumps(LISTED, indent=1), PAIRS),
         # Words in columns.
         ({"kind": "tagging"}, "in.txt", "a\tNEW\nb\tO\n", [("1", ["a", "b"])]),
         ({"kind": "tagging"}, "in.txt", "a\t?\nb\t?\n", [("1", ["a", "b"])]),

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from small_run import small_config
+from writers import causal_model
 
 from electra_jax.errors import UserError
 from electra_jax.inference.model import Model
@@ -70,3 +71,8 @@ def test_a_layer_that_is_not_there(models):
             models[0].encode("ann", layer=layer)
     with pytest.raises(UserError, match="--layer is '-1', but must be the number of a layer, or all"):
         layers_named("-1", 2)
+
+
+def test_a_causal_model_has_none():
+    with pytest.raises(UserError, match="sees only what is before a token, and has no vectors of texts"):
+        causal_model(words=True, devices=1).encode("Ann left")

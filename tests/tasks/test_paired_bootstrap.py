@@ -36,6 +36,19 @@ def test_all_draws_of_three_examples():
     assert found.high == pytest.approx(100 * (2 / 3 + 0.35 / 3))
 
 
+def test_a_metric_of_some_examples_is_left_out_of_draws_without_them():
+    config = QuestionAnsweringConfig(train="a.json", dev="b.json", max_question_tokens=4)
+    task = QuestionAnsweringTask("q", config, **SHARED, initializer_range=0.02, no_answer_threshold=0.0)
+    answered = (Answer("x", 0),)
+    examples = [QuestionExample(str(n), "Who?", "x y", answered if n else ()) for n in range(3)]
+    predictions = [
+        {"id": str(n), "answer": "x", "no_answer_score": -1.0, "n_best": [{"answer": "x"}]} for n in range(3)
+    ]
+    measure = measure_of(task, examples, predictions, "NoAns_f1")
+    assert measure(np.array([0, 1, 2])) == 0.0
+    assert np.isnan(measure(np.array([1, 1, 2])))
+
+
 def test_other_signs_and_equals():
     one, other = mean_of([0, 1, 1, 0]), mean_of([1, 1, 0, 1])
     forth, back = (

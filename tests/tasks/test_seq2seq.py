@@ -298,6 +298,16 @@ def test_a_text_ends_at_a_stop_string_and_where_there_is_no_room():
     assert text.score == pytest.approx(sum(text.log_probs))
 
 
+def test_an_end_that_is_text_is_part_of_the_text():
+    full = {"max_new_tokens": 100, "min_new_tokens": 50}
+    (text,) = max(tiny_writer(generation=full).write(EXAMPLES)[0], key=lambda texts: len(set(texts[0].text)))
+    ending = text.text[1]
+    found, _ = tiny_writer(generation={"max_new_tokens": 100, "end_tokens": [ending]}).write(EXAMPLES)
+    ended = [text for (text,) in found if text.finish == "end" and text.text]
+    assert any(text.text.endswith(ending) for text in ended)
+    assert all(len(text.text) >= len(text.tokens) - 1 for text in ended)  # all but [SEP]
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"end_tokens": ["none"]}, {"ban": ["é"]}, {"forced_prefix": "aé"}, {"stop_strings": ["é"]}],

@@ -167,6 +167,10 @@ def test_the_best_threshold_is_the_best_of_all(seed):
                 max(tried), abs=1e-9
             )
             assert threshold == min(t for t, s in zip(no_answer, tried) if s >= max(tried) - 1e-9)
+        chosen = squad2_scores(golds, given, no_answer, threshold_for=name)
+        assert chosen[name] == pytest.approx(
+            max(tried), abs=1e-9
+        )  # also where nothing is better than no answer
 
 
 @pytest.mark.parametrize("seed", range(40))

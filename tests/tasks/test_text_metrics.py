@@ -72,6 +72,9 @@ CASES = [
     ("exact_match", "a cat", ["A cat"], "", 0.0),
     # Two of three words against two of two; articles, case and punctuation do not count.
     ("word_f1", "The cat, it sat!", ["x", "a Cat sat"], "", 80.0),
+    # By ParlAI's F1Metric: punctuation parts words, so that "don't" and "can't" share one of three.
+    ("word_f1", "i don't know", ["i can't say"], "", 50.0),
+    ("word_f1", "well-known", ["well known"], "", 100.0),
     ("length_ratio", "a b c, d", ["x", "a b c d e f"], "", 5 / 6),
     ("length_ratio", "a b c d", ["a b c d e f", "a b"], "", 2.0),  # as near, and shorter
     ("distinct_1", "a b a A", ["x"], "", 50.0),

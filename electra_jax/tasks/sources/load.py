@@ -32,6 +32,7 @@ def load_examples(
     tfds_data_dir: str | None = None,
     needs: Collection[str] = (),
     notes: list[str] | None = None,
+    sequence_length: int | None = None,
 ) -> dict[str, list[Example]]:
     """Read and check all examples of a task.
 
@@ -44,6 +45,7 @@ def load_examples(
         tfds_data_dir: directory of TFDS datasets; None is TFDS's default.
         needs: splits that must be there.
         notes: what was left out of the files is appended, a line each.
+        sequence_length: tokens that are read of a text: a longer one of conversations need not be made whole.
 
     Returns:
         Examples by split: "train", "dev", "test", for MNLI also "dev_mismatched", "test_mismatched" and
@@ -63,7 +65,7 @@ def load_examples(
     there = f"given are {', '.join(own)}"
     if isinstance(config, Seq2SeqConfig | RankingConfig) and config.conversations is not None:
         paths = {split: _path(str(file)) for split, file in own.items()}
-        examples = reply_examples(paths, config, config.conversations, where, notes)
+        examples = reply_examples(paths, config, config.conversations, where, notes, sequence_length)
     elif config.data is None:
         read = read_all(_reader(file, config, where, split, notes) for split, file in own.items())
         examples = dict(zip(own, read, strict=True))

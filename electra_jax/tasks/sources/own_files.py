@@ -90,8 +90,20 @@ def checked_extension(path: Path, kind: str, formats: Sequence[str], where: str)
 def _questions(
     path: Path, extension: str, config: TaskConfig, where: str, split: str, notes: list[str]
 ) -> Iterable[Example]:
-    del config, where
+    _refuse_columns(config, where, path)
     return (read_squad if extension == ".json" else read_mrqa)(path, split, notes)
+
+
+def _refuse_columns(config: TaskConfig, where: str, path: Path) -> None:
+    """Refuse names of columns where no file has any."""
+    files = [str(file) for file in (config.train, config.dev, config.test) if file is not None]
+    if config.kind == "tagging" and any(split_extension(file)[0] == ".jsonl" for file in files):
+        return
+    for key in ("id", "text", "label"):
+        if (name := getattr(config, key, None)) is not None:
+            raise UserError(
+                f"{where}.{key} is {name!r}, but {path} is of a format without names of columns; leave it out."
+            )
 
 
 def _words(
@@ -102,6 +114,7 @@ def _words(
     if extension == ".jsonl":
         examples = _word_records(path, _columns(config, where, needs_label=not is_test), is_test, padded)
     else:
+        _refuse_columns(config, where, path)
         examples = read_word_columns(path, may_be_hidden=is_test, padded=padded)
     notes += padding_notes(path, padded)
     return examples

@@ -30,6 +30,7 @@ def reply_examples(
     conversations: ConversationsConfig,
     where: str,
     notes: list[str],
+    sequence_length: int | None = None,
 ) -> dict[str, list[Example]]:
     """Read files of conversations, and return an example for each reply, by split.
 
@@ -41,6 +42,8 @@ def reply_examples(
         conversations: its section ``conversations``.
         where: name of the task's section, for messages.
         notes: which conversations were left out, and where there are fewer distractors than are wanted, is appended.
+        sequence_length: tokens that are read of the turns before a reply. As each has one or more, no more turns than
+            that are put together, or a long conversation would take memory by the square of its length.
 
     Raises:
         UserError: a file that cannot be read; a conversation of one turn; nothing that is left to evaluate on.
@@ -53,7 +56,7 @@ def reply_examples(
         found = _without_repeated(found, where, notes)
     examples: dict[str, list[Example]] = {}
     for split, some in found.items():
-        replied = [example for one in some for example in _examples(one, conversations)]
+        replied = [example for one in some for example in _examples(one, conversations, sequence_length)]
         if retrieval is not None:
             check_retrieved(replied, retrieval, where, paths[split])
         if isinstance(config, RankingConfig):
@@ -80,8 +83,11 @@ def _read(path: Path, reader: ConversationReader, kind: str, where: str) -> list
     return found
 
 
-def _examples(conversation: Conversation, config: ConversationsConfig) -> Iterator[Seq2SeqExample]:
-    for number, before, reply in replies(conversation.turns, config.history):
+def _examples(
+    conversation: Conversation, config: ConversationsConfig, sequence_length: int | None
+) -> Iterator[Seq2SeqExample]:
+    history = min((most for most in (config.history, sequence_length) if most is not None), default=None)
+    for number, before, reply in replies(conversation.turns, history):
         if config.replies_by in (None, reply.speaker):
             context = turns_text(before, reply.speaker, config.form)
             known = (f"{conversation.id}:{number}", context, (reply_text(reply),))

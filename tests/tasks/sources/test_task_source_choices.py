@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from task_sections import task_section
 
 from electra_jax.errors import UserError
+from electra_jax.inference.reading import read_records, training_file_format
 from electra_jax.tasks.protocol import ChoiceExample
 from electra_jax.tasks.sources import example_warnings, load_examples
 
@@ -150,3 +151,25 @@ def test_keys_that_do_not_fit(section, message):
 def test_a_right_option_that_is_always_at_the_same_place_is_noted():
     examples = [ChoiceExample(str(n), "a", ("b", "c"), "", 1) for n in range(2)]
     assert example_warnings({"train": examples}) == ["of all 2 train examples option 1 is the right one"]
+
+
+def _asked(path, **section):
+    config = task_section(kind="multiple_choice", train=str(path), dev=str(path), **section)
+    records = read_records(str(path), training_file_format("mine", config, ()))
+    return [(record.fields["id"], record.fields["options"]) for record in records]
+
+
+def test_what_is_predicted_is_read_from_the_tables_of_training(tmp_path):
+    path = tmp_path / "in.txt"
+    path.write_text("context\tone\ttwo\nAnn left.\tWho?\tHe.\nBob left.\tAnn.\tShe.\n")
+    expected = [["Who?", "He."], ["Ann.", "She."]]
+    assert [options for _, options in _asked(path, options=["one", "two"])] == expected
+    learned = "context\tone\ttwo\tlabel\nAnn left.\tWho?\tHe.\t0\nBob left.\tAnn.\tShe.\t1\n"
+    assert [list(one.options) for one in _load(tmp_path, ".txt", learned, options=["one", "two"])] == expected
+
+
+def test_several_questions_of_a_line_have_ids_of_their_own(tmp_path):
+    nameless = {key: value for key, value in RACE.items() if key != "id"}
+    path = tmp_path / "in.jsonl"
+    path.write_text(2 * (json.dumps(nameless) + "\n"))
+    assert [name for name, _ in _asked(path)] == ["1-0", "1-1", "2-0", "2-1"]

@@ -52,6 +52,21 @@ def test_every_turn_but_the_first_is_an_example(tmp_path, what):
     assert _load(tmp_path, conversations, **{name: content}) == {"train": EXPECTED}
 
 
+def test_no_more_turns_are_put_together_than_can_be_read(tmp_path):
+    """Or the contexts of a long conversation would take memory by the square of its turns."""
+    (tmp_path / "train.txt").write_text("".join(f"Ann: turn {number}\n" for number in range(300)))
+    section = task_section(kind="seq2seq", conversations={}, train=str(tmp_path / "train.txt"))
+    found = load_examples("mine", section, needs=("train",), sequence_length=8)["train"]
+    assert len(found) == 299
+    assert found[-1].source.splitlines() == [f"me: turn {number}" for number in range(291, 299)]
+    fewer = section.model_copy(
+        update={"conversations": section.conversations.model_copy(update={"history": 2})}
+    )
+    assert load_examples("mine", fewer, sequence_length=8)["train"][-1].source.count("\n") == 1
+    whole = load_examples("mine", section, needs=("train",))["train"]
+    assert whole[-1].source.count("\n") == 298
+
+
 def test_who_speaks_how_many_turns_and_whose_replies_are_settings(tmp_path):
     text = "".join(f"{name}: {said}\n" for name, said in TALK) + "\n" + BYE
 

@@ -364,6 +364,8 @@ WRONG = [
     (Q, {"train": (".json", _squad(ANSWER | {"answers": [{"text": "", "answer_start": 0}]}))}, "an empty answer"),
     (Q, {"train": (".json", _squad(ANSWER | {"answers": [{"text": "x", "answer_start": "0"}]}))},
      "the field 'answer_start' is text and not a whole number"),
+    (Q.model_copy(update={"id": "i"}), {"train": (".jsonl", "{}")}, r"mine\.id is 'i', but .* without names"),
+    (T, {"train": (".txt", "a\tO\n")}, r"mine\.text is 't', but .*train\.txt is of a format without names"),
     (Q, {"train": (".jsonl", '{"question": "Who?"}')}, "line 1 is not in MRQA's format: it has 'question'"),
     (task_section(kind="tagging"), {"train": (".txt", "a O\n\nb c O\n")}, "line 3 has 3 columns where line 1 has 2"),
     (task_section(kind="classification"), {"train": (".csv", "t,l\n")}, r"finetune\.tasks\.mine\.text is not set"),
