@@ -25,8 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = cli.bare_parser(
         "electra_jax.convert",
-        "Converts a checkpoint of ELECTRA, without loss, between electra_jax, Hugging Face and the original "
-        "TensorFlow code (TensorFlow and PyTorch need not be installed).\n\n"
+        "Converts a checkpoint of ELECTRA or ModernBERT, without loss, between electra_jax, Hugging Face and the "
+        "original TensorFlow code (TensorFlow and PyTorch need not be installed).\n\n"
         "SRC is recognised: a work directory or one of its checkpoints; a Hugging Face folder, or a folder with the "
         "folders discriminator and generator; the prefix of a TensorFlow checkpoint, or its directory. DST is a "
         "directory that appears whole or not at all: a work directory to start from (init_from=DST); the folders "
@@ -43,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("source", type=cli.path, metavar="SRC", help="the checkpoint to convert")
     parser.add_argument("destination", type=cli.path, metavar="DST", help="the directory to write")
     parser.add_argument(
-        "--to", choices=FORMATS, help="format of DST (default: electra_jax, from there huggingface)"
+        "--to",
+        choices=FORMATS,
+        help="format of DST (default: huggingface where SRC is of electra_jax, else electra_jax)",
     )
     parser.add_argument(
         "--generator",

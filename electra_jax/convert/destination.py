@@ -10,15 +10,23 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from electra_jax.convert.format_detection import is_checkpoint
+from electra_jax.convert.huggingface_folder import CONFIG, is_huggingface_folder
 from electra_jax.errors import UserError, listed
+from electra_jax.files.json_files import read_object
 from electra_jax.training.literal_path import check_literal
 
 # All files that a conversion writes: --overwrite refuses a directory with others, which would be lost.
 _WRITTEN = re.compile(
-    r"checkpoints|tokenizer|config\.yaml"  # ours
+    r"checkpoints|tokenizer|config\.yaml|tasks\.json"  # ours
     r"|discriminator|generator"  # Hugging Face's
     r"|checkpoint|model\.ckpt-\d+\.(index|data-\d{5}-of-\d{5})"  # TensorFlow's, and the vocabulary beside it
-    r"|vocab\.txt|spiece\.model|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json"
+    r"|vocab\.txt|characters\.json|spiece\.model|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json"
+)
+# And to sentence-transformers, where its list of modules says that it is that.
+_MODULES = "modules.json"
+_SENTENCE_TRANSFORMERS = re.compile(
+    r"1_Pooling|modules\.json|sentence_bert_config\.json|config_sentence_transformers\.json|config\.json"
+    r"|model\.safetensors"
 )
 
 
@@ -55,15 +63,39 @@ def check_destination(path: Path, *, overwrite: bool, sources: list[Path]) -> No
         return
     if not overwrite:
         raise UserError(f"{path} exists already: choose another destination, or give --overwrite")
-    if not (final.is_dir() and is_checkpoint(final)):
+    if not (final.is_dir() and (is_checkpoint(final) or _holds_tasks(final))):
         raise UserError(
             f"{path} holds no checkpoint, so not even --overwrite replaces it: choose another destination"
         )
-    if more := sorted(entry.name for entry in final.iterdir() if not _WRITTEN.fullmatch(entry.name)):
+    if more := sorted(name for name in _names(final) if not _is_written(name, final)):
         raise UserError(
             f"{path} holds more than a converted checkpoint ({listed(more)}), so not even --overwrite replaces it: "
             "choose another destination"
         )
+
+
+def _names(folder: Path) -> list[str]:
+    return [entry.name for entry in folder.iterdir()]
+
+
+def _is_written(name: str, folder: Path) -> bool:
+    """Return whether a conversion writes a file or folder of that name in ``folder``."""
+    vectors = (folder / _MODULES).is_file() and _SENTENCE_TRANSFORMERS.fullmatch(name)
+    return bool(_WRITTEN.fullmatch(name) or vectors or _is_task(folder / name))
+
+
+def _is_task(folder: Path) -> bool:
+    """Return whether a folder is a model of Hugging Face's for a task, as a conversion writes one for each."""
+    if not is_huggingface_folder(folder) or not (folder / CONFIG).is_file():
+        return False
+    try:
+        return "finetuning_task" in read_object(folder / CONFIG, "")
+    except UserError:
+        return False
+
+
+def _holds_tasks(folder: Path) -> bool:
+    return all(_is_task(entry) for entry in folder.iterdir())
 
 
 def _resolved(path: Path) -> Path:

@@ -56,7 +56,9 @@ def detect_format(path: Path) -> DetectedFormat:
             "the prefix of a TensorFlow checkpoint"
         )
     if not path.exists():
-        raise UserError(f"{path} does not exist, and no TensorFlow checkpoint has that prefix")
+        raise UserError(
+            f"{path} does not exist (nothing is downloaded), and no TensorFlow checkpoint has that prefix"
+        )
     raise UserError(
         f"{path} holds no checkpoint: neither checkpoints/ of a run, nor config.json with weights (Hugging Face), nor "
         "a .index file (TensorFlow)"

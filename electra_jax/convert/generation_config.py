@@ -134,19 +134,27 @@ def generation_section(
     if content.get("num_return_sequences") not in (None, 1):
         values["n" if content.get("do_sample") else "n_best"] = content["num_return_sequences"]
     if tokenizer is not None:
-        values |= _tokens(path, content, tokenizer)
+        tokens, lost = _tokens(path, content, tokenizer)
+        values |= tokens
         read |= {"eos_token_id", "bad_words_ids"}
     left = [
         key
         for key, value in content.items()
         if key not in read | _NOT_READ and not key.startswith("_") and value not in (None, False, 0, 1.0)
     ]
-    return values, [f"{path}: {listed(left)} is not read"] if left else []
+    notes = [f"{path}: {listed(left)} is not read"] if left else []
+    if lost:
+        notes.append(
+            f"{path}: {lost:,} of bad_words_ids are no text of their own, such as a piece within a word, and "
+            "are not read"
+        )
+    return values, notes
 
 
-def _tokens(path: Path, content: Mapping[str, Any], tokenizer: Tokenizer) -> dict[str, Any]:
-    """Return ``end_tokens`` and ``ban``, which stand there as ids."""
+def _tokens(path: Path, content: Mapping[str, Any], tokenizer: Tokenizer) -> tuple[dict[str, Any], int]:
+    """Return ``end_tokens`` and ``ban``, which stand there as ids, and how many that are banned have no text."""
     ends, banned = content.get("eos_token_id"), content.get("bad_words_ids") or []
+    banned = banned if isinstance(banned, list) else [banned]
     ends = ends if isinstance(ends, list) else [] if ends is None else [ends]
     lists: list[list[Any]] = [ids if isinstance(ids, list) else [ids] for ids in banned]
     for number in [*ends, *(number for ids in lists for number in ids)]:
@@ -158,10 +166,13 @@ def _tokens(path: Path, content: Mapping[str, Any], tokenizer: Tokenizer) -> dic
     values: dict[str, Any] = {}
     if further := [tokenizer.token(number) for number in ends if number != tokenizer.sep_id]:
         values["end_tokens"] = further
-    # What has no text, such as [CLS], is never written.
-    if texts := list(filter(None, map(tokenizer.detokenize, lists))):
+    # What has no text, such as [CLS], is never written; the end of a text is.
+    never = {tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.mask_id}
+    runs = [ids for ids in lists if ids and not never & {*ids} and ids != [tokenizer.sep_id]]
+    texts = [text for ids in runs if tokenizer.encode(text := tokenizer.detokenize(ids)) == ids]
+    if texts:
         values["ban"] = texts
-    return values
+    return values, len(runs) - len(texts)
 
 
 def _token_ids(tokenizer: Tokenizer) -> dict[str, int]:

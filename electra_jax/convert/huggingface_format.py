@@ -120,7 +120,8 @@ def read_huggingface(
     where = " and ".join(str(folder) for folder in folders)
     values["tokenizer"] = tokenizer_settings(tokenizer, rows)
     if is_causal(main):
-        values["generation"], generation_notes = read_generation_config(folders[0], tokenizer)
+        beside = folders[0].parent if folders[0].is_file() else folders[0]
+        values["generation"], generation_notes = read_generation_config(beside, tokenizer)
         notes += generation_notes
     derived, config = validate(values, where), with_overrides(values, overrides, where)
     tokenizer = apply_tokenizer_overrides(tokenizer, config.tokenizer, derived.tokenizer, where)

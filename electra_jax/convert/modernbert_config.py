@@ -128,6 +128,12 @@ def _attention(where: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     window = settings["local_attention"] // 2 * 2  # as many tokens on each side
     if window < 2:
         raise UserError(f"{where}: local_attention is {settings['local_attention']}, but must be at least 2")
+    if window > settings["max_position_embeddings"]:
+        raise UserError(
+            f"{where}: local_attention {settings['local_attention']} is above max_position_embeddings "
+            f"{settings['max_position_embeddings']}, so no layer is local, and that is not supported: where it is "
+            "meant, make every layer full_attention"
+        )
     default = theta if settings.get("local_rope_theta", 0) is None else 10_000.0  # null is that of the others
     local_theta = _theta(where, settings, SLIDING, "local_rope_theta", default)
     return {

@@ -17,6 +17,7 @@ from electra_jax.convert.huggingface_writing import write_encoder
 from electra_jax.convert.weights import FlatParams, Weights
 from electra_jax.errors import UserError
 from electra_jax.model.pooling import Pooling
+from electra_jax.objectives.kinds import is_causal
 
 _POOLING = "1_Pooling"
 _MODULES = [
@@ -40,12 +41,18 @@ def write_sentence_transformers(
         What a user should know about the result.
 
     Raises:
-        UserError: there is no such layer; no vocabulary; or the model's tasks differ in what stands for a text.
+        UserError: a causal language model; there is no such layer; no vocabulary; or the model's tasks differ in what
+            stands for a text.
         OSError: the disk is full, or something else prevents writing.
     """
     if weights.tokenizer is None:
         raise UserError(
             "the model has no vocabulary, without which no text has a vector: give it with --vocab FILE"
+        )
+    if is_causal(weights.config.objective):
+        raise UserError(
+            "the model is a causal language model, whose tokens would see both sides there, as they never learned to: "
+            "export an encoder"
         )
     vectors, similarity = _trained_for(weights, pooling)
     encoder = _first_layers(weights, layer)

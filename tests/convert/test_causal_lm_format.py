@@ -157,6 +157,14 @@ def test_what_has_no_place_is_said(tokenizer, tmp_path):
         ({"num_beams": 2, "early_stopping": [1]}, {"beams": 2}, "early_stopping"),
         ({"stop_strings": "ann"}, {"stop_strings": ["ann"]}, ""),
         ({"bad_words_ids": [[2], [1]]}, {}, ""),
+        ({"bad_words_ids": 5}, {"ban": ["ann"]}, ""),
+        ({"bad_words_ids": [[5, 8], [6, 4]]}, {"ban": ["anns"]}, ""),
+        # A piece within a word, and "bob" at the end of a text alone, would be other bans here.
+        (
+            {"bad_words_ids": [[8], [6, 3], [5]]},
+            {"ban": ["ann"]},
+            "2 of bad_words_ids are no text of their own",
+        ),
     ],
 )
 def test_what_others_write_there_is_no_reason_not_to_read_a_model(
@@ -168,6 +176,11 @@ def test_what_others_write_there_is_no_reason_not_to_read_a_model(
     assert bool(unread) == bool(notes)
     assert unread in "".join(notes)
     GenerationConfig(**values)
+
+
+def test_settings_beside_a_file_of_weights_are_read(folder):
+    (folder / "generation_config.json").write_text('{"num_beams": 4}')
+    assert read_huggingface([folder / "model.safetensors"]).config.generation.beams == 4
 
 
 def test_nothing_without_a_file(tokenizer, tmp_path):

@@ -14,6 +14,12 @@ CONVERTED = {
     "ours": ("checkpoints/0/params/x", "config.yaml", "tokenizer/vocab.txt", "tokenizer/tokenizer.json"),
     "ours, without a vocabulary": ("checkpoints/0/params/x", "config.yaml"),
     "Hugging Face": ("discriminator/config.json", "generator/config.json"),
+    "a fine-tuned one of ours": ("checkpoints/0/params/x", "config.yaml", "tasks.json"),
+    "fine-tuned, of Hugging Face": ("mrpc/config.json", "mrpc/model.safetensors"),
+    "sentence-transformers": (
+        *("1_Pooling/config.json", "config.json", "config_sentence_transformers.json", "model.safetensors"),
+        *("modules.json", "sentence_bert_config.json", "vocab.txt"),
+    ),
     "TensorFlow": ("checkpoint", "model.ckpt-3.index", "model.ckpt-3.data-00000-of-00001", "vocab.txt"),
 }
 
@@ -22,7 +28,7 @@ def _write(folder: Path, names) -> Path:
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("x")
+        path.write_text('{"finetuning_task": "mrpc"}' if name.startswith("mrpc/config") else "x")
     return folder
 
 
