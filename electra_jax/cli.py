@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import io
 import logging
 import os
 import select
@@ -132,6 +133,10 @@ def run(main: Callable[[Sequence[str] | None], int], *, stopped_status: int | No
     with watching(ends_process=True) as watch:
         watch.unwinds, watch.status = True, stopped_status
         _quiet_libraries()
+        if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+            sys.stdout.reconfigure(
+                errors="backslashreplace"
+            )  # a terminal may lack characters that a text has
         try:
             status = _status_of(main)
         except BaseException:

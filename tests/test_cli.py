@@ -172,3 +172,10 @@ def test_pipe_that_breaks_elsewhere_is_not_taken_for_standard_output():
     )
     assert done.returncode == 1
     assert b"BrokenPipeError" in done.stderr
+
+
+def test_characters_that_a_terminal_lacks_are_spelled_out():
+    code = "from electra_jax import cli; cli.run(lambda argv: print('It\u2019s 5 \u20ac') or 0)"
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, rb"It\u2019s 5 \u20ac" + b"\n", b"")

@@ -12,6 +12,7 @@ import errno
 import json
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
@@ -101,6 +102,11 @@ class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "electra_jax", ""
     timeout = 60  # seconds for a browser to say what it wants
 
+    def handle(self) -> None:
+        """Answer, unless whoever asks is gone."""
+        with suppress(ConnectionError):
+            super().handle()
+
     def do_GET(self) -> None:
         """Send the page, or a file of it."""
         if not self._is_own():
@@ -126,6 +132,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_json(HTTPStatus.OK, self.server.answer(said["turns"]))  # type: ignore[attr-defined]
         except UserError as error:
             self._refuse(HTTPStatus.BAD_REQUEST, str(error))
+        except ConnectionError:
+            raise
+        except Exception as error:
+            self._refuse(
+                HTTPStatus.INTERNAL_SERVER_ERROR, f"the reply failed: {type(error).__name__}: {error}"
+            )
+            raise  # the server writes down where, and goes on
 
     def _problem(self, length: str) -> tuple[HTTPStatus, str] | None:
         """Return what is wrong with a request to reply whose body is said to have this length."""

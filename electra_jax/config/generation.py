@@ -81,6 +81,8 @@ class GenerationConfig(Section):
         1.0,
         "Beams are ranked by log p divided by this power of the length: above 0 favours long texts.",
         free=True,
+        ge=-2.0,
+        le=10.0,
     )
     length_rule: Literal["mean", "gnmt"] = field(
         "mean",

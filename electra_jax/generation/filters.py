@@ -92,7 +92,8 @@ def filter_logits(
         left = _keep(left, ~source_ngrams(source, tokens, used, n, given.shape[-1]))
     is_left = left > NEVER / 2
     if filters.temperature is not None:
-        left = _keep(left / filters.temperature, is_left)
+        # Below that the best token alone is drawn in any case, and logits would come near what is never written.
+        left = _keep(left / jnp.maximum(filters.temperature, 1e-5), is_left)
     if filters.top_k is not None:
         left = top_k(left, filters.top_k)
     if filters.top_p is not None:

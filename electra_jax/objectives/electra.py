@@ -31,7 +31,14 @@ from electra_jax.objectives.masked_lm import (
     padding_sum,
 )
 from electra_jax.objectives.masking import MaskedBatch, scatter
-from electra_jax.objectives.metrics import MetricSums, area_under_curve, auc_histogram, mean, weighted_sum
+from electra_jax.objectives.metrics import (
+    MetricSums,
+    area_under_curve,
+    auc_histogram,
+    auc_with_padding,
+    mean,
+    weighted_sum,
+)
 from electra_jax.objectives.protocol import Examples, Params, Subnetwork
 from electra_jax.objectives.sampling import replacement_logits, sample_by_gumbel, sample_by_inverse_cdf
 from electra_jax.objectives.scheduled import scheduled_value
@@ -152,7 +159,9 @@ def discriminator_terms(
     sums = {
         "disc_loss": weighted_sum(cross_entropy, real),
         "disc_accuracy": weighted_sum(right, real),
-        "disc_auc": auc_histogram(logits, labels, jnp.ones_like(real) if auc_counts_padding else real),
+        "disc_auc": auc_with_padding(logits, labels, real)
+        if auc_counts_padding
+        else auc_histogram(logits, labels, real),
         "disc_precision": weighted_sum(right, real * predictions),
         "disc_recall": weighted_sum(right, real * labels),
     }

@@ -37,6 +37,19 @@ def auc_histogram(logits: Array, labels: Array, weights: Array) -> Array:
     return flat.reshape(2, AUC_BINS)
 
 
+def auc_with_padding(logits: Array, labels: Array, real: Array) -> Array:
+    """Return `auc_histogram` with padding as originals of probability 0 (google-research/electra, run_pretraining.py).
+
+    There labels and probabilities are multiplied by the mask.
+
+    Args:
+        logits: ``[...]``.
+        labels: 0 or 1, ``[...]``, 0 for padding.
+        real: ``[...]``, 0 for padding.
+    """
+    return auc_histogram(jnp.where(real > 0, logits, -AUC_LIMIT), labels, jnp.ones_like(real))
+
+
 def mean(pair: Any) -> float | None:
     """Return the mean of a (sum, weight) pair; None where nothing was counted."""
     total, weight = (float(x) for x in np.asarray(pair))

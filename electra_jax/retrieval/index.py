@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -110,6 +111,7 @@ def new_vectors(
         write_candidates(temporary, candidates)
         shape = (description.candidates, description.width)
         vectors = np.lib.format.open_memmap(temporary / VECTORS, mode="w+", dtype=np.float32, shape=shape)
+        _take_room(temporary / VECTORS)
         yield vectors
         vectors.flush()
         write_json(temporary / DESCRIPTION, asdict(description))
@@ -117,6 +119,21 @@ def new_vectors(
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def _take_room(path: Path) -> None:
+    """Take the room that a file is to have: to write into a file with holes on a full disk would end the process.
+
+    Raises:
+        OSError: there is not as much.
+    """
+    with path.open("r+b") as file:
+        if hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # of file systems that cannot
+                    raise
 
 
 def read_description(directory: Path) -> Description:

@@ -29,7 +29,7 @@ def answer(turns):
 
 
 @contextmanager
-def serving():
+def serving(answer=answer):
     """Yield the server, which answers in another thread."""
     server = ChatServer(0)
     thread = threading.Thread(target=server.serve, args=(answer,), daemon=True)

@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import socket
+import struct
 from urllib.parse import urlsplit
 
 import pytest
@@ -100,3 +102,26 @@ def test_pieces_are_all_of_a_text():
     assert pieces("ab cé d", tokens) == [("ab", 0.1), (" ", None), ("c", 0.2), ("é", 0.4), (" d", None)]
     assert pieces("ab", []) == [("ab", None)]
     assert pieces("", []) == []
+
+
+def test_who_asks_may_go_and_what_fails_is_said(capfd):
+    """A connection that is reset is no news; what fails unexpectedly is said to the page and written down."""
+
+    def failing(turns):
+        raise ValueError("no such weight")
+
+    with serving(failing) as server:
+        where = urlsplit(server.url)
+        for sent in (b"POST /rep", b"POST /reply HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+                     b"Content-Length: 99\r\n\r\n{"):  # fmt: skip
+            with socket.create_connection((where.hostname, where.port)) as connection:
+                connection.sendall(sent)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert _ask(server, "GET", "/")[0] == 200  # which comes after these
+        assert capfd.readouterr().err == ""
+        status, _, content = _ask(server, "POST", "/reply", json.dumps({"turns": ["hi"]}), Content_Type=JSON)
+        assert (status, json.loads(content)) == (
+            500,
+            {"error": "the reply failed: ValueError: no such weight"},
+        )
+    assert "ValueError: no such weight" in capfd.readouterr().err

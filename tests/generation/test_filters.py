@@ -252,3 +252,12 @@ def test_runs_of_the_source_are_found():
     # The text of the third row goes on where the source has nothing: no run crosses that.
     assert found[3] == [[1], [], []]
     assert found[7] == [[], [], []]
+
+
+@pytest.mark.parametrize("temperature", [1e-9, 1e-46])
+def test_hardly_any_temperature_is_greedy_and_writes_nothing_that_is_never_written(temperature):
+    below = LOGITS[:1] - 40.0
+    filters = filters_for(VOCAB, can_end=False, temperature=jnp.float32(temperature), top_p=jnp.float32(0.9))
+    found = filtered(filters, jnp.asarray(below), jnp.zeros((1, 4), jnp.int32), jnp.ones(1, jnp.int32), 1)
+    best = 1 + np.argmax(below[0, 1:])
+    np.testing.assert_array_equal(left(found)[0], np.arange(VOCAB) == best)

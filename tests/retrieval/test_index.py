@@ -1,6 +1,8 @@
 """An index on disk: it appears whole or not at all, is read back lazily, and damage is one sentence."""
 
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
@@ -67,3 +69,15 @@ def test_a_damaged_line_is_found_when_it_is_read(built):
     assert index.candidates[1].text == json.loads(lines.splitlines()[1])["text"]
     with pytest.raises(UserError, match="missing or damaged: build the index again"):
         index.candidates[0]
+
+
+def test_a_disk_without_room_is_found_before_anything_is_written_into_the_vectors(tmp_path, monkeypatch):
+    """Where they are a file with holes, the process would end at the first page that has no room."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"), new_vectors(tmp_path / "x", CANDIDATES, DESCRIPTION):
+        pytest.fail("vectors are made")
+    assert list(tmp_path.iterdir()) == []

@@ -86,3 +86,14 @@ def test_what_was_never_counted_has_no_mean():
     assert mean(sums["disc_precision"]) is None  # nothing is predicted to be replaced
     assert mean(sums["disc_recall"]) is None
     assert mean(weighted_sum(np.ones(3), np.zeros(3))) is None
+
+
+@pytest.mark.parametrize("at_padding", [-6.0, 3.0])
+def test_padding_is_an_original_of_probability_0_where_the_original_counts_it(at_padding):
+    """As there: labels and probabilities are multiplied by the mask, whatever the network says of padding."""
+    logits, labels, real = _scores(5, 4000, spread=2.0)
+    logits = np.where(real > 0, logits, np.float32(at_padding))
+    labels = np.where(real > 0, labels, 0)
+    _, sums = discriminator_terms(logits[None], labels[None], real[None], auc_counts_padding=True)
+    exact = roc_auc_score(labels, (real > 0) / (1 + np.exp(-logits.astype(np.float64))))
+    assert area_under_curve(sums["disc_auc"]) == pytest.approx(exact, abs=5e-4)
