@@ -40,6 +40,7 @@ class FinetuneConfig(Section):
         "the heads learn. Their gradients are clipped with the rest and averaged in Adam's moments all the same, and "
         "the schedule goes on, so that they set off with estimates that have settled.",
         ge=0,
+        lt=2**31,
     )
     from_scratch: bool = field(
         False,
@@ -53,8 +54,8 @@ class FinetuneConfig(Section):
     )
     head_style: Literal["reference", "huggingface"] = field(
         "reference",
-        "Heads as the original has them, or as Hugging Face, which can be exported: ELECTRA's, or with "
-        "model.block=modern ModernBERT's.",
+        "reference: the original's heads, of which with model.block=bert all but those for questions can be exported; "
+        "huggingface: Hugging Face's, which can be: ELECTRA's, or with model.block=modern ModernBERT's.",
     )
     head_dropout: float = field(0.1, "Dropout in the heads.", ge=0.0, lt=1.0)
     batch_tokens: int | None = field(

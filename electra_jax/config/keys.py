@@ -102,7 +102,10 @@ def _keys_of(members: Sections, prefix: str, runs: tuple[str, ...]) -> Iterator[
 
 def _merge_kinds(name: str, by_kind: dict[str, Key], every: tuple[str, ...]) -> Key:
     docs = list(dict.fromkeys(key.doc for key in by_kind.values()))
-    doc_by_kind = "; ".join(f"{kind}: {key.doc.rstrip('.')}" for kind, key in by_kind.items()) + "."
+    kinds_of: dict[str, list[str]] = {}
+    for kind, key in by_kind.items():
+        kinds_of.setdefault(key.doc.rstrip("."), []).append(kind)
+    doc_by_kind = "; ".join(f"{', '.join(some)}: {doc}" for doc, some in kinds_of.items()) + "."
     first, kinds = next(iter(by_kind.values())), tuple(by_kind)
     runs = kinds if first.in_objective else first.runs
     return Key(name, first.field, docs[0] if len(docs) == 1 else doc_by_kind, kinds, every, runs)

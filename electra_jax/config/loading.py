@@ -41,10 +41,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     given: dict[str, Any] = {}
     chosen: dict[str, Any] = {}
     for file, values in reversed(chain):
-        if is_complete(values) or is_preset(file):
+        if not chosen and (is_complete(values) or is_preset(file)):
             given = _merge(given, upgrade(values))
-        else:
-            chosen = _merge(chosen, values)
+        else:  # over what a file that it names by ``base`` chose
+            chosen = _merge(chosen, upgrade(values) if is_complete(values) else values)
     for override in overrides:
         chosen = _merge(chosen, _parse_override(override))
     return _check(

@@ -80,7 +80,7 @@ class HostsConfig(Section):
     join: Literal["auto", "on", "off"] = field(
         "auto",
         "auto: join the others where these keys, JAX_COORDINATOR_ADDRESS and the like, Slurm or a TPU pod say that "
-        "there are any; on: always; off: never. Hosts that do not meet are an error.",
+        "there are any; on: always; off: never. If they do not all connect, the run fails.",
         free=True,
     )
     coordinator: str | None = field(

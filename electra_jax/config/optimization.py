@@ -19,7 +19,7 @@ class ParameterGroup(Section):
         ge=0.0,
     )
     warmup_steps: int | None = field(
-        None, "Steps of linear warm-up of this group; null: as the run; 0: none.", ge=0
+        None, "Steps of linear warm-up of this group; null: as the run; 0: none.", ge=0, lt=2**31
     )
 
 
@@ -42,8 +42,8 @@ class GeneratorOptimizer(Section):
     )
     clip_norm: float | None = field(
         None,
-        "Clip by the norm of the generator's own gradients; all else is then clipped by its. null: the same limit, "
-        "if learning_rate beside it is set, else one norm over both networks.",
+        "Clip by the norm of the generator's own gradients; all other gradients are then clipped by their own norm. "
+        "null: the same limit, if learning_rate beside it is set, else one norm over both networks.",
         gt=0.0,
     )
 
@@ -70,6 +70,7 @@ class OptimizerConfig(Section):
         free=True,
         in_finetuning=None,
         ge=0,
+        lt=2**31,
     )
     decay_fraction: float = field(
         0.1,

@@ -110,6 +110,7 @@ class TokenizerConfig(Section):
     )
     training_characters: int = field(
         20_000_000,
-        "sentencepiece only: and at most this many characters, of text without blanks an eighth: what bounds the time.",
+        "sentencepiece only: and at most this many characters, which bounds the time; one of text without blanks "
+        "counts eight times.",
         ge=1,
     )

@@ -20,13 +20,14 @@ class TrainConfig(Section):
         free=True,
         in_finetuning=None,
         ge=1,
+        lt=2**31,
     )
     batch_size: int = field(128, "Rows in a batch, over all devices and hosts.", ge=1)
     batch_size_schedule: ValueSchedule = section(ValueSchedule(), PRETRAINING)
     accumulation_steps: int = field(
         1, "Microbatches a batch is cut into; the gradient is that of the whole batch.", free=True, ge=1
     )
-    log_every: int = field(100, "Steps between train lines in metrics.jsonl.", free=True, ge=1)
+    log_every: int = field(100, "Steps between train lines in metrics.jsonl.", free=True, ge=1, lt=2**31)
     eval_every: int | None = field(
         10_000,
         "Steps between held-out evaluations; there is always one at the end. null, the default in fine-tuning: after "

@@ -102,7 +102,12 @@ def parse(text: str, where: str) -> Any:
     except yaml.MarkedYAMLError as error:
         at = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"{where}{at}: not valid YAML: {error.problem}") from None
-    except (ValueError, LookupError, AttributeError) as error:  # a value that its explicit tag does not fit
+    except (
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+    ) as error:  # a value that its explicit tag does not fit
         raise UserError(f"{where}: not valid YAML: {error}") from None
 
 

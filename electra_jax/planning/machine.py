@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
@@ -18,7 +19,7 @@ class Machine:
         name: the topology's and how many of it, or the kind of the local devices.
         devices: themselves.
         chip: published figures, None where there are none.
-        shape: chips along each axis of the network of one slice; () for local devices.
+        shape: chips along each axis of the network of one slice; () where any chip reaches any other.
         slices: how many of that shape, joined by a slower network.
     """
 
@@ -90,5 +91,11 @@ def topology_machine(name: str, slices: int = 1) -> Machine:
 def local_machine() -> Machine:
     """Return the devices of this process."""
     devices = tuple(jax.devices())
-    kind = devices[0].device_kind
-    return Machine(f"{len(devices)} x {kind}", devices, chip_of(devices[0]), ())
+    kind, chip = devices[0].device_kind, chip_of(devices[0])
+    return Machine(f"{len(devices)} x {kind}", devices, chip, () if chip is None else shape_of(devices, chip))
+
+
+def shape_of(devices: Sequence[jax.Device], chip: Chip) -> tuple[int, ...]:
+    """Return how many chips there are along each axis of the network of TPUs; () for other chips."""
+    places = [device.coords[: chip.torus_axes] for device in devices] if chip.torus_axes else []
+    return tuple(len(set(along)) for along in zip(*places, strict=True))

@@ -80,6 +80,8 @@ _PEAKS = {
     "NVIDIA A100": 312e12,
     "NVIDIA H100": 989e12,
     "NVIDIA H100 PCIe": 756e12,
+    "NVIDIA H100 NVL": 1671e12 / 2,  # published for products with half of the numbers zero
+    "NVIDIA H200 NVL": 1671e12 / 2,
     "NVIDIA L4": 121e12,
     "NVIDIA L40": 181e12,
     "NVIDIA L40S": 362e12,
@@ -94,7 +96,12 @@ def chip_of(device: jax.Device) -> Chip | None:
 
 
 def peak_flops(device: jax.Device) -> float | None:
-    """Return the peak of one device in dense 16-bit products, in FLOP/s; None where it is not known (as for CPUs)."""
+    """Return the peak of one device in dense 16-bit products, in FLOP/s.
+
+    None where it is not known, as for CPUs and parts of a GPU (MIG).
+    """
     kind = device.device_kind
+    if " MIG " in kind:
+        return None
     matches = [name for name in _PEAKS if kind == name or kind.startswith((f"{name} ", f"{name}-"))]
     return _PEAKS[max(matches, key=len)] if matches else None

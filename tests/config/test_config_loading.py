@@ -107,6 +107,14 @@ def test_base_is_relative_to_its_file_and_merged_deeply(write):
     assert (config.optimizer.warmup_steps, config.train.log_every) == (0, 7)
 
 
+def test_a_whole_configuration_wins_over_its_base(write):
+    """Also where the base was written by hand, whose settings are else those that count most."""
+    write("train:\n  steps: 777\n  log_every: 3\n", "lab.yaml")
+    whole = dump_config(load_config(write("train:\n  steps: 1234\n", "short.yaml")))
+    assert load_config(write(f"base: lab.yaml\n{whole}", "whole.yaml")).train.steps == 1234
+    assert load_config(write("base: lab.yaml\ntrain:\n  steps: 5\n", "hand.yaml")).train.steps == 5
+
+
 def test_overrides_win_and_the_last_one_wins(write):
     path = write("train:\n  steps: 10\n")
     assert load_config(path, ["train.steps=20", "train.steps=30"]).train.steps == 30

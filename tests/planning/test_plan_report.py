@@ -17,11 +17,11 @@ from electra_jax.partitioning.mesh import make_mesh
 from electra_jax.planning import report
 from electra_jax.planning.collectives import Collective
 from electra_jax.planning.compiling import CompiledStep, parse_out_of_memory, temporaries, tokenizer_for_plan
-from electra_jax.planning.machine import local_machine
+from electra_jax.planning.machine import local_machine, shape_of
 from electra_jax.planning.products import product_flops
 from electra_jax.planning.report import Plan, format_plan, make_plan
 from electra_jax.planning.roofline import Roofline, StepCost
-from electra_jax.runtime.chips import TPU_CHIPS
+from electra_jax.runtime.chips import CHIPS, TPU_CHIPS
 from electra_jax.training.flops import train_step_flops
 from electra_jax.training.program import build_program
 
@@ -41,6 +41,15 @@ def config():
 @pytest.fixture(scope="module")
 def plan(config):
     return make_plan(config, local_machine())
+
+
+def test_the_network_of_the_tpus_that_are_here_is_where_they_stand():
+    devices = [SimpleNamespace(coords=(x, y, 0)) for x in range(4) for y in range(2)]
+    assert shape_of(devices, TPU_CHIPS["v5e"]) == (4, 2)
+    assert shape_of(devices, TPU_CHIPS["v4"]) == (4, 2, 1)
+    assert TPU_CHIPS["v5e"].outgoing_bandwidth((4, 2)) == pytest.approx(3 / 4 * 200e9)
+    gpu = next(chip for chip in CHIPS if not chip.torus_axes)
+    assert shape_of(jax.devices(), gpu) == ()
 
 
 def test_bytes_are_those_that_a_device_holds(plan, config):

@@ -54,6 +54,9 @@ def test_a_chips_share_of_the_network_between_slices():
         ("NVIDIA H100 80GB HBM3", 989e12),
         ("NVIDIA H100 PCIe", 756e12),
         ("NVIDIA H200", 989e12),
+        ("NVIDIA H100 NVL", 1671e12 / 2),
+        ("NVIDIA H200 NVL", 1671e12 / 2),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", None),  # a part of it
         ("NVIDIA L4", 121e12),
         ("NVIDIA L40S", 362e12),
         ("NVIDIA L40", 181e12),
