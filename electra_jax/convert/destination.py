@@ -95,7 +95,7 @@ def _is_task(folder: Path) -> bool:
 
 
 def _holds_tasks(folder: Path) -> bool:
-    return all(_is_task(entry) for entry in folder.iterdir())
+    return any(_is_task(entry) for entry in folder.iterdir())
 
 
 def _resolved(path: Path) -> Path:

@@ -1,6 +1,7 @@
 """Work directories of any name: what was trained there is read again, or the name is refused before any work."""
 
 import json
+import pwd
 import shutil
 
 import numpy as np
@@ -9,7 +10,9 @@ from command_runs import metrics_of, write_run
 
 from electra_jax import evaluate, plot, predict, prepare, train
 from electra_jax.config.schema import Config
+from electra_jax.config.text import DataConfig, TokenizerConfig
 from electra_jax.convert import __main__ as convert
+from electra_jax.data import prepare as prepare_data
 from electra_jax.errors import UserError
 from electra_jax.files.local_paths import local_path
 from electra_jax.training.checkpoints import (
@@ -132,3 +135,11 @@ def test_file_url_as_work_directory_and_home(tmp_path, monkeypatch):
         f"file:///{tmp_path}/a b",
     ):
         assert str(local_path(given)) == str(tmp_path / "a b")
+
+
+def test_no_home_directory_is_one_sentence(monkeypatch):
+    """As in a container whose user has no entry: the default of data.cache_dir is in it."""
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: {}[uid])
+    with pytest.raises(UserError, match=r"data\.cache_dir ~/.* names the home directory of nobody"):
+        prepare_data.check_prepare(DataConfig(source="text:x.txt"), TokenizerConfig())

@@ -104,6 +104,7 @@ def _copy(folder, to, **changes):
             {"layer_types": ["full_attention", "full_attention", "sliding_attention"]},
             "are not the first and every so many after it",
         ),
+        ({"max_position_embeddings": 4}, "is above max_position_embeddings 4, so no layer is local"),
         ({"architectures": ["ModernBertForSomething"]}, "what its head computes its tensors do not say"),
         ({"num_hidden_layers": 2}, "must be full_attention or sliding_attention for each of 2 layers"),
         (

@@ -14,6 +14,7 @@ from small_run import small_config
 from task_sections import task_section
 
 from electra_jax.config.machines import MeshConfig
+from electra_jax.config.networks import ModelConfig
 from electra_jax.errors import UserError
 from electra_jax.objectives import build_network
 from electra_jax.partitioning.mesh import make_mesh
@@ -21,8 +22,8 @@ from electra_jax.tasks.batches import BatchPlan, make_batch
 from electra_jax.tasks.classification import ClassificationTask
 from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.prediction import make_predict_step, predict_rows
-from electra_jax.tasks.protocol import TextExample
-from electra_jax.tasks.text_rows import truncate_pair
+from electra_jax.tasks.protocol import Rows, TextExample
+from electra_jax.tasks.text_rows import check_token_types, truncate_pair
 from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -334,3 +335,15 @@ def test_a_number_is_learned_on_its_own_scale(tokenizer):
     assert max(errors[:64]) < 2.0
     assert max(errors[64:]) < 8.0
     assert task.score(examples[64:], predictions[64:])["pearson"] > 97.0
+
+
+def test_pairs_for_a_model_of_one_token_type_are_refused():
+    """The second text's embedding would be no number, and so would all that sees it."""
+    types = [np.array([0, 0, 0], np.int32), np.array([0, 0, 1], np.int32)]
+    rows = Rows([np.zeros(3, np.int32)] * 2, types, {}, np.arange(2, dtype=np.int32))
+    check_token_types("mine", rows, ModelConfig())
+    check_token_types("mine", rows, ModelConfig(block="modern", type_vocab_size=1))
+    single = Rows(rows.input_ids[:1], types[:1], {}, rows.example_index[:1])
+    check_token_types("mine", single, ModelConfig(type_vocab_size=1))
+    with pytest.raises(UserError, match=r"mine has pairs of texts, .* model\.type_vocab_size=2 or more"):
+        check_token_types("mine", rows, ModelConfig(type_vocab_size=1))
