@@ -74,7 +74,8 @@ def replies(turns: Sequence[Turn], history: int | None = None) -> Iterator[tuple
         history: most turns before it, the last ones; None: all.
     """
     for number in range(1, len(turns)):
-        yield number, last(turns[:number], history), turns[number]
+        start = 0 if history is None else max(0, number - history)
+        yield number, turns[start:number], turns[number]
 
 
 def last(turns: Sequence[Turn], most: int | None) -> Sequence[Turn]:
