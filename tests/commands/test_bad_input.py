@@ -311,9 +311,7 @@ PAIRS = ["--workdir", "work", "--pairs"]
         (["--workdir", "work", "data.eval_source=text:nowhere.txt"], ["text:nowhere.txt matches no file"]),
         (
             ["--workdir", "work", "data.eval_fraction=0.49", "data.document_separator=line"],
-            [
-                "the run in work was trained on: data.document_separator: blank_line -> line, data.eval_fraction: "
-            ],
+            ["the run in work was trained on: data.document_separator: 'blank_line' -> 'line', data.eval_fr"],
         ),
         (["--workdir", "work", "data.eval_sorce=text:x"], ["did you mean data.eval_source?"]),
         (["--workdir", "work", "--score", "pll"], ["--score says how to evaluate --pairs, which is missing"]),

@@ -342,7 +342,7 @@ def test_pairs_for_a_model_of_one_token_type_are_refused():
     types = [np.array([0, 0, 0], np.int32), np.array([0, 0, 1], np.int32)]
     rows = Rows([np.zeros(3, np.int32)] * 2, types, {}, np.arange(2, dtype=np.int32))
     check_token_types("mine", rows, ModelConfig())
-    check_token_types("mine", rows, ModelConfig(block="modern", type_vocab_size=1))
+    check_token_types("mine", rows, ModelConfig(block="modern"))
     single = Rows(rows.input_ids[:1], types[:1], {}, rows.example_index[:1])
     check_token_types("mine", single, ModelConfig(type_vocab_size=1))
     with pytest.raises(UserError, match=r"mine has pairs of texts, .* model\.type_vocab_size=2 or more"):

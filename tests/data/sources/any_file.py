@@ -65,12 +65,8 @@ def _file(good: str) -> st.SearchStrategy[bytes]:
     return packed | damaged | st.binary(max_size=200)
 
 
-def _task(kind: str) -> Callable[[Path], object]:
-    config = (
-        task_section(kind=kind)
-        if kind == "question_answering"
-        else task_section(kind=kind, text="t", label="l")
-    )
+def _task(kind: str, *, columns: bool = True) -> Callable[[Path], object]:
+    config = task_section(kind=kind, text="t", label="l") if columns else task_section(kind=kind)
     return lambda path: [read_own_file(path, config, "here", split, []) for split in ("dev", "test")]
 
 
@@ -106,10 +102,10 @@ READERS: dict[str, tuple[str, str, Callable[[Path], object]]] = {
     "csv of numbers": ("numbers", "a.csv", _task("regression")),
     "tsv": ("tsv", "a.txt", _task("classification")),
     "json lines": ("jsonl", "a.jsonl", _task("classification")),
-    "columns of words": ("words", "a.conll", _task("tagging")),
+    "columns of words": ("words", "a.conll", _task("tagging", columns=False)),
     "lists of words": ("lists", "a.jsonl", _task("tagging")),
-    "squad": ("squad", "a.json", _task("question_answering")),
-    "mrqa": ("mrqa", "a.jsonl", _task("question_answering")),
+    "squad": ("squad", "a.json", _task("question_answering", columns=False)),
+    "mrqa": ("mrqa", "a.jsonl", _task("question_answering", columns=False)),
     "glue": ("glue", "train.tsv", _official),
     "documents": ("words", "a.txt", _documents),
     "documents in json": ("jsonl", "a.jsonl", _documents),
