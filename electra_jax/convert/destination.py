@@ -67,21 +67,20 @@ def check_destination(path: Path, *, overwrite: bool, sources: list[Path]) -> No
         raise UserError(
             f"{path} holds no checkpoint, so not even --overwrite replaces it: choose another destination"
         )
-    if more := sorted(name for name in _names(final) if not _is_written(name, final)):
+    names = [entry.name for entry in final.iterdir()]
+    if more := sorted(name for name in names if not _is_written(name, final)):
         raise UserError(
             f"{path} holds more than a converted checkpoint ({listed(more)}), so not even --overwrite replaces it: "
             "choose another destination"
         )
 
 
-def _names(folder: Path) -> list[str]:
-    return [entry.name for entry in folder.iterdir()]
-
-
 def _is_written(name: str, folder: Path) -> bool:
     """Return whether a conversion writes a file or folder of that name in ``folder``."""
     vectors = (folder / _MODULES).is_file() and _SENTENCE_TRANSFORMERS.fullmatch(name)
-    return bool(_WRITTEN.fullmatch(name) or vectors or _is_task(folder / name))
+    # Folders of tasks lie beside nothing else: in a checkpoint they are somebody's own.
+    task = not is_checkpoint(folder) and _is_task(folder / name)
+    return bool(_WRITTEN.fullmatch(name) or vectors or task)
 
 
 def _is_task(folder: Path) -> bool:

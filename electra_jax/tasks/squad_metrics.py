@@ -118,7 +118,7 @@ def find_threshold(
     has_answer = [bool(answers) for answers in golds]
     scores = _squad2_answered(golds, predictions)[metric]
     best, threshold = best_threshold(scores, predictions, no_answer_scores, has_answer)
-    unanswered = best_threshold([0.0] * len(scores), predictions, no_answer_scores, has_answer)[0]
+    unanswered = 100.0 * has_answer.count(False) / len(scores)
     return (
         threshold if best > unanswered else min(threshold, math.nextafter(min(no_answer_scores), -math.inf))
     )

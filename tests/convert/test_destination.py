@@ -59,6 +59,12 @@ def test_whatever_else_is_there_is_never_lost(name, more, tmp_path):
         check_destination(there, overwrite=True, sources=[])
 
 
+def test_a_task_that_somebody_put_into_a_checkpoint_is_theirs(tmp_path):
+    there = _write(tmp_path / "there", [*CONVERTED["ours"], *CONVERTED["fine-tuned, of Hugging Face"]])
+    with pytest.raises(UserError, match=r"holds more than a converted checkpoint \(mrpc\)"):
+        check_destination(there, overwrite=True, sources=[])
+
+
 def test_links_that_lead_in_a_circle(tmp_path):
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     for path, source in ((tmp_path / "circle", tmp_path), (tmp_path / "new", tmp_path / "circle" / "x")):
