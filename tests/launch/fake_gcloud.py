@@ -56,7 +56,7 @@ def describe(words, flags):
     states = (FAKE / "states").read_text().split()
     print(states[0])
     if len(states) > 1:
-        (FAKE / "states").write_text("\n".join(states[1:]))
+        replace(FAKE / "states", "\n".join(states[1:]))
     return 0
 
 
@@ -104,7 +104,7 @@ def preempted(home):
     limit.unlink()
     for pid in (FAKE / "nodes").glob("*/*/electra_jax.pid"):
         os.killpg(int(pid.read_text()), signal.SIGKILL)
-    (FAKE / "states").write_text("SUSPENDED ACTIVE")
+    replace(FAKE / "states", "SUSPENDED ACTIVE")
     return True
 
 
@@ -112,8 +112,16 @@ def taken(counter):
     """Whether the number in the file is still above 0; counts it down."""
     file = FAKE / counter
     left = int(file.read_text()) if file.exists() else 0
-    file.write_text(str(max(0, left - 1)))
+    if left:
+        replace(file, str(left - 1))
     return left > 0
+
+
+def replace(file, text):
+    """Writes at once, as calls that run beside this one read the same files."""
+    new = file.with_name(f"{file.name}.{os.getpid()}")
+    new.write_text(text)
+    new.replace(file)
 
 
 if __name__ == "__main__":
