@@ -10,12 +10,13 @@ import grain
 import numpy as np
 
 from electra_jax.data.batch_sizes import BatchSizes
+from electra_jax.data.host_share import HostShare
 from electra_jax.data.permutation import rows_at
 from electra_jax.data.token_rows import TokenRows
-from electra_jax.errors import UserError
 
 # Evaluation rows keep one order for good, so that the first few batches are a fair and constant sample.
 _EVAL_SEED = 0
+WHOLE = HostShare()
 
 
 def batch(
@@ -24,34 +25,33 @@ def batch(
     batch_size: int | BatchSizes,
     seed: int,
     step: int,
-    host: int = 0,
-    hosts: int = 1,
+    share: HostShare = WHOLE,
 ) -> np.ndarray:
     """Return one host's share of the batch of a step.
 
     Batches follow each other in an endless stream of epochs, each in another order; a batch at the end of an
-    epoch runs on into the next one. Host h gets rows [h * batch_size // hosts, (h + 1) * batch_size // hosts)
-    of the batch, which does not depend on the number of hosts.
+    epoch runs on into the next one. The batch does not depend on who reads which of its rows.
 
     Args:
         rows: the training rows.
         batch_size: rows in the batch, over all hosts, or in that of each step.
         seed: of the order.
         step: from 0.
-        host: which host.
-        hosts: how many there are; must divide batch_size.
+        share: which of the batch's rows are read.
 
     Returns:
-        int32 ``[batch_size // hosts, length]``.
+        int32 ``[rows, length]``.
 
     Raises:
-        UserError: hosts does not divide batch_size.
+        UserError: the batch cannot be cut into the parts of the share.
     """
     sizes = _sizes(batch_size)
-    share = _host_share(sizes.at(step), hosts)
-    position = sizes.before(step) + host * share
-    order = rows_at(position, share, num_rows=rows.num_rows, rows_per_block=rows.rows_per_block, seed=seed)
-    return rows.read(order)
+    before = sizes.before(step)
+    orders = [
+        rows_at(before + first, count, num_rows=rows.num_rows, rows_per_block=rows.rows_per_block, seed=seed)
+        for first, count in share.pieces(sizes.at(step))
+    ]
+    return rows.read(np.concatenate(orders))
 
 
 def train_batches(
@@ -60,8 +60,7 @@ def train_batches(
     batch_size: int | BatchSizes,
     seed: int,
     start_step: int,
-    host: int = 0,
-    hosts: int = 1,
+    share: HostShare = WHOLE,
     prefetch: int,
 ) -> Iterator[np.ndarray]:
     """Return an endless iterator of ``batch(step)`` from ``start_step`` on, read ahead in a thread.
@@ -71,27 +70,26 @@ def train_batches(
         batch_size: rows in a batch, over all hosts, or in that of each step.
         seed: of the order.
         start_step: step of the first batch.
-        host: which host.
-        hosts: how many there are; must divide batch_size.
+        share: which of a batch's rows are read.
         prefetch: batches read ahead, at least 1.
 
     Returns:
-        Iterator of int32 ``[batch_size // hosts, length]``.
+        Iterator of int32 ``[rows, length]``.
 
     Raises:
-        UserError: hosts does not divide batch_size.
+        UserError: a batch cannot be cut into the parts of the share.
     """
     sizes = _sizes(batch_size)
     for size in sizes.rows:
-        _host_share(size, hosts)
-    steps = _Steps(rows, sizes, seed, start_step, host, hosts)
+        share.size(size)
+    steps = _Steps(rows, sizes, seed, start_step, share)
     # One thread keeps the blocks of a window in the cache; reading is far faster than any step.
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=prefetch)
     return iter(grain.MapDataset.source(steps).to_iter_dataset(options))
 
 
 def eval_batches(
-    rows: TokenRows, *, batch_size: int, pad_id: int, limit: int | None, host: int = 0, hosts: int = 1
+    rows: TokenRows, *, batch_size: int, pad_id: int, limit: int | None, share: HostShare = WHOLE
 ) -> Iterator[np.ndarray]:
     """Yield every row once, in a fixed order; rows of padding fill the last batch.
 
@@ -100,26 +98,32 @@ def eval_batches(
         batch_size: rows in a batch, over all hosts.
         pad_id: what the filling rows consist of.
         limit: stop after this many batches; None: after all.
-        host: which host.
-        hosts: how many there are; must divide batch_size.
+        share: which of a batch's rows are read.
 
     Yields:
-        int32 ``[batch_size // hosts, length]``; as many batches on every host.
+        int32 ``[rows, length]``; as many batches on every host.
 
     Raises:
-        UserError: hosts does not divide batch_size.
+        UserError: a batch cannot be cut into the parts of the share.
     """
-    share = _host_share(batch_size, hosts)
+    size = share.size(batch_size)
     total = -(-rows.num_rows // batch_size)
     for step in range(total if limit is None else min(limit, total)):
-        position = min(step * batch_size + host * share, rows.num_rows)
-        real = min(share, rows.num_rows - position)
-        result = np.full((share, rows.sequence_length), pad_id, np.int32)
-        result[:real] = rows.read(
-            rows_at(
-                position, real, num_rows=rows.num_rows, rows_per_block=rows.rows_per_block, seed=_EVAL_SEED
+        result = np.full((size, rows.sequence_length), pad_id, np.int32)
+        filled = 0
+        for first, count in share.pieces(batch_size):
+            position = min(step * batch_size + first, rows.num_rows)
+            real = min(count, rows.num_rows - position)
+            result[filled : filled + real] = rows.read(
+                rows_at(
+                    position,
+                    real,
+                    num_rows=rows.num_rows,
+                    rows_per_block=rows.rows_per_block,
+                    seed=_EVAL_SEED,
+                )
             )
-        )
+            filled += count
         yield result
 
 
@@ -127,10 +131,10 @@ class _Steps:
     """The batches from a step on, as the random-access sequence that Grain asks for."""
 
     def __init__(
-        self, rows: TokenRows, sizes: BatchSizes, seed: int, start_step: int, host: int, hosts: int
+        self, rows: TokenRows, sizes: BatchSizes, seed: int, start_step: int, share: HostShare
     ) -> None:
         self._rows, self._sizes, self._seed = rows, sizes, seed
-        self._start_step, self._host, self._hosts = start_step, host, hosts
+        self._start_step, self._share = start_step, share
 
     def __len__(self) -> int:
         return sys.maxsize
@@ -141,19 +145,9 @@ class _Steps:
             batch_size=self._sizes,
             seed=self._seed,
             step=self._start_step + int(index),
-            host=self._host,
-            hosts=self._hosts,
+            share=self._share,
         )
 
 
 def _sizes(batch_size: int | BatchSizes) -> BatchSizes:
     return BatchSizes.constant(batch_size) if isinstance(batch_size, int) else batch_size
-
-
-def _host_share(batch_size: int, hosts: int) -> int:
-    if batch_size % hosts:
-        raise UserError(
-            f"train.batch_size {batch_size} cannot be shared by {hosts} hosts: "
-            f"set it to a multiple of {hosts}"
-        )
-    return batch_size // hosts

@@ -13,6 +13,7 @@ from electra_jax.config.networks import ModelConfig
 from electra_jax.config.training import TrainConfig
 from electra_jax.errors import UserError
 from electra_jax.partitioning.axes import BATCH_AXES, nearest_divisors
+from electra_jax.partitioning.host_rows import host_share
 
 AXES = ("data", "fsdp", "tensor")
 
@@ -52,9 +53,11 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     devices = list(_all_devices() if devices is None else devices)
     shape = mesh_shape(config, len(devices))
     slices = _slices(config, shape, devices)
-    over_slices = len(slices) > 1 and config.dcn_data == 1
-    inner = (len(slices[0]), 1, 1) if over_slices else (shape[0] // len(slices), *shape[1:])
-    grid = np.concatenate([_one_slice(inner, devices) for devices in slices]).reshape(shape)
+    if len(slices) > 1 and config.dcn_data == 1:
+        grids = [_one_slice((len(devices), 1, 1), devices) for devices in slices]
+    else:
+        grids = [_one_slice((shape[0] // len(slices), *shape[1:]), devices) for devices in slices]
+    grid = np.concatenate(grids).reshape(shape)
     return Mesh(grid, AXES, axis_types=_AUTO)
 
 
@@ -75,7 +78,7 @@ def _slices(
     Devices that say nothing of slices, such as CPUs, are cut by id, which is the order of the processes.
 
     Raises:
-        UserError: mesh.dcn_data is not the number of slices, or does not divide the axis data.
+        UserError: mesh.dcn_data is not the number of slices, or does not divide the axis data; slices of unequal size.
     """
     said: dict[int, list[jax.Device]] = {}
     for device in devices:
@@ -87,6 +90,12 @@ def _slices(
         raise UserError(
             f"mesh.dcn_data={count}, but the devices are {len(groups)} slices: say {len(groups)}, or -1 for as many as "
             "there are, or 1 to take no account of them"
+        )
+    sizes = [len(group) for group in groups]
+    if count > 1 and len(set(sizes)) > 1:
+        raise UserError(
+            f"the devices are {count} slices of {', '.join(map(str, sizes))}, which are not equally large: set "
+            "mesh.dcn_data=1 to take no account of slices, or start on as many devices of each"
         )
     if len(devices) % count:
         raise UserError(
@@ -149,6 +158,15 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def to_global_batch(mesh: Mesh, rows: Any) -> Any:
-    """Put this host's rows, an array or a tree of arrays ``[rows, …]``, as its part of the global batch."""
-    sharding = batch_sharding(mesh)
-    return jax.tree.map(lambda array: jax.make_array_from_process_local_data(sharding, array), rows)
+    """Put this host's rows, an array or a tree of arrays ``[rows, …]``, as its part of the global batch.
+
+    They are those of `host_share`, in order.
+    """
+    sharding, share = batch_sharding(mesh), host_share(mesh)
+
+    def put(array: Any) -> jax.Array:
+        # Said, since jax cannot tell it where hosts hold different numbers of parts, or some of the same.
+        count = array.shape[0] // len(share.parts) * share.of
+        return jax.make_array_from_process_local_data(sharding, array, (count, *array.shape[1:]))
+
+    return jax.tree.map(put, rows)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-import jax
 import numpy as np
 
 from electra_jax.model.inputs import EncoderInputs
@@ -195,16 +194,6 @@ def _target(values: np.ndarray | Sequence[np.ndarray], plan: BatchPlan, length: 
         if row >= 0:
             out[position, : len(values[row])] = values[row]
     return out
-
-
-def share_of(batch: Any, host: int, hosts: int) -> Any:
-    """Return the ``host``-th of ``hosts`` equal parts of a batch."""
-
-    def part(array: np.ndarray) -> np.ndarray:
-        size = array.shape[0] // hosts
-        return array[host * size : (host + 1) * size]
-
-    return jax.tree.map(part, batch)
 
 
 @dataclass(frozen=True)

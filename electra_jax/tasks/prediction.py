@@ -8,9 +8,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from electra_jax.partitioning.host_rows import host_shard
+from electra_jax.partitioning.host_rows import host_share
 from electra_jax.partitioning.mesh import batch_sharding, to_global_batch
-from electra_jax.tasks.batches import make_batch, plan_batches, share_of, widened
+from electra_jax.tasks.batches import make_batch, plan_batches, widened
 from electra_jax.tasks.objective import FineTuning
 from electra_jax.tasks.protocol import Rows, TaskBatch
 from electra_jax.training.compile_messages import WithCompileMessage
@@ -61,7 +61,7 @@ def predict_rows(
     with jax.set_mesh(mesh):
         for plan in plans:
             batch = make_batch(task, rows, plan, pad_id, targets=targets)
-            mine = share_of(batch, *host_shard(mesh))
+            mine = jax.tree.map(host_share(mesh).take, batch)
             outputs = step(params, to_global_batch(mesh, mine))
             whole = multihost_utils.process_allgather(outputs, tiled=True)
             pieces.append((plan.rows, {name: np.asarray(array) for name, array in whole.items()}))

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import jax
 import numpy as np
 
 from electra_jax.config.schema import Config
 from electra_jax.distributed.agreement import is_host_0, print_on_host_0
 from electra_jax.tasks.averaging import average_of_recent, keep_recent
-from electra_jax.tasks.batches import make_batch, share_of
+from electra_jax.tasks.batches import make_batch
 from electra_jax.tasks.best_parameters import best_parameters, keep_best
 from electra_jax.tasks.finetuning_data import FineTuningData
 from electra_jax.tasks.objective import FineTuning
@@ -53,7 +54,7 @@ class FineTuningWorkload:
             batch = make_batch(name, data.rows[name], plan, data.tokenizer.pad_id, targets=True)
             written = len(plan.rows) * plan.target_length
             self._shapes.append((len(plan.rows), batch.inputs.input_ids.size + written))
-            yield share_of(batch, *self._program.host_share)
+            yield jax.tree.map(self._program.host_share.take, batch)
 
     def tokens_before(self, step: int) -> int:
         """Return the tokens of the batches before that of a step, were all rows as long as they may be."""

@@ -27,8 +27,8 @@ def evaluate(
         limit: The most batches to read; None reads all rows.
     """
     total: MetricSums | None = None
-    host, hosts = program.host_share
-    batches = eval_batches(rows, batch_size=batch_size, pad_id=pad_id, limit=limit, host=host, hosts=hosts)
+    share = program.host_share
+    batches = eval_batches(rows, batch_size=batch_size, pad_id=pad_id, limit=limit, share=share)
     with program.on_mesh():
         for number, batch in enumerate(batches):
             sums = program.eval_step(params, program.to_global_batch(batch), np.int32(number))

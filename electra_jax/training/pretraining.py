@@ -43,14 +43,12 @@ class PretrainingWorkload:
 
     def batches(self, start: int) -> Iterator[np.ndarray]:
         """Yield this host's rows of the steps after ``start``, int32 ``[rows, length]``."""
-        host, hosts = self.program.host_share
         return train_batches(
             self.prepared.train,
             batch_size=self._sizes,
             seed=self.config.seed,
             start_step=start,
-            host=host,
-            hosts=hosts,
+            share=self.program.host_share,
             prefetch=self.config.data.prefetch_batches,
         )
 

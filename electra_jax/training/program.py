@@ -12,10 +12,11 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding
 
 from electra_jax.config.schema import Config
+from electra_jax.data.host_share import HostShare
 from electra_jax.objectives import Objective, PretrainingObjective, build_objective
 from electra_jax.objectives.metrics import MetricSums
 from electra_jax.optim import build_optimizer, group_schedules, learning_rate_schedule
-from electra_jax.partitioning.host_rows import host_shard
+from electra_jax.partitioning.host_rows import host_share
 from electra_jax.partitioning.mesh import batch_sharding, replicated, to_global_batch
 from electra_jax.tokenizers import Tokenizer
 from electra_jax.training.compile_messages import WithCompileMessage, compile_message
@@ -46,9 +47,9 @@ class Program(Generic[AnyObjective]):
     eval_step: Callable[[Any, Array, Any], MetricSums]
 
     @property
-    def host_share(self) -> tuple[int, int]:
-        """Which part, of how many, of a batch's rows this host reads."""
-        return host_shard(self.mesh)
+    def host_share(self) -> HostShare:
+        """Which of a batch's rows this host reads."""
+        return host_share(self.mesh)
 
     @contextmanager
     def on_mesh(self) -> Iterator[None]:
@@ -166,7 +167,8 @@ def program_for_objective(
         return step(state, batch)
 
     def eval_step(params: Any, batch: Array, number: Array, seed: Array) -> MetricSums:
-        return make_eval_step(objective, seed=seed)(params, batch, number)
+        pieces = config.train.accumulation_steps
+        return make_eval_step(objective, seed=seed, pieces=pieces)(params, batch, number)
 
     jitted = jax.jit(fresh, out_shardings=shardings, compiler_options=run_once_options(mesh))
 

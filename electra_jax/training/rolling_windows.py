@@ -84,8 +84,7 @@ def evaluate_windows(
 
     step = jax.jit(sums_of, in_shardings=(None, by_rows, by_rows), out_shardings=whole)
     batch_size = -(-32 // program.mesh.size) * program.mesh.size
-    host, hosts = program.host_share
-    own = slice(host * batch_size // hosts, (host + 1) * batch_size // hosts)
+    share = program.host_share
     cut = (
         window
         for ids in documents(rows, tokenizer)
@@ -98,7 +97,7 @@ def evaluate_windows(
             first = np.zeros(batch_size, np.int32)
             for number, (row, column) in enumerate(some):
                 batch[number, : len(row)], first[number] = row, column
-            sums = step(params, *program.to_global_batch((batch[own], first[own])))
+            sums = step(params, *program.to_global_batch((share.take(batch), share.take(first))))
             jax.block_until_ready(total)  # as `evaluation.evaluate` does, and for its reason
             total = sums if total is None else add_sums(total, sums)
     metrics = with_text_metrics(objective, jax.device_get(total), rows)

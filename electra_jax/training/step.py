@@ -111,10 +111,7 @@ def _accumulate(
         (loss, sums), gradients = value_and_grad(params, inputs, rng)
         return loss, sums, gradients
 
-    # Strided, so that every microbatch lies over all the devices as the batch does.
-    microbatches = jax.tree.map(
-        lambda x: x.reshape(x.shape[0] // pieces, pieces, *x.shape[1:]).swapaxes(0, 1), inputs
-    )
+    microbatches = _microbatches(inputs, pieces)
 
     def body(carry: Any, piece_and_number: tuple[Any, Array]) -> tuple[Any, None]:
         piece, number = piece_and_number
@@ -128,17 +125,45 @@ def _accumulate(
     return loss, sums, gradients
 
 
+def _microbatches(inputs: Any, pieces: int) -> Any:
+    """Cut ``[batch, …]`` into ``[pieces, batch / pieces, …]``.
+
+    Strided, so that every microbatch lies over all the devices as the batch does.
+    """
+    return jax.tree.map(
+        lambda x: x.reshape(x.shape[0] // pieces, pieces, *x.shape[1:]).swapaxes(0, 1), inputs
+    )
+
+
 def make_eval_step(
-    objective: Objective[Any, Any, Any], *, seed: int | Array
+    objective: Objective[Any, Any, Any], *, seed: int | Array, pieces: int = 1
 ) -> Callable[[Any, Array, Array], MetricSums]:
     """Return the metric sums of one held-out batch; its masks depend on the seed and the batch's number alone.
 
     Every evaluation of a run therefore meets the same masks, and evaluations can be compared.
+
+    Args:
+        objective: what is measured.
+        seed: of the run.
+        pieces: microbatches that a batch is computed in, as in training: else a batch that can be trained on in
+            pieces may be too large to evaluate.
     """
     base = stream_key(seed, EVAL_STREAM)
 
     def eval_step(params: Any, batch: Array, number: Array) -> MetricSums:
         inputs = objective.draw_inputs(batch, jax.random.fold_in(base, number))
-        return objective.loss(params, inputs, objective.loss_normalizers(inputs), None)[1]
+        normalizers = objective.loss_normalizers(inputs)
+
+        def sums_of(piece: Any) -> MetricSums:
+            return objective.loss(params, piece, normalizers, None)[1]
+
+        if pieces == 1:
+            return sums_of(inputs)
+        microbatches = _microbatches(inputs, pieces)
+        shapes = jax.eval_shape(sums_of, jax.tree.map(lambda x: x[0], microbatches))
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        return jax.lax.scan(lambda sums, piece: (add_sums(sums, sums_of(piece)), None), zeros, microbatches)[
+            0
+        ]
 
     return eval_step

@@ -436,17 +436,17 @@ def test_the_mean_of_the_last_evaluations_is_what_is_kept_also_after_interruptio
     for line, answer in zip(predicted, electra_jax.load(tmp_path / "straight").classify(texts), strict=True):
         assert line["probabilities"] == pytest.approx(answer["probabilities"], abs=1e-6)
 
-    share_of, shares = workload.share_of, []
+    make_batch, made = workload.make_batch, []
 
-    def interrupted(*arguments):
-        shares.append(1)
-        if len(shares) == 15:
+    def interrupted(*arguments, **options):
+        made.append(1)
+        if len(made) == 15:
             os.kill(os.getpid(), signal.SIGTERM)
-        if len(shares) == 44:
+        if len(made) == 44:
             raise RuntimeError("killed")  # after the evaluation at step 36, which no checkpoint has yet
-        return share_of(*arguments)
+        return make_batch(*arguments, **options)
 
-    monkeypatch.setattr(workload, "share_of", interrupted)
+    monkeypatch.setattr(workload, "make_batch", interrupted)
     rarely = _arguments(finished, tmp_path, "again", *AVERAGED, "train.checkpoint_every=30")
     assert "stopped by SIGTERM after step" in command(train.main, *rarely).err
     with pytest.raises(RuntimeError, match="killed"):

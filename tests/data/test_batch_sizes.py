@@ -7,6 +7,7 @@ from test_batches import NumberedRows
 
 from electra_jax.data.batch_sizes import BatchSizes
 from electra_jax.data.batches import batch, train_batches
+from electra_jax.data.host_share import HostShare
 from electra_jax.errors import UserError
 from electra_jax.training.pretraining import batch_sizes
 
@@ -36,21 +37,23 @@ def test_stream_of_growing_batches_has_every_row_once_an_epoch():
 @pytest.mark.parametrize("start", [0, 2, 3, 11])
 def test_hosts_and_a_resumed_run_read_the_same_growing_batches(start):
     rows = NumberedRows(1009)
-    options = {"batch_size": GROWING, "seed": 0, "hosts": 2, "prefetch": 3}
-    shares = [train_batches(rows, start_step=start, host=host, **options) for host in range(2)]
+    options = {"batch_size": GROWING, "seed": 0, "prefetch": 3}
+    shares = [
+        train_batches(rows, start_step=start, share=HostShare((host,), 2), **options) for host in range(2)
+    ]
     for step in range(start, 14):
         whole = batch(rows, batch_size=GROWING, seed=0, step=step)
         np.testing.assert_array_equal(np.concatenate([next(share) for share in shares]), whole)
 
 
 def test_every_size_is_shared_by_the_hosts():
-    with pytest.raises(UserError, match="batch_size 12 cannot be shared by 8 hosts"):
+    with pytest.raises(UserError, match="batch_size 12 cannot be cut into 8 equal parts"):
         train_batches(
             NumberedRows(50),
             batch_size=BatchSizes((0, 5), (8, 12)),
             seed=0,
             start_step=0,
-            hosts=8,
+            share=HostShare((7,), 8),
             prefetch=1,
         )
 

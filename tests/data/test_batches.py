@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from electra_jax.data.batches import batch, eval_batches, train_batches
+from electra_jax.data.host_share import HostShare
 from electra_jax.errors import UserError
 
 PAD = 0
@@ -40,7 +41,9 @@ def test_stream_has_every_row_once_an_epoch(num_rows, batch_size):
 def test_hosts_share_the_global_batch(hosts, step):
     rows = NumberedRows(10_007)
     whole = batch(rows, batch_size=16, seed=2, step=step)
-    shares = [batch(rows, batch_size=16, seed=2, step=step, host=h, hosts=hosts) for h in range(hosts)]
+    shares = [
+        batch(rows, batch_size=16, seed=2, step=step, share=HostShare((h,), hosts)) for h in range(hosts)
+    ]
     assert {len(share) for share in shares} == {16 // hosts}
     np.testing.assert_array_equal(np.concatenate(shares), whole)
 
@@ -48,12 +51,14 @@ def test_hosts_share_the_global_batch(hosts, step):
 @pytest.mark.parametrize("prefetch", [1, 8])
 def test_resuming_equals_running_on(prefetch):
     rows = NumberedRows(1009)
-    options = {"batch_size": 64, "seed": 0, "host": 1, "hosts": 2, "prefetch": prefetch}
+    share = HostShare((1, 2, 5), 8)
+    options = {"batch_size": 64, "seed": 0, "share": share, "prefetch": prefetch}
     whole = list(itertools.islice(train_batches(rows, start_step=0, **options), 40))
     resumed = list(itertools.islice(train_batches(rows, start_step=25, **options), 15))
     np.testing.assert_array_equal(whole[25:], resumed)
     for step, result in enumerate(whole):
-        np.testing.assert_array_equal(result, batch(rows, batch_size=64, seed=0, step=step, host=1, hosts=2))
+        expected = share.take(batch(rows, batch_size=64, seed=0, step=step))
+        np.testing.assert_array_equal(result, expected)
         assert result.dtype == np.int32
 
 
@@ -71,7 +76,7 @@ def test_evaluation_has_every_row_once(num_rows, hosts):
         np.concatenate(parts)
         for parts in zip(
             *(
-                eval_batches(rows, batch_size=16, pad_id=PAD, limit=None, host=host, hosts=hosts)
+                eval_batches(rows, batch_size=16, pad_id=PAD, limit=None, share=HostShare((host,), hosts))
                 for host in range(hosts)
             ),
             strict=True,
@@ -94,13 +99,24 @@ def test_limited_evaluation_is_the_beginning_of_the_whole():
     assert np.max(limited) > 500
 
 
-def test_batch_size_must_be_a_multiple_of_hosts():
+@pytest.mark.parametrize("num_rows", [1, 17, 37, 48])
+def test_evaluation_of_a_host_with_scattered_parts_is_its_part_of_the_whole(num_rows):
+    rows, share = NumberedRows(num_rows), HostShare((0, 3, 4, 7), 8)
+    whole = eval_batches(rows, batch_size=16, pad_id=PAD, limit=None)
+    own = eval_batches(rows, batch_size=16, pad_id=PAD, limit=None, share=share)
+    for all_rows, some in zip(whole, own, strict=True):
+        np.testing.assert_array_equal(some, all_rows[[0, 1, 6, 7, 8, 9, 14, 15]])
+
+
+def test_batch_size_must_be_a_multiple_of_the_parts():
     for call in (
-        lambda rows: batch(rows, batch_size=10, seed=0, step=0, hosts=4),
-        lambda rows: train_batches(rows, batch_size=10, seed=0, start_step=0, hosts=4, prefetch=1),
-        lambda rows: list(eval_batches(rows, batch_size=10, pad_id=0, limit=None, hosts=4)),
+        lambda rows: batch(rows, batch_size=10, seed=0, step=0, share=HostShare((1,), 4)),
+        lambda rows: train_batches(
+            rows, batch_size=10, seed=0, start_step=0, share=HostShare((1,), 4), prefetch=1
+        ),
+        lambda rows: list(eval_batches(rows, batch_size=10, pad_id=0, limit=None, share=HostShare((1,), 4))),
     ):
-        with pytest.raises(UserError, match="batch_size 10 cannot be shared by 4 hosts"):
+        with pytest.raises(UserError, match="batch_size 10 cannot be cut into 4 equal parts"):
             call(NumberedRows(50))
 
 

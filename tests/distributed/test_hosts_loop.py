@@ -49,8 +49,20 @@ def _assert_close(lines, others):
 
 @pytest.mark.parametrize(
     ("hosts", "mesh"),
-    [(2, ()), (4, ("mesh.fsdp=4",)), (2, ("mesh.tensor=4",))],
-    ids=["two", "four, parameters over all", "two that one tensor axis connects"],
+    [
+        (2, ()),
+        (4, ("mesh.fsdp=4",)),
+        (2, ("mesh.tensor=4",)),
+        (2, ("mixed=yes",)),
+        (2, ("mesh.fsdp=2", "mixed=yes")),
+    ],
+    ids=[
+        "two",
+        "four, parameters over all",
+        "two that one tensor axis connects",
+        "two in turns on the mesh",
+        "two in turns, parameters over both",
+    ],
 )
 def test_hosts_train_as_one(alone, tmp_path, hosts, mesh):
     workdir, result = alone

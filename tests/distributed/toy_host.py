@@ -1,7 +1,8 @@
 """One host of a run of the real loop over the toy objective: ``toy_host.py WORKDIR [key.path=value ...]``.
 
 What a test wants from it goes through settings of its own: ``slow=SECONDS`` a step, ``bad=ROW`` spoils a row,
-``damaged_on=HOST`` cannot read the newest checkpoint, ``dies_saving=HOST`` dies instead of saving.
+``damaged_on=HOST`` cannot read the newest checkpoint, ``dies_saving=HOST`` dies instead of saving, ``mixed=yes`` has
+the devices of all hosts lie in turns on the mesh, as they may on a TPU's torus.
 """
 
 import os
@@ -20,9 +21,10 @@ from electra_jax.distributed.agreement import print_on_host_0
 from electra_jax.distributed.common_settings import check_common_settings, common_settings
 from electra_jax.distributed.joining import joined
 from electra_jax.errors import UserError
+from electra_jax.partitioning import mesh
 from electra_jax.training import checkpoints
 
-OWN = ("slow=", "bad=", "damaged_on=", "dies_saving=")
+OWN = ("slow=", "bad=", "damaged_on=", "dies_saving=", "mixed=")
 
 
 def main(_):
@@ -48,6 +50,8 @@ def main(_):
                 _cannot_read(patch, int(own["damaged_on"]))
             if "dies_saving" in own:
                 _dies_saving(patch, int(own["dies_saving"]))
+            if "mixed" in own:
+                patch.setattr(mesh, "_one_slice", _in_turns)
             run = ToyRun(patch, Path(folder), config, train=rows, devices=None, wrap=wrap)
             state, _, stopped = run()
         for note in run.notes:
@@ -55,6 +59,14 @@ def main(_):
         kernel = np.asarray(state.params["discriminator_head"]["dense"]["kernel"].addressable_data(0))
         print("step", int(state.step), "stopped", stopped, "kernel", kernel.astype(np.float64).sum())
     return 0
+
+
+def _in_turns(shape, devices):
+    """The first device of each host, then the second of each, and so on."""
+    hosts = {device.process_index: [] for device in devices}
+    for device in devices:
+        hosts[device.process_index].append(device)
+    return np.array([list(each) for each in zip(*hosts.values(), strict=True)], object).reshape(shape)
 
 
 def _cannot_read(patch, host):

@@ -171,6 +171,15 @@ def test_axes_may_go_over_slices_if_that_is_asked_for():
     np.testing.assert_array_equal(grid(chips, fsdp=16, dcn_data=1).flat, range(16))
 
 
+def test_slices_of_unequal_size_are_one_mesh_only_where_slices_do_not_count():
+    chips = [Chip(number, slices=2) for number in range(12)]  # eight and four
+    with pytest.raises(
+        UserError, match=r"2 slices of 8, 4, which are not equally large: set mesh\.dcn_data=1"
+    ):
+        make_mesh(MeshConfig(), chips)
+    np.testing.assert_array_equal(grid(chips, fsdp=3, dcn_data=1).flat, range(12))
+
+
 def test_another_number_of_slices_than_there_are_is_refused():
     with pytest.raises(UserError, match=r"mesh\.dcn_data=4, but the devices are 2 slices: say 2"):
         make_mesh(MeshConfig(dcn_data=4), [Chip(number, slices=2) for number in range(16)])

@@ -11,7 +11,6 @@ from electra_jax.tasks.batches import (
     TrainingOrder,
     make_batch,
     plan_batches,
-    share_of,
     usable_buckets,
 )
 from electra_jax.tasks.protocol import NO_TARGET, Rows
@@ -97,10 +96,6 @@ def test_arrays_of_a_batch():
     assert batch.targets["label"].tolist() == [4, 5, 0, 0]
     assert batch.targets["tags"][0].tolist() == [NO_TARGET, 1] + [NO_TARGET] * 6
     assert (batch.targets["tags"][2:] == NO_TARGET).all()
-    shares = [share_of(batch, host, 2) for host in (0, 1)]
-    np.testing.assert_array_equal(
-        np.concatenate([share.inputs.input_ids for share in shares]), batch.inputs.input_ids
-    )
 
 
 def test_usable_buckets_end_with_the_longest_row_allowed():

@@ -9,7 +9,7 @@ from tiny import compiled, padded_rows
 
 from electra_jax.objectives import build_objective
 from electra_jax.training.state import TrainState, init_state
-from electra_jax.training.step import make_train_step
+from electra_jax.training.step import make_eval_step, make_train_step
 
 LOG_EVERY = 4
 
@@ -54,6 +54,20 @@ def test_microbatches_give_the_gradient_and_the_metrics_of_the_whole_batch(piece
         np.testing.assert_allclose(report[name], value, rtol=1e-5, err_msg=name)
     for name, sums in expected_window.items():
         np.testing.assert_allclose(metric_sums[name], sums, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", ["electra", "electric", "causal_lm"])
+def test_evaluation_in_microbatches_has_the_sums_of_the_whole_batch(kind):
+    config = small_config(objective={"kind": kind}, model={"num_layers": 1})
+    objective = build_objective(config, SmallVocabulary())
+    params = jax.jit(objective.init)(jax.random.key(0))
+    whole, some = (
+        compiled(step, params, padded_rows(), np.int32(3))(params, padded_rows(), np.int32(3))
+        for step in (make_eval_step(objective, seed=0, pieces=pieces) for pieces in (1, 4))
+    )
+    assert whole.keys() == some.keys()
+    for name, sums in jax.device_get(whole).items():
+        np.testing.assert_allclose(some[name], sums, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 def test_a_batch_that_has_grown_is_computed_in_more_microbatches_of_the_usual_size():

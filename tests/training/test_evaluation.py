@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from toy import ToyRows, toy_rows
 
+from electra_jax.data.host_share import HostShare
 from electra_jax.training.evaluation import evaluate
 
 
@@ -27,7 +28,7 @@ def test_at_most_two_batches_are_under_way():
         return dispatched[-1]
 
     program = SimpleNamespace(
-        host_share=(0, 1),
+        host_share=HostShare(),
         on_mesh=nullcontext,
         to_global_batch=jnp.asarray,
         eval_step=eval_step,

@@ -7,7 +7,7 @@ from small_run import SmallVocabulary, small_config
 from electra_jax.objectives import build_objective
 from electra_jax.optim import build_optimizer
 from electra_jax.training.state import init_state
-from electra_jax.training.step import make_train_step
+from electra_jax.training.step import make_eval_step, make_train_step
 
 
 def _primitives(jaxpr):
@@ -46,6 +46,28 @@ def test_scanned_layers_make_no_larger_program_and_unrolled_ones_do():
 
 def test_microbatches_make_no_larger_program():
     assert sorted(_step(2, pieces=2)) == sorted(_step(2, pieces=4))
+
+
+def _largest(jaxpr):
+    """The number of elements of the largest array anywhere in a program."""
+    sizes = [int(np.prod(out.aval.shape)) for equation in jaxpr.eqns for out in equation.outvars]
+    for equation in jaxpr.eqns:
+        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
+            inner = getattr(inner, "jaxpr", inner)
+            if hasattr(inner, "eqns"):
+                sizes.append(_largest(inner))
+    return max(sizes)
+
+
+def test_evaluation_needs_no_more_room_for_logits_than_a_microbatch_of_training():
+    objective = build_objective(small_config(), SmallVocabulary())
+    params = jax.eval_shape(objective.init, jax.random.key(0))
+
+    def largest(pieces):
+        step = make_eval_step(objective, seed=0, pieces=pieces)
+        return _largest(jax.make_jaxpr(step)(params, np.zeros((64, 16), np.int32), np.int32(0)).jaxpr)
+
+    assert largest(8) < largest(1) / 3
 
 
 def test_what_is_recomputed_is_there_twice():
