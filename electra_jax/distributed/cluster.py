@@ -15,6 +15,9 @@ from pathlib import Path
 from electra_jax.config.machines import HostsConfig
 from electra_jax.errors import UserError
 
+# What says which devices a process sees.
+_SHOWN_DEVICES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+
 
 @dataclass(frozen=True)
 class ClusterInfo:
@@ -91,7 +94,11 @@ def _from_settings(config: HostsConfig, environment: Mapping[str, str]) -> Clust
 
 
 def _from_slurm(environment: Mapping[str, str]) -> ClusterInfo | None:
-    """Return which task of a ``srun`` this is; several on a node have a device each."""
+    """Return which task of a ``srun`` this is; several on a node have a device each.
+
+    Where Slurm shows each task its own device alone (``--gpus-per-task``), or the user has said which it takes, there
+    is nothing to choose: what is seen is numbered from 0 again.
+    """
     count = _integer(environment, "SLURM_STEP_NUM_TASKS")
     if count is None or count < 2 or "SLURM_STEP_NODELIST" not in environment:
         return None
@@ -99,12 +106,14 @@ def _from_slurm(environment: Mapping[str, str]) -> ClusterInfo | None:
     assert job is not None
     assert number is not None
     several = not re.match(r"1(\D|$)", environment.get("SLURM_STEP_TASKS_PER_NODE", "1"))
+    seen = next((environment[name] for name in _SHOWN_DEVICES if environment.get(name)), "")
+    is_chosen = "JAX_LOCAL_DEVICE_IDS" in environment or (seen != "" and "," not in seen)
     return ClusterInfo(
         "Slurm",
         f"{first_node(environment['SLURM_STEP_NODELIST'])}:{61440 + job % 4096}",
         count,
         number,
-        _integer(environment, "SLURM_LOCALID") if several else None,
+        _integer(environment, "SLURM_LOCALID") if several and not is_chosen else None,
     )
 
 

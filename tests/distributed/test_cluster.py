@@ -38,9 +38,23 @@ def _where(place):
         ),
         (SLURM, {}, ("gpu07:61441", 4, 3, 1)),
         ({**SLURM, "SLURM_STEP_TASKS_PER_NODE": "1(x4)"}, {}, ("gpu07:61441", 4, 3, None)),
+        ({**SLURM, "CUDA_VISIBLE_DEVICES": "0,1"}, {}, ("gpu07:61441", 4, 3, 1)),
+        ({**SLURM, "CUDA_VISIBLE_DEVICES": "0"}, {}, ("gpu07:61441", 4, 3, None)),  # --gpus-per-task=1
+        ({**SLURM, "JAX_LOCAL_DEVICE_IDS": "0,1"}, {}, ("gpu07:61441", 4, 3, None)),
         ({**SLURM, **JAX}, {}, ("10.0.0.1:99", 4, 2, None)),
     ],
-    ids=["variables", "keys win", "keys", "indexed job", "slurm", "a task a node", "variables before slurm"],
+    ids=[
+        "variables",
+        "keys win",
+        "keys",
+        "indexed job",
+        "slurm",
+        "a task a node",
+        "slurm, all devices shown",
+        "slurm, one device shown",
+        "slurm, devices chosen",
+        "variables before slurm",
+    ],
 )
 def test_where_a_process_belongs(environment, config, expected):
     for join in ("auto", "on"):

@@ -1,6 +1,7 @@
 """Every attention back end against plain attention; memory of the one that is linear in the length."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -265,6 +266,23 @@ def test_auto_says_why_it_fell_back():
         "model.attention_dropout=0 (it is 0.1), or choose xla or blocked"
     )
     assert "bfloat16" in _choice("gpu", **NO_DROPOUT).line
+
+
+@pytest.mark.parametrize(
+    ("capability", "backend", "said"),
+    [
+        ("7.5", "xla", "compute capability 8.0 (Ampere) or newer, and this one has 7.5"),
+        ("8.0", "cudnn", ""),
+        ("12.1", "cudnn", ""),
+        ("gfx90a", "xla", "needs an NVIDIA GPU"),
+    ],
+)
+def test_fused_attention_is_for_gpus_that_can(monkeypatch, capability, backend, said):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "local_devices", lambda: [SimpleNamespace(compute_capability=capability)])
+    choice = _choice("gpu", **NO_DROPOUT, compute=BFLOAT16)
+    assert choice.backend == backend
+    assert said in choice.line
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import jax
+
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
 from electra_jax.model.block import Backend
@@ -13,6 +15,8 @@ REQUIRED_PLATFORMS = {"cudnn": ("gpu", "cuda"), "splash": ("tpu",)}
 # a block's scores stay in the chip, and the whole row's do not (docs/scaling.md).
 BLOCKED_FROM_LENGTH = {"tpu": 512}
 DEFAULT_BLOCKED_FROM_LENGTH = 1025
+# cuDNN's fused attention; jax does not look, and the compiler then fails.
+_LEAST_CAPABILITY = (8, 0)
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ def _why_unusable(backend: Backend, config: Config, platform: str) -> str | None
         return f"has no dropout: set model.attention_dropout=0 (it is {rate}), or choose xla or blocked"
     if backend == "splash":
         return None
+    if reason := _why_too_old():
+        return reason
     if config.compute.dtype == "float32":
         return "computes in bfloat16 only: set compute.dtype=bfloat16"
     if config.data.sequence_length % 2:
@@ -72,4 +78,22 @@ def _why_unusable(backend: Backend, config: Config, platform: str) -> str | None
         head = encoder.hidden_size // encoder.num_heads
         if head % 8 or head > 128:
             return f"needs heads of a multiple of 8 up to 128, and those of the {name} are {head} wide"
+    return None
+
+
+def _why_too_old() -> str | None:
+    """Return why cuDNN's fused attention cannot run on the GPU of this machine; None if it can, or there is none."""
+    if jax.default_backend() not in REQUIRED_PLATFORMS["cudnn"]:
+        return None
+    found = str(getattr(jax.local_devices()[0], "compute_capability", ""))
+    try:
+        capability = tuple(int(part) for part in found.split("."))
+    except ValueError:
+        return "needs an NVIDIA GPU: choose xla or blocked"
+    if capability < _LEAST_CAPABILITY:
+        least = ".".join(map(str, _LEAST_CAPABILITY))
+        return (
+            f"needs a GPU of compute capability {least} (Ampere) or newer, and this one has {found}: choose xla or "
+            "blocked"
+        )
     return None
