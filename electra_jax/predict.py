@@ -278,8 +278,10 @@ def _make_predictor(
             )
         case "seq2seq" if args.judges is not None:
             reranker = load_reranker(args.judges, model)
+            reader = SourceWriter(model, model.config.generation, task)
             return Predictor(
-                predictions.source_with_candidates, lambda lists: predictions.reranked(reranker, lists)
+                lambda record: predictions.source_with_candidates(reader, record),
+                lambda lists: predictions.reranked(reranker, lists),
             )
         case "seq2seq":
             writer = SourceWriter(model, model.config.generation, task)

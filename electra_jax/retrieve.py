@@ -96,7 +96,7 @@ def learned_replies(found: Sequence[Conversation], config: ConversationsConfig, 
     Raises:
         UserError: there are none.
     """
-    turns = [reply for one in found for _, _, reply in replies(one.turns)]
+    turns = [reply for one in found for _, _, reply in replies(one.turns, history=0)]
     texts = [reply_text(reply) for reply in turns if config.replies_by in (None, reply.speaker)]
     if not turns:
         raise UserError(f"--candidates: {path} has no conversation of two turns: give others")

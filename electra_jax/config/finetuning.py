@@ -55,7 +55,8 @@ class FinetuneConfig(Section):
     head_style: Literal["reference", "huggingface"] = field(
         "reference",
         "reference: the original's heads, of which with model.block=bert all but those for questions can be exported; "
-        "huggingface: Hugging Face's, which can be: ELECTRA's, or with model.block=modern ModernBERT's.",
+        "huggingface: Hugging Face's, which can be: ELECTRA's, or with model.block=modern ModernBERT's; that for "
+        "questions is as with joint and answerable false, whatever they are.",
     )
     head_dropout: float = field(0.1, "Dropout in the heads.", ge=0.0, lt=1.0)
     batch_tokens: int | None = field(

@@ -1,8 +1,8 @@
 """What may be written next: logits to logits, ``[rows, vocab]`` in float32.
 
 A token that may not be written has the logit `NEVER`, which is finite, so that no probability is ever NaN. The order is
-that of Hugging Face's `generate`: what is banned and forced, repetition, n-grams, temperature, top-k, top-p, min-p,
-typical. If nothing is left, the text ends.
+that of Hugging Face's `generate`: what is banned, repetition, n-grams, temperature, top-k, top-p, min-p, typical. If
+nothing is left, the text ends. What a text must begin with comes last and wins over all of them.
 """
 
 from __future__ import annotations

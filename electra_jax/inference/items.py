@@ -110,6 +110,19 @@ def candidates_of(item: Any, where: str) -> tuple[str, tuple[str, ...]]:
     return text_of(context, f"{where}, its context"), checked
 
 
+def judged_of(item: Any, where: str) -> tuple[str | tuple[str, str], tuple[str, ...]]:
+    """Return the item if it is a source with candidates; the source is a text, or that with what was retrieved for it.
+
+    Raises:
+        UserError: it is not.
+    """
+    is_pair = isinstance(item, tuple | list) and len(item) == 2
+    if not is_pair or not isinstance(item[0], tuple | list):
+        return candidates_of(item, where)
+    source = pair_of(item[0], f"{where}, its source")
+    return source, candidates_of((source[0], item[1]), where)[1]
+
+
 def full_candidates_of(item: Any, where: str) -> tuple[str, tuple[str, ...]]:
     """Return the item if it is a context with candidates of which none is empty.
 

@@ -9,9 +9,12 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from electra_jax.config.schema import Config
 from electra_jax.errors import UserError
-from electra_jax.inference.scoring import score_rows, score_texts
+from electra_jax.inference.reviewing import room_of_training
+from electra_jax.inference.scoring import score_rows
 from electra_jax.inference.source_scorer import score_for_sources
 from electra_jax.inference.source_writer import Source, text_of_source, writing_tasks
 from electra_jax.scoring.methods import SCORES, choose_method
@@ -55,26 +58,40 @@ def _by_ranker(model: Model, pairs: Pairs) -> list[float]:
 
 
 def _by_text_score(model: Model, pairs: Pairs, *, method: str) -> list[float]:
-    cut: list[bool] = []  # a candidate that is too long is judged by its beginning
-    found = score_texts(model, [candidate for _, candidate in pairs], method, cut=cut)
-    if SCORES[method].is_mean:
-        return [text.score for text in found]
-    return [text.score / text.count if text.count else math.nan for text in found]
+    texts = _beginnings(model, pairs)
+    return _mean_scores(model, [[]] * len(texts), texts, method)
 
 
 def _in_context(model: Model, pairs: Pairs, *, method: str) -> list[float]:
-    chosen = choose_method(method, model.config.objective, model._params)
-    encode = model.tokenizer.encode_batch
-    room = model.max_length - 2
-    texts = [ids[:room] for ids in encode([candidate for _, candidate in pairs])]
+    texts = _beginnings(model, pairs)
+    sources = model.tokenizer.encode_batch([text_of_source(source) for source, _ in pairs])
+    room = room_of_training(model)
     # Of a source that is too long, what is next to the candidate is read.
-    before = [
-        ids[max(0, len(ids) - room + len(text)) :]
-        for ids, text in zip(encode([text_of_source(source) for source, _ in pairs]), texts, strict=True)
-    ]
+    before = [ids[max(0, len(ids) - room + len(text)) :] for ids, text in zip(sources, texts, strict=True)]
+    return _mean_scores(model, before, texts, method)
+
+
+def _beginnings(model: Model, pairs: Pairs) -> list[Sequence[int]]:
+    """Return the tokens of each candidate, of one that is longer than a row of training its beginning."""
+    room = room_of_training(model)
+    return [ids[:room] for ids in model.tokenizer.encode_batch([candidate for _, candidate in pairs])]
+
+
+def _mean_scores(
+    model: Model, before: Sequence[Sequence[int]], texts: Sequence[Sequence[int]], method: str
+) -> list[float]:
+    """Return the mean over the tokens of each text, read behind others; not a number where it has none.
+
+    Args:
+        model: what judges.
+        before: tokens that are read before each text.
+        texts: tokens of each.
+        method: one of `SCORES`.
+    """
+    chosen = choose_method(method, model.config.objective, model._params)
     rows = model._rows([[*ids, *text] for ids, text in zip(before, texts, strict=True)], [])
     return [
-        float(scores[len(ids) :].mean()) if len(scores) > len(ids) else math.nan
+        float(scores[len(ids) :].mean(dtype=np.float64)) if len(scores) > len(ids) else math.nan
         for scores, ids in zip(score_rows(model, rows, chosen), before, strict=True)
     ]
 

@@ -11,6 +11,7 @@ from electra_jax.inference.model import Model
 from electra_jax.inference.records import Record
 from electra_jax.inference.reranking import Reranker
 from electra_jax.inference.scoring import score_texts
+from electra_jax.inference.source_writer import Source, SourceWriter
 from electra_jax.model.pooling import Pooling
 
 Predictions = list[dict[str, Any]]
@@ -78,17 +79,22 @@ def _truncated_mark(is_cut: bool) -> dict[str, Any]:
     return {"truncated": True} if is_cut else {}
 
 
-def source_with_candidates(record: Record) -> tuple[str, tuple[str, ...]]:
-    """Return the field ``text`` and the list ``candidates``.
+def source_with_candidates(writer: SourceWriter, record: Record) -> tuple[Source, tuple[str, ...]]:
+    """Return the field ``text``, with what was retrieved for it where the task reads that, and the list ``candidates``.
+
+    Args:
+        writer: the task whose sources these are.
+        record: of a file.
 
     Raises:
-        UserError: they are not there, or something else.
+        UserError: they are not there, or something else; the source is longer than the task takes.
     """
-    if (candidates := record.fields.get("candidates")) is None:
+    if (given := record.fields.get("candidates")) is None:
         raise UserError(f"{record.where} has no 'candidates', a list of texts to put in order")
-    return candidates_of((record.text("text"), candidates), record.where)
+    text, candidates = candidates_of((record.text("text"), given), record.where)
+    return writer.prompt_of(record, text), candidates
 
 
-def reranked(reranker: Reranker, lists: list[tuple[str, tuple[str, ...]]]) -> Predictions:
+def reranked(reranker: Reranker, lists: list[tuple[Source, tuple[str, ...]]]) -> Predictions:
     """Return ``ranked``, the candidates for each source, the best first."""
     return [{"ranked": ranked} for ranked in reranker.rank_all(lists)]

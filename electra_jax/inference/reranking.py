@@ -12,7 +12,7 @@ import numpy as np
 from electra_jax.errors import UserError, listed
 from electra_jax.generation.rerank import mixed
 from electra_jax.generation.written import Generation
-from electra_jax.inference.items import as_items, candidates_of
+from electra_jax.inference.items import as_items, judged_of
 from electra_jax.inference.judges import JUDGES
 from electra_jax.inference.records import Record
 from electra_jax.inference.source_writer import Source, SourceWriter
@@ -54,11 +54,12 @@ class Reranker:
         """Show the mixture."""
         return f"<Reranker {' + '.join(f'{weight:g} · {name}' for name, weight in self.weights.items())}>"
 
-    def rank(self, source: str, candidates: Sequence[str]) -> list[dict[str, Any]]:
+    def rank(self, source: Source, candidates: Sequence[str]) -> list[dict[str, Any]]:
         """Return the candidates for a source, the best first.
 
         Args:
-            source: what they were written for: a text to translate or to summarise, the turns of a dialogue.
+            source: what they were written for: a text to translate or to summarise, the turns of a dialogue; or a pair
+                of that and what was retrieved for it, which decoders read whose task has ``retrieval``.
             candidates: one or more, whoever wrote them.
 
         Returns:
@@ -70,14 +71,14 @@ class Reranker:
         """
         return self.rank_all([(source, candidates)])[0]
 
-    def rank_all(self, lists: Iterable[tuple[str, Sequence[str]]]) -> list[list[dict[str, Any]]]:
+    def rank_all(self, lists: Iterable[tuple[Source, Sequence[str]]]) -> list[list[dict[str, Any]]]:
         """Rank the candidates of many (source, candidates), as `rank` does those of one.
 
         Raises:
             UserError: see `rank`.
         """
         items, _ = as_items(lists, "rank_all", "a source with its candidates")
-        checked = [candidates_of(item, f"rank_all: item {i}") for i, item in enumerate(items)]
+        checked = [judged_of(item, f"rank_all: item {i}") for i, item in enumerate(items)]
         scores = self.scores(checked)
         totals = self.mixed(scores)
         return [

@@ -15,13 +15,13 @@ from electra_jax.inference.searching import Searcher
 from electra_jax.retrieval.candidates import Candidate
 from electra_jax.tasks.protocol import RankingExample
 from electra_jax.tasks.rank_metrics import place_measures
+from electra_jax.tasks.sources.own_files import FORMATS
 from electra_jax.tasks.sources.rankings import RankingReader
 from electra_jax.tasks.sources.records import records_of
 from electra_jax.tasks.sources.reply_examples import reply_examples
 
 METRICS = ("hits@1", "recall@10", "recall@100", "mrr@10", "ndcg@10")
 _FOUND = 100
-_FORMATS = (".jsonl", ".json", ".csv", ".tsv")
 # Contexts that are searched for together.
 _CHUNK = 1 << 10
 
@@ -43,10 +43,10 @@ def read_examples(
         examples += [example for example in read if isinstance(example, RankingExample)]
     else:
         extension = split_extension(str(path))[0]
-        if extension not in _FORMATS:
+        if extension not in FORMATS["ranking"]:
             raise UserError(
-                f"{path} is not a file that examples are read from; give {', '.join(_FORMATS)}, or one of these packed "
-                "as .gz, .xz, .zst or .bz2"
+                f"{path} is not a file that examples are read from; give {', '.join(FORMATS['ranking'])}, or one of "
+                "these packed as .gz, .xz, .zst or .bz2"
             )
         reader = RankingReader(section, where)
         for place, record in records_of(path, extension):
@@ -134,7 +134,8 @@ def mined(
 ) -> Iterator[dict[str, Any]]:
     """Yield an example for each right candidate, its negatives the model's own best answers that are not right.
 
-    Names of the fields are those of the task's section, so that it reads what was mined as it reads the others.
+    Names of the fields are those of the task's section, so that it reads what was mined as it reads the others. Where
+    an example has several right candidates its id is numbered, since ids must differ.
 
     Args:
         searcher: of the index whose candidates are taken.
@@ -157,8 +158,14 @@ def mined(
         for example, answers in zip(some, found, strict=True):
             no_negatives = {example.context, *right[example.context]}
             wrong = [one["candidate"] for one in answers if one["candidate"] not in no_negatives]
-            for number in example.relevant or ():
+            relevant = example.relevant or ()
+            for number, name in zip(relevant, numbered_ids(example.id, len(relevant)), strict=True):
                 values = example.context, example.candidates[number], wrong[skip : skip + negatives]
-                yield {section.id or "id": example.id, **dict(zip(names, values, strict=True))}
+                yield {section.id or "id": name, **dict(zip(names, values, strict=True))}
         if progress is not None:
             progress(len(some))
+
+
+def numbered_ids(name: str, count: int) -> list[str]:
+    """Return the ids of the examples that are made of one: its own, or of several ``name-0``, ``name-1``, …."""
+    return [name] if count == 1 else [f"{name}-{number}" for number in range(count)]

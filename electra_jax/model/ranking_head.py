@@ -37,7 +37,8 @@ class EncodedPairs:
 class PairEncoder(nn.Module):
     """One vector for each candidate, and for each context one, or one for each learned code.
 
-    Parameters: ``log_scale``, a scalar; with codes ``codes/embedding`` ``[codes, hidden]``.
+    Parameters: ``log_scale``, a scalar, which is not read where the scale stays as it is; with codes
+    ``codes/embedding`` ``[codes, hidden]``.
 
     Attributes:
         codes: of the poly-encoder; 0 is the bi-encoder.
@@ -65,7 +66,9 @@ class PairEncoder(nn.Module):
         hidden = hidden.astype(jnp.float32)
         log_scale = self.param("log_scale", nn.initializers.constant(jnp.log(self.scale)), ())
         if not self.scale_is_learned:
-            log_scale = jax.lax.stop_gradient(log_scale)
+            log_scale = jnp.log(
+                jnp.float32(self.scale)
+            )  # whatever a checkpoint has, whose scale may be another
         vectors = segment_vectors(hidden, segment_ids, candidates + 1, self.pooling)
         contexts = vectors[:, :1]
         if self.codes:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -127,11 +128,17 @@ class ClassificationTask:
                 raise UserError(
                     f"{where} has the label {example.label!r}; regression needs numbers"
                 ) from None
-        if example.label not in self.labels:
+        number = self._numbers.get(example.label)
+        if number is None:
             raise UserError(
                 f"{where} has the label {example.label!r}, which is not known; the labels are: {', '.join(self.labels)}"
             )
-        return self.labels.index(str(example.label))
+        return number
+
+    @cached_property
+    def _numbers(self) -> Mapping[Any, int]:
+        """The number of each class; looked up for every example, of which there may be as many as classes."""
+        return {label: number for number, label in enumerate(self.labels)}
 
     @property
     def _range(self) -> float:
@@ -204,14 +211,13 @@ class ClassificationTask:
         if self.kind == "regression":
             values = [prediction["value"] for prediction in predictions]
             return classification_scores(self.kind, self.metrics, [float(label) for label in gold], values)
-        numbers = {label: number for number, label in enumerate(self.labels)}
         return classification_scores(
             self.kind,
             self.metrics,
-            [numbers[label] for label in gold],
-            [numbers[prediction["label"]] for prediction in predictions],
+            [self._numbers[label] for label in gold],
+            [self._numbers[prediction["label"]] for prediction in predictions],
             num_classes=len(self.labels),
-            positive=None if self.f1_of is None else numbers[self.f1_of],
+            positive=None if self.f1_of is None else self._numbers[self.f1_of],
         )
 
     def measures(

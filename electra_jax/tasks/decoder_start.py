@@ -34,7 +34,7 @@ class FineTuningStart:
         Raises:
             UserError: its tasks.json is not what was written.
         """
-        adaptation = self.heads(origin, saved, wanted)
+        adaptation = self.heads(origin, saved, wanted, self.tasks)
         for name, task in self.tasks.items():
             scope = f"heads/{name}/"
             if not isinstance(task, Seq2SeqConfig) or task.decoder.init == "random":

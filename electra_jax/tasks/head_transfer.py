@@ -6,15 +6,22 @@ over number by number, one whose classes are in another order would be wrong abo
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import jax.numpy as jnp
 from jax import Array
 
+from electra_jax.config.ranking_task import RankingConfig
+from electra_jax.config.task import TaskConfig
+from electra_jax.config.yaml_format import show
 from electra_jax.errors import listed
 from electra_jax.tasks.settings import FILE, TaskSettings, read_settings
 from electra_jax.training.initialisation import Adaptation, InitialCheckpoint
 
 Shapes = Mapping[str, tuple[int, ...]]
+
+# The parameter of a ranker's head that scores are multiplied by.
+_SCALE = "log_scale"
 
 
 @dataclass(frozen=True)
@@ -23,13 +30,20 @@ class HeadTransfer:
 
     tasks: Mapping[str, TaskSettings]
 
-    def __call__(self, origin: InitialCheckpoint, saved: Shapes, wanted: Shapes) -> Adaptation:
+    def __call__(
+        self,
+        origin: InitialCheckpoint,
+        saved: Shapes,
+        wanted: Shapes,
+        sections: Mapping[str, TaskConfig] = MappingProxyType({}),
+    ) -> Adaptation:
         """Return which heads of a checkpoint are taken over, and what is changed in them.
 
         Args:
             origin: the checkpoint.
             saved: shapes of its parameters, by name.
             wanted: shapes of the run's parameters.
+            sections: of the run's tasks, by name; one that is missing is taken to be as the checkpoint's.
 
         Raises:
             UserError: its tasks.json is not what was written.
@@ -59,7 +73,12 @@ class HeadTransfer:
             changed |= {scope + part: change for part, change in fit.changes.items()}
             if named != name:
                 source |= {scope + part: f"heads/{named}/{part}" for part in ours}
-            notes.append(f"the head of {name} is taken over{fit.how}")
+            how = fit.how
+            why = why_scale_is_anew(sections.get(name), origin.config.finetune.tasks.get(named))
+            if why is not None and _SCALE in ours:
+                reinitialized.add(scope + _SCALE)
+                how += f", but its scale starts anew: {why}"
+            notes.append(f"the head of {name} is taken over{how}")
         return Adaptation(frozenset(reinitialized), source, changed, tuple(notes))
 
 
@@ -78,6 +97,26 @@ def name_there(name: str, kinds: Mapping[str, str], there: Collection[str]) -> s
     kind = kinds[name]
     alone = sum(other == kind for other in kinds.values()) == 1
     return kind if alone and kind in there and kind not in kinds else None
+
+
+def why_scale_is_anew(ours: TaskConfig | None, theirs: TaskConfig | None) -> str | None:
+    """Return why what scores are multiplied by is not taken over with the head of a ranker; None: it is.
+
+    A scale that was learned for cosines is none for products, and one that the run's section names is meant to be it.
+
+    Args:
+        ours: section of the run's task.
+        theirs: of the one in the checkpoint.
+    """
+    if not isinstance(ours, RankingConfig) or not isinstance(theirs, RankingConfig):
+        return None
+    if ours.similarity != theirs.similarity:
+        return f"similarity is {ours.similarity}, and was {theirs.similarity}"
+    for key in ("temperature", "scale"):
+        wanted, there = getattr(ours, key), getattr(theirs, key)
+        if wanted is not None and wanted != there:
+            return f"{key} is {show(wanted)}, and was {show(there)}"
+    return None
 
 
 def _in_scope(scope: str, shapes: Shapes) -> Shapes:

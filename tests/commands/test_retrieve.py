@@ -1,6 +1,7 @@
 """What a ranker retrieves for conversations: the best that is not said there, as a decoder's files have it."""
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,12 @@ from tiny_ranker import ranker, ranker_of_conversations
 
 from electra_jax import retrieve
 from electra_jax.config.conversations import ConversationsConfig
-from electra_jax.dialogue.turns import Turn
+from electra_jax.dialogue.turns import Turn, turns_text
 from electra_jax.errors import UserError
+from electra_jax.inference import retrieving
+from electra_jax.inference.model import Model
 from electra_jax.inference.retrieving import contexts_of
+from electra_jax.inference.searching import Searcher
 from electra_jax.tasks.sources.conversations import Conversation
 
 TALKS = [["ab", "Cd", "ef"], ["gh"], ["CD", "DCBA", "HHH", "EF"]]
@@ -80,11 +84,43 @@ def test_candidates_are_the_replies_that_the_task_learned():
 
 def test_what_is_read_before_a_turn_is_what_training_reads():
     turns = [Turn("a", "Ann"), Turn("b", "Bob"), Turn("c", "Ann")]
-    assert contexts_of(turns, ConversationsConfig(history=2)) == [
-        "you: a",
-        "me: a\nyou: b",
-        "me: b\nyou: c",
-    ]
+    expected = ["you: a", "me: a\nyou: b", "me: b\nyou: c"]
+    for most, length in ((2, None), (2, 100), (None, 2), (100, 2)):
+        assert list(contexts_of(turns, ConversationsConfig(history=most), length)) == expected
+    assert list(contexts_of(turns, ConversationsConfig()))[-1] == "you: a\nme: b\nyou: c"
+
+
+def test_of_long_conversations_no_more_turns_are_put_together_than_tokens_are_read(monkeypatch):
+    """And a piece of them at a time; what is found is the same."""
+    model = ranker_of_conversations("bi")
+    (section,) = model.config.finetune.tasks.values()
+    section = section.model_copy(update={"conversations": ConversationsConfig(speakers="none")})
+    finetune = model.config.finetune.model_copy(update={"tasks": {"reply": section}})
+    model = Model(
+        model.config.model_copy(update={"finetune": finetune}), model.tokenizer, model._params, model.tasks
+    )
+    searcher = Searcher(model, model.index(["ee", "gg", "hhh"]))
+    rng = random.Random(0)
+    talks = [[Turn("".join(rng.choices("abcd", k=rng.randint(1, 3)))) for _ in range(n)] for n in (40, 3, 30)]
+    expected = []
+    for talk in talks:
+        contexts = [turns_text(talk[: n + 1], None, "none") for n in range(len(talk))]
+        found = searcher.search(contexts, 1)
+        expected.append([None, *(best["candidate"] for (best,) in found)])
+    asked = []
+
+    def search(texts, most, cut):
+        asked.append(texts)
+        return Searcher.search(searcher, texts, most, cut)
+
+    monkeypatch.setattr(searcher, "search", search)
+    monkeypatch.setattr(retrieving, "_TOGETHER", 8)
+    found = retrieving.retrieve(searcher, talks)
+    first = next(found)
+    assert sum(map(len, asked)) == 40
+    assert [first, *found] == expected
+    assert max(len(text.splitlines()) for texts in asked for text in texts) == 16
+    assert [len(texts) for texts in asked] == [8] * 9 + [1]
 
 
 def test_what_cannot_be_retrieved_from_is_refused(asked):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from task_sections import task_section
 from tiny_ranker import ranker, ranker_of_conversations, write_ranker
 
 from electra_jax.config.ranking_task import RankingConfig
@@ -17,6 +18,7 @@ from electra_jax.search import __main__ as search
 from electra_jax.search import asking, examples
 from electra_jax.search import model as checked
 from electra_jax.tasks.protocol import RankingExample
+from electra_jax.tasks.sources import load_examples
 
 TEXTS = ["abc", "h", "gfed", "ab"]
 
@@ -159,11 +161,14 @@ def test_what_is_right_is_looked_for_in_all_of_the_index_and_negatives_are_what_
     assert [(line["id"], line["context"], line["response"], line["negatives"]) for line in written] == [
         ("0", "cab", "h", for_cab),
         ("1", "cab", "abc", for_cab),
-        ("2", "gfed", "gfed", for_gfed),
-        ("2", "gfed", "ab", for_gfed),
+        ("2-0", "gfed", "gfed", for_gfed),
+        ("2-1", "gfed", "ab", for_gfed),
     ]
     read = read_examples(tmp_path / "mined.jsonl", RankingConfig(), "reply")
     assert read[0].candidates == ("h", *for_cab)
+    section = task_section(kind="ranking", id="id", train=str(tmp_path / "mined.jsonl"))
+    trained_on = load_examples("mine", section, needs=("train",))["train"]  # refuses ids that are there twice
+    assert [example.id for example in trained_on] == ["0", "1", "2-0", "2-1"]
 
     (tmp_path / "texts.txt").write_text("\n".join(texts))
     assert _build(command, bi, tmp_path / "texts.txt", tmp_path / "index").status == 0
@@ -200,8 +205,20 @@ def test_of_conversations_each_reply_is_an_example(tmp_path):
         ("you: Hi.", ("Hello!",)),
         ("me: Hi.\nyou: Hello!", ("Well?",)),
     ]
-    with pytest.raises(UserError, match=r"talks.txt is not a file that examples are read from; give \.jsonl"):
-        read_examples(tmp_path / "talks.txt", RankingConfig(), "reply")
+    (tmp_path / "talks.md").write_text("Ann: Hi.\n")
+    with pytest.raises(UserError, match=r"talks.md is not a file that examples are read from; give \.csv"):
+        read_examples(tmp_path / "talks.md", RankingConfig(), "reply")
+
+
+@pytest.mark.parametrize("extension", [".csv", ".tsv", ".txt"])
+def test_examples_are_read_from_every_table_that_rankers_are_trained_on(tmp_path, extension):
+    comma = "," if extension == ".csv" else "\t"
+    path = tmp_path / f"pairs{extension}"
+    path.write_text(f"context{comma}response\nab{comma}c\n")
+    assert read_examples(path, RankingConfig(), "reply") == [RankingExample("0", "ab", ("c",), (0,))]
+    assert load_examples("mine", task_section(kind="ranking", train=str(path)), needs=("train",))[
+        "train"
+    ] == [RankingExample("0", "ab", ("c",), (0,))]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from electra_jax.config import Config, load_config
+from electra_jax.config import Config, dump_config, load_config
 from electra_jax.config.keys import entry_keys
 from electra_jax.config.loading import validate, with_overrides
 from electra_jax.config.tasks import BENCHMARK_KINDS
@@ -62,6 +62,19 @@ def test_the_kind_follows_from_a_benchmarks_name_and_is_written_down():
         "rte": "regression",
     }
     assert next(iter(tasks["ner"].model_dump())) == "kind"
+
+
+@pytest.mark.parametrize("name", ["finetune/squad", "finetune/squad2"])
+def test_questions_with_the_head_of_hugging_face_may_say_what_it_has(name, tmp_path):
+    """No classifier, and ends that know nothing of the start, which is what false says; true is the default."""
+    huggingface = "finetune.head_style=huggingface"
+    task = name.partition("/")[2]
+    keys = [f"finetune.tasks.{task}.{key}" for key in ("joint", "answerable")]
+    config = load_config(name, (huggingface, *(f"{key}=false" for key in keys)))
+    assert not config.finetune.tasks[task].joint
+    assert not config.finetune.tasks[task].answerable
+    (tmp_path / "config.yaml").write_text(dump_config(load_config(name, (huggingface,))))
+    assert load_config(tmp_path / "config.yaml").finetune.tasks[task].joint  # of every run that is saved
 
 
 def test_every_kind_has_a_section_a_task_and_formats():

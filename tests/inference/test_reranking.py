@@ -35,14 +35,22 @@ def model():
     return _on_one_device(writer.config, writer.task.tokenizer, writer.params, {"mine": writer.task})
 
 
-@pytest.fixture(scope="module")
-def pair():
-    """An ELECTRA of random weights with the same letters."""
-    config = small_config(model={**MODEL, "max_positions": 16}, tokenizer={"kind": "characters"})
+def _pair(length):
+    config = small_config(
+        model={**MODEL, "max_positions": 16},
+        data={"sequence_length": length},
+        tokenizer={"kind": "characters"},
+    )
     network = build_network(config, letters().vocab_size)
     params = dict(jax.jit(lambda: init_params(network, jax.random.key(3)))())
     params["discriminator_head"]["prediction"]["kernel"] *= 100.0  # so that it takes sides
     return _on_one_device(config, letters(), params, {})
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """An ELECTRA of random weights with the same letters."""
+    return _pair(16)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +117,17 @@ def test_of_a_long_source_the_end_is_the_context(pair):
     found = judge.scores([(letters, ["abc"]), (letters[-11:], ["abc"]), (letters, [letters])])
     assert found[0] == found[1]  # 14 tokens are read
     assert found[2, 0, 0] == pytest.approx(pair.score(letters[:14], "rtd"))  # no room for a context
+
+
+def test_no_more_is_judged_than_a_row_of_training_holds(pair):
+    """The positions behind it were never trained."""
+    short, letters = _pair(12), "abcdefghabcdefgh"
+    judge = Reranker({"rtd": short, "rtd_in_context": short, "pll": short})
+    found = judge.scores([(letters, ["abc", letters]), (letters[-7:], ["abc"]), ("", [letters[:10]])])
+    np.testing.assert_array_equal(found[0, 0], found[1, 0])  # 10 tokens are read
+    np.testing.assert_array_equal(found[0, 1], found[2, 0])
+    whole = Reranker({"rtd": pair, "rtd_in_context": pair}).scores([(letters[-7:], ["abc"])])
+    np.testing.assert_allclose(found[0, 0, :2], whole[0, 0], atol=1e-5)
 
 
 def test_the_best_comes_first_with_what_was_said_of_it():

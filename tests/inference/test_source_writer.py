@@ -11,6 +11,8 @@ from tiny_writer import EXAMPLES, tiny_writer
 from electra_jax import generate, predict
 from electra_jax.errors import UserError
 from electra_jax.inference.model import Model
+from electra_jax.inference.reranking import Reranker
+from electra_jax.inference.source_scorer import score_for_sources
 from electra_jax.inference.source_writer import SourceWriter
 from electra_jax.partitioning import mesh
 
@@ -101,6 +103,51 @@ def test_what_was_retrieved_is_read_with_a_conversation(monkeypatch, tmp_path, c
     assert written == [text.text for text in found]
     with pytest.raises(UserError, match="is a tuple of 2 and not a text"):
         _model(tiny_writer()).generate((context, "a"))
+
+
+def test_a_decoder_that_puts_candidates_in_order_reads_what_was_retrieved(
+    writer, monkeypatch, tmp_path, capsys
+):
+    task = {"conversations": {"speakers": "none"}, "retrieval": {"max_tokens": 4}}
+    model = _model(tiny_writer(task))
+    context, candidates = "- ab\n- cd", ["abc", "h"]
+    sources = [(context, "hgfe"), (context, "abab"), context]
+    expected = [
+        {text: float(score_for_sources(model, [(source, text)])[0].mean()) for text in candidates}
+        for source in sources
+    ]
+    assert len({scores["abc"] for scores in expected}) == 3
+    judge = Reranker({"decoder": model})
+    for source, scores in zip(sources, expected, strict=True):
+        found = {one["candidate"]: one["score"] for one in judge.rank(source, candidates)}
+        assert found == pytest.approx(scores, abs=1e-5)
+    with pytest.raises(UserError, match=r"rank_all: item 0, its source is a tuple of 3 and not a pair"):
+        judge.rank((context, "a", "b"), candidates)
+    turns = {"turns": ["ab", "cd"], "candidates": candidates}
+    lines = [{**turns, "retrieved": "hgfe"}, {**turns, "retrieved": [None, "b", "abab"]}, turns]
+    (tmp_path / "asked.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    arguments = ["--workdir", str(tmp_path), "--input", str(tmp_path / "asked.jsonl"), "--rerank", "decoder"]
+
+    def ranked(model):
+        for name, stub in (
+            ("one_device_per_core", lambda: None),
+            ("keep_freed_memory", lambda: None),
+            ("trained_tasks", lambda path: None),
+            ("load_with_notes", lambda path: model),
+        ):
+            monkeypatch.setattr(predict, name, stub)
+        return predict.main(arguments)
+
+    assert ranked(model) == 0
+    for line, scores in zip(capsys.readouterr().out.splitlines(), expected, strict=True):
+        found = {one["candidate"]: one["score"] for one in json.loads(line)["ranked"]}
+        assert found == pytest.approx(scores, abs=1e-5)
+    lines = [{"text": "ab", "candidates": candidates}, {"text": LONG, "candidates": candidates}]
+    (tmp_path / "asked.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    strict = replace(writer.task, config=writer.task.config.model_copy(update={"long": "error"}))
+    with pytest.raises(UserError, match=r"asked.jsonl, line 2: the text has 16 tokens, and 14 can be read"):
+        ranked(_model(replace(writer, task=strict)))
+    assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 def test_what_is_not_read_is_counted_or_refused_by_its_line(writer, model):

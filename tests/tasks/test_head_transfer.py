@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from small_run import small_config
+from task_sections import task_section
 
 from electra_jax.config.schema import Config
+from electra_jax.tasks.decoder_start import FineTuningStart
 from electra_jax.tasks.head_transfer import HeadTransfer
 from electra_jax.tasks.settings import TaskSettings, write_settings
 from electra_jax.training.checkpoints import RunIdentity
@@ -145,6 +148,49 @@ def test_what_does_not_fit_starts_anew_as_a_whole_and_says_why(tmp_path, theirs,
     (note,) = adaptation.notes
     assert note.startswith("the head of mine starts anew: in ")
     assert words in note
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "why"),
+    [
+        ({}, {}, None),
+        ({"scale": 5.0}, {}, None),
+        ({"scale": 5.0}, {"scale": 5.0}, None),
+        ({"temperature": 0.05}, {"temperature": 0.05}, None),
+        ({}, {"similarity": "cosine"}, "similarity is cosine, and was dot"),
+        ({}, {"scale": 5.0}, "scale is 5.0, and was null"),
+        ({"scale": 5.0}, {"scale": 20.0}, "scale is 20.0, and was 5.0"),
+        ({"temperature": 0.05}, {"temperature": 0.1}, "temperature is 0.1, and was 0.05"),
+    ],
+)
+def test_a_rankers_scale_starts_anew_where_it_was_of_something_else(tmp_path, theirs, ours, why):
+    write_settings(tmp_path, {"mine": TaskSettings(kind="ranking")})
+    there = small_config(
+        objective={"kind": "finetune"}, finetune={"tasks": {"mine": {"kind": "ranking", **theirs}}}
+    )
+    origin = InitialCheckpoint(3, tmp_path / "checkpoints", RunIdentity(None, None, {}), there)
+    shapes = {"heads/mine/log_scale": (), "heads/mine/codes/embedding": (2, WIDTH)}
+    start = FineTuningStart(
+        HeadTransfer({"mine": TaskSettings(kind="ranking")}),
+        {"mine": task_section(kind="ranking", **ours)},
+    )
+    adaptation = start(origin, shapes, shapes)
+    assert adaptation.reinitialized == (set() if why is None else {"heads/mine/log_scale"})
+    more = "" if why is None else f", but its scale starts anew: {why}"
+    assert adaptation.notes == (f"the head of mine is taken over{more}",)
+
+
+def test_a_cross_encoder_has_no_scale_that_could_start_anew(tmp_path):
+    write_settings(tmp_path, {"mine": TaskSettings(kind="ranking")})
+    there = small_config(
+        objective={"kind": "finetune"},
+        finetune={"tasks": {"mine": {"kind": "ranking", "similarity": "cosine"}}},
+    )
+    origin = InitialCheckpoint(3, tmp_path / "checkpoints", RunIdentity(None, None, {}), there)
+    shapes = _shapes("reference", 1)
+    sections = {"mine": task_section(kind="ranking", encoder="cross")}
+    adaptation = HeadTransfer({"mine": TaskSettings(kind="ranking")})(origin, shapes, shapes, sections)
+    assert not adaptation.reinitialized
 
 
 def test_a_head_of_another_name_is_named(tmp_path):

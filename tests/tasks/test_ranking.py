@@ -307,6 +307,22 @@ def test_a_temperature_divides_and_stays(rankers):
     assert change["params"]["log_scale"] == 0 != other["params"]["log_scale"]
 
 
+@pytest.mark.parametrize(("codes", "similarity"), [(0, "dot"), (0, "cosine"), (2, "cosine")])
+def test_a_temperature_is_the_sections_whatever_the_parameters_are(codes, similarity):
+    """Those of a head that was taken over are of another scale."""
+    rng = np.random.default_rng(0)
+    hidden, segments = rng.normal(size=(1, 5, 4)), np.array([[1, 1, 1, 2, 3]])
+    head = PairEncoder(codes, "mean", similarity, scale=5.0, scale_is_learned=False)
+    params = head.init(jax.random.key(0), hidden, segments, 2)["params"]
+
+    def scores(params):
+        pairs = head.apply({"params": params}, hidden, segments, 2)
+        return np.asarray(scores_of_own(pairs.contexts, pairs.candidates) * pairs.scale)
+
+    np.testing.assert_array_equal(scores({**params, "log_scale": jnp.float32(3.0)}), scores(params))
+    assert head.apply({"params": params}, hidden, segments, 2).scale == pytest.approx(1 if codes else 5)
+
+
 def test_a_text_that_is_its_own_right_candidate_is_read_twice_and_cut_alike(rankers):
     task = rankers["bi"].task
     section = task_section(kind="ranking", positives_from="dropout", max_candidate_tokens=6)

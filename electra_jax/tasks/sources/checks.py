@@ -69,6 +69,7 @@ def check_examples(splits: Splits, config: TaskConfig, benchmark: Benchmark | No
         else:
             known = collect_labels(config.labels, None, splits.get("train", ()))
             source = "known" if config.labels is not None else "in the training examples"
+    classes = frozenset(known)
     for split, examples in splits.items():
         if not examples:
             raise UserError(
@@ -82,7 +83,7 @@ def check_examples(splits: Splits, config: TaskConfig, benchmark: Benchmark | No
             )
         for example in examples if known else ():
             unknown = (
-                [c for c in example.classes if c not in known] if isinstance(example, TextExample) else []
+                [c for c in example.classes if c not in classes] if isinstance(example, TextExample) else []
             )
             if unknown:
                 files = f" ({found.strip()})" if (found := _in_files(config, split)) else ""

@@ -143,15 +143,23 @@ def read_rankings(
 
 
 def with_our_names(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a record with sentence-transformers' columns anchor, positive and negative(s) by our names."""
+    """Return a record with sentence-transformers' columns anchor, positive and negative(s) by our names.
+
+    A list in ``negatives`` comes first, the columns ``negative``, ``negative_1``, … behind it. What stands there and is
+    no list stays as it is, so that whoever reads the record refuses it.
+    """
     if "context" in record or not record.keys() >= {"anchor", "positive"}:
         return record
-    negatives = [
+    named = {**record, "context": record["anchor"], "response": record["positive"]}
+    listed = record.get("negatives") or []
+    if not isinstance(listed, list):
+        return named
+    columns = [
         record[name]
         for name in record
         if re.fullmatch(r"negative(_\d+)?", name) and record[name] not in ("", None)
     ]
-    return {**record, "context": record["anchor"], "response": record["positive"], "negatives": negatives}
+    return {**named, "negatives": [*listed, *columns]}
 
 
 def _relevant(

@@ -33,6 +33,24 @@ def test_labels_are_configured_or_the_benchmarks_or_those_of_train():
         collect_labels(["a", "b", "a"], None, TEXTS)
 
 
+class _Compared(str):
+    """A label that counts how often one is compared with another."""
+
+    count = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        type(self).count += 1
+        return str.__eq__(self, other)
+
+
+def test_a_label_is_not_looked_for_among_all_others():
+    examples = [TextExample(str(n), "a", None, _Compared(n)) for n in range(300)]
+    _Compared.count = 0
+    check_examples({"train": examples, "dev": examples}, task_section(), None, "here")
+    assert _Compared.count <= 1000
+
+
 def test_a_label_that_is_not_known_names_the_file():
     config = task_section(labels=["yes"], train="mine.tsv")
     with pytest.raises(UserError, match=r"has the label 'no', .* 'yes' \(in mine.tsv\)"):

@@ -50,6 +50,12 @@ def test_columns_of_sentence_transformers(tmp_path):
     assert [example.candidates for example in found] == [("b", "c"), ("f",)]
     padded = {"anchor": "a", "positive": "b", "negative_1": "c", "negative_2": None}
     assert _load(tmp_path, ".jsonl", padded)[0].candidates == ("b", "c")
+    listed = {"anchor": "a", "positive": "b", "negatives": ["c", "d"]}
+    assert _load(tmp_path, ".jsonl", listed)[0].candidates == ("b", "c", "d")
+    both = {**listed, "negative_1": "e", "negative_2": ""}
+    assert _load(tmp_path, ".jsonl", both)[0].candidates == ("b", "c", "d", "e")
+    with pytest.raises(UserError, match="line 1: 'negatives' is text and not a list of texts"):
+        _load(tmp_path, ".jsonl", {**both, "negatives": "c"})
 
 
 def test_texts_alone_are_their_own_right_candidates(tmp_path):
