@@ -1,13 +1,14 @@
 """Learning curves: ``python -m electra_jax.plot WORKDIR [WORKDIR ...] [--out FILE]``, drawn from metrics.jsonl."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from electra_jax import cli
 from electra_jax.errors import UserError, one_line
 from electra_jax.files.json_files import parse_json
+from electra_jax.files.local_paths import short_names
 from electra_jax.files.regular_files import read_regular
 from electra_jax.training.workdir import WorkDir
 
@@ -19,7 +20,7 @@ Curves = Mapping[str, Mapping[str, list[tuple[int, float]]]]  # split → metric
 
 @dataclass(frozen=True)
 class Run:
-    """The curves of one work directory."""
+    """The curves of one work directory, and a name that no other in the picture has."""
 
     name: str
     curves: Curves
@@ -64,10 +65,12 @@ def read_run(workdir: WorkDir) -> Run:
 def draw(runs: Sequence[Run], metrics: Sequence[str], out: Path) -> None:
     """Write a picture with one panel a metric; the format follows from the ending of ``out``.
 
+    A split of a run has one colour in all panels, and one entry in the legend.
+
     Raises:
         UserError: matplotlib is not installed, no run has a metric, or ``out`` cannot be written as asked.
     """
-    known = sorted({name for run in runs for split in run.curves.values() for name in split})
+    known = _all_metrics(runs)
     if unknown := [name for name in metrics if name not in known]:
         raise UserError(f"no run has the metric {', '.join(unknown)}; there are: {', '.join(known)}")
     try:
@@ -81,23 +84,25 @@ def draw(runs: Sequence[Run], metrics: Sequence[str], out: Path) -> None:
     columns = min(COLUMNS, len(metrics))
     figure = Figure(figsize=(4.2 * columns, 3.1 * rows + 0.5), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    drawn = _splits_with(runs, metrics)
+    lines: dict[int, Any] = {}
     for panel, name in zip(panels, metrics):
-        for run in runs:
-            for split, curves in run.curves.items():
-                if points := sorted(curves.get(name, [])):
-                    label = split if len(runs) == 1 else f"{run.name}: {split}"
-                    style = "-" if split == "train" else "o-"
-                    panel.plot(*zip(*points), style, markersize=3, linewidth=1.2, label=label)
-        panel.set_title(name)
+        for number, (run, split) in enumerate(drawn):
+            if points := sorted(run.curves[split].get(name, [])):
+                style = "-" if split == "train" else "o-"
+                (line,) = panel.plot(*zip(*points), style, markersize=3, linewidth=1.2, color=f"C{number}")
+                lines.setdefault(number, line)
+        panel.set_title(name, parse_math=False)
         panel.set_xlabel("step")
         panel.grid(alpha=0.3)
     for panel in panels[len(metrics) :]:
         panel.remove()
-    labels: dict[str, Any] = {}
-    for panel in panels[: len(metrics)]:
-        for handle, label in zip(*panel.get_legend_handles_labels()):
-            labels.setdefault(label, handle)
-    figure.legend(labels.values(), labels.keys(), loc="outside lower center", ncols=min(4, len(labels)))
+    handles = [lines[number] for number in range(len(drawn))]
+    legend = figure.legend(handles, [""] * len(drawn), loc="outside lower center", ncols=min(4, len(drawn)))
+    # A label that begins with _ would be left out, and one with $ in it be taken for a formula.
+    for text, (run, split) in zip(legend.get_texts(), drawn, strict=True):
+        text.set_parse_math(False)
+        text.set_text(split if len(runs) == 1 else f"{run.name}: {split}")
     try:
         figure.savefig(out, dpi=110)
     except ValueError as error:  # an ending that matplotlib does not write
@@ -105,8 +110,23 @@ def draw(runs: Sequence[Run], metrics: Sequence[str], out: Path) -> None:
 
 
 def available_metrics(runs: Sequence[Run]) -> list[str]:
-    """Return those of the default metrics that a run has."""
-    return [name for name in DEFAULT_METRICS if any(name in s for run in runs for s in run.curves.values())]
+    """Return those of the default metrics that a run has; where none has any, all metrics there are."""
+    known = _all_metrics(runs)
+    return [name for name in DEFAULT_METRICS if name in known] or known
+
+
+def _all_metrics(runs: Sequence[Run]) -> list[str]:
+    return sorted({name for run in runs for split in run.curves.values() for name in split})
+
+
+def _splits_with(runs: Sequence[Run], metrics: Sequence[str]) -> list[tuple[Run, str]]:
+    """Return the runs, each with its splits that have one of the metrics."""
+    return [
+        (run, split)
+        for run in runs
+        for split, curves in run.curves.items()
+        if any(name in curves for name in metrics)
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -123,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--metric",
         action="append",
         metavar="NAME",
-        help=f"may be repeated (default: {', '.join(DEFAULT_METRICS)})",
+        help=f"may be repeated (default: those there are of {', '.join(DEFAULT_METRICS)}; if there are none, all)",
     )
     parser.add_argument(
         "--out",
@@ -134,7 +154,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.out is not None and (args.out.is_dir() or not args.out.suffix):
         raise UserError(f"--out {args.out} names no picture: give a file that ends in .png, .svg or .pdf")
-    runs = [read_run(WorkDir(root)) for root in args.workdirs]
+    roots = list(dict.fromkeys(args.workdirs))
+    read = [read_run(WorkDir(root)) for root in roots]
+    runs = [replace(run, name=name) for run, name in zip(read, short_names(roots), strict=True)]
     out = args.out or args.workdirs[0] / "curves.png"
     draw(runs, args.metric or available_metrics(runs), out)
     print(out)

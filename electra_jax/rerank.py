@@ -209,8 +209,9 @@ def _tune(
         weights = weights or judged.tuned()
         report |= {"weights": weights, split: {"sources": len(some), **judged.figures(weights)}}
     tuned = {name: JudgeSetting(weights[name], setting.model) for name, setting in judges.items()}
+    # Before the file, which a full disk may refuse.
+    print(json.dumps(report, indent=2, ensure_ascii=False), flush=True)
     write_judges(args.output, tuned, report)
-    print(json.dumps(report, indent=2, ensure_ascii=False))
     if not any(weights.values()):
         cli.note(
             "no judge helps on dev: all weights are 0, which leaves texts in the order they are written in"

@@ -21,13 +21,14 @@ from electra_jax.benchmark.tasks_of_data import read_task
 from electra_jax.convert.format_detection import detect_format
 from electra_jax.errors import UserError
 from electra_jax.files.json_files import write_json
-from electra_jax.files.local_paths import check_folder
+from electra_jax.files.local_paths import check_folder, short_names
 from electra_jax.files.new_files import check_output
 from electra_jax.inference.error_detection import MarkedSentence, read_marked_sentences
 from electra_jax.inference.load import load
 from electra_jax.inference.model import Model
 from electra_jax.inference.pairs import Pair
 from electra_jax.inference.trained import trained_tasks
+from electra_jax.objectives.kinds import is_causal
 from electra_jax.runtime.malloc import keep_freed_memory
 from electra_jax.scoring.methods import usable_methods
 from electra_jax.training.checkpoints import find_checkpoint
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     questions = _questions(args, suite, data, parts)
     for part in (part for part in data.missing() if args.only is None):
         cli.note(f"skipped {part}: {args.data} names nothing for it")
-    labels = _labels(list(steps))
+    labels = short_names(list(steps))
     examined = [
         _examine(run, step, label, questions)
         for (run, step), label in zip(steps.items(), labels, strict=True)
@@ -88,9 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "version": __version__,
         **as_json(examined, suite.samples),
     }
+    print(as_table(results), flush=True)  # before the file, which a full disk may refuse
     if args.out is not None:
         write_json(args.out, results)
-    print(as_table(results))
     return 0
 
 
@@ -182,12 +183,6 @@ def _load(run: Path) -> Model:
     return model
 
 
-def _labels(runs: Sequence[Path]) -> list[str]:
-    """Return a short name for each run: that of its directory, or where two are alike the path."""
-    names = [run.resolve().name for run in runs]
-    return [name if names.count(name) == 1 else str(run) for name, run in zip(names, runs, strict=True)]
-
-
 def _examine(run: Path, step: int | None, label: str, asked: Questions) -> Examined:
     """Ask a run everything."""
     model = _load(run)
@@ -220,6 +215,9 @@ def _examine(run: Path, step: int | None, label: str, asked: Questions) -> Exami
             continue
         if step is None:
             skipped[part] = "it is no work directory: electra_jax.convert makes it one"
+            continue
+        if part == "probes" and is_causal(model.config.objective):
+            skipped[part] = "a causal language model has no vectors of texts"
             continue
         for name, section in sections.items():
             progress(f"{part}, {name}")

@@ -6,11 +6,13 @@ import numpy as np
 
 from electra_jax.benchmark.exam import Corrupted, Exam, Replace, corrupt
 from electra_jax.benchmark.measured import Measured, fingerprint
+from electra_jax.errors import UserError
 from electra_jax.inference.error_detection import MarkedSentence, area_under_roc
 from electra_jax.inference.model import Model
 from electra_jax.inference.reviewing import check_reviewer, room_of_training, word_suspicions
 from electra_jax.inference.suggesting import Suspect, suggest
 from electra_jax.inference.words import tokens_of_words, word_spans, write_words
+from electra_jax.scoring.methods import usable_methods
 from electra_jax.tasks.measures import Measure
 
 _PROPOSED = 50  # words of a generator that a replacement is drawn from
@@ -70,12 +72,17 @@ def corrupt_by_generator(exam: Exam, generator: Model) -> list[Corrupted]:
 
     Args:
         exam: the sentences and the chosen words.
-        generator: any model with a generator; it is the teacher of the exam, and the same for all runs.
+        generator: any ELECTRA with a generator, or a masked language model, which is one; it is the teacher of the
+            exam, and the same for all runs.
 
     Raises:
-        UserError: it has no generator.
+        UserError: it has no generator, and is none.
     """
-    check_reviewer(generator.config.objective, generator._params, _PROPOSED)
+    if "pll" not in usable_methods(generator.config.objective, generator._params):
+        raise UserError(
+            "--generator needs a generator (an ELECTRA with one, or a masked language model), which this model "
+            f"({generator.config.objective.kind}) does not have: name another run"
+        )
     keys, suspects = [], []
     for sentence, chosen in zip(exam.sentences, exam.chosen, strict=True):
         spans = word_spans(sentence)

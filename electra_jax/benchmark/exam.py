@@ -5,20 +5,24 @@ discriminator. Here the wrong words are the same for every run, and words, whate
 """
 
 import hashlib
+import io
 import random
 import re
 import unicodedata
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 
+from electra_jax.data.sources.compressed import split_extension
+from electra_jax.data.sources.json_lines import read_json_lines
 from electra_jax.data.sources.text import raise_errors, read_lines
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, quoted
 from electra_jax.inference.words import Span, word_spans
 
+_TEXT_FIELD = "text"  # of JSON lines, as data.text_field is where nothing is set
 _SENTENCE_END = re.compile(r"(?<=[.!?؟۔।॥])\s+|(?<=[。！？])")
 _SHORTEST, _LONGEST = 5, 30  # words of a sentence
 _ATTEMPTS = 20
@@ -64,7 +68,7 @@ def read_exam(path: Path, sentences: int, share: float) -> Exam:
     """Choose sentences of a text and words in them; the same whatever the machine, and in whatever order the text is.
 
     Args:
-        path: of a text, compressed or not.
+        path: of a text, or of JSON lines (``.jsonl``) with texts in their field ``text``; compressed or not.
         sentences: how many, at most.
         share: of the words that are chosen, at least one of each sentence.
 
@@ -128,8 +132,27 @@ def by_the_word_before(exam: Exam) -> Replace:
 
 
 def _sentences(path: Path) -> Iterable[str]:
-    for _, line in raise_errors(read_lines(str(path))):
+    for line in _lines(str(path)):
         yield from (part for part in map(str.strip, _SENTENCE_END.split(line)) if part)
+
+
+def _lines(path: str) -> Iterator[str]:
+    """Yield the lines of a text, or of the texts in a file of JSON lines.
+
+    Raises:
+        UserError: it cannot be read, or a line of JSON has no text.
+    """
+    if split_extension(path)[0] != ".jsonl":
+        yield from (line for _, line in raise_errors(read_lines(path)))
+        return
+    for number, record in raise_errors(read_json_lines(path)):
+        text = record.get(_TEXT_FIELD)
+        if not isinstance(text, str):
+            raise UserError(
+                f"{path}, line {number} has no text in a field {_TEXT_FIELD!r} (it has {quoted(record)}): rename the "
+                "field that the exam is to be made of"
+            )
+        yield from io.StringIO(text, newline=None)  # whose lines end as those of a file
 
 
 def _which_words(path: Path) -> Callable[[str], bool]:

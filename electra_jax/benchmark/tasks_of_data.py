@@ -1,6 +1,7 @@
 """From a run and a section of a task to the configuration of a fine-tuning."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from electra_jax.tasks.finetuning_data import FineTuningData, read_finetuning_da
 from electra_jax.tasks.starting_point import starting_point
 
 _RECIPE = "finetune/recipe"  # the paper's
+_UP_TO_FFFF = re.compile(r"[\x7f-\uffff]")
 
 
 def task_config(run: Path, name: str, section: Mapping[str, Any], settings: Sequence[str]) -> Config:
@@ -25,8 +27,18 @@ def task_config(run: Path, name: str, section: Mapping[str, Any], settings: Sequ
     Raises:
         UserError: they are not valid.
     """
-    given = [f"init_from={json.dumps(str(run))}", f"finetune.tasks.{name}={json.dumps(section)}"]
+    given = [f"init_from={_in_yaml(str(run))}", f"finetune.tasks.{name}={_in_yaml(section)}"]
     return load_config(_RECIPE, [*given, *settings])
+
+
+def _in_yaml(value: Any) -> str:
+    """Return a value as JSON that YAML reads as the same value.
+
+    JSON escapes a character above U+FFFF, such as an emoji, as two halves, which YAML keeps apart: it stays as it is.
+    The others are escaped, as some of them (a line separator) are no part of a text to YAML.
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    return _UP_TO_FFFF.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def read_task(run: Path, name: str, section: Mapping[str, Any], settings: Sequence[str]) -> FineTuningData:

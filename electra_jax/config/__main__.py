@@ -29,7 +29,7 @@ def _type(key: Key) -> str:
     ]
     default = key.field.default
     if not (values and NAME in key.name):  # an entry's kind may follow from its name
-        parts.append(f"default {default if isinstance(default, str) else show(default)}")
+        parts.append(f"default {default if default and isinstance(default, str) else show(default)}")
     if "in_finetuning" in (extra := key_metadata(key.field)):
         parts[-1] += f", in fine-tuning {show(extra['in_finetuning'])}"
     if key.free_on_resume:

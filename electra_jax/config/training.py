@@ -58,7 +58,8 @@ class TrainConfig(Section):
     )
     show_examples: int = field(
         4,
-        "Held-out sentences shown with their replaced tokens when training ends; 0: none.",
+        "Held-out examples shown when training ends: replaced tokens (electra, electric) or continuations (causal_lm); "
+        "masked_lm shows none; 0: none.",
         free=True,
         kinds=PRETRAINING,
         ge=0,

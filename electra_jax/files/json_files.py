@@ -59,6 +59,8 @@ def read_object(
 def write_json(path: Path, value: Any) -> None:
     """Replace a file of JSON in one move, indented and in UTF-8; directories on the way are made.
 
+    What is no file, such as ``/dev/stdout``, is written into; see `new_file`.
+
     Raises:
         OSError: it cannot be written; what was at ``path`` stays.
     """

@@ -6,6 +6,7 @@ text, through `path_problem`.
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -80,6 +81,14 @@ def local_path(given: str | os.PathLike[str], what: str = "") -> Path:
     path = Path(text).expanduser()
     # pathlib keeps two slashes at the beginning; what writes checkpoints takes no such path.
     return Path("/", *path.parts[1:]) if path.root == "//" else path
+
+
+def short_names(folders: Sequence[Path]) -> list[str]:
+    """Return a short name for each directory, for tables and legends: its own, or where two are alike the path."""
+    names = [folder.resolve().name for folder in folders]
+    return [
+        name if names.count(name) == 1 else str(folder) for name, folder in zip(names, folders, strict=True)
+    ]
 
 
 def check_folder(path: Path, what: str, *, to_write: bool = True) -> None:

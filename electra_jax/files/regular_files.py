@@ -49,7 +49,20 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
     return content
 
 
+def irregular_kind(path: str) -> str | None:
+    """Return what is at a path that is no regular file, such as "a pipe"; None for a regular file, or nothing."""
+    try:
+        return _irregular_kind(os.stat(path).st_mode)
+    except (OSError, ValueError):  # ValueError: a zero byte in the name
+        return None
+
+
 def _check_regular(path: Path, mode: int) -> None:
-    if not stat.S_ISREG(mode):
-        kind = next((words for is_kind, words in _KINDS if is_kind(mode)), "no file")
+    if (kind := _irregular_kind(mode)) is not None:
         raise OSError(errno.EINVAL, f"it is {kind}, not a regular file", str(path))
+
+
+def _irregular_kind(mode: int) -> str | None:
+    if stat.S_ISREG(mode):
+        return None
+    return next((words for is_kind, words in _KINDS if is_kind(mode)), "no file")

@@ -1,6 +1,7 @@
 """The plan of one configuration on one machine: its figures, as values, as JSON and as a page of text."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -32,7 +33,7 @@ class Plan:
         steps: of the whole run.
         memory: bytes by kind; temporaries None where the compiler did not say.
         capacity: bytes of a device's memory, None where they are not known.
-        why_not: why it does not fit, in the compiler's words; None if it fits.
+        why_not: why it does not fit, in the compiler's words where it refuses; None if nothing says that it does not.
         model_flops: that the model needs in a step.
         hardware_flops: that the compiled step computes, recomputation included.
         work: what a device does in a step; None if it does not fit.
@@ -65,7 +66,7 @@ class Plan:
 
     @property
     def fits(self) -> bool:
-        """Whether the step was compiled within the memory there is."""
+        """Whether the step was compiled and needs no more memory than is known to be there."""
         return self.why_not is None
 
     def rates(self, seconds: float) -> dict[str, float]:
@@ -118,7 +119,17 @@ def make_plan(config: Config, machine: Machine) -> Plan:
     work: StepCost | None = None
     collectives: list[Collective] | None = None
     assumptions: list[str] = []
-    if compiled.out_of_memory is None:
+    memory = {
+        "parameters": compiled.parameters,
+        "optimizer": compiled.optimizer,
+        "other state": compiled.other,
+        "batch": compiled.batch,
+        "temporaries": compiled.temporaries,
+        "program": compiled.program,
+    }
+    capacity = compiled.available or _capacity(machine)
+    why_not = compiled.out_of_memory or _excess(machine.devices[0].platform, memory, capacity)
+    if why_not is None:
         work, collectives, assumptions = _step_cost(compiled, hardware_flops / devices, machine)
     chip, peak = machine.chip, peak_flops(machine.devices[0])
     times = None
@@ -135,16 +146,9 @@ def make_plan(config: Config, machine: Machine) -> Plan:
         microbatches=config.train.accumulation_steps,
         length=config.data.sequence_length,
         steps=config.train.total_steps,
-        memory={
-            "parameters": compiled.parameters,
-            "optimizer": compiled.optimizer,
-            "other state": compiled.other,
-            "batch": compiled.batch,
-            "temporaries": compiled.temporaries,
-            "program": compiled.program,
-        },
-        capacity=compiled.available or _capacity(machine),
-        why_not=compiled.out_of_memory,
+        memory=memory,
+        capacity=capacity,
+        why_not=why_not,
         model_flops=model_flops,
         hardware_flops=hardware_flops,
         work=work,
@@ -161,6 +165,22 @@ def _capacity(machine: Machine) -> float | None:
         return machine.chip.hbm_bytes
     stats = machine.devices[0].memory_stats()
     return stats.get("bytes_limit") if stats else None
+
+
+def _excess(platform: str, memory: Mapping[str, float | None], capacity: float | None) -> str | None:
+    """Return that a compiled step needs more memory than there is, None where it does not or nothing is known of it.
+
+    The compiler for TPUs refuses such a step, and knows better what it can do without; those for GPUs and CPUs compile
+    it all the same.
+    """
+    needed = _together(memory)
+    if platform == "tpu" or capacity is None or needed <= capacity:
+        return None
+    return f"the step needs {_bytes(needed)} on each device, which has {_bytes(capacity)}"
+
+
+def _together(memory: Mapping[str, float | None]) -> float:
+    return sum(size for size in memory.values() if size is not None)
 
 
 def _step_cost(
@@ -235,7 +255,7 @@ def format_plan(plan: Plan) -> str:
         f"batch {plan.batch_size} x {plan.length} in {plan.microbatches} microbatches, {rows} rows a device each; "
         f"compiled in {plan.compile_seconds:.0f} s",
         "",
-        ("fits" if plan.fits else f"DOES NOT FIT: {plan.why_not}"),
+        _verdict(plan),
         *_memory_lines(plan),
         "",
         f"model FLOPs a step    {plan.model_flops / 1e12:12,.3f} T ({plan.hardware_flops / 1e12:,.3f} T with what "
@@ -258,11 +278,16 @@ def format_plan(plan: Plan) -> str:
     return "\n".join(lines)
 
 
+def _verdict(plan: Plan) -> str:
+    if not plan.fits:
+        return f"DOES NOT FIT: {plan.why_not}"
+    return "fits" if plan.capacity else "compiled; the memory of this device is not known"
+
+
 def _memory_lines(plan: Plan) -> list[str]:
-    known = [size for size in plan.memory.values() if size is not None]
     lines = [f"  {kind:<12}{_bytes(size):>14}" for kind, size in plan.memory.items() if size is not None]
     of = f" of {_bytes(plan.capacity)}" if plan.capacity else ""
-    return ["bytes a device:", *lines, f"  {'together':<12}{_bytes(sum(known)):>14}{of}"]
+    return ["bytes a device:", *lines, f"  {'together':<12}{_bytes(_together(plan.memory)):>14}{of}"]
 
 
 def _collective_lines(title: str, collectives: list[Collective], sent: float, shown: int = 8) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from electra_jax.benchmark.minimal_pairs import first_of_each_group, mean_over_g
 from electra_jax.benchmark.probes import some_of, spread_layers
 from electra_jax.benchmark.report import Examined, as_json, as_table
 from electra_jax.benchmark.suite import chosen_parts, read_exam_data
+from electra_jax.benchmark.tasks_of_data import task_config
 from electra_jax.data.batch_sizes import BatchSizes
 from electra_jax.errors import UserError
 from electra_jax.inference.pairs import Pair
@@ -130,6 +132,20 @@ def test_paths_begin_where_the_file_is(tmp_path):
     }
     assert data.finetune == {"mrpc": {"data": "tfds:glue/mrpc", "weight": 2.0}, "mt": {"train": parallel}}
     assert (data.settings, data.missing()) == (("train.batch_size=16",), [])
+
+
+@pytest.mark.parametrize("name", ["an 😀", "é", "a\\ud83d\\ude00", "line\u2028separator", 'a "quote"'])
+def test_a_path_may_have_any_character_in_it(name):
+    section = {
+        "kind": "classification",
+        "train": f"{name}.csv",
+        "dev": "b.csv",
+        "text": "text",
+        "label": "label",
+    }
+    config = task_config(Path("runs") / name, "mine", section, [])
+    assert config.init_from == f"runs/{name}"
+    assert config.finetune.tasks["mine"].train == f"{name}.csv"
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
 """The exam of frozen corruptions: the same for everyone, wrong words where it says so, and the area by word."""
 
+import gzip
+import json
 import random
 import unicodedata
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from small_run import write_corpus
 
-from electra_jax.benchmark.detection import _area
+from electra_jax.benchmark import detection
+from electra_jax.benchmark.detection import _area, corrupt_by_generator
 from electra_jax.benchmark.exam import (
     _rewrite,
     by_frequency,
@@ -17,8 +21,11 @@ from electra_jax.benchmark.exam import (
     read_exam,
 )
 from electra_jax.benchmark.measured import fingerprint
+from electra_jax.config.objectives import CausalLMObjective, ElectraObjective, MaskedLMObjective
 from electra_jax.errors import UserError
+from electra_jax.inference.suggesting import Suggestion
 from electra_jax.inference.words import word_spans
+from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +78,49 @@ def test_the_exam_is_frozen(exam, tmp_path):
     (tmp_path / "shuffled.txt").write_text("\n".join(lines))
     shuffled = read_exam(tmp_path / "shuffled.txt", 50, 0.25)
     assert fingerprint(corrupt(shuffled, by_frequency(shuffled))) == "16ad1dad66587aaa"
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
+def test_json_lines_are_read_by_their_texts(exam, tmp_path, ending):
+    texts = write_corpus(tmp_path / "corpus.txt").read_text().split("\n\n")
+    lines = "".join(json.dumps({"id": "ann bob cid dan eve.", "text": text}) + "\n" for text in texts)
+    path = tmp_path / f"corpus{ending}"
+    path.write_bytes(gzip.compress(lines.encode()) if ending.endswith(".gz") else lines.encode())
+    assert read_exam(path, 50, 0.25) == exam
+
+
+@pytest.mark.parametrize("line", ['{"body": "one two three four five."}', '{"text": 5, "body": ""}'])
+def test_json_lines_without_a_text_are_refused(tmp_path, line):
+    (tmp_path / "a.jsonl").write_text(f'{{"text": "one two three four five."}}\n{line}\n')
+    with pytest.raises(UserError, match=r"a\.jsonl, line 2 has no text in a field 'text' \(it has .*body"):
+        read_exam(tmp_path / "a.jsonl", 5, 0.15)
+
+
+def _generator(objective, parts):
+    words = "[PAD] [UNK] [CLS] [SEP] [MASK] ann bob cid dan eve ."
+    tokenizer = WordPieceTokenizer("\n".join(words.split()).encode(), lowercase=True, strip_accents=False)
+    return SimpleNamespace(config=SimpleNamespace(objective=objective), _params=parts, tokenizer=tokenizer)
+
+
+@pytest.mark.parametrize("objective", [ElectraObjective(), MaskedLMObjective()], ids=lambda some: some.kind)
+def test_a_masked_language_model_is_a_generator_too(objective, tmp_path, monkeypatch):
+    monkeypatch.setattr(detection, "room_of_training", lambda model: 30)
+    monkeypatch.setattr(detection, "suggest", lambda model, some, *_: [(Suggestion("bob", 1.0),)] * len(some))
+    (tmp_path / "text.txt").write_text("Ann bob cid dan eve.\n")
+    exam = read_exam(tmp_path / "text.txt", 5, 1.0)
+    (sentence,) = corrupt_by_generator(exam, _generator(objective, {"generator_head": {}}))
+    assert sentence.text == "Bob bob bob bob bob."
+    assert sentence.wrong == (True, False, True, True, True, False)
+
+
+@pytest.mark.parametrize(
+    ("objective", "parts"),
+    [(ElectraObjective(), {"discriminator_head": {}}), (CausalLMObjective(), {"generator_head": {}})],
+    ids=["discriminator alone", "causal_lm"],
+)
+def test_what_is_no_generator_is_refused(objective, parts, exam):
+    with pytest.raises(UserError, match=r"^--generator needs a generator \(an ELECTRA with one, or a masked"):
+        corrupt_by_generator(exam, _generator(objective, parts))
 
 
 @pytest.mark.parametrize(

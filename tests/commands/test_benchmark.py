@@ -1,14 +1,22 @@
 """`electra_jax.benchmark` on runs that were trained here: the exam, pairs, probes and a fine-tuning."""
 
+import errno
 import json
+import os
 import shutil
 
+import jax
 import pytest
 from command_runs import contents
-from small_run import OBJECTS, SUBJECTS
+from small_run import OBJECTS, SUBJECTS, small_config
 
 from electra_jax.benchmark import __main__ as benchmark
 from electra_jax.benchmark.suite import Suite
+from electra_jax.config import dump_config
+from electra_jax.model.text_encoder import init_params
+from electra_jax.objectives import build_network
+from electra_jax.tokenizers import load_tokenizer
+from electra_jax.training.checkpoints import RunIdentity, write_params
 
 TINY = Suite(sentences=20, replaced_share=0.2, pairs=2, layers=4, probe_examples=12, seeds=1, samples=20)
 
@@ -73,6 +81,44 @@ def test_runs_are_asked_the_same_and_compared(place, workdir, command):
     assert ended.out.splitlines()[0].split() == ["work", "other"]
     assert len(ended.out.splitlines()) == 1 + 5 + 7
     assert contents(workdir) == before
+
+
+def _write_untrained(folder, kind, tokenizer_folder):
+    """A work directory of a small network of another objective, with parameters at random."""
+    config = small_config(model={"num_layers": 1}, objective={"kind": kind})
+    tokenizer = load_tokenizer(tokenizer_folder)
+    network = build_network(config, tokenizer.vocab_size)
+    params = jax.jit(lambda: init_params(network, jax.random.key(0)))()
+    folder.mkdir()
+    (folder / "config.yaml").write_text(dump_config(config))
+    tokenizer.save(folder / "tokenizer")
+    identity = RunIdentity(tokenizer.fingerprint, None, config.model_dump())
+    write_params(folder / "checkpoints", 1, params, identity)
+
+
+def test_parts_that_a_language_model_cannot_take_are_skipped_by_name(place, workdir, command):
+    """The first run of two is a causal language model; a masked one replaces words of the exam."""
+    _write_untrained(place / "causal", "causal_lm", workdir / "tokenizer")
+    _write_untrained(place / "masked", "masked_lm", workdir / "tokenizer")
+    argv = ("causal", "work", "--data", ".", "--only", "exam,probes", "--generator", "masked")
+    ended = command(benchmark.main, *argv, "--out", "out.json")
+    assert ended.status == 0, ended.err
+    causal, work = json.loads((place / "out.json").read_text())["runs"]
+    assert causal["skipped"]["probes"] == "a causal language model has no vectors of texts"
+    assert (causal["scores"], work["skipped"]) == ({}, {})
+    assert {"exam, a generator's word: AUC", "who probe, layer 1: accuracy"} < {*work["scores"]}
+    assert "causal skipped probes: a causal language model has no vectors of texts" in ended.out
+
+
+def test_the_table_is_there_though_the_file_cannot_be_written(place, workdir, command, monkeypatch):
+    def full(path, value):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(benchmark, "write_json", full)
+    argv = ("work", "--data", ".", "--only", "errors")
+    refused = command(benchmark.main, *argv, "--out", "out.json")
+    assert (refused.status, "disk full" in refused.err) == (2, True)
+    assert refused.out.splitlines()[-1].startswith("marked: AUC")
 
 
 def test_what_is_not_known_of_the_costs_is_left_out(place, workdir, command):

@@ -18,6 +18,9 @@ import electra_jax
 from electra_jax import evaluate, prepare, train
 from electra_jax.config import __main__ as config_command
 from electra_jax.config import load_config
+from electra_jax.tokenizers import load_tokenizer
+from electra_jax.training.start import resolve_cleaning
+from electra_jax.training.workdir import WorkDir
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN_METRICS = {
@@ -150,6 +153,54 @@ def test_prepare_says_where_and_training_finds_it(tmp_path, command):
     ended = command(prepare.main, "--config", run)
     assert ended.err.count("is in the cache") == 2
     assert contents(tmp_path) == before
+
+
+def _set_strip_accents(workdir, step, value):
+    file = workdir / "checkpoints" / str(step) / "run" / "metadata"
+    saved = json.loads(file.read_text())
+    saved["config"]["tokenizer"]["strip_accents"] = value
+    file.write_text(json.dumps(saved))
+
+
+@pytest.mark.parametrize(
+    ("named", "given", "expected"),
+    [
+        ("", "null", True),
+        ("checkpoints/6", "null", True),
+        ("checkpoints/3", "null", False),
+        ("", "false", False),
+    ],
+    ids=["run", "its newest checkpoint", "an earlier one", "given"],
+)
+def test_rows_are_prepared_with_the_accents_of_the_run_that_training_starts_from(
+    finished, workdir, named, given, expected, tmp_path, command
+):
+    """The newest checkpoint is of a run that stripped them, which nothing else asks for."""
+    _set_strip_accents(workdir, 6, True)
+    settings = [f"init_from={workdir / named}", f"tokenizer.strip_accents={given}"]
+    settings += [f"data.cache_dir={tmp_path / 'cache'}"]
+    ended = command(prepare.main, "--config", finished / "run.yaml", *settings)
+    assert ended.status == 0, ended.err
+    tokenizer = load_tokenizer(Path(ended.out.splitlines()[0].rpartition(": ")[2]))
+    assert tokenizer.options["strip_accents"] is expected
+    trained = resolve_cleaning(load_config(finished / "run.yaml", settings), WorkDir(tmp_path / "new"))
+    assert trained.tokenizer.strip_accents is expected
+
+
+def test_a_start_that_is_not_there_cannot_say_which_accents_are_kept(finished, workdir, tmp_path, command):
+    shutil.rmtree(workdir / "checkpoints" / "3")
+    (workdir / "checkpoints" / "6" / "run" / "metadata").write_text('{"config": null}')
+    for name, words in (
+        ("nowhere", f"there is no checkpoint in {tmp_path / 'nowhere' / 'checkpoints'}"),
+        (
+            "work",
+            "6/run/metadata holds no configuration: restore it from a copy, or set tokenizer.strip_accents",
+        ),
+    ):
+        argv = ("--config", finished / "run.yaml", f"init_from={tmp_path / name}")
+        ended = command(prepare.main, *argv)
+        assert (ended.status, ended.out, words in ended.err) == (2, "", True), ended.err
+    assert command(prepare.main, *argv, "tokenizer.strip_accents=false").status == 0
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,65 @@ def test_draws_every_run_into_one_picture(tmp_path, ending, capsys):
             assert b"<!-- " + text in content
 
 
+@pytest.fixture
+def pictures(monkeypatch):
+    """The figures that are drawn, with their panels and legends."""
+    figure = pytest.importorskip("matplotlib.figure")
+    drawn = []
+
+    class Remembered(figure.Figure):
+        def savefig(self, *args, **kwargs):
+            drawn.append(self)
+            super().savefig(*args, **kwargs)
+
+    monkeypatch.setattr(figure, "Figure", Remembered)
+    return drawn
+
+
+def _legend(picture):
+    (legend,) = picture.legends
+    lines = zip(legend.get_texts(), legend.get_lines(), strict=True)
+    return {text.get_text(): line.get_color() for text, line in lines}
+
+
+def test_a_split_of_a_run_has_one_colour_in_all_panels(tmp_path, pictures):
+    """`disc_auc` lacks the splits that come before others in the panel of the loss."""
+    only_loss = _run(tmp_path / "only_loss", [{"step": 1, "split": "train", "loss": 1.0}])
+    both = _run(tmp_path / "both", [{"step": 1, "split": "train", "loss": 2.0, "disc_auc": 0.6}])
+    plot.main([str(only_loss), str(both)])
+    loss, auc = pictures[0].axes
+    assert [line.get_ydata()[0] for line in (*loss.lines, *auc.lines)] == [1.0, 2.0, 0.6]
+    first, second, same = (line.get_color() for line in (*loss.lines, *auc.lines))
+    assert first != second == same
+    assert _legend(pictures[0]) == {"only_loss: train": first, "both: train": second}
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(tmp_path, pictures, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        _run(tmp_path / folder / "work", LINES[:1])
+    _run(tmp_path / "other", LINES[:1])
+    plot.main(["a/work", "b/work", "other", "a/work"])
+    assert [*_legend(pictures[0])] == ["a/work: train", "b/work: train", "other: train"]
+
+
+@pytest.mark.parametrize("name", ["_hidden", "$\\frac$", "costs 5$", "a_$b_$"])
+def test_any_name_is_in_the_legend_as_it_is(tmp_path, pictures, name):
+    folders = [
+        str(_run(tmp_path / some, [{"step": 1, "split": "train", "$\\frac$": 1.0}])) for some in (name, "x")
+    ]
+    assert plot.main([*folders, "--metric", "$\\frac$", "--out", str(tmp_path / "a.svg")]) == 0
+    assert [*_legend(pictures[0])] == [f"{name}: train", "x: train"]
+    assert f"<!-- {name}: train" in (tmp_path / "a.svg").read_text()
+
+
+def test_a_run_with_none_of_the_usual_metrics_shows_what_it_has(tmp_path, pictures):
+    folder = _run(tmp_path / "a", [{"step": 6, "split": "pairs", "rtd": 55.0, "pll": 60.0}])
+    assert plot.main([str(folder)]) == 0
+    assert [panel.get_title() for panel in pictures[0].axes] == ["pll", "rtd"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -68,8 +68,12 @@ def test_reference_lists_every_key_with_type_default_and_meaning(capsys):
     assert entries["generator.sharing"].endswith(", objective.kind=electra|electric only")
     assert entries["finetune.tasks.NAME.n_best"].endswith("NAME.kind=question_answering only")
     assert entries["objective.kind"] == "electra|masked_lm|electric|causal_lm|finetune, default electra"
+    assert re.search(", default (''|\"\"), ", entries["generation.forced_prefix"])
     assert entries["objective.temperature"].endswith("default 1.0, objective.kind=electra only")
     assert entries["objective.temperature_schedule.to"].endswith("default null, objective.kind=electra only")
+    (shown,) = re.findall(r"^train\.show_examples .*\n    (.*)", reference(), re.MULTILINE)
+    assert "continuations (causal_lm)" in shown
+    assert "masked_lm shows none" in shown
     with pytest.raises(UserError, match="unrecognized arguments: train"):
         main(["train.steps"])
 

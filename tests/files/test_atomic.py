@@ -1,6 +1,8 @@
 """A file is the old one or the new one, never half of either."""
 
+import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +58,50 @@ def test_writers_of_one_file_do_not_meet(tmp_path):
         other.write(b"other, and longer")
     assert path.read_text() == "one"  # which was the last to end
     assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_the_file_that_a_link_leads_to_is_replaced(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "a.json").write_text("old")
+    (tmp_path / "link").symlink_to(Path("there") / "a.json")
+    write_json(tmp_path / "link", {"new": 1})
+    assert (tmp_path / "link").is_symlink()
+    assert read_json(tmp_path / "there" / "a.json") == {"new": 1}
+    assert os.listdir(tmp_path / "there") == ["a.json"]
+
+
+@pytest.mark.parametrize("through_link", [False, True], ids=["pipe", "link to it"])
+def test_a_pipe_is_written_into_and_stays(tmp_path, through_link):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    path = tmp_path / "link" if through_link else pipe
+    if through_link:
+        path.symlink_to(pipe)
+    with pytest.raises(OSError, match=os.strerror(errno.ENXIO)):  # nobody reads from it
+        write_json(path, {"a": 1})
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_json(path, {"a": 1})
+    assert os.read(reader, 100) == b'{\n  "a": 1\n}\n'
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert path.is_symlink() == through_link
+
+
+def test_devices_and_files_that_are_open_stay(tmp_path):
+    """The device is a terminal of the test's own: a mistake here would replace one that all programs need."""
+    ours, terminal = os.openpty()
+    os.set_blocking(ours, False)
+    (tmp_path / "link").symlink_to(os.ttyname(terminal))
+    write_json(tmp_path / "link", 1)
+    assert os.read(ours, 10) == b"1\r\n"
+    assert (tmp_path / "link").is_char_device()
+    os.close(terminal)
+    os.close(ours)
+    with (tmp_path / "output").open("w") as file:
+        print("a table", file=file, flush=True)
+        write_json(Path(f"/dev/fd/{file.fileno()}"), 1)
+        assert os.fstat(file.fileno()).st_ino == (tmp_path / "output").stat().st_ino
+    assert (tmp_path / "output").read_text() == "a table\n1\n"
 
 
 @pytest.mark.parametrize("name", ["é" * 120 + ".json", "n" * 200 + ".json", "a." + "b" * 100])

@@ -112,6 +112,18 @@ def test_what_does_not_fit_is_a_users_error(run_file, capsys, monkeypatch):
         plan.main(["--config", str(run_file), "--sweep", "--limit", "2"])
 
 
+def test_what_no_gpu_holds_is_a_users_error_too(run_file, capsys, monkeypatch):
+    """A step that was compiled, of which only the sum of the bytes says that it is too large."""
+    made = compiling.CompiledStep(1e9, 1e9, 1e9, 0.0, 5.0, 6.0, temporaries=500e9)
+    monkeypatch.setattr(report, "compile_step", lambda *_: made)
+    monkeypatch.setattr(report, "_capacity", lambda _: 80e9)
+    with pytest.raises(UserError, match="does not fit on 8 x cpu"):
+        plan.main(["--config", str(run_file)])
+    assert "DOES NOT FIT: the step needs 503.00 GB on each device" in capsys.readouterr().out
+    with pytest.raises(UserError, match="nothing that was tried fits"):
+        plan.main(["--config", str(run_file), "--sweep", "--limit", "2"])
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

@@ -228,6 +228,50 @@ def test_what_does_not_fit_is_a_plan_too(monkeypatch, config):
     assert json.loads(json.dumps(made.as_json()))["fits"] is False
 
 
+H100 = next(chip for chip in CHIPS if chip.name == "H100")
+# As XLA compiles it for GPUs, with no more than a warning.
+TOO_LARGE = CompiledStep(
+    1e9, 1e9, 0.5e9, 0.5e9, 5.0, 6.0, temporaries=500e9, text_error="UNIMPLEMENTED", bytes_accessed=8.0
+)
+
+
+def machine_of(platform, chip):
+    """Devices of another platform, of which nothing is asked but what they are."""
+    kind = "NVIDIA H100 80GB HBM3" if chip is H100 else "TPU v5e"
+    device = SimpleNamespace(platform=platform, device_kind=kind, memory_stats=lambda: None)
+    return replace(local_machine(), devices=(device,), chip=chip, shape=())
+
+
+@pytest.fixture
+def too_large(monkeypatch):
+    """A step that needs 503 GB, compiled in a mesh of the devices here."""
+    mesh = make_mesh(small_config().mesh)
+    monkeypatch.setattr(report, "make_mesh", lambda *_: mesh)
+    monkeypatch.setattr(report, "compile_step", lambda *_: TOO_LARGE)
+
+
+def test_what_compilers_for_gpus_compile_and_no_gpu_holds_does_not_fit(too_large, config):
+    made = make_plan(config, machine_of("gpu", H100))
+    assert not made.fits
+    assert (made.work, made.collectives, made.times, made.assumptions) == (None, None, None, [])
+    page = format_plan(made)
+    assert "DOES NOT FIT: the step needs 503.00 GB on each device, which has 80.00 GB" in page
+    assert "503.00 GB of 80.00 GB" in page
+    assert json.loads(json.dumps(made.as_json()))["fits"] is False
+
+
+def test_what_the_compiler_for_tpus_took_fits(too_large, config):
+    made = make_plan(config, machine_of("tpu", TPU_CHIPS["v5e"]))
+    assert made.fits
+    assert "\nfits\n" in format_plan(made)
+
+
+def test_memory_that_is_not_known_is_said_to_be_so(plan):
+    page = format_plan(plan)
+    assert "\ncompiled; the memory of this device is not known\n" in page
+    assert "fits" not in page
+
+
 @pytest.mark.parametrize(
     ("message", "needed", "available"),
     [

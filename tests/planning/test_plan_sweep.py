@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 from small_run import small_config
-from test_plan_report import A_PLAN
+from test_plan_report import A_PLAN, H100, machine_of, too_large  # noqa: F401 (a fixture)
 
 from electra_jax.errors import UserError
+from electra_jax.planning.report import make_plan
 from electra_jax.planning.roofline import Roofline, StepCost
 from electra_jax.planning.sweep import Candidate, apply, candidates, format_sweep, sweep
 
@@ -67,6 +68,15 @@ def test_fastest_comes_first_and_what_does_not_fit_last():
     page = format_sweep(swept)
     assert "does not fit" in page.splitlines()[-len(set(reasons.values())) - 1]
     assert "the mesh does not divide 36" in page
+
+
+@pytest.mark.usefixtures("too_large")
+def test_what_is_compiled_beyond_the_memory_of_a_gpu_does_not_count_as_fitting():
+    machine = machine_of("gpu", H100)
+    swept = sweep(CONFIG, 8, lambda config: make_plan(config, machine), limit=2, report=lambda line: None)
+    assert [plan.fits for _, plan in swept.plans] == [False, False]
+    assert "fits with fewer microbatches" not in {reason for _, reason in swept.skipped}
+    assert format_sweep(swept).count("503.00 GB   does not fit") == 2
 
 
 def test_no_more_than_the_limit_is_compiled_and_the_rest_is_named():

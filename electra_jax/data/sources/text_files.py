@@ -21,6 +21,7 @@ from electra_jax.data.sources.text_documents import (
     file_documents,
 )
 from electra_jax.errors import UserError
+from electra_jax.files.regular_files import irregular_kind
 
 _JSON_LINES = ".jsonl"
 # Characters that are read of all files together before a run starts; of large corpora it is the first documents.
@@ -85,7 +86,8 @@ def check_text_files(pattern: str, config: DataConfig) -> tuple[str, ...]:
     are not are in one message.
 
     Raises:
-        UserError: nothing matches, there is no text, or first documents cannot be read.
+        UserError: nothing matches, there is no text, what matches is a pipe or a device, or first documents cannot be
+            read.
     """
     check_encoding(config.encoding)
     paths = _matching_files(pattern)
@@ -110,7 +112,15 @@ def _documents(paths: tuple[str, ...], separator: Separator, field: str, encodin
 
 
 def _starts_with_text(path: str, separator: Separator, field: str, encoding: str, characters: int) -> bool:
-    """Return whether there is text in a file, having read its first documents: ``characters`` or more of them."""
+    """Return whether there is text in a file, having read its first documents: ``characters`` or more of them.
+
+    Raises:
+        UserError: it is no regular file, which would be empty when it is read again, or as `file_documents`.
+    """
+    if (kind := irregular_kind(path)) is not None:
+        raise UserError(
+            f"{path} is {kind}, which can be read only once: write it to a file (compressed ones are read as they are)."
+        )
     read = 0
     for document in _documents((path,), separator, field, encoding):
         read += len(document)

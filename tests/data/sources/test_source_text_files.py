@@ -216,8 +216,24 @@ def test_all_files_that_cannot_be_read_are_in_one_message(tmp_path, config):
 
 def test_what_matches_and_is_no_file_says_what_it_is(tmp_path, config):
     os.mkfifo(tmp_path / "pipe.txt")
-    with pytest.raises(UserError, match=r"pipe\.txt cannot be read: it is a pipe"):
+    with pytest.raises(UserError, match=r"pipe\.txt is a pipe, which can be read only once"):
         open_source(f"text:{tmp_path}/pipe.txt", config)
+
+
+def test_what_a_shell_hands_over_is_no_source(config):
+    """`text:<(zcat a.gz)`: the second time it is read there is nothing in it."""
+    reading, writing = os.pipe()
+    os.write(writing, b"some text\n")
+    os.close(writing)
+    try:
+        with pytest.raises(
+            UserError,
+            match=rf"^/dev/fd/{reading} is a pipe, which can be read only once: write it to a file "
+            r"\(compressed ones are read as they are\)\.$",
+        ):
+            open_source(f"text:/dev/fd/{reading}", config)
+    finally:
+        os.close(reading)
 
 
 def test_matches_that_cannot_be_read_are_not_left_out(tmp_path, config):
