@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import jax
+from jax._src import xla_bridge  # whether devices were used has no public name
 
 from electra_jax.config.machines import HostsConfig
 from electra_jax.distributed.agreement import barrier
@@ -28,9 +29,14 @@ def joined(config: HostsConfig) -> Iterator[None]:
         HostLost: they did not all meet in time, or one of them was lost.
     """
     cluster = detect_cluster(config, os.environ, on_tpu=has_tpu())
-    if cluster is None or cluster.num_processes == 1:
+    if cluster is None or cluster.num_processes == 1 or _is_known_to_be_alone(cluster):
         yield
         return
+    if jax.distributed.is_initialized():
+        raise UserError(
+            "this process has joined other hosts already, and a process joins once: start each run on several hosts in "
+            "a process of its own"
+        )
     ended = report_abort()
     _join(config, cluster, ended)
     try:
@@ -44,6 +50,16 @@ def joined(config: HostsConfig) -> Iterator[None]:
         raise HostLost(LOST_HOST_MESSAGE) from error
     # One that is still writing is waited for; then all leave together.
     barrier("end")
+
+
+def _is_known_to_be_alone(cluster: ClusterInfo) -> bool:
+    """Return whether a TPU that was used before had one host alone: it knows its pod without having joined."""
+    return (
+        cluster.coordinator is None
+        and not jax.distributed.is_initialized()
+        and xla_bridge.backends_are_initialized()
+        and jax.process_count() == 1
+    )
 
 
 def _join(config: HostsConfig, cluster: ClusterInfo, ended: Callable[[], None]) -> None:

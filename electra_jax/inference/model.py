@@ -98,6 +98,11 @@ class Model:
         tasks: Mapping[str, Task],
         origin: str = "memory",
     ):
+        if jax.process_count() > 1:
+            raise UserError(
+                f"{origin}: a model is used on one host, and this is one of {jax.process_count()}: take a machine that "
+                "is not part of several"
+            )
         self._origin = origin
         self.config, self.tokenizer, self.tasks = config, tokenizer, dict(tasks)
         self.max_length = config.data.sequence_length if tasks else config.model.max_positions

@@ -8,9 +8,11 @@ cache writes entries in place, never writes a damaged one anew, and does not not
 import hashlib
 import os
 import platform
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -19,7 +21,12 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from electra_jax.config.machines import ComputeConfig
 from electra_jax.config.text import DataConfig
-from electra_jax.distributed.agreement import print_on_host_0
+from electra_jax.distributed.agreement import (
+    broadcast_from_host_0,
+    gather_from_hosts,
+    is_host_0,
+    print_on_host_0,
+)
 from electra_jax.files.atomic import write_atomically
 from electra_jax.files.local_paths import local_path
 
@@ -44,14 +51,19 @@ def use_compilation_cache(compute: ComputeConfig, data: DataConfig, platform: st
     Of several hosts the first writes. A program read back is the one that was compiled, so results do not change.
     """
     root = cache_root(compute, data)
-    if root is None:
+    folder, refused = None, None
+    if root is not None:
+        folder = root / folder_name(platform)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            refused = _not_ours(folder)
+        except OSError as error:
+            refused = error.strerror or str(error)
+    # Hosts with GPUs tune programs together while they compile: one that finds its own leaves the others waiting.
+    if platform not in ("cpu", "tpu") and not _is_seen_by_all(None if refused else folder):
+        refused = refused or "the hosts do not share it, or not all can use it"
+    if root is None or folder is None:
         return
-    folder = root / folder_name(platform)
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        refused = _not_ours(folder)
-    except OSError as error:
-        refused = error.strerror or str(error)
     if refused:
         print_on_host_0(f"note: compiled programs are not kept in {folder}: {refused}")
         return
@@ -60,6 +72,30 @@ def use_compilation_cache(compute: ComputeConfig, data: DataConfig, platform: st
     compilation_cache.reset_cache()  # what was compiled before this had no cache, and jax asks only once
     max_bytes = jax.config.values["jax_compilation_cache_max_size"]
     _install(ProgramFolder(folder, root, MAX_BYTES if max_bytes < 0 else max_bytes, print_on_host_0))
+
+
+def _is_seen_by_all(folder: Path | None) -> bool:
+    """Return whether the folder is the same one on all hosts; None: this host has none. One host alone sees its own."""
+    if not jax.distributed.is_initialized():
+        return True
+    mark = broadcast_from_host_0("a mark in the folder of compiled programs", partial(_leave_mark, folder))
+    sees = folder is not None and mark is not None and (folder / mark).exists()
+    seen = gather_from_hosts("who sees the folder of compiled programs", sees)
+    if folder is not None and mark is not None and is_host_0():
+        (folder / mark).unlink(missing_ok=True)
+    return all(seen)
+
+
+def _leave_mark(folder: Path | None) -> str | None:
+    """Make a file in the folder and return its name; None where that cannot be."""
+    mark = f".seen-{secrets.token_hex(8)}"
+    try:
+        if folder is not None:
+            (folder / mark).touch()
+            return mark
+    except OSError:  # read-only
+        pass
+    return None
 
 
 def cache_root(compute: ComputeConfig, data: DataConfig) -> Path | None:

@@ -11,12 +11,18 @@ import jax
 class Profile:
     """A trace of the steps "FIRST:LAST" (checked by the configuration) of a loop, below ``folder``; None: no trace.
 
-    Each host writes files of its own, under its name.
+    Of several hosts each writes into a folder of its own, ``host-0``, …: jax names files by the machine, and those of
+    others in its folder are an error to it.
     """
 
     def __init__(self, steps: str | None, folder: Path):
         self._first, self._last = (0, 0) if steps is None else map(int, steps.split(":"))
-        self._folder, self._running = folder, False
+        own = (
+            folder / f"host-{jax.process_index()}"
+            if steps is not None and jax.process_count() > 1
+            else folder
+        )
+        self._folder, self._running = own, False
 
     @contextmanager
     def step(self, number: int) -> Iterator[None]:

@@ -15,7 +15,12 @@ from electra_jax.config.networks import ModelConfig
 from electra_jax.config.schema import Config
 from electra_jax.config.seq2seq_task import Seq2SeqConfig
 from electra_jax.config.task import TaskConfig
-from electra_jax.distributed.agreement import broadcast_from_host_0, is_host_0, print_on_host_0
+from electra_jax.distributed.agreement import (
+    broadcast_from_host_0,
+    gather_from_hosts,
+    is_host_0,
+    print_on_host_0,
+)
 from electra_jax.errors import UserError
 from electra_jax.files.json_files import write_json
 from electra_jax.model.attention.choice import choose_attention
@@ -87,6 +92,7 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
     changes = workdir.check_usable(config, free=free_paths | free_writing)
     check_tokenizer(config.init_from, workdir, tokenizer)
     data = read_finetuning_data(config, tokenizer, notes, free_paths)
+    _check_same_on_all_hosts(data, workdir)
     start = (
         None if config.init_from is None else resolve_checkpoint(f"start of {workdir.root}", config.init_from)
     )
@@ -126,6 +132,21 @@ def finetune(config: Config, workdir: WorkDir, submission: Path | None = None) -
         if submission is not None:
             write_submissions(data, workdir, summary, submission)
     return summary
+
+
+def _check_same_on_all_hosts(data: FineTuningData, workdir: WorkDir) -> None:
+    """Compare vocabulary and examples, of which each host reads a copy of its own.
+
+    Raises:
+        UserError: a host has others.
+    """
+    name = f"the examples of {workdir.root}"
+    first, *others = gather_from_hosts(name, f"{data.tokenizer.fingerprint} {data.fingerprint}")
+    if wrong := [str(host) for host, other in enumerate(others, start=1) if other != first]:
+        raise UserError(
+            f"{name}: host {', '.join(wrong)} has other examples, or another vocabulary, than host 0: all hosts must "
+            "have the same files, or share them"
+        )
 
 
 def _free_writing(config: Config, workdir: WorkDir) -> frozenset[str]:

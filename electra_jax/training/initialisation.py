@@ -301,8 +301,8 @@ def initial_params(
 
 def _bases(taken: Collection[str]) -> dict[str, str]:
     """Return by name of a table of differences that of the table they are differences to."""
-    tables = {f"embeddings/{name}/embedding" for name in TABLES}
-    return {name: f"generator_{name}" for name in taken if name in tables}
+    tables = (f"embeddings/{name}/embedding" for name in TABLES)  # in the same order on all hosts
+    return {name: f"generator_{name}" for name in tables if name in taken}
 
 
 def _stretched(

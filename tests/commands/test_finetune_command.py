@@ -244,6 +244,26 @@ def test_all_seeds_start_from_what_was_there_when_the_command_began(finished, tm
         )
 
 
+def test_hosts_with_other_examples_are_refused_before_anything_is_written(
+    finished, tmp_path, command, monkeypatch
+):
+    compared = []
+
+    def gather(name, value):
+        compared.append(value)
+        return [value, value, "those of another file"]
+
+    monkeypatch.setattr(finetune, "gather_from_hosts", gather)
+    ended = command(train.main, *_arguments(finished, tmp_path, "tuned"))
+    assert ended.status == 2
+    assert f"the examples of {tmp_path / 'tuned'}: host 2 has other examples" in ended.err
+    assert not (tmp_path / "tuned").exists()
+    others = (tmp_path / "train.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "train.csv").write_text("".join(others[:-1]))
+    command(train.main, *_arguments(finished, tmp_path, "tuned"))
+    assert len(set(compared)) == 2
+
+
 @pytest.fixture
 def moved(tuned, tmp_path):
     """A copy of ``tuned`` whose configurations name the examples in the copy."""

@@ -1,9 +1,12 @@
 """Which process of how many this is, found in keys and variables."""
 
+import jax
 import pytest
 
 from electra_jax.config.machines import HostsConfig
-from electra_jax.distributed.cluster import detect_cluster, first_node
+from electra_jax.distributed import joining
+from electra_jax.distributed.cluster import ClusterInfo, detect_cluster, first_node
+from electra_jax.distributed.joining import joined
 from electra_jax.errors import UserError
 
 JAX = {"JAX_COORDINATOR_ADDRESS": "10.0.0.1:99", "JAX_NUM_PROCESSES": "4", "JAX_PROCESS_ID": "2"}
@@ -121,3 +124,21 @@ def test_what_is_not_complete_is_refused(environment, config, message):
 )
 def test_first_node_of_a_list(nodes, first):
     assert first_node(nodes) == first
+
+
+def test_a_tpu_that_was_used_and_has_one_host_is_joined_with_nobody(monkeypatch):
+    """As where `electra_jax.load` or another run came before in the same process."""
+    found = ClusterInfo("the TPU", None, None, None)
+    monkeypatch.setattr(joining, "detect_cluster", lambda *_, **__: found)
+    monkeypatch.setattr(joining, "_join", lambda *_: pytest.fail("joins"))
+    assert jax.process_count() == 1
+    with joined(HostsConfig()):
+        pass
+
+
+def test_a_process_joins_once(monkeypatch):
+    monkeypatch.setattr(joining, "_join", lambda *_: pytest.fail("joins"))
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    config = HostsConfig(coordinator="a:1", num_processes=2, process_id=1)
+    with pytest.raises(UserError, match="joined other hosts already"), joined(config):
+        pass

@@ -47,6 +47,14 @@ def _assert_close(lines, others):
         assert line == pytest.approx(other, rel=1e-5)
 
 
+def test_each_host_writes_a_trace_of_its_own(tmp_path):
+    _results(_hosts(tmp_path, 2, "train.profile_steps=2:3", devices=1))
+    found = sorted(
+        path.relative_to(tmp_path / "run" / "profile").parts[0] for path in tmp_path.rglob("*.xplane.pb")
+    )
+    assert found == ["host-0", "host-1"]
+
+
 @pytest.mark.parametrize(
     ("hosts", "mesh"),
     [

@@ -103,6 +103,12 @@ def test_what_there_is_is_shown_and_needs_no_jax_to_be_listed():
     assert ended.stdout == "[]\n"
 
 
+def test_a_model_is_not_used_on_one_of_several_hosts(folder, monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 4)
+    with pytest.raises(electra_jax.UserError, match="a model is used on one host, and this is one of 4"):
+        electra_jax.load(folder / "runs/mine")
+
+
 def test_a_pretrained_model_says_that_it_has_no_task(pretrained):
     with pytest.raises(
         electra_jax.UserError, match=r"is pre-trained and has no task.*fine-tune it, or classify by prompts"

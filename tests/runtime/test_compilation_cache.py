@@ -278,3 +278,22 @@ def test_a_place_that_is_no_folder_ends_nothing(tmp_path, capsys, cache_settings
         ComputeConfig.model_validate({"compilation_cache": str(tmp_path / "file")}), DataConfig(), "cpu"
     )
     assert capsys.readouterr().err.startswith("note: compiled programs are not kept in ")
+
+
+@pytest.mark.parametrize(
+    ("platform", "seen", "kept"),
+    [("gpu", [True, True], True), ("gpu", [True, False], False), ("tpu", [True, False], True)],
+)
+def test_hosts_with_gpus_keep_programs_only_where_all_see_them(
+    tmp_path, capsys, cache_settings, monkeypatch, platform, seen, kept
+):
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(module, "is_host_0", lambda: True)
+    monkeypatch.setattr(module, "broadcast_from_host_0", lambda name, make: make())
+    monkeypatch.setattr(module, "gather_from_hosts", lambda name, value: [value and seen[0], *seen[1:]])
+    compute = ComputeConfig.model_validate({"compilation_cache": str(tmp_path)})
+    use_compilation_cache(compute, DataConfig(), platform)
+    folder = tmp_path / folder_name(platform)
+    assert (jax.config.values["jax_compilation_cache_dir"] == str(folder)) == kept
+    assert ("the hosts do not share it" in capsys.readouterr().err) != kept
+    assert list(folder.iterdir()) == []  # the mark is gone

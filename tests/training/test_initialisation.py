@@ -308,3 +308,10 @@ def test_another_window_or_wavelength_is_said(monkeypatch):
     assert "older/checkpoints/9" in note
     assert "model.local_attention.window: 4 -> 8" in note
     assert "model.rope_theta_global: null -> 100" in note
+
+
+def test_tables_that_are_added_are_added_in_one_order_on_all_hosts():
+    """Each is a program over all of them, and names are in a set, whose order differs by process."""
+    names = [f"embeddings/{name}/embedding" for name in ("word", "position", "token_type")]
+    for taken in (names, names[::-1], [*names[1:], "encoder/x", names[0]]):
+        assert list(initialisation._bases(taken)) == names
