@@ -14,7 +14,8 @@ class ComputeConfig(Section):
 
     dtype: Literal["float32", "bfloat16"] = field(
         "float32",
-        "Type of activations and products; parameters, softmax, LayerNorm and losses stay float32.",
+        "Type of activations and products; parameters, softmax, LayerNorm and losses stay float32. Products of float32 "
+        "are TF32 on GPUs that have it and bfloat16 on TPUs, unless JAX_DEFAULT_MATMUL_PRECISION=highest.",
         free=True,
     )
     scan_layers: bool | None = field(

@@ -108,10 +108,12 @@ class Model:
         self.max_length = config.data.sequence_length if tasks else config.model.max_positions
         self._mesh: Mesh = make_mesh(MeshConfig())
         use_compilation_cache(config.compute, config.data, self._mesh.devices.flat[0].platform)
-        # The attention it was trained with may not run on this device.
+        # The attention it was trained with may not run on this device, or not with rows as long as are read here.
         compute = config.compute.model_copy(update={"attention": "auto"})
+        longest = max(config.data.sequence_length, self.max_length)
+        data = config.data.model_copy(update={"sequence_length": longest})
         self._network: TextEncoder = build_network(
-            config.model_copy(update={"compute": compute}), tokenizer.vocab_size
+            config.model_copy(update={"compute": compute, "data": data}), tokenizer.vocab_size
         )
         specs: Any = parameter_specs(params, self._mesh)
         self._params = jax.tree.map(

@@ -16,6 +16,8 @@ from electra_jax.model.pooling import Pooling
 
 Similarity = Literal["dot", "cosine"]
 
+# Accelerators round the factors of products to fewer digits by default, and what is nearly equal changes places.
+_EXACT = jax.lax.Precision.HIGHEST
 _FORBIDDEN = -1e9
 
 
@@ -128,12 +130,12 @@ def unit_length(vectors: Array) -> Array:
 
 def scores_of_all(contexts: Array, candidates: Array) -> Array:
     """Return ``[batch, n]`` scores of all candidates ``[n, hidden]`` after contexts ``[batch, codes, hidden]``."""
-    return _over_codes(jnp.einsum("bch,nh->bcn", contexts, candidates))
+    return _over_codes(jnp.einsum("bch,nh->bcn", contexts, candidates, precision=_EXACT))
 
 
 def scores_of_own(contexts: Array, candidates: Array) -> Array:
     """Return the scores of each context's own candidates, ``[batch, n, hidden]`` → ``[batch, n]``."""
-    return _over_codes(jnp.einsum("bch,bnh->bcn", contexts, candidates))
+    return _over_codes(jnp.einsum("bch,bnh->bcn", contexts, candidates, precision=_EXACT))
 
 
 def _over_codes(products: Array) -> Array:

@@ -36,6 +36,7 @@ MAX_BYTES = 2 * 10**9
 # Programs that were compiled faster than this are compiled again: there are hundreds of them, and nobody waits.
 MIN_SECONDS = 0.2
 _SUFFIX = ".program"
+_XLA_CACHES = "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES"
 _CPUINFO = Path("/proc/cpuinfo")
 # What of it says which instructions a processor has, and how they are best put together.
 _PROCESSOR_FIELDS = {
@@ -69,6 +70,10 @@ def use_compilation_cache(compute: ComputeConfig, data: DataConfig, platform: st
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_SECONDS)
+    if (
+        _XLA_CACHES not in os.environ
+    ):  # on GPUs XLA writes files of its own there, unbounded, and fails where it cannot
+        jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
     compilation_cache.reset_cache()  # what was compiled before this had no cache, and jax asks only once
     max_bytes = jax.config.values["jax_compilation_cache_max_size"]
     _install(ProgramFolder(folder, root, MAX_BYTES if max_bytes < 0 else max_bytes, print_on_host_0))

@@ -11,12 +11,16 @@ import jax
 import numpy as np
 import pytest
 from huggingface_folder import write_folder
+from small_run import small_config
 from tiny_models import write_fine_tuned, write_pre_trained
 from writers import causal_model
 
 import electra_jax
 from electra_jax.inference.model import Model
+from electra_jax.model.text_encoder import init_params
+from electra_jax.objectives import build_network
 from electra_jax.partitioning import mesh
+from electra_jax.tokenizers.wordpiece_tokenizer import WordPieceTokenizer
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +105,25 @@ def test_what_there_is_is_shown_and_needs_no_jax_to_be_listed():
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout == "[]\n"
+
+
+def test_attention_is_chosen_for_the_rows_that_are_read_and_not_for_those_of_training(tmp_path):
+    model = {
+        "block": "modern",
+        "hidden_size": 16,
+        "num_layers": 1,
+        "embedding_size": 16,
+        "max_positions": 2048,
+    }
+    given = small_config(model=model, data={"sequence_length": 16})
+    tokenizer = WordPieceTokenizer(
+        b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na", lowercase=True, strip_accents=True
+    )
+    network = build_network(given, tokenizer.vocab_size)
+    params = dict(jax.jit(lambda: init_params(network, jax.random.key(0)))())
+    loaded = Model(given, tokenizer, params, {})
+    assert loaded.max_length == 2048
+    assert loaded._network.config.encoder.block.attention == "blocked"
 
 
 def test_a_model_is_not_used_on_one_of_several_hosts(folder, monkeypatch):

@@ -182,6 +182,14 @@ def test_arguments_of_a_jobset_are_those_of_training(path, monkeypatch):
 NOTEBOOK = LAUNCH / "colab" / "electra_jax.ipynb"
 
 
+def test_pods_find_the_driver_of_their_gpus_or_end():
+    job = manifest(LAUNCH / "gke" / "gpu.yaml")["spec"]["replicatedJobs"][0]
+    (container,) = job["template"]["spec"]["template"]["spec"]["containers"]
+    given = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert given["LD_LIBRARY_PATH"] == "/usr/local/nvidia/lib64"
+    assert given["JAX_PLATFORMS"] == "cuda,cpu"
+
+
 def test_notebook_is_one():
     nbformat = pytest.importorskip("nbformat", reason="checks notebooks")
     nbformat.validate(nbformat.read(NOTEBOOK, as_version=4))

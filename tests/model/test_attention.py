@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from small_run import small_config
 
+from electra_jax.config.loading import load_config
 from electra_jax.errors import UserError
 from electra_jax.model.attention.attend import attend
 from electra_jax.model.attention.blocked import over_query_blocks
@@ -260,12 +261,40 @@ def test_auto_takes_blocks_where_scores_of_whole_rows_cost_more(platform, length
     assert _choice(platform, **rows).backend == backend
 
 
+def test_rows_of_one_block_are_computed_whole():
+    query = jnp.ones((1, 2, 40, 8))
+    mask = AttentionMask(jnp.ones((1, 40), jnp.int32), jnp.ones((1, 40), jnp.int32))
+
+    def primitives(length):
+        rows = [jnp.ones((1, 2, length, 8))] * 3
+        segments = jnp.ones((1, length), jnp.int32)
+        attention = partial(attend, "blocked", rate=0.0, rng=None)
+        jaxpr = jax.make_jaxpr(lambda *arrays: attention(*arrays, AttentionMask(segments, segments)))(*rows)
+        return [equation.primitive.name for equation in jaxpr.eqns]
+
+    assert "scan" not in primitives(128)
+    assert "scan" in primitives(129)
+    blocked = attend("blocked", query, query, query, mask, rate=0.0, rng=None)
+    np.testing.assert_array_equal(blocked, attend("xla", query, query, query, mask, rate=0.0, rng=None))
+
+
 def test_auto_says_why_it_fell_back():
     assert _choice("tpu").line == (
         "warning: attention: xla instead of the faster splash, which has no dropout: set "
         "model.attention_dropout=0 (it is 0.1), or choose xla or blocked"
     )
     assert "bfloat16" in _choice("gpu", **NO_DROPOUT).line
+
+
+def test_fused_attention_needs_even_buckets_of_fine_tuning():
+    def choice(*buckets):
+        settings = ("model.attention_dropout=0", "compute.dtype=bfloat16", "finetune.tasks.mrpc.data=a")
+        config = load_config("finetune/mrpc", [*settings, f"finetune.length_buckets={list(buckets)}"])
+        return choose_attention(config, "gpu")
+
+    assert choice(32, 64).backend == "cudnn"
+    assert choice(32, 999).backend == "cudnn"  # above the longest row
+    assert "needs even finetune.length_buckets (there is 25)" in choice(25, 50).line
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,11 @@ from electra_jax.runtime.compilation_cache import (
 )
 from electra_jax.training.program import build_program
 
-NAMES = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+NAMES = (
+    "jax_compilation_cache_dir",
+    "jax_persistent_cache_min_compile_time_secs",
+    "jax_persistent_cache_enable_xla_caches",
+)
 
 
 @pytest.fixture
@@ -297,3 +301,5 @@ def test_hosts_with_gpus_keep_programs_only_where_all_see_them(
     assert (jax.config.values["jax_compilation_cache_dir"] == str(folder)) == kept
     assert ("the hosts do not share it" in capsys.readouterr().err) != kept
     assert list(folder.iterdir()) == []  # the mark is gone
+    # Nor does XLA write files of its own there.
+    assert not kept or jax.config.values["jax_persistent_cache_enable_xla_caches"] == "none"

@@ -2,7 +2,7 @@
 
 from jax import Array
 
-from electra_jax.model.attention.blocked import blocked_attention
+from electra_jax.model.attention.blocked import QUERY_BLOCK, blocked_attention
 from electra_jax.model.attention.mask import AttentionMask
 from electra_jax.model.attention.plain import plain_attention
 from electra_jax.model.block import Backend
@@ -35,7 +35,8 @@ def attend(
     Returns:
         ``[batch, heads, queries, head_dim]``.
     """
-    if backend == "xla":
+    # One block is all of the scores, and would be filled up with queries that are none.
+    if backend == "xla" or (backend == "blocked" and query.shape[2] <= QUERY_BLOCK):
         return plain_attention(query, key, value, mask.allowed(), rate=rate, rng=rng, operations=operations)
     if backend == "blocked":
         return blocked_attention(query, key, value, mask, rate=rate, rng=rng, operations=operations)

@@ -73,6 +73,9 @@ def _why_unusable(backend: Backend, config: Config, platform: str) -> str | None
         return "computes in bfloat16 only: set compute.dtype=bfloat16"
     if config.data.sequence_length % 2:
         return f"needs an even data.sequence_length (it is {config.data.sequence_length})"
+    buckets = config.finetune.length_buckets if config.finetuning else []
+    if odd := [length for length in buckets if length % 2 and length < config.data.sequence_length]:
+        return f"needs even finetune.length_buckets (there is {odd[0]})"
     sizes = network_sizes(config.model, config.generator, 1)
     for name, encoder in (("discriminator", sizes.discriminator), ("generator", sizes.generator)):
         head = encoder.hidden_size // encoder.num_heads
