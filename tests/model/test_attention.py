@@ -261,6 +261,18 @@ def test_auto_takes_blocks_where_scores_of_whole_rows_cost_more(platform, length
     assert _choice(platform, **rows).backend == backend
 
 
+@pytest.mark.parametrize(("length", "computed"), [(64, 1), (1024, 1), (1026, 2)])
+def test_fused_attention_of_one_block_computes_nothing_twice(length, computed):
+    segments = jnp.ones((1, length), jnp.int32)
+
+    def loss(query):
+        attention = partial(cudnn_attention, implementation="xla")
+        return attention(query, query, query, AttentionMask(segments, segments)).sum()
+
+    text = str(jax.make_jaxpr(jax.grad(loss))(jnp.ones((1, 1, length, 8), jnp.bfloat16)))
+    assert text.count(" = exp ") == computed  # of the softmax
+
+
 def test_rows_of_one_block_are_computed_whole():
     query = jnp.ones((1, 2, 40, 8))
     mask = AttentionMask(jnp.ones((1, 40), jnp.int32), jnp.ones((1, 40), jnp.int32))

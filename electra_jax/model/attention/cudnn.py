@@ -4,10 +4,12 @@ import math
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 from electra_jax.model.attention.blocked import over_query_blocks
 from electra_jax.model.attention.mask import AttentionMask
+from electra_jax.model.attention.near_keys import keys_near
 
 # cuDNN takes segments as a bias [batch, 1, query, key]. In blocks of queries it grows linearly with the length.
 # A window is in that bias too, over the keys near a block: of windows of its own (``local_window_size``) cuDNN knows
@@ -35,4 +37,7 @@ def cudnn_attention(
 
     # cuDNN differentiates no odd number of queries or keys; keys are a row's length, which is checked beforehand.
     block = min(BIAS_BLOCK, 2 * math.ceil(query.shape[2] / 2))
+    if query.shape[2] == block and keys_near(mask, block) is None:
+        # What the kernel keeps for its gradient is linear in the length: nothing is recomputed.
+        return attend(query, key, value, mask.allowed(), jnp.int32(0))
     return over_query_blocks(attend, query, key, value, mask, block=block)
