@@ -116,9 +116,15 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     what.add_argument(
         "--sts", type=cli.path, nargs="+", metavar="FILE", help="pairs of sentences with how alike they are"
     )
-    parser.add_argument("--layer", metavar="N|all", help="with --sts, whose vectors (default: the last)")
     parser.add_argument(
-        "--pooling", choices=("mean", "first"), help="with --sts, what stands for a text (default: mean)"
+        "--layer",
+        metavar="N|all",
+        help="with --sts, the layer that is pooled, or all of them (default: the last)",
+    )
+    parser.add_argument(
+        "--pooling",
+        choices=("mean", "first"),
+        help="with --sts, how states of tokens become a vector (default: mean)",
     )
     parser.add_argument(
         "--score",

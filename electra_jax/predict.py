@@ -120,18 +120,20 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     cli.add_on_error(parser)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--detect", action="store_true", help="which tokens look replaced")
-    what.add_argument("--encode", choices=("mean", "first"), help="a vector for each text, so pooled")
+    what.add_argument(
+        "--encode", choices=("mean", "first"), help="a vector for each text, mean- or [CLS]-pooled"
+    )
     parser.add_argument(
         "--layer",
         type=int,
         metavar="N",
-        help="with --encode, whose states: 0 the embeddings (default: the last, docs/sentence_vectors.md)",
+        help="with --encode, the layer whose states are pooled; 0: the embeddings (default: the last)",
     )
     what.add_argument(
         "--rerank",
         metavar="WHAT",
-        help="with a task that writes, put the candidates of each line in the order of judges: a file of theirs, or "
-        "one, as electra_jax.generate takes them (docs/generation.md)",
+        help="with a task that writes, rank the candidates of each line by a judge or a file of weighted judges, as "
+        "electra_jax.generate takes them (docs/generation.md)",
     )
     what.add_argument(
         "--score",
@@ -139,7 +141,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         const=_DEFAULT_SCORE,
         choices=(*SCORES, _DEFAULT_SCORE),
         metavar="METHOD",
-        help=f"how likely each text is: {', '.join(SCORES)} (default: what the model is made for)",
+        help=f"how likely each text is: {', '.join(SCORES)} (default: the objective's own)",
     )
     what.add_argument(
         "--fill",
@@ -160,7 +162,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     what.add_argument(
         "--labels",
         metavar="A,B",
-        help="which of these words a text has in the prompt --template, without fine-tuning",
+        help="zero-shot: words, with commas between them, of which the likeliest in --template is given",
     )
     parser.add_argument(
         "--template", metavar="PROMPT", help="with --labels, such as '{text} It was {label}.'"

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="append",
         default=[],
         metavar="PATTERN",
-        help="names (with * and ?) that may be missing, or are left out; may be given several times",
+        help="names of tensors (with * and ?) that may be missing, or that nothing reads; repeatable",
     )
     parser.add_argument(
         "--layer",
