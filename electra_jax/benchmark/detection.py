@@ -80,8 +80,8 @@ def corrupt_by_generator(exam: Exam, generator: Model) -> list[Corrupted]:
     """
     if "pll" not in usable_methods(generator.config.objective, generator._params):
         raise UserError(
-            "--generator needs a generator (an ELECTRA with one, or a masked language model), which this model "
-            f"({generator.config.objective.kind}) does not have: name another run"
+            "--generator needs a generator (an ELECTRA with one, or a masked language model), which this run does not "
+            "have: name another"
         )
     keys, suspects = [], []
     for sentence, chosen in zip(exam.sentences, exam.chosen, strict=True):
