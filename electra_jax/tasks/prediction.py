@@ -58,10 +58,11 @@ def predict_rows(
         return {}
     plans = plan_batches(lengths, batch_size, widened(buckets, int(lengths.max())), rng=None)
     pieces: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
+    share = host_share(mesh)
     with jax.set_mesh(mesh):
         for plan in plans:
             batch = make_batch(task, rows, plan, pad_id, targets=targets)
-            mine = jax.tree.map(host_share(mesh).take, batch)
+            mine = jax.tree.map(share.take, batch)
             outputs = step(params, to_global_batch(mesh, mine))
             whole = multihost_utils.process_allgather(outputs, tiled=True)
             pieces.append((plan.rows, {name: np.asarray(array) for name, array in whole.items()}))

@@ -162,8 +162,10 @@ def make_eval_step(
         microbatches = _microbatches(inputs, pieces)
         shapes = jax.eval_shape(sums_of, jax.tree.map(lambda x: x[0], microbatches))
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-        return jax.lax.scan(lambda sums, piece: (add_sums(sums, sums_of(piece)), None), zeros, microbatches)[
-            0
-        ]
+
+        def body(sums: MetricSums, piece: Any) -> tuple[MetricSums, None]:
+            return add_sums(sums, sums_of(piece)), None
+
+        return jax.lax.scan(body, zeros, microbatches)[0]
 
     return eval_step

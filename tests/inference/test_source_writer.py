@@ -43,6 +43,17 @@ def model(writer):
     return _model(writer)
 
 
+def _asks(monkeypatch, command, model, tasks=None):
+    """Has a command ask this model, whatever directory it is given."""
+    for name, stub in (
+        ("one_device_per_core", lambda: None),
+        ("keep_freed_memory", lambda: None),
+        ("trained_tasks", lambda path: tasks),
+        ("load_with_notes", lambda path: model),
+    ):
+        monkeypatch.setattr(command, name, stub)
+
+
 def _ids(found):
     return [[text.tokens for text in texts] for texts in found]
 
@@ -57,13 +68,7 @@ def test_a_model_writes_what_its_task_writes_in_evaluation(writer, model):
 def test_lines_of_a_file_are_drawn_for_by_their_numbers(model, monkeypatch, tmp_path, capsys):
     """However many are answered together, and whether those before them can be read."""
     (tmp_path / "sources.txt").write_text("\n".join(SOURCES) + "\n")
-    for name, stub in (
-        ("one_device_per_core", lambda: None),
-        ("keep_freed_memory", lambda: None),
-        ("trained_tasks", lambda path: None),
-        ("load_with_notes", lambda path: model),
-    ):
-        monkeypatch.setattr(predict, name, stub)
+    _asks(monkeypatch, predict, model)
     chunked = predict.chunk_records
     monkeypatch.setattr(predict, "chunk_records", lambda records: chunked(records, most=3))
     assert predict.main(["--workdir", str(tmp_path), "--input", str(tmp_path / "sources.txt")]) == 0
@@ -91,13 +96,7 @@ def test_what_was_retrieved_is_read_with_a_conversation(monkeypatch, tmp_path, c
     turns = {"turns": ["ab", "cd"]}
     lines = [{**turns, "retrieved": "hgfe"}, {**turns, "retrieved": [None, "b", "abab"]}, turns]
     (tmp_path / "asked.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    for name, stub in (
-        ("one_device_per_core", lambda: None),
-        ("keep_freed_memory", lambda: None),
-        ("trained_tasks", lambda path: None),
-        ("load_with_notes", lambda path: model),
-    ):
-        monkeypatch.setattr(predict, name, stub)
+    _asks(monkeypatch, predict, model)
     assert predict.main(["--workdir", str(tmp_path), "--input", str(tmp_path / "asked.jsonl")]) == 0
     written = [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()]
     assert written == [text.text for text in found]
@@ -129,13 +128,7 @@ def test_a_decoder_that_puts_candidates_in_order_reads_what_was_retrieved(
     arguments = ["--workdir", str(tmp_path), "--input", str(tmp_path / "asked.jsonl"), "--rerank", "decoder"]
 
     def ranked(model):
-        for name, stub in (
-            ("one_device_per_core", lambda: None),
-            ("keep_freed_memory", lambda: None),
-            ("trained_tasks", lambda path: None),
-            ("load_with_notes", lambda path: model),
-        ):
-            monkeypatch.setattr(predict, name, stub)
+        _asks(monkeypatch, predict, model)
         return predict.main(arguments)
 
     assert ranked(model) == 0
@@ -193,13 +186,7 @@ def test_what_a_model_that_writes_does_not_do(model):
 
 
 def test_how_much_of_a_source_is_not_read_is_said_on_the_command_line(model, monkeypatch, tmp_path, capsys):
-    for name, stub in (
-        ("one_device_per_core", lambda: None),
-        ("keep_freed_memory", lambda: None),
-        ("trained_tasks", lambda path: None),
-        ("load_with_notes", lambda path: model),
-    ):
-        monkeypatch.setattr(generate, name, stub)
+    _asks(monkeypatch, generate, model)
     (tmp_path / "sources.txt").write_text(f"ab\n{LONG}\n{LONG}a\n")
     assert generate.main(["--workdir", str(tmp_path), "--input", str(tmp_path / "sources.txt")]) == 0
     assert (
@@ -216,13 +203,7 @@ def test_generate_reads_the_column_that_the_task_was_trained_on(model, monkeypat
     task = model.config.finetune.tasks["mine"].model_copy(update={"source": "body"})
     section = model.config.finetune.model_copy(update={"tasks": {"mine": task}})
     config = model.config.model_copy(update={"finetune": section})
-    for name, stub in (
-        ("one_device_per_core", lambda: None),
-        ("keep_freed_memory", lambda: None),
-        ("trained_tasks", lambda path: (config, {})),
-        ("load_with_notes", lambda path: model),
-    ):
-        monkeypatch.setattr(generate, name, stub)
+    _asks(monkeypatch, generate, model, (config, {}))
     lines = [{"body": "ab", "prompt": "h"}, {"prompt": "cab"}, {"text": "ba"}]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert generate.main(["--workdir", str(tmp_path), "--input", str(tmp_path / "in.jsonl")]) == 0

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from compared_label import ComparedLabel
 from pydantic import ValidationError
 from small_run import small_config
 from task_sections import task_section
@@ -58,24 +59,13 @@ def _shown(tokenizer, rows):
 # --- encoding -------------------------------------------------------------------------------------------------
 
 
-class _Compared(str):
-    """A label that counts how often one is compared with another."""
-
-    count = 0
-    __hash__ = str.__hash__
-
-    def __eq__(self, other):
-        type(self).count += 1
-        return str.__eq__(self, other)
-
-
 def test_a_class_is_not_looked_for_among_all_others(tokenizer):
-    labels = tuple(_Compared(n) for n in range(500))
+    labels = tuple(ComparedLabel(n) for n in range(500))
     task = _task(tokenizer, labels=labels, metrics=("accuracy",))
     examples = [TextExample(str(n), "a", None, str(n)) for n in range(500)]
-    _Compared.count = 0
+    ComparedLabel.count = 0
     assert task.encode(examples, training=True).targets["label"].tolist() == list(range(500))
-    assert _Compared.count <= 1000
+    assert ComparedLabel.count <= 1000
     with pytest.raises(UserError, match="the example 'x' has the label '500', which is not known"):
         task.encode([TextExample("x", "a", None, "500")], training=True)
 

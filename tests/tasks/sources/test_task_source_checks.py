@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from compared_label import ComparedLabel
 from task_sections import task_section
 
 from electra_jax.errors import UserError
@@ -33,22 +34,11 @@ def test_labels_are_configured_or_the_benchmarks_or_those_of_train():
         collect_labels(["a", "b", "a"], None, TEXTS)
 
 
-class _Compared(str):
-    """A label that counts how often one is compared with another."""
-
-    count = 0
-    __hash__ = str.__hash__
-
-    def __eq__(self, other):
-        type(self).count += 1
-        return str.__eq__(self, other)
-
-
 def test_a_label_is_not_looked_for_among_all_others():
-    examples = [TextExample(str(n), "a", None, _Compared(n)) for n in range(300)]
-    _Compared.count = 0
+    examples = [TextExample(str(n), "a", None, ComparedLabel(n)) for n in range(300)]
+    ComparedLabel.count = 0
     check_examples({"train": examples, "dev": examples}, task_section(), None, "here")
-    assert _Compared.count <= 1000
+    assert ComparedLabel.count <= 1000
 
 
 def test_a_label_that_is_not_known_names_the_file():
