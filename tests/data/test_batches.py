@@ -57,7 +57,7 @@ def test_resuming_equals_running_on(prefetch):
     resumed = list(itertools.islice(train_batches(rows, start_step=25, **options), 15))
     np.testing.assert_array_equal(whole[25:], resumed)
     for step, result in enumerate(whole):
-        expected = share.take(batch(rows, batch_size=64, seed=0, step=step))
+        expected = batch(rows, batch_size=64, seed=0, step=step)[[*range(8, 24), *range(40, 48)]]
         np.testing.assert_array_equal(result, expected)
         assert result.dtype == np.int32
 
