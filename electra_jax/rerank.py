@@ -39,7 +39,7 @@ from electra_jax.tasks.text_metrics import check_selecting, check_text_metrics, 
 
 # Sources for which texts are written before the progress line moves.
 _AT_ONCE = 256
-_MAY_CHANGE = re.compile(r"generation\.|finetune\.tasks\.[^.=]+\.(dev|test|language)=")
+_MAY_CHANGE = re.compile(r"generation\.|finetune\.tasks\.[^.=]+\.(train|dev|test|language)=")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -162,7 +162,9 @@ def _examples(
         if missing := [split for split in splits if getattr(section, split) is None]:
             raise UserError(f"{where} has no {missing[0]} examples: name them, {where}.{missing[0]}=FILE")
         # Conversations of train are taken out of the others.
-        read = {*splits, "train"} if getattr(section, "conversations", None) else {*splits}
+        conversations = getattr(section, "conversations", None)
+        takes_out = conversations is not None and not conversations.keep_repeated
+        read = {*splits, "train"} if takes_out else {*splits}
         section = section.model_copy(update=dict.fromkeys({"train", "dev", "test"} - read))
     notes: list[str] = []
     found: dict[str, Any] = load_examples(

@@ -88,7 +88,7 @@ def _heading(reply: Reply) -> str:
     if reply.proposals[0].number is not None:
         return f"chosen from {reply.compared:,} candidates, by score"
     if reply.compared == 1:
-        return "written, by log p"
+        return "written, with its score"
     order = "in the order of drawing" if reply.drawn else "by score"
     return f"{reply.compared:,} were written, {'by what judges say' if reply.proposals[0].judged else order}"
 

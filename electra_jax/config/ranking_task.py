@@ -86,8 +86,8 @@ class RankingConfig(TaskConfig):
 
     @property
     def names_columns(self) -> bool:
-        """Whether a column is named, so that files are of no published layout."""
-        names = (self.context, self.response, self.negatives, self.candidates, self.label, self.id)
+        """Whether a column is named but that of the identifier, so that files are of no published layout."""
+        names = (self.context, self.response, self.negatives, self.candidates, self.label)
         return any(name is not None for name in names)
 
     @model_validator(mode="after")

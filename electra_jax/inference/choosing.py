@@ -63,16 +63,14 @@ class Ranker:
         self._candidates = candidates
         self._room = known.max_length - 2
         self._searcher: Searcher | None = None
-        is_cut: list[bool] = []
         if known.config.encoder != "cross" or isinstance(candidates, CandidateIndex):
             if not isinstance(candidates, CandidateIndex):
                 numbered = [Candidate(number, text) for number, text in enumerate(candidates)]
-                candidates = build_index(model, numbered, None, task, cut=is_cut)
+                candidates = build_index(model, numbered, None, task)
             self._searcher = Searcher(model, candidates, task)
         else:  # a candidate is in the same row
             longest = max(map(len, model.tokenizer.encode_batch(list(candidates))))
             self._room -= 1 + min(longest, (self._room - 1) // 2)
-        self._has_cut = any(is_cut)
 
     def find(self, turns: Sequence[Turn]) -> tuple[Proposal, ...]:
         """Return the best candidates that were not said in the conversation, the best first; of those said none."""
@@ -97,12 +95,11 @@ class Ranker:
         return Reply(best[0].text if best else "", best, len(self._candidates), len(read), cut)
 
     def _ranked(self, text: str, most: int) -> tuple[list[Proposal], bool]:
-        """Return the best candidates, so many or all of them, and whether anything was cut."""
+        """Return the best candidates, so many or all of them, and whether something was cut that is read now."""
         if self._searcher is not None:
             cut: list[bool] = []
             (found,) = self._searcher.search([text], most, cut)
-            is_cut = cut[0] or self._has_cut
-            return [Proposal(one["candidate"], one["score"], one["number"]) for one in found], is_cut
+            return [Proposal(one["candidate"], one["score"], one["number"]) for one in found], cut[0]
         (answer,) = self._model.rank_all([(text, self._candidates)], self._task)  # type: ignore[list-item]
         scores = answer["scores"]
         order = sorted(range(len(scores)), key=lambda number: -scores[number])

@@ -54,7 +54,7 @@ class Reply:
             judged the first.
         compared: how many there were.
         turns_read: how many of the last turns were read.
-        truncated: whether part of the last turn, or of a candidate, was not read.
+        truncated: whether part of the last turn, or of a candidate that is read with it, was not read.
         retrieved: the best of the candidates, of which the first was read by the task that wrote.
         drawn: whether the proposals are in the order of drawing, and not the best first.
     """

@@ -150,7 +150,8 @@ def _fit(task: TaskSettings, theirs: TaskSettings | None, ours: Shapes, saved: S
         return _Fit(f"its classes are others ({_set_differences(theirs.classes, task.classes)})")
     if dict(ours) != dict(saved):
         return _Fit(
-            "it has another shape (finetune.head_style, joint and answerable for questions, or decoder, differ; "
+            "it has another shape (finetune.head_style, joint and answerable for questions, encoder and codes of a "
+            f"ranker, or decoder, differ; "
             f"{_shape_differences(ours, saved)})"
         )
     if task.kind == "regression":

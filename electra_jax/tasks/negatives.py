@@ -19,7 +19,8 @@ def with_negatives(
     """Return an example for each right candidate, the right one first, and the numbers of the examples they are of.
 
     Of the file's own negatives the first are kept, as many as there may be. With ``negatives_from: drawn`` those that
-    are missing are right candidates of examples with other contexts, drawn once, the same in every run.
+    are missing are right candidates of examples with other contexts, drawn once, the same in every run; never the
+    context itself, as pairs that are there both ways round would have it.
 
     Args:
         examples: as they were read.
@@ -46,7 +47,7 @@ def with_negatives(
         for right in rights:
             negatives = own if most is None else own[:most]
             if drawn and most is not None and len(negatives) < most:
-                but = {*right_after[example.context], *negatives}
+                but = {example.context, *right_after[example.context], *negatives}
                 negatives = negatives + drawn_texts(rng, pool, but, most - len(negatives))
             if not negatives and not config.negatives_of_batch:
                 raise UserError(

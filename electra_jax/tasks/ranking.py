@@ -98,6 +98,17 @@ class RankingTask:
     def _crosses(self) -> bool:
         return self.config.encoder == "cross"
 
+    @property
+    def reads_one_kind(self) -> bool:
+        """Whether contexts and candidates are texts of one kind, which are read and cut alike."""
+        return self.config.positives_from == "dropout"
+
+    @property
+    def longest(self) -> tuple[int, int]:
+        """Tokens of a context, and of a candidate, for encoders that read them apart."""
+        of_candidate = min(self.config.max_candidate_tokens, self.max_length)
+        return (of_candidate if self.reads_one_kind else self.max_length, of_candidate)
+
     def encode(self, examples: Sequence[RankingExample | TextExample], *, training: bool) -> Rows:
         """Encode examples; see `ranking_rows`, and for the cross-encoder `choice_rows`.
 
@@ -107,12 +118,11 @@ class RankingTask:
             UserError: in training, an example without a right candidate, or without the negatives that it needs.
         """
         ranked = [_with_candidates(example) for example in examples]
-        longest = (self.max_length, min(self.config.max_candidate_tokens, self.max_length))
         if not training:
             return (
                 option_rows(self.tokenizer, _as_choices(ranked), self.max_length)
                 if self._crosses
-                else prediction_rows(self.tokenizer, ranked, *longest)
+                else prediction_rows(self.tokenizer, ranked, *self.longest, keeps_start=self.reads_one_kind)
             )
         chosen, owners = with_negatives(ranked, self.config, f"finetune.tasks.{self.name}")
         if self._crosses:
@@ -120,10 +130,8 @@ class RankingTask:
                 option_rows(self.tokenizer, _as_choices(chosen), self.max_length), self.tokenizer.pad_id
             )
             rows = replace(rows, targets={"candidate": np.zeros(len(chosen), np.int32)})
-        elif self.config.positives_from == "dropout":  # what is read twice is cut alike
-            rows = training_rows(self.tokenizer, chosen, longest[1], longest[1], keeps_start=True)
         else:
-            rows = training_rows(self.tokenizer, chosen, *longest)
+            rows = training_rows(self.tokenizer, chosen, *self.longest, keeps_start=self.reads_one_kind)
         return replace(rows, example_index=owners)
 
     def head(self) -> nn.Module:
@@ -151,7 +159,7 @@ class RankingTask:
         """Return the cross-entropy of the right candidate, float32 ``[batch]``.
 
         The others are the row's own, and with ``negatives_from: batch`` all of the batch, over all devices, but those
-        that a row of the batch has as right after the same context.
+        that a row of the batch has as right after the same context, and the context itself.
         """
         numbers = batch.targets["candidate"]
         if self._crosses:
@@ -168,7 +176,9 @@ class RankingTask:
         else:
             scores = scores_of_all(pairs.contexts, pairs.candidates.reshape(rows * own, -1))
             right = jnp.arange(rows, dtype=jnp.int32) * own
-            is_wrong = (numbers.reshape(1, -1) != 0) & ~_right_in_batch(numbers, batch.targets["context"])
+            contexts = batch.targets["context"]
+            is_own_text = contexts[:, None] == numbers.reshape(1, -1)
+            is_wrong = (numbers.reshape(1, -1) != 0) & ~is_own_text & ~_right_in_batch(numbers, contexts)
         is_right = jnp.arange(scores.shape[1]) == right[:, None]
         logits = jnp.where(is_wrong | is_right, scores * pairs.scale, _NO_CANDIDATE)
         return softmax_cross_entropy(logits, right)

@@ -26,7 +26,8 @@ def training_rows(
     """Encode each example as ``[CLS] context [SEP] [CLS] candidate [SEP] …``, the right candidate first.
 
     The target ``candidate`` is int32 ``[rows, candidates]``: a number for each text, the same for the same text, and 0
-    where an example has fewer candidates than another. ``context``, int32 ``[rows]``, is a number for each context.
+    where an example has fewer candidates than another. ``context``, int32 ``[rows]``, is the number of the context,
+    which a candidate with the same text has, too.
 
     Args:
         tokenizer: encodes the texts.
@@ -49,13 +50,17 @@ def training_rows(
     rows, _ = _packed(
         tokenizer, examples, chosen, range(len(examples)), max_length, max_candidate, keeps_start
     )
-    known: dict[str, int] = {}
-    contexts = [known.setdefault(example.context, len(known) + 1) for example in examples]
+    contexts = [numbers.setdefault(example.context, len(numbers) + 1) for example in examples]
     return Rows(**rows, targets={"candidate": targets, "context": np.array(contexts, np.int32)})
 
 
 def prediction_rows(
-    tokenizer: Tokenizer, examples: Sequence[RankingExample], max_length: int, max_candidate: int
+    tokenizer: Tokenizer,
+    examples: Sequence[RankingExample],
+    max_length: int,
+    max_candidate: int,
+    *,
+    keeps_start: bool = False,
 ) -> Rows:
     """Encode examples as `training_rows` does, their candidates in order, over several rows where they are many.
 
@@ -77,11 +82,13 @@ def prediction_rows(
             tokens += length
         pieces.append(tuple(piece))
         owners.append(owner)
-    rows, is_cut = _packed(tokenizer, examples, pieces, owners, max_length, max_candidate)
+    rows, is_cut = _packed(tokenizer, examples, pieces, owners, max_length, max_candidate, keeps_start)
     return Rows(**rows, targets={}, details=list(zip(map(len, pieces), is_cut, strict=True)))
 
 
-def text_rows(tokenizer: Tokenizer, texts: Sequence[str], side: Side, longest: int) -> Rows:
+def text_rows(
+    tokenizer: Tokenizer, texts: Sequence[str], side: Side, longest: int, *, keeps_start: bool = False
+) -> Rows:
     """Encode texts alone, as contexts, which are cut at their start, or as candidates, which are cut at their end.
 
     ``details`` says of each whether it was cut.
@@ -91,10 +98,12 @@ def text_rows(tokenizer: Tokenizer, texts: Sequence[str], side: Side, longest: i
         texts: a row each.
         side: what they are.
         longest: in tokens.
+        keeps_start: cut contexts at their end, too.
     """
     encoded = tokenizer.encode_batch(list(texts))
     room, is_context = longest - 2, side == "context"
-    kept = [ids[max(0, len(ids) - room) :] if is_context else ids[:room] for ids in encoded]
+    keeps_end = is_context and not keeps_start
+    kept = [ids[max(0, len(ids) - room) :] if keeps_end else ids[:room] for ids in encoded]
     rows = [np.array([tokenizer.cls_id, *ids, tokenizer.sep_id], np.int32) for ids in kept]
     return Rows(
         rows,

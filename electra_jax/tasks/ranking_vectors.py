@@ -43,10 +43,8 @@ class VectorsOf:
 
     def encode(self, texts: Sequence[str]) -> Rows:
         """Encode texts, a row each; see `text_rows`."""
-        longest = self.task.max_length
-        if self.side == "candidate":
-            longest = min(longest, self.task.config.max_candidate_tokens)
-        return text_rows(self.task.tokenizer, texts, self.side, longest)
+        longest = self.task.longest[self.side == "candidate"]
+        return text_rows(self.task.tokenizer, texts, self.side, longest, keeps_start=self.task.reads_one_kind)
 
     def outputs(self, head: Any, hidden: Array, batch: TaskBatch) -> dict[str, Array]:
         """Return ``vectors``, float32 ``[batch, codes, hidden]``, one code for a candidate, and ``scale`` ``[batch]``.

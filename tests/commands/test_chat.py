@@ -61,7 +61,7 @@ def test_a_model_that_writes_is_asked_with_its_settings(ask):
     ended = ask(b"abc\nde\n", "--why", "--history", "1", "generation.min_new_tokens=4")
     assert ended.status == 0, ended.err
     assert len(ended.out.splitlines()) == 2
-    assert "    written, by log p; read the last 1 of 3 turns" in ended.err
+    assert "    written, with its score; read the last 1 of 3 turns" in ended.err
 
 
 @pytest.mark.parametrize(

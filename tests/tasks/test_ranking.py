@@ -20,6 +20,7 @@ from electra_jax.tasks.negatives import drawn_texts, negatives_wanted, with_nega
 from electra_jax.tasks.paired_bootstrap import measure_of
 from electra_jax.tasks.protocol import RankingExample, TextExample
 from electra_jax.tasks.rank_metrics import place_measures, ranking_measures
+from electra_jax.tasks.ranking_vectors import VectorsOf
 
 SECTIONS = {
     "bi": {"kind": "ranking", "encoder": "bi", "max_candidate_tokens": 6},
@@ -171,6 +172,31 @@ def test_what_is_right_after_a_context_is_not_drawn_for_it():
     for one in with_negatives(examples, task_section(kind="ranking", negatives_from="drawn"), "mine")[0]:
         there = range(4, 8) if one.context == "a" else range(4)
         assert set(one.candidates[1:]) == set(map(str, there))
+
+
+@pytest.mark.parametrize("encoder", ["bi", "cross"])
+def test_pairs_both_ways_round_do_not_have_the_context_as_a_negative(encoder):
+    pairs = [("a", "b"), ("c", "d"), ("e", "f")]
+    examples = [
+        RankingExample(context + right, context, (right,), (0,))
+        for pair in pairs
+        for context, right in (pair, pair[::-1])
+    ]
+    section = {"kind": "ranking", "encoder": encoder}
+    if encoder == "cross":
+        for one in with_negatives(examples, task_section(**section), "mine")[0]:
+            assert set(one.candidates) == set("abcdef") - {one.context}
+        return
+    made = tiny_task(section, examples)
+    # A context is like itself, and like what is right for it a little less.
+    vectors = 50 * jnp.asarray([np.eye(3)[n // 2] + np.eye(3)[n // 2] * (n % 2) for n in range(6)])
+    place = {text: n for n, text in enumerate("abcdef")}
+    contexts = jnp.stack([vectors[place[one.context]] for one in examples])[:, None]
+    candidates = jnp.stack([vectors[place[one.candidates[0]]] for one in examples])[:, None]
+    pairs_read = EncodedPairs(contexts, candidates, jnp.float32(1))
+    batch = made.batch(examples, rows=list(range(6)))
+    losses = made.task.loss(lambda hidden, segments, own: pairs_read, None, batch, None)
+    np.testing.assert_allclose(losses, 0, atol=1e-6)
 
 
 def test_a_text_that_is_right_is_right_wherever_it_stands(rankers):
@@ -330,6 +356,11 @@ def test_a_text_that_is_its_own_right_candidate_is_read_twice_and_cut_alike(rank
     rows = alone.encode([RankingExample("x", "abcdefgh", ("abcdefgh",), (0,))], training=True)
     assert _shown(task, rows.input_ids[0]) == "<abcd|<abcd|"
     assert rows.segment_ids[0].tolist() == [1] * 6 + [2] * 6
+    asked = alone.encode([TextExample("x", "abcdefgh", "abcdefgh", 1.0)], training=False)
+    assert _shown(task, asked.input_ids[0]) == "<abcd|<abcd|"
+    for side in ("context", "candidate"):
+        (row,) = VectorsOf(alone, side).encode(["abcdefgh"]).input_ids
+        assert _shown(task, row) == "<abcd|"
     with pytest.raises(UserError, match="positives_from is dropout, but there is none"):
         tiny_task({"kind": "ranking", "positives_from": "dropout"}, PAIRS)
 

@@ -58,7 +58,7 @@ class RankingReader:
             UserError: a field that is missing, or not what it must be.
         """
         config = self.config
-        if not config.names_columns and recognised_format(record) != "columns":
+        if config.id is None and not config.names_columns and recognised_format(record) != "columns":
             official = ChoiceReader(None, ChoiceColumns("", None, (), ""), self.where)
             for found in official.read(record, place, count, may_be_hidden=may_be_hidden):
                 context = " ".join(text for text in (found.context, found.question) if text)
@@ -79,7 +79,7 @@ class RankingReader:
         relevant: tuple[int, ...] | None
         if response_name in record:
             response = json_field(record, response_name, str, place)
-            negatives = record.get(config.negatives or "negatives")
+            negatives = record.get(config.negatives) if config.negatives else _negatives_of(record)
             if not negatives and not may_be_hidden:
                 self._refuse_score(record, place)
             candidates = _texts(
@@ -143,23 +143,24 @@ def read_rankings(
 
 
 def with_our_names(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a record with sentence-transformers' columns anchor, positive and negative(s) by our names.
-
-    A list in ``negatives`` comes first, the columns ``negative``, ``negative_1``, … behind it. What stands there and is
-    no list stays as it is, so that whoever reads the record refuses it.
-    """
+    """Return a record with sentence-transformers' columns anchor and positive by our names."""
     if "context" in record or not record.keys() >= {"anchor", "positive"}:
         return record
-    named = {**record, "context": record["anchor"], "response": record["positive"]}
+    return {**record, "context": record["anchor"], "response": record["positive"]}
+
+
+def _negatives_of(record: Mapping[str, Any]) -> Any:
+    """Return the list in ``negatives`` and, behind it, the columns ``negative``, ``negative_1``, ….
+
+    What stands there and is no list stays as it is, so that whoever reads the record refuses it.
+    """
     listed = record.get("negatives") or []
-    if not isinstance(listed, list):
-        return named
     columns = [
         record[name]
         for name in record
         if re.fullmatch(r"negative(_\d+)?", name) and record[name] not in ("", None)
     ]
-    return {**named, "negatives": [*listed, *columns]}
+    return [*listed, *columns] if isinstance(listed, list) else listed
 
 
 def _relevant(

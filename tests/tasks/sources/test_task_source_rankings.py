@@ -56,6 +56,10 @@ def test_columns_of_sentence_transformers(tmp_path):
     assert _load(tmp_path, ".jsonl", both)[0].candidates == ("b", "c", "d", "e")
     with pytest.raises(UserError, match="line 1: 'negatives' is text and not a list of texts"):
         _load(tmp_path, ".jsonl", {**both, "negatives": "c"})
+    named = RankingExample("x", "a", ("b", "c"), (0,))  # negatives stay, whatever is named
+    assert _load(tmp_path, ".jsonl", {"key": "x", **triple}, id="key") == [named]
+    columns = {"id": "key", "context": "anchor", "response": "positive"}
+    assert _load(tmp_path, ".csv", "key,anchor,positive,negative", "x,a,b,c", **columns) == [named]
 
 
 def test_texts_alone_are_their_own_right_candidates(tmp_path):
