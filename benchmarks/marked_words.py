@@ -23,9 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "corrections", type=Path, nargs="+", metavar="CORRECTION", help="the same lines, corrected"
     )
     args = parser.parse_args(argv)
-    sources, *corrections = [
-        path.read_text("utf-8").splitlines() for path in (args.source, *args.corrections)
-    ]
+    sources, *corrections = map(_lines, (args.source, *args.corrections))
     for path, lines in zip(args.corrections, corrections, strict=True):
         if len(lines) != len(sources):
             raise UserError(f"{path} has {len(lines):,} lines, and {args.source} has {len(sources):,}")
@@ -38,6 +36,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             sep="\n",
         )
     return 0
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no UTF-8 ({error.reason} at byte {error.start:,})") from error
+    return text.removesuffix("\n").split("\n")
 
 
 def wrong_words(words: Sequence[str], corrections: Sequence[Sequence[str]]) -> list[bool]:

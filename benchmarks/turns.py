@@ -18,6 +18,7 @@ from pathlib import Path
 
 from electra_jax import cli
 from electra_jax.config.conversations import ConversationsConfig
+from electra_jax.errors import UserError
 from electra_jax.inference.chatting import reply_to
 from electra_jax.inference.load import load
 from electra_jax.runtime.cpu_devices import one_device_per_core
@@ -35,7 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--turns", type=int, default=20, help="replies that are timed")
     args = parser.parse_args(argv)
     one_device_per_core()
-    asked = list(islice(turns_before_replies(args.input), args.turns))
+    asked = list(islice(turns_before_replies(args.input), max(0, args.turns)))
+    if not asked:
+        raise UserError(
+            f"--input: {args.input} has no turns, or --turns is below 1: there is nothing to reply to"
+        )
     model = load(args.workdir)
     start = time.perf_counter()
     talk = model.chat(args.candidates, ranker=None if args.ranker is None else load(args.ranker))

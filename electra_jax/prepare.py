@@ -58,7 +58,7 @@ def _with_accents_of_start(config: Config) -> Config:
         return config
     path = local_path(config.init_from, "init_from").absolute()
     is_checkpoint = path.parent.name == "checkpoints"
-    run = run_directory(path.parent) if is_checkpoint else select_run(path)[0]
+    run = run_directory(path.parent if is_checkpoint else select_run(path)[1] / "checkpoints")
     strip_accents = WorkDir(run).load_config().tokenizer.strip_accents
     tokenizer = config.tokenizer.model_copy(update={"strip_accents": strip_accents})
     return config.model_copy(update={"tokenizer": tokenizer})

@@ -61,7 +61,7 @@ class Ranker:
         assert isinstance(known, RankingTask)
         self._model, self._task, self._reading = model, task, reading
         self._candidates = candidates
-        self._room = known.max_length - 2
+        self._room = (known.max_length if known.config.encoder == "cross" else known.longest[0]) - 2
         self._searcher: Searcher | None = None
         if known.config.encoder != "cross" or isinstance(candidates, CandidateIndex):
             if not isinstance(candidates, CandidateIndex):

@@ -32,3 +32,8 @@ def test_corrections_of_other_sentences_are_refused(tmp_path):
     (tmp_path / "ref").write_text("a\n")
     with pytest.raises(UserError, match=r"ref has 1 lines, and .*src has 2"):
         marked_words.main([str(tmp_path / "src"), str(tmp_path / "ref")])
+    (tmp_path / "ref").write_bytes(b"a\nb\xff\n")
+    with pytest.raises(UserError, match=r"ref is no UTF-8 \(invalid start byte at byte 3\)"):
+        marked_words.main([str(tmp_path / "src"), str(tmp_path / "ref")])
+    (tmp_path / "ref").write_text("a\u2028\nb\n")  # what breaks lines elsewhere does not here
+    assert marked_words.main([str(tmp_path / "src"), str(tmp_path / "ref")]) == 0

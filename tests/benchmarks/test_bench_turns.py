@@ -7,6 +7,7 @@ from tiny_ranker import write_ranker
 from tiny_replier import write_replier
 
 from benchmarks import turns
+from electra_jax.errors import UserError
 
 SAID = [{"turns": ["a", "b", "c", "d"]}, {"turns": ["e", "f"]}]
 
@@ -47,3 +48,8 @@ def test_each_is_timed_once_all_is_compiled(encoder, said, tmp_path, capsys, mon
     assert asked == [["a"], ["a", "b", "c"]] * 2
     assert figures["turns"] == 2
     assert 0 < figures["median_seconds"] <= figures["longest_seconds"]
+
+
+def test_nothing_to_reply_to_is_refused(said):
+    with pytest.raises(UserError, match="has no turns, or --turns is below 1"):
+        turns.main(["--workdir", "nowhere", "--input", str(said), "--turns", "0"])

@@ -167,13 +167,15 @@ def _strips_accents(workdir):
 
 @pytest.mark.parametrize(
     ("named", "given", "expected"),
-    [("", "null", True), ("checkpoints/3", "null", True), ("", "false", False)],
-    ids=["run", "a checkpoint", "given"],
+    [("", "null", True), ("checkpoints/3", "null", True), ("best", "null", True), ("", "false", False)],
+    ids=["run", "a checkpoint", "its best", "given"],
 )
 def test_rows_are_prepared_with_the_accents_of_the_run_that_training_starts_from(
     finished, workdir, named, given, expected, tmp_path, command
 ):
     _strips_accents(workdir)
+    if named == "best":
+        shutil.copytree(workdir / "checkpoints", workdir / "best" / "checkpoints")
     settings = [f"init_from={workdir / named}", f"tokenizer.strip_accents={given}"]
     settings += [f"data.cache_dir={tmp_path / 'cache'}"]
     ended = command(prepare.main, "--config", finished / "run.yaml", *settings)

@@ -1,5 +1,6 @@
 """Conversations in Python: what a model reads of the turns, and what it replies."""
 
+import dataclasses
 import json
 import warnings
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from electra_jax.config.generation import GenerationConfig
 from electra_jax.dialogue.turns import Turn, alternating, reply_text
 from electra_jax.generation.stream import TextStream
 from electra_jax.inference.chatting import Conversation
+from electra_jax.inference.model import Model
 from electra_jax.inference.reply_roles import reply_roles
 from electra_jax.inference.replying import Proposal, Reading, Reply, turn_stops
 from electra_jax.inference.source_scorer import score_for_sources
@@ -284,3 +286,15 @@ def test_what_was_not_said_is_no_turn(model, said, message):
     with pytest.raises(UserError, match=message):
         talk.say(said)
     assert talk.turns == []
+
+
+def test_a_ranker_of_texts_alike_reads_no_more_turns_than_it_was_trained_to_read():
+    model = ranker("bi")
+    (section,) = model.config.finetune.tasks.values()
+    section = section.model_copy(update={"positives_from": "dropout"})  # 6 tokens of any text
+    task = dataclasses.replace(model.tasks["reply"], config=section)
+    alike = Model(model.config, model.tokenizer, model._params, {"reply": task})
+    talk = alike.chat(["b", "c"])
+    talk.say("ab")
+    reply = talk.say("cdef")
+    assert (reply.turns_read, reply.truncated) == (1, False)
