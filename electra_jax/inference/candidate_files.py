@@ -12,7 +12,7 @@ from electra_jax.retrieval.candidates import Candidate
 from electra_jax.tasks.sources.files import read_json
 
 # The fields of JSON lines and tables that a candidate may be in, the first of them that is there.
-FIELDS = ("text", "candidate", "response")
+FIELDS = ("text", "candidate", "response", "positive")
 
 
 def read_candidates(source: Source) -> tuple[list[Candidate], int]:

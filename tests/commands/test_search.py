@@ -128,13 +128,17 @@ def test_of_equal_scores_what_is_right_is_found_last_where_the_search_ends_too()
 
 
 def test_candidates_are_read_from_objects_with_their_ids(bi, command, tmp_path):
-    lines = [{"id": "p", "text": "abc"}, {"context": "x", "response": "h"}]
+    lines = [{"id": "p", "text": "abc"}, {"context": "x", "response": "h"}, {"anchor": "x", "positive": "g"}]
     (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    (tmp_path / "texts.json").write_text(json.dumps([lines[0], "h"]))
+    (tmp_path / "texts.json").write_text(json.dumps([lines[0], "h", "g"]))
     for name in ("texts.jsonl", "texts.json"):
         assert _build(command, bi, tmp_path / name, tmp_path / f"{name}.index").status == 0
         stored = (tmp_path / f"{name}.index" / "candidates.jsonl").read_text().splitlines()
-        assert list(map(json.loads, stored)) == [{"id": "p", "text": "abc"}, {"id": "2", "text": "h"}]
+        assert list(map(json.loads, stored)) == [
+            {"id": "p", "text": "abc"},
+            {"id": "2", "text": "h"},
+            {"id": "3", "text": "g"},
+        ]
 
 
 def _ranked_by_hand(context, candidates):
