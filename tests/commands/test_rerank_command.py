@@ -61,7 +61,7 @@ def test_weights_go_by_a_file_from_the_command_that_tunes_to_the_one_that_writes
     ended = run(rerank, "--judge", "length", "--judge", "decoder", "--output", tuned, "--limit", "5", *KEYS)
     assert ended.status == 0
     report = json.loads(ended.out)
-    assert report["dev"]["sources"] == 5
+    assert report["dev"]["sources"] == 4
     assert report["dev"]["judges"].keys() == report["weights"].keys() == {"length", "decoder"}
     stored = json.loads(tuned.read_text())
     assert stored["tuned"] == report
@@ -92,6 +92,19 @@ def test_replies_are_tuned_on_conversations_that_are_not_in_train(run, model, mo
     assert ended.status == 0
     assert json.loads(ended.out)["dev"]["sources"] == 3
     assert "note: " in ended.err
+    (tmp_path / "train.jsonl").rename(tmp_path / "moved.jsonl")
+    asked = ("--judge", "length", *KEYS)
+    moved = run(
+        rerank,
+        "--output",
+        tmp_path / "2.json",
+        *asked,
+        f"finetune.tasks.mine.train={tmp_path / 'moved.jsonl'}",
+    )
+    assert (moved.status, moved.out) == (0, ended.out)
+    section["conversations"]["keep_repeated"] = True
+    kept = run(rerank, "--output", tmp_path / "3.json", *asked)  # train is not asked
+    assert json.loads(kept.out)["dev"]["sources"] == 4
 
 
 def test_candidates_of_a_file_are_put_in_order_whoever_wrote_them(run, tmp_path):

@@ -120,6 +120,8 @@ def test_a_number_stays_the_same_number_on_another_scale(tmp_path, old, new):
 _JOINT = {"heads/mine/start/kernel": (WIDTH, 1), "heads/mine/end/kernel": (512, 1)}
 _SPAN = {"heads/mine/prediction/kernel": (WIDTH, 2)}
 _QUESTIONS = TaskSettings(kind="question_answering")
+_BI, _CROSS = {"heads/mine/log_scale": ()}, {"heads/mine/prediction/kernel": (WIDTH, 1)}
+_RANKING = TaskSettings(kind="ranking")
 
 
 @pytest.mark.parametrize(
@@ -137,9 +139,10 @@ _QUESTIONS = TaskSettings(kind="question_answering")
         ),
         (_classes("a", "b"), _classes("a", "b"), None, _shapes("reference", 2), "dense/bias (4,), not there"),
         (_QUESTIONS, _QUESTIONS, _JOINT, _SPAN, "another shape"),
+        (_RANKING, _RANKING, _BI, _CROSS, "encoder and codes of a ranker"),
         (None, _classes("a", "b"), None, None, "no tasks.json"),
     ],
-    ids=["others", "more", "kind", "to theirs", "to ours", "questions", "unknown"],
+    ids=["others", "more", "kind", "to theirs", "to ours", "questions", "rankers", "unknown"],
 )
 def test_what_does_not_fit_starts_anew_as_a_whole_and_says_why(tmp_path, theirs, ours, saved, wanted, words):
     adaptation, wanted = _transfer(tmp_path, theirs, ours, saved, wanted)
