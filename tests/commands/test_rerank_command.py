@@ -61,7 +61,7 @@ def test_weights_go_by_a_file_from_the_command_that_tunes_to_the_one_that_writes
     ended = run(rerank, "--judge", "length", "--judge", "decoder", "--output", tuned, "--limit", "5", *KEYS)
     assert ended.status == 0
     report = json.loads(ended.out)
-    assert report["dev"]["sources"] == 4
+    assert report["dev"]["sources"] == 5
     assert report["dev"]["judges"].keys() == report["weights"].keys() == {"length", "decoder"}
     stored = json.loads(tuned.read_text())
     assert stored["tuned"] == report
