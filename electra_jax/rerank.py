@@ -81,7 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--test", action="store_true", help="also print what the weights reach on the task's test examples"
     )
-    cli.add_overrides(parser, "settings of the section generation, and finetune.tasks.NAME.dev or test")
+    cli.add_overrides(
+        parser, "settings of the section generation, and finetune.tasks.NAME.train, dev, test or language"
+    )
     args = parser.parse_args(argv)
     judges = _judges(args)
     check_output(args.output, None)
@@ -125,8 +127,8 @@ def _settings(config: Config, args: argparse.Namespace) -> Config:
     """
     if others := [setting for setting in args.overrides if not _MAY_CHANGE.match(setting)]:
         raise UserError(
-            f"{others[0]} cannot change here, but generation.* and finetune.tasks.NAME.dev, test and language can: "
-            "leave it out"
+            f"{others[0]} cannot change here, but generation.* and finetune.tasks.NAME.train, dev, test and "
+            "language can: leave it out"
         )
     if not writing_tasks(config):
         raise UserError(

@@ -15,6 +15,7 @@ from electra_jax.inference.items import as_items, full_text_of
 from electra_jax.inference.rankers import fingerprint, searching_task, side_vectors
 from electra_jax.retrieval.candidates import Candidate
 from electra_jax.retrieval.index import CandidateIndex, Description, check_new, new_vectors, open_index
+from electra_jax.retrieval.nearest import vectors_in_memory
 
 if TYPE_CHECKING:
     from electra_jax.inference.model import Model
@@ -68,7 +69,7 @@ def build_index(
                 progress(len(some))
 
     if directory is None:
-        vectors = np.empty((len(candidates), description.width), np.float32)
+        vectors = vectors_in_memory(len(candidates), description.width)
         fill(vectors)
         index = CandidateIndex(description, list(candidates), vectors)
     else:

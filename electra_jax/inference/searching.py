@@ -113,9 +113,7 @@ def search(model: Model, contexts: Any, index: Index, k: int, task: str | None) 
     cut: list[bool] = []
     found = searcher_of(model, index, task).search(checked, k, cut)
     if any(cut):
-        warnings.warn(
-            f"{sum(cut):,} of {len(cut):,} texts were too long, and their start was not read", stacklevel=3
-        )
+        warnings.warn(f"{sum(cut):,} of {len(cut):,} texts were too long and were cut", stacklevel=3)
     return found[0] if one else found
 
 

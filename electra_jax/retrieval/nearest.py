@@ -1,6 +1,7 @@
 """Which vectors score best: every one is looked at, a block after the other, on all devices.
 
-The memory that is needed is that of a block, whatever the number of vectors. On CPUs a block is the file's own pages.
+The memory that is needed is that of a block, whatever the number of vectors. On CPUs a block is the file's own
+pages, or that of `vectors_in_memory`.
 """
 
 from __future__ import annotations
@@ -20,8 +21,20 @@ from electra_jax.model.ranking_head import scores_of_all
 # Products of contexts, codes and the vectors of a block that are in memory at once.
 _PRODUCTS = 1 << 24
 _BLOCK_ROWS, _LEAST_ROWS = 1 << 16, 1 << 12
+# Bytes; what files of NumPy have, and XLA's CPU buffers want.
+_ALIGNMENT = 64
 # On accelerators as much of the vectors stays there between two searches.
 _KEPT_BYTES = 4 << 30
+
+
+def vectors_in_memory(count: int, width: int) -> np.ndarray:
+    """Return room for vectors, float32 ``[count, width]``, where XLA on CPUs reads it without a copy.
+
+    NumPy's own arrays begin at any multiple of 16 bytes; what does not at one of 64 is copied, and blocks are kept.
+    """
+    room = np.empty(count * width + _ALIGNMENT // 4, np.float32)
+    first = -room.ctypes.data % _ALIGNMENT // 4
+    return room[first : first + count * width].reshape(count, width)
 
 
 class NearestVectors:

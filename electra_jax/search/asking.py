@@ -94,7 +94,7 @@ def ask(argv: Sequence[str]) -> int:
         cut: list[bool] = []
         (answers,) = searcher.search([asked], args.k, cut)
         if any(cut):
-            cli.note("--query is longer than the task reads: its start was not read")
+            cli.note("--query is longer than the task reads and was cut")
         with Output(args.output) as output:
             output.write([_shown(one) for one in answers])
         return 0

@@ -151,8 +151,7 @@ def _fit(task: TaskSettings, theirs: TaskSettings | None, ours: Shapes, saved: S
     if dict(ours) != dict(saved):
         return _Fit(
             "it has another shape (finetune.head_style, joint and answerable for questions, encoder and codes of a "
-            f"ranker, or decoder, differ; "
-            f"{_shape_differences(ours, saved)})"
+            f"ranker, or decoder, differ; {_shape_differences(ours, saved)})"
         )
     if task.kind == "regression":
         return _rescaled(task, theirs)

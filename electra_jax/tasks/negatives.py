@@ -1,6 +1,6 @@
 """Which wrong candidates an example is trained against, besides those of other examples in its batch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -31,10 +31,9 @@ def with_negatives(
         UserError: no right candidate is known, or there is nothing to compare it with.
     """
     drawn, most = _are_drawn(config), negatives_wanted(config)
-    pool = sorted({e.candidates[n] for e in examples for n in e.relevant or ()})
-    right_after: dict[str, set[str]] = {}
-    for e in examples:  # a context may be there several times
-        right_after.setdefault(e.context, set()).update(e.candidates[n] for n in e.relevant or ())
+    pairs = [(e.context, [e.candidates[n] for n in e.relevant or ()]) for e in examples]
+    pool = sorted({text for _, rights in pairs for text in rights})
+    no_negatives = no_negatives_of(pairs)
     rng = np.random.default_rng(0)
     made, owners = [], []
     for owner, example in enumerate(examples):
@@ -47,7 +46,7 @@ def with_negatives(
         for right in rights:
             negatives = own if most is None else own[:most]
             if drawn and most is not None and len(negatives) < most:
-                but = {example.context, *right_after[example.context], *negatives}
+                but = {*no_negatives[example.context], *negatives}
                 negatives = negatives + drawn_texts(rng, pool, but, most - len(negatives))
             if not negatives and not config.negatives_of_batch:
                 raise UserError(
@@ -57,6 +56,18 @@ def with_negatives(
             made.append(replace(example, candidates=(right, *negatives), relevant=(0,)))
             owners.append(owner)
     return made, np.array(owners, np.int32)
+
+
+def no_negatives_of(pairs: Iterable[tuple[str, Iterable[str]]]) -> dict[str, set[str]]:
+    """Return what is no wrong candidate of each context: what is right after it anywhere, and the context itself.
+
+    Args:
+        pairs: contexts, which may be there several times, with what is right after them.
+    """
+    found: dict[str, set[str]] = {}
+    for context, rights in pairs:
+        found.setdefault(context, {context}).update(rights)
+    return found
 
 
 def negatives_wanted(config: RankingConfig) -> int | None:

@@ -96,7 +96,7 @@ def test_a_terminal_is_shown_control_characters_and_it_is_said_what_was_cut(bi, 
     ask = ("ask", "--workdir", bi / "work", "--index", tmp_path / "index")
     asked = command(search.main, *ask, "--query", "ab" * 9)
     assert asked.out.split("\t")[1] == r"\x1ba\x9bc" + "\n"
-    assert "note: --query is longer than the task reads: its start was not read\n" in asked.err
+    assert "note: --query is longer than the task reads and was cut\n" in asked.err
     assert "--query is longer" not in command(search.main, *ask, "--query", "ab").err
     (tmp_path / "asked.txt").write_text("ab\n")
     asked = command(search.main, *ask, "--input", tmp_path / "asked.txt")

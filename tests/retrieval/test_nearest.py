@@ -10,6 +10,10 @@ from electra_jax.retrieval import nearest
 from electra_jax.retrieval.nearest import NearestVectors
 
 
+def _one_device():
+    return make_mesh(MeshConfig(), jax.devices()[:1])
+
+
 def _scores(contexts, vectors):
     products = np.einsum("bch,nh->bcn", contexts, vectors)
     if contexts.shape[1] == 1:
@@ -51,8 +55,21 @@ def test_a_few_more_answers_need_no_other_program():
     assert of_one._merge._cache_size() <= before + 2  # the best are none at first, then the devices' own
 
 
+def test_vectors_in_memory_are_read_where_they_are():
+    """Blocks are kept between searches, so that a copy of each would be all of the vectors once more."""
+    for width in (4, 8, 20):
+        for count in range(16, 24):
+            vectors = nearest.vectors_in_memory(count, width)
+            assert vectors.shape == (count, width)
+            assert vectors.dtype == np.float32
+            assert vectors.ctypes.data % 64 == 0
+    vectors[:] = 1
+    (block,) = (block for _, _, block in NearestVectors(vectors[:16], 1, _one_device())._blocks())
+    assert block.addressable_shards[0].data.unsafe_buffer_pointer() == vectors.ctypes.data
+
+
 def test_no_contexts_have_no_answers():
-    found = NearestVectors(np.ones((3, 4), np.float32), 1, make_mesh(MeshConfig(), jax.devices()[:1]))
+    found = NearestVectors(np.ones((3, 4), np.float32), 1, _one_device())
     scores, numbers = found.search(np.zeros((0, 1, 4), np.float32), 2)
     assert scores.shape == numbers.shape == (0, 2)
 

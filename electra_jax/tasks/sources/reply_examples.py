@@ -12,7 +12,7 @@ from electra_jax.config.seq2seq_task import Seq2SeqConfig
 from electra_jax.data.sources.read_many import read_all
 from electra_jax.dialogue.turns import replies, reply_text, turns_text
 from electra_jax.errors import UserError, quoted
-from electra_jax.tasks.negatives import drawn_texts
+from electra_jax.tasks.negatives import drawn_texts, no_negatives_of
 from electra_jax.tasks.protocol import Example, RankingExample, RetrievedExample, Seq2SeqExample
 from electra_jax.tasks.sources.conversations import EXTENSIONS, Conversation, ConversationReader
 from electra_jax.tasks.sources.own_files import checked_extension
@@ -102,6 +102,9 @@ def _ranked(
 ) -> Iterator[RankingExample]:
     """Yield each reply as the right candidate, the first, among so many others of the same split.
 
+    What is a reply to the same turns elsewhere is none of the others, nor are these turns themselves. A reply that has
+    no others is left out.
+
     Raises:
         UserError: there are no others.
     """
@@ -113,13 +116,23 @@ def _ranked(
     if len(pool) <= distractors:
         notes.append(
             f"the {split} conversations have {len(pool):,} replies that differ, so each stands among {len(pool):,} "
-            f"candidates and not {distractors + 1:,} ({where}.distractors)"
+            f"candidates at most and not {distractors + 1:,} ({where}.distractors)"
         )
+    no_others = no_negatives_of((example.source, example.targets or ()) for example in replied)
     rng = np.random.default_rng(0)
+    alone = 0
     for example in replied:
         (reply,) = example.targets or ("",)
-        others = drawn_texts(rng, pool, {reply}, distractors) if distractors else []
+        others = drawn_texts(rng, pool, no_others[example.source], distractors) if distractors else []
+        if distractors and not others:
+            alone += 1
+            continue
         yield RankingExample(example.id, example.source, (reply, *others), (0,))
+    if alone:
+        notes.append(
+            f"{alone:,} of {len(replied):,} replies of the {split} conversations are left out, since all others follow "
+            "the same turns"
+        )
 
 
 def _without_repeated(found: Conversations, where: str, notes: list[str]) -> Conversations:

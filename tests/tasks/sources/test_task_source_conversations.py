@@ -144,11 +144,35 @@ def test_for_a_ranker_each_reply_of_dev_stands_among_others(tmp_path):
     assert {len(example.candidates) for example in load()["dev"]} == {3}
     (note,) = notes
     assert note.startswith(
-        "the dev conversations have 3 replies that differ, so each stands among 3 candidates and not 20"
+        "the dev conversations have 3 replies that differ, so each stands among 3 candidates at most and not 20"
     )
     (tmp_path / "dev.txt").write_text(_talks(1))
     with pytest.raises(UserError, match=r"mine\.dev has no two replies that differ"):
         load()
+
+
+def test_what_follows_the_same_turns_and_these_turns_are_no_distractors(tmp_path):
+    def load(*talks):
+        path = tmp_path / "dev.jsonl"
+        path.write_text("".join(json.dumps({"turns": turns}) + "\n" for turns in talks))
+        section = task_section(kind="ranking", conversations={"speakers": "none"}, dev=str(path))
+        return load_examples("mine", section, needs=("dev",), notes=notes)["dev"]
+
+    notes: list[str] = []
+    found = load(["Well?", "Fine."], ["Well?", "Good."], ["Bye.", "- Well?"], ["Bye.", "So soon?"])
+    assert [(one.candidates[0], {*one.candidates[1:]}) for one in found] == [
+        ("Fine.", {"So soon?"}),  # neither the other answer nor the turn as it is read, "- Well?"
+        ("Good.", {"So soon?"}),
+        ("- Well?", {"Fine.", "Good."}),
+        ("So soon?", {"Fine.", "Good."}),
+    ]
+    notes.clear()
+    found = load(["Well?", "Fine."], ["Well?", "Good."], ["Bye.", "Fine."])
+    assert [one.candidates for one in found] == [("Fine.", "Good.")]
+    assert (
+        notes[-1]
+        == "2 of 3 replies of the dev conversations are left out, since all others follow the same turns"
+    )
 
 
 def test_candidates_for_a_conversation_are_asked_as_training_read_it(tmp_path):
