@@ -71,6 +71,7 @@ def build_index(
     if directory is None:
         vectors = vectors_in_memory(len(candidates), description.width)
         fill(vectors)
+        vectors.setflags(write=False)  # devices may read them where they are
         index = CandidateIndex(description, list(candidates), vectors)
     else:
         check_new(directory)

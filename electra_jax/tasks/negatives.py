@@ -1,6 +1,6 @@
 """Which wrong candidates an example is trained against, besides those of other examples in its batch."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +11,8 @@ from electra_jax.tasks.protocol import RankingExample
 
 # With the right one sixteen texts.
 _DRAWN = 15
+# From so many texts that may not be drawn on, others are drawn by trial, so often as many as are wanted.
+_MANY, _TRIES = 1_000, 20
 
 
 def with_negatives(
@@ -89,9 +91,18 @@ def _are_drawn(config: RankingConfig) -> bool:
     return config.negatives_from == "drawn" or (config.encoder == "cross" and config.negatives_from is None)
 
 
-def drawn_texts(rng: np.random.Generator, pool: Sequence[str], but: set[str], count: int) -> list[str]:
+def drawn_texts(rng: np.random.Generator, pool: Sequence[str], but: Collection[str], count: int) -> list[str]:
     """Return different texts of a pool, drawn at random, at most ``count`` of them and none of ``but``."""
-    tried = rng.permutation(len(pool))[: count + len(but)] if len(pool) <= 4 * (count + len(but)) else None
-    if tried is None:
-        tried = rng.choice(len(pool), count + len(but), replace=False)
-    return [pool[n] for n in tried if pool[n] not in but][:count]
+    wanted = count + len(but)
+    if (
+        len(but) >= _MANY
+    ):  # to draw all of these only to leave them out, for each example, takes the square of the time
+        tried = dict.fromkeys(rng.integers(len(pool), size=_TRIES * count).tolist())
+        found = [pool[n] for n in tried if pool[n] not in but][:count]
+        if len(found) == count:
+            return found
+    if len(pool) <= 4 * wanted:
+        numbers = rng.permutation(len(pool))[:wanted]
+    else:
+        numbers = rng.choice(len(pool), wanted, replace=False)
+    return [pool[n] for n in numbers if pool[n] not in but][:count]

@@ -22,6 +22,8 @@ def test_an_index_finds_what_ranking_all_finds(encoder, tmp_path):
         in_memory = model.index(CANDIDATES)
     assert len(index) == len(in_memory) == len(CANDIDATES)  # the second h is the first
     np.testing.assert_array_equal(index.vectors, in_memory.vectors)
+    assert in_memory.vectors.ctypes.data % 64 == 0  # what lies elsewhere is copied for the device
+    assert not in_memory.vectors.flags.writeable
     with pytest.warns(UserWarning, match="1 of 3 texts were too long and were cut") as caught:
         found = model.search(CONTEXTS, tmp_path / "index", k=5)
     assert caught[0].filename == __file__

@@ -167,6 +167,17 @@ def test_negatives_are_drawn_evenly():
     assert all(abs(count - mean) < 5 * math.sqrt(mean) for count in drawn.values())
 
 
+@pytest.mark.parametrize("left", [2000, 3])  # so few are found by trial no more
+def test_where_thousands_may_not_be_drawn_others_are(left):
+    pool = [f"{n:04}" for n in range(4000)]
+    rng = np.random.default_rng(0)
+    drawn = [drawn_texts(rng, pool, {*pool[left:]}, 5) for _ in range(200)]
+    assert all(len(texts) == len({*texts}) == min(left, 5) for texts in drawn)
+    counts = Counter(text for texts in drawn for text in texts)
+    assert {*counts} <= {*pool[:left]}
+    assert len(counts) >= min(left, 700)  # of 1,000 draws of 2,000 texts 787 are expected to differ
+
+
 def test_what_is_right_after_a_context_is_not_drawn_for_it():
     examples = [RankingExample(str(n), "a" if n < 4 else "b", (str(n),), (0,)) for n in range(8)]
     for one in with_negatives(examples, task_section(kind="ranking", negatives_from="drawn"), "mine")[0]:

@@ -1,6 +1,7 @@
 """Examples out of conversations: every turn but the first is a reply to those before it."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -102,14 +103,18 @@ def _ranked(
 ) -> Iterator[RankingExample]:
     """Yield each reply as the right candidate, the first, among so many others of the same split.
 
-    What is a reply to the same turns elsewhere is none of the others, nor are these turns themselves. A reply that has
-    no others is left out.
+    What is a reply to the same turns elsewhere is none of the others: texts that were not drawn yet take its place. So
+    the others of most examples are the same however many turns are read, and by whom they are. A reply that has no
+    others is left out.
 
     Raises:
         UserError: there are no others.
     """
+    if not distractors:
+        yield from (_alone(example) for example in replied)
+        return
     pool = sorted({text for example in replied for text in example.targets or ()})
-    if distractors and len(pool) < 2:
+    if replied and len(pool) < 2:
         raise UserError(
             f"{where}.{split} has no two replies that differ, so there is nothing to rank; give more of them."
         )
@@ -120,19 +125,37 @@ def _ranked(
         )
     no_others = no_negatives_of((example.source, example.targets or ()) for example in replied)
     rng = np.random.default_rng(0)
-    alone = 0
-    for example in replied:
+    lengths = []
+    for number, example in enumerate(replied):
         (reply,) = example.targets or ("",)
-        others = drawn_texts(rng, pool, no_others[example.source], distractors) if distractors else []
-        if distractors and not others:
-            alone += 1
-            continue
-        yield RankingExample(example.id, example.source, (reply, *others), (0,))
-    if alone:
+        drawn = drawn_texts(rng, pool, {reply}, distractors)
+        but = no_others[example.source]
+        others = [text for text in drawn if text not in but]
+        if missing := len(drawn) - len(others):
+            others += drawn_texts(np.random.default_rng([1, number]), pool, {*but, *others}, missing)
+        lengths.append(len(others))
+        if others:
+            yield replace(_alone(example), candidates=(reply, *others))
+    left = [length for length in lengths if length]
+    if replied and not left:
+        raise UserError(
+            f"{where}.{split}: all replies follow the same turns, so there is nothing to rank; give more of them."
+        )
+    if alone := len(lengths) - len(left):
         notes.append(
             f"{alone:,} of {len(replied):,} replies of the {split} conversations are left out, since all others follow "
             "the same turns"
         )
+    most = min(distractors, len(pool) - 1)
+    if fewer := sum(length < most for length in left):
+        notes.append(
+            f"{fewer:,} of {len(left):,} replies of the {split} conversations stand among fewer candidates than "
+            f"{most + 1:,}, {min(left) + 1:,} at least, since too many others follow the same turns"
+        )
+
+
+def _alone(example: Seq2SeqExample) -> RankingExample:
+    return RankingExample(example.id, example.source, example.targets or ("",), (0,))
 
 
 def _without_repeated(found: Conversations, where: str, notes: list[str]) -> Conversations:

@@ -151,28 +151,55 @@ def test_for_a_ranker_each_reply_of_dev_stands_among_others(tmp_path):
         load()
 
 
-def test_what_follows_the_same_turns_and_these_turns_are_no_distractors(tmp_path):
-    def load(*talks):
-        path = tmp_path / "dev.jsonl"
-        path.write_text("".join(json.dumps({"turns": turns}) + "\n" for turns in talks))
-        section = task_section(kind="ranking", conversations={"speakers": "none"}, dev=str(path))
-        return load_examples("mine", section, needs=("dev",), notes=notes)["dev"]
+def _ranked(tmp_path, talks, notes, **conversations):
+    path = tmp_path / "dev.jsonl"
+    path.write_text("".join(json.dumps({"turns": turns}) + "\n" for turns in talks))
+    section = task_section(kind="ranking", conversations={"speakers": "none", **conversations}, dev=str(path))
+    return load_examples("mine", section, needs=("dev",), notes=notes)["dev"]
 
+
+def test_what_follows_the_same_turns_is_no_distractor(tmp_path):
     notes: list[str] = []
-    found = load(["Well?", "Fine."], ["Well?", "Good."], ["Bye.", "- Well?"], ["Bye.", "So soon?"])
+    talks = [["Well?", "Fine."], ["Well?", "Good."], ["Bye.", "Go."], ["Bye.", "So soon?"], ["No.", "Yes."]]
+    found = _ranked(tmp_path, talks, notes)
     assert [(one.candidates[0], {*one.candidates[1:]}) for one in found] == [
-        ("Fine.", {"So soon?"}),  # neither the other answer nor the turn as it is read, "- Well?"
-        ("Good.", {"So soon?"}),
-        ("- Well?", {"Fine.", "Good."}),
-        ("So soon?", {"Fine.", "Good."}),
+        ("Fine.", {"Go.", "So soon?", "Yes."}),
+        ("Good.", {"Go.", "So soon?", "Yes."}),
+        ("Go.", {"Fine.", "Good.", "Yes."}),
+        ("So soon?", {"Fine.", "Good.", "Yes."}),
+        ("Yes.", {"Fine.", "Good.", "Go.", "So soon?"}),
+    ]
+    assert notes[1:] == [
+        "4 of 5 replies of the dev conversations stand among fewer candidates than 5, 4 at least, since too many "
+        "others follow the same turns"
     ]
     notes.clear()
-    found = load(["Well?", "Fine."], ["Well?", "Good."], ["Bye.", "Fine."])
+    found = _ranked(tmp_path, [["Well?", "Fine."], ["Well?", "Good."], ["Bye.", "Fine."]], notes)
     assert [one.candidates for one in found] == [("Fine.", "Good.")]
-    assert (
-        notes[-1]
-        == "2 of 3 replies of the dev conversations are left out, since all others follow the same turns"
-    )
+    assert notes[1:] == [
+        "2 of 3 replies of the dev conversations are left out, since all others follow the same turns"
+    ]
+    with pytest.raises(UserError, match=r"mine\.dev: all replies follow the same turns, so there is nothing"):
+        _ranked(tmp_path, [["Well?", "Fine."], ["Well?", "Good."]], notes)
+
+
+def test_distractors_are_those_of_another_history_but_where_the_same_turns_come_before(tmp_path):
+    talks = [
+        [f"a{n}", "Thanks!" if n % 10 == 0 else f"b{n}", f"c{n}", f"d{n}"] for n in range(100)
+    ]  # with history 1 ten replies, c0, c10 …, follow the same turn
+    one, four = (_ranked(tmp_path, talks, [], history=history) for history in (1, 4))
+    same = {f"c{n}" for n in range(0, 100, 10)}
+    changed = 0
+    for short, long in zip(one, four, strict=True):
+        reply, *others = long.candidates
+        if reply in same:
+            assert {*others} - same <= {*short.candidates}
+            assert not {*short.candidates[1:]} & same
+            assert len({*short.candidates}) == 20
+            changed += short.candidates != long.candidates
+        else:
+            assert short.candidates == long.candidates
+    assert changed
 
 
 def test_candidates_for_a_conversation_are_asked_as_training_read_it(tmp_path):
